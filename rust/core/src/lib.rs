@@ -1,0 +1,2 @@
+//! The QUIC protocol, sans-I/O: connections, endpoints, recovery, congestion control.
+#![forbid(unsafe_code)]
