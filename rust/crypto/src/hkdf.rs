@@ -16,9 +16,13 @@ pub(crate) fn expand_label(secret: &Prk, label: &[u8], out: &mut [u8]) {
     const PREFIX: &[u8] = b"tls13 ";
     let len = u16::try_from(out.len()).expect("outputs are shorter than 64 KiB").to_be_bytes();
     let label_len = u8::try_from(PREFIX.len() + label.len()).expect("labels are short");
-    let info = [&len[..], &[label_len], PREFIX, label, &[0]];
+    expand(secret, &[&len[..], &[label_len], PREFIX, label, &[0]], out);
+}
+
+/// HKDF-Expand (RFC 5869) with the concatenation of `info`; fills `out`.
+pub(crate) fn expand(secret: &Prk, info: &[&[u8]], out: &mut [u8]) {
     secret
-        .expand(&info, OutputLen(out.len()))
+        .expand(info, OutputLen(out.len()))
         .and_then(|okm| okm.fill(out))
         .expect("outputs are shorter than 255 hashes");
 }

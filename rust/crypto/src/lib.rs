@@ -10,20 +10,26 @@
 #![deny(unsafe_code)]
 
 mod aead;
+pub mod client_hello;
 mod header;
 mod hkdf;
 mod initial;
 mod keys;
 mod limits;
+mod pq;
+mod reset;
 pub mod retry;
 mod suite;
+pub mod token;
 mod update;
 
 pub use aead::PacketKey;
 pub use header::HeaderKey;
 pub use initial::initial_keys;
 pub use keys::{DirectionKeys, Keys, TrafficSecret};
+pub use reset::ResetKey;
 pub use suite::Suite;
+pub use token::{ReplayFilter, TokenKey};
 pub use update::UpdateSecrets;
 
 /// Length of the authentication tag of every suite, in bytes (RFC 9001 section 5.3).

@@ -3,6 +3,8 @@
 mod v1;
 mod v2;
 
+pub(crate) use v1::CLIENT_PAYLOAD as V1_CLIENT_PAYLOAD;
+
 use tquic_wire::{ConnectionId, Side, Version};
 
 use crate::initial::initial_secrets;
