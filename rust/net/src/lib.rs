@@ -3,8 +3,8 @@
 //! [`udp`] moves datagrams, [`os`] holds what else a shard needs from the operating system:
 //! readiness with nanosecond timeouts, a waker for other threads, a clock and a seed.
 //!
-//! All `unsafe` code stands in four small files: `udp/linux/{syscall,sockopt}.rs`,
-//! `os/{epoll,cpu}.rs` (and one line in `os/portable.rs`).
+//! All `unsafe` code stands in a few small files: `udp/linux/{syscall,sockopt}.rs` and
+//! `os/{epoll,cpu,portable}.rs`.
 
 pub mod os;
 pub mod udp;

@@ -238,3 +238,14 @@ pub fn mtu_of_route(_remote: SocketAddr) -> Option<u16> {
 pub fn reuseport_by_cid(_socket: &UdpSocket, _shards: u32) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "steering by connection ID needs Linux"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn too_large_is_told_by_the_error_number() {
+        assert!(is_too_large(&io::Error::from_raw_os_error(libc::EMSGSIZE)));
+        assert!(!is_too_large(&io::Error::from_raw_os_error(libc::EINVAL)));
+    }
+}

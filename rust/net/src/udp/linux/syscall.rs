@@ -75,6 +75,7 @@ pub fn sendmmsg(socket: BorrowedFd<'_>, messages: &[Message<'_>]) -> io::Result<
 
 /// Receives up to `envelopes.len()` messages (at most [`MAX_SLOTS`]), message `i` into the `i`th
 /// [`SLOT_SIZE`] bytes of `buffer`, and says how many came.
+#[allow(clippy::unnecessary_cast, reason = "these lengths have other types in other C libraries")]
 pub fn recvmmsg(
     socket: BorrowedFd<'_>,
     buffer: &mut [u8],
