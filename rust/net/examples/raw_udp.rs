@@ -44,13 +44,16 @@ fn table(duration: Duration) -> io::Result<()> {
 }
 
 fn print(name: &str, rate: &RawRate) {
+    let cost = |ns: Option<f64>| ns.map_or_else(|| "?".into(), |ns| format!("{ns:.0}"));
     println!(
         "{name:20}  sent {:5.1} Gbit/s, received {:5.1}; datagrams per send {:6.1}, per receive \
-         {:6.1}; kernel drops {}{}",
+         {:6.1}; CPU ns per datagram {} + {}; kernel drops {}{}",
         rate.sent_gbps,
         rate.received_gbps,
         rate.datagrams_per_send(),
         rate.datagrams_per_recv(),
+        cost(rate.send_cost_ns()),
+        cost(rate.recv_cost_ns()),
         rate.receiver.kernel_drops,
         if rate.pinned { "" } else { "; not pinned" },
     );

@@ -7,7 +7,7 @@ mod epoll;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
 
 use std::io;
@@ -15,17 +15,11 @@ use std::sync::LazyLock;
 use std::time::Instant;
 
 #[cfg(target_os = "linux")]
-pub use cpu::{allowed_cpus, pin_thread};
+pub use cpu::{allowed_cpus, pin_thread, thread_cpu_time};
 #[cfg(target_os = "linux")]
 pub use epoll::{Events, Poller, Waker};
 #[cfg(not(target_os = "linux"))]
-pub use portable::{Events, Poller, Waker, allowed_cpus, pin_thread};
-
-/// What can be polled: a file descriptor, or on Windows a socket.
-#[cfg(unix)]
-pub use std::os::fd::AsFd as Source;
-#[cfg(windows)]
-pub use std::os::windows::io::AsSocket as Source;
+pub use portable::{Events, Poller, Waker, allowed_cpus, pin_thread, thread_cpu_time};
 
 /// Nanoseconds on a monotonic clock, the same for all threads of the process; it starts near 0
 /// with the first call. Read it once per batch, not per packet.

@@ -156,3 +156,9 @@ pub fn allowed_cpus() -> io::Result<Vec<usize>> {
 pub fn pin_thread(_cpu: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+/// CPU time that the calling thread has used: not known here.
+#[cfg(not(target_os = "linux"))]
+pub fn thread_cpu_time() -> Option<Duration> {
+    None
+}

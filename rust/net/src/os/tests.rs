@@ -31,6 +31,15 @@ fn a_thread_can_be_kept_on_a_cpu() {
 }
 
 #[test]
+fn cpu_time_counts_work_and_not_sleep() {
+    let start = thread_cpu_time().unwrap();
+    thread::sleep(Duration::from_millis(30));
+    let slept = thread_cpu_time().unwrap() - start;
+    assert!(slept < Duration::from_millis(20), "{slept:?}");
+    while thread_cpu_time().unwrap() - start < Duration::from_millis(2) {}
+}
+
+#[test]
 fn timeouts_are_finer_than_milliseconds() {
     let mut poller = Poller::new().unwrap();
     let mut events = Events::with_capacity(8);

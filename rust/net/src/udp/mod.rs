@@ -12,7 +12,7 @@ mod portable;
 mod rate;
 mod stats;
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
 
 use std::fmt;
@@ -28,7 +28,8 @@ pub use portable::{RecvBatch, UdpSocket, mtu_of_route, reuseport_by_cid};
 pub use rate::{RateOptions, RawRate, raw_rate, raw_rate_with};
 pub use stats::Stats;
 
-/// Trains that one [`UdpSocket::send`] looks at. A longer batch is sent up to here, and
+/// Trains that one [`UdpSocket::send`] looks at; 8 trains of 44 in one system call cost about a fifth
+/// less CPU time than one at a time, 32 hardly less than 8. A longer batch is sent up to here, and
 /// [`Sent::trains`] says so.
 pub const MAX_TRAINS: usize = 32;
 
@@ -45,10 +46,10 @@ pub const SLOT_SIZE: usize = 1 << 16;
 /// Slots that one [`RecvBatch`] can have.
 pub const MAX_SLOTS: usize = 64;
 
-/// Slots of [`RecvBatch::default`], chosen by measurement: with GRO, more than a few slots only
-/// spread the data over more cache, but single datagrams (acknowledgements of many peers) fill
-/// one slot each.
-pub const DEFAULT_SLOTS: usize = 8;
+/// Slots of [`RecvBatch::default`], chosen by measurement (CPU time per datagram): trains of 44 cost
+/// the same with 1 to 32 slots and about a tenth more with 64, whose bytes outgrow the cache; single
+/// datagrams, which fill a slot each, gain up to 16.
+pub const DEFAULT_SLOTS: usize = 16;
 
 /// An ECN codepoint other than Not-ECT (RFC 3168 section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -97,11 +97,7 @@ impl UdpSocket {
             let start = at * train.segment_size;
             let end = (start + train.segment_size).min(train.data.len());
             let datagram = train.data.get(start..end).unwrap_or_default();
-            loop {
-                let error = match self.socket.send_to(datagram, remote) {
-                    Ok(_) => break,
-                    Err(error) => error,
-                };
+            while let Err(error) = self.socket.send_to(datagram, remote) {
                 match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => {
@@ -239,7 +235,7 @@ pub fn reuseport_by_cid(_socket: &UdpSocket, _shards: u32) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "steering by connection ID needs Linux"))
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 

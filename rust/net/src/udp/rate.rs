@@ -51,6 +51,11 @@ pub struct RawRate {
     pub sender: Stats,
     /// Counters of the receiving socket.
     pub receiver: Stats,
+    /// CPU time of the sending thread, which on loopback pays for the way to the receiving socket
+    /// as well.
+    pub sender_cpu: Option<Duration>,
+    /// CPU time of the receiving thread.
+    pub receiver_cpu: Option<Duration>,
     /// Whether the two threads had a CPU each, kept for the whole time.
     pub pinned: bool,
 }
@@ -64,6 +69,17 @@ impl RawRate {
     /// Datagrams per system call that received some.
     pub fn datagrams_per_recv(&self) -> f64 {
         ratio(self.receiver.recv_datagrams, self.receiver.recv_calls)
+    }
+
+    /// CPU time per datagram sent, in ns. Unlike a rate it hardly suffers from a busy machine.
+    pub fn send_cost_ns(&self) -> Option<f64> {
+        self.sender_cpu.map(|cpu| cpu.as_nanos() as f64 / self.sender.sent_datagrams.max(1) as f64)
+    }
+
+    /// CPU time per datagram received, in ns.
+    pub fn recv_cost_ns(&self) -> Option<f64> {
+        let datagrams = self.receiver.recv_datagrams.max(1) as f64;
+        self.receiver_cpu.map(|cpu| cpu.as_nanos() as f64 / datagrams)
     }
 }
 
@@ -87,21 +103,30 @@ pub fn raw_rate_with(options: &RateOptions) -> io::Result<RawRate> {
     let (sent, received) = thread::scope(|scope| {
         let receiver = scope.spawn(|| {
             let pinned = pin(second);
-            receive(&to, options, &done).map(|gbps| (gbps, pinned))
+            let gbps = receive(&to, options, &done)?;
+            io::Result::Ok((gbps, pinned, os::thread_cpu_time()))
         });
         let sender = scope.spawn(|| {
             let pinned = second.is_some() && pin(first);
-            send(&from, &to, options).map(|gbps| (gbps, pinned))
+            let gbps = send(&from, &to, options)?;
+            io::Result::Ok((gbps, pinned, os::thread_cpu_time()))
         });
         let sent = sender.join();
         done.store(true, Ordering::Release);
         (sent, receiver.join())
     });
     let died = |_| io::Error::other("a measuring thread died");
-    let (sent_gbps, sender_pinned) = sent.map_err(died)??;
-    let (received_gbps, receiver_pinned) = received.map_err(died)??;
-    let pinned = sender_pinned && receiver_pinned;
-    Ok(RawRate { sent_gbps, received_gbps, sender: from.stats(), receiver: to.stats(), pinned })
+    let (sent_gbps, sender_pinned, sender_cpu) = sent.map_err(died)??;
+    let (received_gbps, receiver_pinned, receiver_cpu) = received.map_err(died)??;
+    Ok(RawRate {
+        sent_gbps,
+        received_gbps,
+        sender: from.stats(),
+        receiver: to.stats(),
+        sender_cpu,
+        receiver_cpu,
+        pinned: sender_pinned && receiver_pinned,
+    })
 }
 
 /// A machine with one CPU, or one that does not let us choose, still gives a rate.

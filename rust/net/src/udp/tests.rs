@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::os::{Events, Interest, Poller};
 
-pub(super) fn bind(addr: &str, options: &SocketOptions) -> UdpSocket {
+fn bind(addr: &str, options: &SocketOptions) -> UdpSocket {
     UdpSocket::bind(addr.parse().unwrap(), options).unwrap()
 }
 
@@ -31,7 +31,7 @@ fn at(ip: &str, socket: &UdpSocket) -> SocketAddr {
     SocketAddr::new(ip.parse().unwrap(), socket.local_addr().port())
 }
 
-pub(super) fn datagram(remote: SocketAddr, data: &[u8]) -> Transmit<'_> {
+fn datagram(remote: SocketAddr, data: &[u8]) -> Transmit<'_> {
     Transmit { remote, local_ip: None, ecn: None, segment_size: data.len(), data }
 }
 
@@ -76,6 +76,7 @@ fn receive_one(socket: &UdpSocket, data: &[u8]) -> Got {
     assert_eq!(got.len(), 1);
     let got = got.pop().unwrap();
     assert_eq!(got.data, data);
+    assert_eq!(got.stride, data.len(), "one datagram, not a train");
     got
 }
 
@@ -100,6 +101,13 @@ fn joined(got: &[Got], segment: usize) -> Vec<u8> {
         all.extend_from_slice(&slot.data);
     }
     all
+}
+
+#[test]
+fn sockets_and_slots_go_to_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<UdpSocket>();
+    shared::<RecvBatch>();
 }
 
 #[test]
@@ -480,7 +488,8 @@ fn the_kernel_steers_by_connection_id() {
         // A train goes where its first datagram does.
         let train = [short(id), short(id.wrapping_add(1))].concat();
         send_all(&client, &[Transmit { segment_size: 15, ..datagram(to, &train) }]);
-        one_shard(usize::from(id) % shards.len(), &train);
+        let shard = usize::from(id) % shards.len();
+        assert_eq!(joined(&receive(&shards[shard], train.len()), 15), train);
         // Too short for an ID.
         for bytes in [&b"\x43"[..], b"\xc3\0\0\0\x01\x08"] {
             send_all(&client, &[datagram(to, bytes)]);
