@@ -7,7 +7,8 @@ mod epoll;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests;
 
 use std::io;

@@ -12,7 +12,8 @@ mod portable;
 mod rate;
 mod stats;
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests;
 
 use std::fmt;

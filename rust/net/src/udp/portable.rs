@@ -235,7 +235,8 @@ pub fn reuseport_by_cid(_socket: &UdpSocket, _shards: u32) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "steering by connection ID needs Linux"))
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(target_os = "linux")]
+#[cfg(test)]
 mod tests {
     use super::*;
 
