@@ -5,3 +5,4 @@ pub mod error;
 pub mod recovery;
 pub mod rng;
 pub mod time;
+pub mod tx;

@@ -1,0 +1,5 @@
+//! Sending: deciding what goes into a packet and writing it there.
+
+pub mod writer;
+
+pub use writer::FrameWriter;
