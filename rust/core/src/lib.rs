@@ -1,8 +1,10 @@
 //! The QUIC protocol, sans-I/O: connections, endpoints, recovery, congestion control.
 #![forbid(unsafe_code)]
 
+pub mod delivery;
 pub mod error;
 pub mod recovery;
 pub mod rng;
+pub mod stream;
 pub mod time;
 pub mod tx;
