@@ -59,6 +59,11 @@ impl Index {
         self.last = self.last.filter(|(last, _)| *last != id);
     }
 
+    #[cfg(test)]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.last.is_none()
+    }
+
     pub fn shrink(&mut self) {
         self.slots.shrink_to_fit();
     }
