@@ -140,7 +140,12 @@ impl Assembler {
 
     /// Takes in the bytes at `offset`; flow control was checked before, so `offset` is at most a
     /// window away. Answers whether there is more to read.
-    pub(crate) fn insert(&mut self, mut offset: u64, mut data: &[u8], pool: &mut ChunkPool) -> bool {
+    pub(crate) fn insert(
+        &mut self,
+        mut offset: u64,
+        mut data: &[u8],
+        pool: &mut ChunkPool,
+    ) -> bool {
         let end = offset + data.len() as u64;
         if end <= self.next {
             return false;

@@ -24,7 +24,13 @@ pub(crate) struct RecvWindow {
 impl RecvWindow {
     /// `window` is what the transport parameters grant; tuning stops at `cap`.
     pub(crate) fn new(window: u64, cap: u64) -> Self {
-        Self { limit: Latest::known(window), consumed: 0, window, cap: cap.max(window), epoch: None }
+        Self {
+            limit: Latest::known(window),
+            consumed: 0,
+            window,
+            cap: cap.max(window),
+            epoch: None,
+        }
     }
 
     /// The limit: no byte at or beyond it may come.

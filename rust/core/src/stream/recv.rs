@@ -140,7 +140,8 @@ impl RecvPart {
         }
         let more = self.data.insert(offset, data, pool);
         let Some(size) = self.final_size else { return Effect { released: 0, readable: more } };
-        self.state = if self.data.next() == size { RecvState::DataRecvd } else { RecvState::SizeKnown };
+        self.state =
+            if self.data.next() == size { RecvState::DataRecvd } else { RecvState::SizeKnown };
         // The bare end is news too, once it can be read.
         Effect { released: 0, readable: more || self.state == RecvState::DataRecvd }
     }

@@ -75,7 +75,9 @@ fn every_state_can_be_reached() {
 
 #[test]
 fn stream_frames_in_every_state() {
-    for (state, after) in ALL.into_iter().zip([DataRecvd, DataRecvd, DataRecvd, DataRead, ResetRecvd, ResetRead]) {
+    for (state, after) in
+        ALL.into_iter().zip([DataRecvd, DataRecvd, DataRecvd, DataRead, ResetRecvd, ResetRead])
+    {
         let mut rig = Rig::in_state(state);
         let effect = rig.put(50, 150, true).unwrap();
         assert_eq!(rig.part.state(), after);
@@ -86,7 +88,9 @@ fn stream_frames_in_every_state() {
 
 #[test]
 fn resets_in_every_state() {
-    for (state, after) in ALL.into_iter().zip([ResetRecvd, ResetRecvd, DataRecvd, DataRead, ResetRecvd, ResetRead]) {
+    for (state, after) in
+        ALL.into_iter().zip([ResetRecvd, ResetRecvd, DataRecvd, DataRead, ResetRecvd, ResetRead])
+    {
         let mut rig = Rig::in_state(state);
         let released = matches!(state, Recv | SizeKnown).then_some(180);
         assert_eq!(rig.reset(9, 200), Ok(released));
@@ -103,8 +107,14 @@ fn resets_in_every_state() {
 
 #[test]
 fn stopping_in_every_state() {
-    let expected = [(Recv, 80, true), (SizeKnown, 80, true), (DataRead, 180, false),
-                    (DataRead, 0, false), (ResetRead, 0, false), (ResetRead, 0, false)];
+    let expected = [
+        (Recv, 80, true),
+        (SizeKnown, 80, true),
+        (DataRead, 180, false),
+        (DataRead, 0, false),
+        (ResetRead, 0, false),
+        (ResetRead, 0, false),
+    ];
     for (state, (after, released, asks)) in ALL.into_iter().zip(expected) {
         let mut rig = Rig::in_state(state);
         // "Size Known" was reached by a frame at 200.

@@ -68,7 +68,8 @@ fn others_are_served_one_by_one_in_order_of_opening() {
 
 #[test]
 fn neither_kind_starves_the_other() {
-    let mut s = with(2, &[priority(3, false), priority(3, false), priority(3, true), priority(3, true)]);
+    let mut s =
+        with(2, &[priority(3, false), priority(3, false), priority(3, true), priority(3, true)]);
     for slot in 0..4 {
         s.set(slot, Work::Fresh, true);
     }

@@ -63,7 +63,9 @@ fn every_state_can_be_reached() {
 
 #[test]
 fn reset_by_the_application_in_every_state() {
-    for (state, after) in ALL.into_iter().zip([ResetSent, ResetSent, ResetSent, DataRecvd, ResetSent, ResetRecvd]) {
+    for (state, after) in
+        ALL.into_iter().zip([ResetSent, ResetSent, ResetSent, DataRecvd, ResetSent, ResetRecvd])
+    {
         let mut p = in_state(state);
         let sent = p.buf.next();
         assert_eq!(p.reset(9), !state.is_terminal() && state != ResetSent);

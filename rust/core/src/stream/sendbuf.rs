@@ -144,19 +144,17 @@ impl SendBuffer {
         // Frames are looked at right after they were chosen, when `next` has already moved on: the
         // piece is the one at the cursor or just before it.
         let near = self.cursor.saturating_sub(1);
-        let mut index = match self.pieces.get(near) {
+        let index = match self.pieces.get(near) {
             Some(p) if p.start <= offset && offset < p.end() => near,
             _ => self.pieces.partition_point(|p| p.end() <= offset),
         };
         let mut out: [&[u8]; 2] = [&[], &[]];
         let (mut at, mut left) = (offset, len);
-        for slot in &mut out {
-            let Some(piece) = self.pieces.get(index) else { break };
+        for (slot, piece) in out.iter_mut().zip(self.pieces.range(index.min(self.pieces.len())..)) {
             let bytes = piece.bytes().get((at - piece.start) as usize..).unwrap_or_default();
             *slot = &bytes[..bytes.len().min(left)];
             left -= slot.len();
             at += slot.len() as u64;
-            index += 1;
             if left == 0 {
                 break;
             }

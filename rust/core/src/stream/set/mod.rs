@@ -178,15 +178,12 @@ impl StreamSet {
     pub fn on_zero_rtt_rejected(&mut self) {
         self.credit = SendCredit::default();
         self.blocked.clear();
-        self.window.on_lost();
         self.initial_limits = [0; 3];
         for local in &mut self.local {
             local.limit = 0;
             local.blocked.clear();
         }
-        for remote in &mut self.remote {
-            remote.limit.on_lost();
-        }
+        // No limit of ours can have been raised: the server has sent nothing yet.
         for slot in self.slots() {
             let stream = &mut self.streams[slot];
             if let Some(send) = &mut stream.send {
@@ -265,12 +262,16 @@ impl StreamSet {
                 kind::READABLE => Some(StreamEvent::Readable { id }),
                 kind::WRITABLE => Some(StreamEvent::Writable { id }),
                 kind::FINISHED => Some(StreamEvent::Finished { id }),
-                kind::STOPPED => stream.send.as_ref().and_then(SendPart::stopped).map(|code| {
-                    StreamEvent::Stopped { id, code }
-                }),
-                _ => stream.recv.as_ref().and_then(RecvPart::unread_reset).map(|code| {
-                    StreamEvent::Reset { id, code }
-                }),
+                kind::STOPPED => stream
+                    .send
+                    .as_ref()
+                    .and_then(SendPart::stopped)
+                    .map(|code| StreamEvent::Stopped { id, code }),
+                _ => stream
+                    .recv
+                    .as_ref()
+                    .and_then(RecvPart::unread_reset)
+                    .map(|code| StreamEvent::Reset { id, code }),
             };
             if event.is_some() {
                 return event;

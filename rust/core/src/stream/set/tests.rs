@@ -122,7 +122,13 @@ fn frames(packet: &Packet) -> Vec<Frame<'_>> {
     FrameIter::new(&packet.payload).map(Result::unwrap).collect()
 }
 
-fn stream_frame(set: &mut StreamSet, id: u64, offset: u64, data: &[u8], fin: bool) -> Result<(), TransportError> {
+fn stream_frame(
+    set: &mut StreamSet,
+    id: u64,
+    offset: u64,
+    data: &[u8],
+    fin: bool,
+) -> Result<(), TransportError> {
     let frame = tquic_wire::frame::StreamFrame { id: StreamId(id), offset, fin, data };
     set.on_stream(&frame)
 }

