@@ -4,20 +4,21 @@ use std::sync::Arc;
 
 use tquic_crypto::{ClientConfig as ClientTls, ServerConfig as ServerTls, initial_keys};
 use tquic_wire::params::PreferredAddress;
-use tquic_wire::{ConnectionId, Side, TransportParameters, Version};
+use tquic_wire::{ConnectionId, Side, Space, TransportParameters, Version};
 
 use crate::cid::{CID_LEN, CidFactory, LocalCids, RemoteCids};
 use crate::config::{PreferredAddresses, TransportConfig};
 use crate::connection::{Connection, ConnectionStats, Control, Identity, State, Timers};
 use crate::datagram::Datagrams;
 use crate::events::{EndpointEvent, Events};
+use crate::handshake::parameters::MIN_ACK_DELAY;
 use crate::handshake::{Handshake, ZeroRtt, parameters, tls_error};
 use crate::error::TransportError;
 use crate::keys::KeyRing;
 use crate::path::{FourTuple, Mtu, Path, Tuple};
-use crate::recovery::Recovery;
+use crate::recovery::{Recovery, RecoveryConfig};
 use crate::rng::Rng;
-use crate::space::AckTracker;
+use crate::space::{AckConfig, AckTracker};
 use crate::stream::StreamSet;
 use crate::time::Instant;
 
@@ -67,16 +68,21 @@ impl Connection {
         (tuple, remote_cid): (Tuple, ConnectionId),
     ) -> Self {
         let (factory, mut rng, now) = context;
-        let mut recovery = Recovery::new(&config.recovery, now);
+        let settings = RecoveryConfig { side: ids.side, ..config.recovery.clone() };
+        let mut recovery = Recovery::new(&settings, now);
         recovery.set_max_datagram(tuple.mtu.current());
         let local = LocalCids::new(ids.local, factory.reset_token(&ids.local));
         let remote = RemoteCids::new(remote_cid, config.active_connection_id_limit);
-        let acks = std::array::from_fn(|_| AckTracker::new(config.max_ack_delay));
+        let acks = [Space::Initial, Space::Handshake, Space::Data].map(|space| {
+            let max_ack_delay = config.max_ack_delay;
+            let min_ack_delay = MIN_ACK_DELAY.min(max_ack_delay);
+            AckTracker::new(space, &AckConfig { max_ack_delay, min_ack_delay })
+        });
         let mut events = Events::default();
         events.push_endpoint(EndpointEvent::CidIssued(ids.local));
         Self {
             streams: StreamSet::new(ids.side, &config.streams, &mut rng),
-            datagrams: Datagrams::new(config.datagram_buffer),
+            datagrams: Datagrams::new(config.datagrams.clone()),
             paths: vec![Path::new(0, recovery, acks, (local, remote), tuple)],
             state: State::Handshaking,
             keys: KeyRing::default(),

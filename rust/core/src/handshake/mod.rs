@@ -133,13 +133,13 @@ impl Handshake {
                 "the ClientHello is too long",
             ));
         }
-        match client_hello::transport_parameters(hello) {
+        match client_hello::parse(hello) {
             Ok(Progress::Incomplete) => Ok(None),
-            Ok(Progress::Complete(Some(parameters))) => Ok(Some(parameters.to_vec())),
-            // RFC 9001 section 8.2: no quic_transport_parameters extension is missing_extension.
-            Ok(Progress::Complete(None)) => {
-                Err(alert(109, "the ClientHello carries no QUIC transport parameters"))
-            }
+            Ok(Progress::Complete(hello)) => match hello.transport_parameters {
+                Some(parameters) => Ok(Some(parameters.to_vec())),
+                // RFC 9001 section 8.2: without the extension it is missing_extension.
+                None => Err(alert(109, "the ClientHello carries no QUIC transport parameters")),
+            },
             // A malformed ClientHello: let TLS say what is wrong with it.
             Err(_) => Err(alert(50, "the ClientHello cannot be decoded")),
         }

@@ -25,6 +25,17 @@ impl Ecn {
     }
 }
 
+impl From<Option<Ecn>> for crate::space::Ecn {
+    fn from(mark: Option<Ecn>) -> Self {
+        match mark {
+            None => Self::NotEct,
+            Some(Ecn::Ect0) => Self::Ect0,
+            Some(Ecn::Ect1) => Self::Ect1,
+            Some(Ecn::Ce) => Self::Ce,
+        }
+    }
+}
+
 /// RFC 9000 appendix A.4: packets marked while it is not known whether the path keeps marks.
 const TESTING_PACKETS: u32 = 10;
 

@@ -3,6 +3,7 @@
 use super::loss::LossPass;
 use super::spurious::Lost;
 use super::{PnSpace, Recovery, TokenSink, index};
+use crate::config::transport::MIN_DATAGRAM;
 use crate::cc::{AckEvent, Algorithm, RateSample};
 use crate::error::TransportError;
 use crate::recovery::SentPacket;
@@ -32,6 +33,11 @@ pub struct AckSummary {
     pub ecn: Option<EcnCounts>,
     /// The RTT sample, before acknowledgment delay is taken off.
     pub rtt_sample: Option<Duration>,
+    /// Whether packets larger than 1200 bytes were among the acknowledged ones, and among the lost
+    /// ones: what black-hole detection wants (RFC 8899 section 4.3).
+    pub acked_large: bool,
+    /// See `acked_large`.
+    pub lost_large: bool,
     /// Packets declared lost.
     pub lost_packets: usize,
     /// Their bytes.
@@ -74,6 +80,7 @@ impl Walk {
         self.summary.newly_acked += 1;
         self.summary.newly_acked_ack_eliciting += usize::from(packet.ack_eliciting);
         self.summary.newly_acked_ect += u64::from(packet.ecn);
+        self.summary.acked_large |= packet.size > MIN_DATAGRAM;
         if packet.in_flight {
             let size = u64::from(packet.size);
             self.summary.acked_bytes += size;
@@ -131,6 +138,7 @@ impl Recovery {
         let losses = self.detect_lost(&pass, sink);
         walk.summary.lost_packets = losses.packets;
         walk.summary.lost_bytes = losses.bytes;
+        walk.summary.lost_large = losses.large;
         walk.summary.persistent_congestion = losses.persistent_congestion;
 
         if walk.summary.newly_acked > 0 {

@@ -3,6 +3,7 @@
 use super::spurious::Lost;
 use super::{GRANULARITY, Recovery, TokenSink, index};
 use crate::cc::{Algorithm, LossEvent};
+use crate::config::transport::MIN_DATAGRAM;
 use crate::recovery::sent::Entry;
 use crate::time::{Duration, Instant};
 use tquic_wire::Space;
@@ -15,6 +16,8 @@ const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
 pub(super) struct Losses {
     pub packets: usize,
     pub bytes: u64,
+    /// Packets larger than 1200 bytes, MTU probes aside, are among them.
+    pub large: bool,
     pub persistent_congestion: bool,
 }
 
@@ -57,6 +60,7 @@ impl Recovery {
             }
             losses.packets += 1;
             losses.bytes += u64::from(entry.packet.size);
+            losses.large |= entry.packet.size > MIN_DATAGRAM && !entry.packet.mtu_probe;
             losses.persistent_congestion |= self.on_lost(pass, &entry);
         }
         if losses.packets > 0 {
