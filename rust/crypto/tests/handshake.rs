@@ -150,6 +150,25 @@ fn the_levels_of_each_flight() {
     assert_eq!(levels(&pair.server.flight()), [Level::OneRtt], "the tickets");
 }
 
+/// A client that reads the server's whole flight before it writes sends its Finished at the
+/// Handshake level all the same.
+#[test]
+fn the_level_of_finished() {
+    let ca = Authority::new("CA");
+    let mut pair = Pair::new(&client(&ca).build().unwrap(), &server(&ca).build().unwrap());
+    let hello = pair.client.flight().remove(0).1;
+    pair.server.session.read(&hello).unwrap();
+    for (_, bytes) in pair.server.flight() {
+        pair.client.session.read(&bytes).unwrap();
+    }
+    let finished = pair.client.flight();
+    assert_eq!(finished.len(), 1);
+    assert_eq!(finished[0].0, Level::Handshake);
+    pair.server.session.read(&finished[0].1).unwrap();
+    pair.run().unwrap();
+    pair.check_packets();
+}
+
 #[test]
 fn key_update() {
     let ca = Authority::new("CA");
