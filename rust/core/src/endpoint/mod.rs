@@ -77,6 +77,8 @@ struct Entry {
     generation: u32,
     half_open: bool,
     dirty: bool,
+    /// Over: it goes when its last events were read.
+    drained: bool,
     /// The deadline that is in the heap, so that a later one need not be put there.
     scheduled: Option<Instant>,
 }
@@ -177,8 +179,14 @@ impl Endpoint {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         self.half_open += usize::from(half_open);
-        let entry =
-            Entry { connection, generation, half_open, dirty: false, scheduled: None };
+        let entry = Entry {
+            connection,
+            generation,
+            half_open,
+            dirty: false,
+            drained: false,
+            scheduled: None,
+        };
         // A slab of more than 2^32 entries would need more memory than there is.
         let index = self.connections.insert(entry) as u32;
         let handle = ConnectionHandle { index, generation };
@@ -271,13 +279,12 @@ impl Endpoint {
     /// After a connection was driven: takes its endpoint events and its next deadline. Returns false
     /// if the connection is gone.
     pub fn settle(&mut self, now: Instant, handle: ConnectionHandle) -> bool {
-        while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
-        {
-            if !self.on_event(now, handle, event) {
-                return false;
-            }
-        }
+        self.route_events(now, handle);
         let Some(entry) = self.entry(handle) else { return false };
+        if entry.drained {
+            self.remove(handle);
+            return false;
+        }
         if let Some(at) = entry.connection.timeout() {
             // An earlier entry in the heap wakes us in time to put in the later one.
             if entry.scheduled.is_none_or(|s| at < s) {
@@ -288,7 +295,16 @@ impl Endpoint {
         true
     }
 
-    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: EndpointEvent) -> bool {
+    /// Takes the endpoint events of a connection. It stays, even if it is over: the application has
+    /// not seen why.
+    fn route_events(&mut self, now: Instant, handle: ConnectionHandle) {
+        while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
+        {
+            self.on_event(now, handle, event);
+        }
+    }
+
+    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: EndpointEvent) {
         match event {
             EndpointEvent::CidIssued(cid) => self.cids.insert(cid, handle),
             EndpointEvent::CidRetired(cid) => self.cids.remove(&cid, handle),
@@ -302,11 +318,11 @@ impl Endpoint {
             }
             EndpointEvent::WantsToken => self.give_token(now, handle),
             EndpointEvent::Drained => {
-                self.remove(handle);
-                return false;
+                if let Some(entry) = self.entry(handle) {
+                    entry.drained = true;
+                }
             }
         }
-        true
     }
 
     fn remove(&mut self, handle: ConnectionHandle) {
