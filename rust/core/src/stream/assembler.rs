@@ -168,7 +168,7 @@ impl Assembler {
             let caught_up = self.highest > offset;
             self.highest = end;
             if caught_up {
-                self.drop_islands();
+                self.drop_islands(offset);
             }
         }
         true
@@ -214,6 +214,7 @@ impl Assembler {
 
     /// Moves `next` over what was received earlier behind the gap that has just closed.
     fn join_islands(&mut self) {
+        let from = self.next;
         let base = self.start >> PAGE_BITS;
         loop {
             let at = self.next as usize & (PAGE - 1);
@@ -226,13 +227,14 @@ impl Assembler {
             }
         }
         if self.next == self.highest {
-            self.drop_islands();
+            self.drop_islands(from);
         }
     }
 
-    /// All is contiguous: no bitmap is needed.
-    fn drop_islands(&mut self) {
-        for page in &mut self.pages {
+    /// All is contiguous: no bitmap is needed. There were none before `from`.
+    fn drop_islands(&mut self, from: u64) {
+        let index = ((from >> PAGE_BITS) - (self.start >> PAGE_BITS)) as usize;
+        for page in self.pages.iter_mut().skip(index) {
             page.islands = Vec::new();
         }
     }

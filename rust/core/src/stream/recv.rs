@@ -1,6 +1,6 @@
 //! The receiving part of a stream (RFC 9000 section 3.2).
 
-use super::assembler::{Assembler, ChunkPool};
+use super::assembler::{Assembler, ChunkPool, PAGE};
 use super::flow::RecvWindow;
 use super::{Chunk, Consumed, ReadError};
 use crate::delivery::Once;
@@ -64,6 +64,11 @@ impl RecvPart {
 
     pub fn state(&self) -> RecvState {
         self.state
+    }
+
+    /// Whether the stream outgrew its first page, so that it used the pool of buffers.
+    pub fn is_large(&self) -> bool {
+        self.highest > PAGE as u64
     }
 
     pub fn allocated(&self) -> usize {

@@ -212,6 +212,11 @@ impl StreamSet {
         stats
     }
 
+    /// Lets go of spare buffers; for connections that have become idle.
+    pub fn trim(&mut self) {
+        self.pool.clear();
+    }
+
     /// Whether no stream takes memory.
     pub fn is_empty(&self) -> bool {
         self.streams.is_empty()
@@ -378,7 +383,11 @@ impl StreamSet {
         let id = stream.id;
         self.scheduler.forget(slot);
         self.index.remove(id);
-        self.streams.remove(slot);
+        let stream = self.streams.remove(slot);
+        if stream.recv.is_some_and(|recv| recv.is_large()) {
+            // A transfer has ended. The next allocates again; an idle connection holds nothing.
+            self.pool.clear();
+        }
         if self.streams.is_empty() {
             self.shrink();
         }
@@ -392,7 +401,6 @@ impl StreamSet {
     /// Gives back the memory of a time with many streams.
     fn shrink(&mut self) {
         const KEPT: usize = 64;
-        self.pool.clear();
         if self.streams.capacity() > KEPT {
             self.streams = Slab::new();
             self.scheduler.shrink();

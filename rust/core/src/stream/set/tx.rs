@@ -10,7 +10,8 @@ use crate::tx::FrameWriter;
 use tquic_wire::{Frame, StreamId};
 
 impl StreamSet {
-    /// Whether `write_control` has anything to write.
+    /// Whether `write_control` should be called. What made it due may have become pointless since,
+    /// so that it writes nothing; afterwards this is false.
     pub fn has_control(&self) -> bool {
         !self.control.is_empty()
             || self.window.is_due()
