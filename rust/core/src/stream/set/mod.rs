@@ -326,7 +326,7 @@ impl StreamSet {
 
     /// The stream of that ID, made now if the peer opened it along with a higher one.
     fn find(&mut self, id: StreamId) -> Option<usize> {
-        if let Some(slot) = self.index.find(id) {
+        if let Some(slot) = self.index.get(id) {
             return Some(slot);
         }
         if id.initiator() == self.side {
@@ -432,7 +432,7 @@ impl StreamSet {
         }
         // Only after a rejected 0-RTT are there streams that waited for this.
         for index in held {
-            if let Some(slot) = self.index.find(StreamId::new(self.side, dir, index)) {
+            if let Some(slot) = self.index.get(StreamId::new(self.side, dir, index)) {
                 self.sync(slot);
                 self.push_control(slot);
             }
