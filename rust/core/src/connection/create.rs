@@ -142,7 +142,7 @@ impl Connection {
         self.keys.initial = Some(initial_keys(version, &self.ids.initial_dcid, Side::Client));
         let mut encoded = Vec::new();
         parameters::ours(&self.config, &self.ids, &mut self.rng).encode(Side::Client, &mut encoded);
-        self.handshake.start(version, encoded).map_err(|e| tls_error(&e))?;
+        self.handshake.start(version, version, encoded).map_err(|e| tls_error(&e))?;
         // The ClientHello; no keys can change before the server has spoken.
         self.handshake.write()?;
         self.keys.zero_rtt = self.handshake.zero_rtt_keys();

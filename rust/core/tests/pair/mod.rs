@@ -24,12 +24,12 @@ pub fn identity() -> &'static (String, String) {
     })
 }
 
-pub fn server_tls() -> tquic_crypto::session::config::ServerConfigBuilder {
+pub fn server_tls() -> tquic_crypto::session::ServerConfigBuilder {
     let (cert, key) = identity();
     ServerConfig::builder().certificate(cert.as_bytes(), key.as_bytes()).unwrap().alpn(&["test"])
 }
 
-pub fn client_tls() -> tquic_crypto::session::config::ClientConfigBuilder {
+pub fn client_tls() -> tquic_crypto::session::ClientConfigBuilder {
     let (cert, _) = identity();
     ClientConfig::builder()
         .roots(cert.as_bytes())
