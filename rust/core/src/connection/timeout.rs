@@ -73,7 +73,7 @@ impl Connection {
         match recovery.on_timeout(now, &context, &mut router) {
             TimeoutAction::Pto { space, probes } => {
                 // RFC 9002 section 6.2.4: new data first, else what is in flight, else PING.
-                recovery.probe_tokens(space, probes, &mut router);
+                recovery.probe_tokens(space, &mut router);
                 self.paths[path].probes[super::space_index(space)] = probes as u8;
                 self.on_pto(now, path, space);
             }
@@ -101,7 +101,7 @@ impl Connection {
                 || self.handshake.peer_validated
                 || self.handshake.is_confirmed(),
             // RFC 9002 section 6.2.2.1: a blocked server waits for the client's next datagram.
-            amplification_limited: server && self.paths[0].active().ledger.allowance() == 0,
+            amplification_blocked: server && self.paths[0].active().ledger.allowance() == 0,
             peer_max_ack_delay: self.peer_max_ack_delay(),
         }
     }
