@@ -226,6 +226,8 @@ impl Link {
     }
 
     fn fly(&mut self, now: Instant, arrival: Instant, packet: Packet) {
+        // What has arrived no longer counts, whether or not someone has asked for it.
+        while self.arrive(now).is_some() {}
         let bytes = self.flight_bytes + u64::from(packet.size);
         if bytes > self.flight_limit {
             return self.stats.drop(now, &packet, Cause::FlightFull);
