@@ -1,6 +1,7 @@
 //! The relay between real sockets.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which may unwrap")]
 
 use std::collections::BTreeSet;
 use std::io;
@@ -67,7 +68,9 @@ fn holds_its_rate() {
     let server = local();
     let link = LinkConfig { rate: Some(Rate::mbps(20)), ..LinkConfig::default() };
     let (handle, client) = relay(with_links(link), &server);
-    (0..400u32).for_each(|k| drop(client.send(&[k as u8; 1250]).unwrap()));
+    for k in 0..400u32 {
+        client.send(&[k as u8; 1250]).unwrap();
+    }
     receive(&server).unwrap();
     let start = Instant::now();
     (1..400).for_each(|_| drop(receive(&server).unwrap()));
@@ -133,9 +136,9 @@ fn rebinding_changes_what_the_server_sees_and_expires_the_old() {
         assert!((3..=4).contains(&seen.len()), "{seen:?}");
         let reported: Vec<_> = summary.rebound.iter().map(|change| change.to).collect();
         assert_eq!(reported[..seen.len() - 1], seen[1..]);
-        let hosts: BTreeSet<_> = seen.iter().map(|from| from.ip()).collect();
+        let hosts: BTreeSet<_> = seen.iter().map(SocketAddr::ip).collect();
         assert_eq!(hosts.len() > 1, address, "{hosts:?}");
-        assert_eq!(seen.iter().map(|from| from.port()).collect::<BTreeSet<_>>().len(), seen.len());
+        assert_eq!(seen.iter().map(SocketAddr::port).collect::<BTreeSet<_>>().len(), seen.len());
     }
 }
 
@@ -155,4 +158,44 @@ fn counts_ecn_and_survives_a_server_that_is_not_there() {
     // ECT(1).
     assert_eq!(summary.facts.ecn[&Direction::ToServer], [0, 21, 0, 0]);
     assert_eq!(summary.to_server.delivered.packets, 21);
+}
+
+#[test]
+fn an_impossible_rebinding_is_refused_at_the_start() {
+    let any = "[::1]:0".parse().unwrap();
+    let scenario = named("rebind-addr").unwrap();
+    let refused = Relay::bind(RelayConfig { listen: any, server: any, scenario, seed: 1 });
+    assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::Unsupported);
+}
+
+#[test]
+fn the_program_reports_when_it_is_ended() {
+    use std::io::{BufRead, BufReader, Read};
+    use std::process::{Command, Stdio};
+    let server = local();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_tquic-relay"))
+        .args(["--listen", "127.0.0.1:0", "--link", "amplificationlimit", "--seed", "9", "--to"])
+        .arg(server.local_addr().unwrap().to_string())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(program.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    let address = line.trim().strip_prefix("listening on ").unwrap();
+    let client = local();
+    for number in 1..=8 {
+        client.send_to(&[0x40 + number], address).unwrap();
+    }
+    let got = [receive(&server).unwrap().0, receive(&server).unwrap().0];
+    assert_eq!(got, [[0x41], [0x48]]);
+    let id = rustix::process::Pid::from_child(&program);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    assert!(program.wait().unwrap().success());
+    let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(summary["scenario"], "amplificationlimit");
+    assert_eq!(summary["to_server"]["dropped"]["loss"], 6);
+    assert_eq!(summary["facts"]["packets"]["to_server"]["short"]["packets"], 8);
 }

@@ -129,12 +129,13 @@ impl Clients {
         self.by_id.values().filter_map(|client| client.next_rebind).min()
     }
 
-    /// Rebinds the clients whose time has come.
-    pub(super) fn rebind(&mut self, now: Instant) -> io::Result<Vec<Rebound>> {
-        let mut rebound = Vec::new();
+    /// Rebinds the clients whose time has come. A client for which no socket can be opened keeps its
+    /// address until the next time.
+    pub(super) fn rebind(&mut self, now: Instant) -> Vec<io::Result<Rebound>> {
         let Some(rebinding) = self.rebinding else {
-            return Ok(rebound);
+            return Vec::new();
         };
+        let mut rebound = Vec::new();
         for client in self.by_id.values_mut() {
             let Some(due) = client.next_rebind.filter(|&due| due <= now) else {
                 continue;
@@ -144,21 +145,34 @@ impl Clients {
                 continue;
             }
             client.next_rebind = Some(due + rebinding.every);
-            let from = client.socket.local_addr()?;
-            let mut local = any_port(self.server);
-            if rebinding.address {
-                local.set_ip(other_loopback(from.ip(), &mut self.rng)?);
-            }
-            let socket = RelaySocket::open(local, Some(self.server))?;
-            let to = socket.local_addr()?;
-            self.expired.push_back(core::mem::replace(&mut client.socket, socket));
-            rebound.push(Rebound { at: now, client: client.address, from, to });
+            let opened = another_socket(&client.socket, self.server, rebinding, &mut self.rng);
+            rebound.push(opened.map(|(socket, from, to)| {
+                self.expired.push_back(core::mem::replace(&mut client.socket, socket));
+                Rebound { at: now, client: client.address, from, to }
+            }));
         }
         while self.expired.len() > MAX_EXPIRED {
             self.expired.pop_front();
         }
-        Ok(rebound)
+        rebound
     }
+}
+
+/// A socket with another address than `old`, and both addresses.
+fn another_socket(
+    old: &RelaySocket,
+    server: SocketAddr,
+    rebinding: Rebinding,
+    rng: &mut Rng,
+) -> io::Result<(RelaySocket, SocketAddr, SocketAddr)> {
+    let from = old.local_addr()?;
+    let mut local = any_port(server);
+    if rebinding.address {
+        local.set_ip(other_loopback(from.ip(), rng));
+    }
+    let socket = RelaySocket::open(local, Some(server))?;
+    let to = socket.local_addr()?;
+    Ok((socket, from, to))
 }
 
 /// Any port from which `server` can be reached; on loopback, the address that stays the same.
@@ -173,15 +187,11 @@ fn any_port(server: SocketAddr) -> SocketAddr {
 }
 
 /// Another of 127.0.0.2 to 127.0.0.254, all of which are this machine.
-fn other_loopback(now: IpAddr, rng: &mut Rng) -> io::Result<IpAddr> {
-    if !now.is_loopback() || now.is_ipv6() {
-        let reason = "changing the client's address needs a server on IPv4 loopback";
-        return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
-    }
+fn other_loopback(now: IpAddr, rng: &mut Rng) -> IpAddr {
     loop {
         let ip = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2 + rng.below(253) as u8));
         if ip != now {
-            return Ok(ip);
+            return ip;
         }
     }
 }

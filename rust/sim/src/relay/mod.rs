@@ -23,7 +23,7 @@ use crate::scenario::Scenario;
 use clients::{ClientId, Clients};
 use core::fmt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use socket::{BATCH, Outgoing, Receiver, RelaySocket};
+use socket::{Outgoing, Receiver, RelaySocket};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
@@ -33,6 +33,9 @@ use tquic_core::time::{Duration, Instant, nanos};
 
 /// Most changes of address that are reported.
 const MAX_REBOUND: usize = 4096;
+
+/// Datagrams handed to a socket at a time.
+const BATCH: usize = 512;
 
 /// Most spare buffers kept.
 const MAX_SPARE: usize = 4096;
@@ -106,6 +109,11 @@ enum Source {
 impl Relay {
     /// Opens the relay's socket.
     pub fn bind(config: RelayConfig) -> io::Result<Self> {
+        let on_ipv4_loopback = config.server.is_ipv4() && config.server.ip().is_loopback();
+        if config.scenario.rebinding.is_some_and(|r| r.address) && !on_ipv4_loopback {
+            let reason = "changing the client's address needs a server on IPv4 loopback";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
         let listener = RelaySocket::open(config.listen, None)?;
         let (stop, stopper) = UnixStream::pair()?;
         let scenario = &config.scenario;
@@ -164,9 +172,11 @@ impl Relay {
             }
         }
         let now = self.now();
-        for change in self.clients.rebind(now)? {
-            if self.rebound.len() < MAX_REBOUND {
-                self.rebound.push(change);
+        for change in self.clients.rebind(now) {
+            match change {
+                Ok(change) if self.rebound.len() < MAX_REBOUND => self.rebound.push(change),
+                Ok(_) => {}
+                Err(_) => self.unplanned.failed += 1,
             }
         }
         self.send_to_server(now);
@@ -249,13 +259,13 @@ impl Relay {
         };
         let expired = &mut self.unplanned.expired_binding;
         let result = self.receiver.receive(socket, |_| *expired += 1);
-        self.note_receive(result.map(|(count, _)| (count, None)))
+        self.note_receive(result.map(|_| None))
     }
 
-    fn note_receive(&mut self, result: io::Result<(usize, Option<u32>)>) -> io::Result<()> {
+    fn note_receive(&mut self, result: io::Result<Option<u32>>) -> io::Result<()> {
         use io::ErrorKind::{ConnectionRefused, Interrupted, WouldBlock};
         match result {
-            Ok((_, overflow)) => {
+            Ok(overflow) => {
                 self.batches.receive_calls += 1;
                 // Each socket counts for itself; the worst is enough to distrust a run.
                 let overflow = overflow.map_or(0, u64::from);

@@ -39,10 +39,10 @@ pub struct Unplanned {
     pub expired_binding: u64,
     /// The client had been forgotten by the time its packet came out of a link.
     pub forgotten_client: u64,
-    /// The kernel would not send it, or no socket could be opened for its client.
+    /// The kernel would not send it, or no socket could be opened for its client or its rebinding.
     pub failed: u64,
-    /// The kernel had no room for it because the relay was too slow. Not zero: the machine was
-    /// overloaded, and the run shows losses that the scenario does not have.
+    /// The kernel had no room for it because the relay was too slow; a train counts as one. Not zero:
+    /// the machine was overloaded, and the run shows losses that the scenario does not have.
     pub receive_overflow: u64,
 }
 
