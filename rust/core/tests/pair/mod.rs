@@ -155,6 +155,9 @@ impl Pair {
                     mine.events.push((h, e));
                 }
                 while let Some(t) = c.poll_transmit(now, &mut buf) {
+                    if std::env::var_os("PAIR_TRACE").is_some() {
+                        eprintln!("{:?} {} sends {} x {}", now, if client { "client" } else { "server" }, t.len, t.segment);
+                    }
                     for data in buf[..t.len].chunks(t.segment) {
                         mine.sent += 1;
                         let mut d = Datagram {
