@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 
+pub use crate::config::transport::MIN_DATAGRAM as BASE;
 use crate::config::transport::MIN_DATAGRAM;
 use crate::time::Instant;
 
