@@ -153,8 +153,10 @@ mod tests {
         let mut h = HyStart::new(true);
         round(&mut h, 10, 20, 10 * MSS);
         round(&mut h, 10, 40, 50 * MSS);
-        let verdict = (0..5).map(|_| round(&mut h, 10, 60, 150 * MSS)).next_back();
-        assert_eq!(verdict, Some(Verdict::Exit(50 * MSS)));
+        for _ in 0..4 {
+            assert_eq!(round(&mut h, 10, 60, 150 * MSS), Verdict::Grow(MSS / 4));
+        }
+        assert_eq!(round(&mut h, 10, 60, 150 * MSS), Verdict::Exit(50 * MSS));
     }
 
     #[test]

@@ -60,13 +60,15 @@ impl Pacer {
     fn accrue(&mut self, now: Instant, rate: u64, burst: u64) {
         let limit = signed(burst + burst.max(scale(rate, nanos(CATCH_UP), NANOS)));
         let earned = scale(rate, nanos(now - self.updated), NANOS);
-        self.credit = self.credit.saturating_add(signed(earned));
-        if self.credit >= limit {
-            self.credit = limit;
+        let credit = self.credit.saturating_add(signed(earned));
+        if credit >= limit {
+            // What a restart allowed beyond the limit stays.
+            self.credit = self.credit.max(limit);
             self.updated = now;
         } else if earned > 0 {
-            // Only the time that made whole bytes is spent.
-            let spent = Duration::from_nanos(scale(earned, NANOS, rate));
+            self.credit = credit;
+            // Only the time that made whole bytes is spent, rounded so that none is used twice.
+            let spent = Duration::from_nanos(scale_up(earned, NANOS, rate));
             self.updated = now.min(self.updated + spent);
         }
     }

@@ -26,7 +26,7 @@ impl Prr {
     /// no further loss.
     pub fn on_ack(&mut self, delivered: u64, in_flight: u64, safe: bool, mss: u64) {
         self.delivered = self.delivered.saturating_add(delivered);
-        let mut count = if in_flight > self.ssthresh {
+        let count = if in_flight > self.ssthresh {
             scale_up(self.delivered, self.ssthresh, self.recover_flight).saturating_sub(self.sent)
         } else {
             // Conservative reduction bound: not more than was delivered. Only an ACK that shows
@@ -35,10 +35,8 @@ impl Prr {
             let bound = if safe { bound.saturating_add(mss) } else { bound };
             bound.min(self.ssthresh - in_flight)
         };
-        if self.sent == 0 && count == 0 {
-            count = mss;
-        }
-        self.quota = count;
+        // The fast retransmit goes out whatever the proportion, as a whole packet.
+        self.quota = if self.sent == 0 { count.max(mss) } else { count };
     }
 
     /// `bytes` were sent.
@@ -80,8 +78,7 @@ mod tests {
     #[test]
     fn light_loss_sends_in_proportion_and_ends_at_ssthresh() {
         let (sent, flight) = recover(1, 70 * MSS);
-        assert_eq!(flight, 70 * MSS - MSS, "within a packet of the threshold");
-        assert_eq!(sent, 69 * MSS);
+        assert_eq!((sent, flight), (70 * MSS, 70 * MSS));
     }
 
     #[test]

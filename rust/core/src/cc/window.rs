@@ -12,6 +12,16 @@ const MINIMUM_DATAGRAMS: u64 = 2;
 /// Below this RTT a window is drained faster than timers can pace it.
 const UNPACED_RTT: Duration = Duration::from_millis(1);
 
+/// How the window was used in one round trip.
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    /// The most bytes in flight after sending.
+    most: u64,
+    /// The window had no room for another packet. Judged when sending: by the time of the
+    /// acknowledgments the window may have grown above what filled it.
+    full: bool,
+}
+
 /// The congestion window and its bounds, in bytes.
 #[derive(Clone, Debug)]
 pub struct Window {
@@ -25,9 +35,8 @@ pub struct Window {
     collapsed: Option<Instant>,
     /// Present during a recovery period.
     prr: Option<Prr>,
-    /// The most bytes in flight after sending, in this round trip and in the one before.
-    used: u64,
-    used_before: u64,
+    use_now: Use,
+    use_before: Use,
     /// Window and threshold before the last cut, if it can be undone.
     saved: Option<(u64, u64)>,
 }
@@ -43,8 +52,8 @@ impl Window {
             recovery_start: None,
             collapsed: None,
             prr: None,
-            used: 0,
-            used_before: 0,
+            use_now: Use::default(),
+            use_before: Use::default(),
             saved: None,
         }
     }
@@ -94,7 +103,8 @@ impl Window {
     }
 
     pub fn on_sent(&mut self, bytes: u64, in_flight: u64) {
-        self.used = self.used.max(in_flight);
+        self.use_now.most = self.use_now.most.max(in_flight);
+        self.use_now.full |= in_flight.saturating_add(self.mss) > self.cwnd;
         if let Some(prr) = &mut self.prr {
             prr.on_sent(bytes);
         }
@@ -105,8 +115,8 @@ impl Window {
     pub fn on_ack(&mut self, ack: &AckEvent<'_>) -> u64 {
         let was_used = self.is_used();
         if ack.rate.round_start {
-            self.used_before = self.used;
-            self.used = ack.in_flight;
+            self.use_before = self.use_now;
+            self.use_now = Use { most: ack.in_flight, full: false };
         }
         if let Some(prr) = &mut self.prr {
             if ack.acked_after_recovery == 0 {
@@ -116,6 +126,10 @@ impl Window {
             // RFC 9002 section 7.3.2: a packet sent during recovery was acknowledged.
             self.prr = None;
         }
+        if self.collapsed == Some(ack.now) {
+            // The frame that established persistent congestion earns no growth.
+            return 0;
+        }
         // RFC 9002 section 7.8: a window that is not used says nothing about the network.
         if was_used { ack.acked_after_recovery } else { 0 }
     }
@@ -123,12 +137,11 @@ impl Window {
     /// Whether sending was limited by the window over the last two round trips. The bytes in
     /// flight at an ACK would not do: with pacing they swing far below the window.
     fn is_used(&self) -> bool {
-        let used = self.used.max(self.used_before);
         if self.in_slow_start() {
             // The window of the next round is twice this round's flight.
-            self.cwnd < used.saturating_mul(2)
+            self.cwnd < self.use_now.most.max(self.use_before.most).saturating_mul(2)
         } else {
-            used.saturating_add(self.mss) > self.cwnd
+            self.use_now.full || self.use_before.full
         }
     }
 

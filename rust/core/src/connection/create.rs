@@ -11,14 +11,13 @@ use crate::config::{PreferredAddresses, TransportConfig};
 use crate::connection::{Connection, ConnectionStats, Control, Identity, State, Timers};
 use crate::datagram::Datagrams;
 use crate::events::{EndpointEvent, Events};
-use crate::handshake::parameters::MIN_ACK_DELAY;
 use crate::handshake::{Handshake, ZeroRtt, parameters, tls_error};
 use crate::error::TransportError;
 use crate::keys::KeyRing;
 use crate::path::{FourTuple, Mtu, Path, Tuple};
 use crate::recovery::{Recovery, RecoveryConfig};
 use crate::rng::Rng;
-use crate::space::{AckConfig, AckTracker};
+use crate::space::AckTracker;
 use crate::stream::StreamSet;
 use crate::time::Instant;
 
@@ -73,11 +72,8 @@ impl Connection {
         recovery.set_max_datagram(tuple.mtu.current());
         let local = LocalCids::new(ids.local, factory.reset_token(&ids.local));
         let remote = RemoteCids::new(remote_cid, config.active_connection_id_limit);
-        let acks = [Space::Initial, Space::Handshake, Space::Data].map(|space| {
-            let max_ack_delay = config.max_ack_delay;
-            let min_ack_delay = MIN_ACK_DELAY.min(max_ack_delay);
-            AckTracker::new(space, &AckConfig { max_ack_delay, min_ack_delay })
-        });
+        let acks = [Space::Initial, Space::Handshake, Space::Data]
+            .map(|space| AckTracker::new(space, config.max_ack_delay));
         let mut events = Events::default();
         events.push_endpoint(EndpointEvent::CidIssued(ids.local));
         Self {
@@ -142,7 +138,7 @@ impl Connection {
         self.keys.initial = Some(initial_keys(version, &self.ids.initial_dcid, Side::Client));
         let mut encoded = Vec::new();
         parameters::ours(&self.config, &self.ids, &mut self.rng).encode(Side::Client, &mut encoded);
-        self.handshake.start(version, encoded).map_err(|e| tls_error(&e))?;
+        self.handshake.start(version, version, encoded).map_err(|e| tls_error(&e))?;
         // The ClientHello; no keys can change before the server has spoken.
         self.handshake.write()?;
         self.keys.zero_rtt = self.handshake.zero_rtt_keys();

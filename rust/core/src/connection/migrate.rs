@@ -148,7 +148,7 @@ impl Connection {
 
     /// RFC 9000 section 9.4: another path, another capacity and round-trip time.
     pub(crate) fn reset_recovery(&mut self, now: Instant, path: usize) {
-        self.paths[path].recovery.reset_for_new_path(now, None);
+        self.paths[path].recovery.reset_for_new_path(now);
         self.sync_mtu(path);
     }
 

@@ -25,6 +25,20 @@ impl Connection {
         paths.chain(keys).chain(self.timers.next()).min()
     }
 
+    /// What is waited for, for a person who debugs.
+    pub fn describe_timers(&self) -> String {
+        let context = self.timer_context();
+        let p = &self.paths[0];
+        format!(
+            "{:?} recovery {:?} validation {:?} acks {:?} keys {:?}",
+            self.timers,
+            p.recovery.timeout(&context),
+            p.validation_timeout(),
+            p.acks.each_ref().map(crate::space::AckTracker::timeout),
+            self.keys.one_rtt.as_ref().and_then(crate::keys::OneRttKeys::timeout),
+        )
+    }
+
     /// The time has come: call when `timeout` is due, then `poll_transmit`.
     pub fn on_timeout(&mut self, now: Instant) {
         match &self.state {
@@ -73,7 +87,7 @@ impl Connection {
         match recovery.on_timeout(now, &context, &mut router) {
             TimeoutAction::Pto { space, probes } => {
                 // RFC 9002 section 6.2.4: new data first, else what is in flight, else PING.
-                recovery.probe_tokens(space, probes, &mut router);
+                recovery.probe_tokens(space, &mut router);
                 self.paths[path].probes[super::space_index(space)] = probes as u8;
                 self.on_pto(now, path, space);
             }
@@ -101,7 +115,7 @@ impl Connection {
                 || self.handshake.peer_validated
                 || self.handshake.is_confirmed(),
             // RFC 9002 section 6.2.2.1: a blocked server waits for the client's next datagram.
-            amplification_limited: server && self.paths[0].active().ledger.allowance() == 0,
+            amplification_blocked: server && self.paths[0].active().ledger.allowance() == 0,
             peer_max_ack_delay: self.peer_max_ack_delay(),
         }
     }

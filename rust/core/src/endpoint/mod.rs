@@ -77,7 +77,7 @@ struct Entry {
     generation: u32,
     half_open: bool,
     dirty: bool,
-    /// Over: it goes when its last events were read.
+    /// Nothing is left to do; goes once the application has seen its last events.
     drained: bool,
     /// The deadline that is in the heap, so that a later one need not be put there.
     scheduled: Option<Instant>,
@@ -179,7 +179,8 @@ impl Endpoint {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         self.half_open += usize::from(half_open);
-        let entry = Entry {
+        let entry =
+            Entry {
             connection,
             generation,
             half_open,
@@ -279,7 +280,7 @@ impl Endpoint {
     /// After a connection was driven: takes its endpoint events and its next deadline. Returns false
     /// if the connection is gone.
     pub fn settle(&mut self, now: Instant, handle: ConnectionHandle) -> bool {
-        self.route_events(now, handle);
+        self.take_events(now, handle);
         let Some(entry) = self.entry(handle) else { return false };
         if entry.drained {
             self.remove(handle);
@@ -295,9 +296,8 @@ impl Endpoint {
         true
     }
 
-    /// Takes the endpoint events of a connection. It stays, even if it is over: the application has
-    /// not seen why.
-    fn route_events(&mut self, now: Instant, handle: ConnectionHandle) {
+    /// Does what the connection asks of its endpoint.
+    fn take_events(&mut self, now: Instant, handle: ConnectionHandle) {
         while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
         {
             self.on_event(now, handle, event);

@@ -28,7 +28,7 @@ impl Connection {
             }
         }
         while let Some(change) = self.handshake.write()? {
-            self.install(change)?;
+            self.install(now, change)?;
         }
         if self.handshake.take_completion()? {
             self.on_complete(now);
@@ -45,7 +45,7 @@ impl Connection {
         )?;
         self.change_version(chosen);
         let ours = self.server_parameters();
-        self.handshake.start(chosen, ours).map_err(|e| super::tls_error(&e))
+        self.handshake.start(self.ids.original_version, chosen, ours).map_err(|e| super::tls_error(&e))
     }
 
     fn learn_parameters(&mut self) -> Result<(), TransportError> {
@@ -90,7 +90,7 @@ impl Connection {
         Ok(())
     }
 
-    fn install(&mut self, change: KeyChange) -> Result<(), TransportError> {
+    fn install(&mut self, now: Instant, change: KeyChange) -> Result<(), TransportError> {
         match change {
             KeyChange::Handshake(keys) => self.keys.handshake = Some(keys),
             KeyChange::OneRtt(keys, secrets) => {
@@ -100,7 +100,7 @@ impl Connection {
                 let interval = self.config.key_update_interval;
                 self.keys.one_rtt = Some(OneRttKeys::new(suite, keys, secrets, interval));
                 if self.ids.side == Side::Client {
-                    self.end_zero_rtt();
+                    self.end_zero_rtt(now);
                 }
             }
         }
@@ -109,12 +109,12 @@ impl Connection {
     }
 
     /// Client: 1-RTT keys are there, 0-RTT is over (RFC 9001 section 4.9.3).
-    fn end_zero_rtt(&mut self) {
+    fn end_zero_rtt(&mut self, now: Instant) {
         self.keys.zero_rtt = None;
         if self.handshake.zero_rtt == ZeroRtt::Offered {
             self.handshake.zero_rtt = ZeroRtt::Rejected;
             // RFC 9001 section 4.6.2: everything sent early is sent again.
-            self.paths[0].recovery.discard_zero_rtt();
+            self.requeue_data_space(now);
             self.streams.on_zero_rtt_rejected();
             self.streams.set_peer_limits(&self.peer);
             self.events.push(Event::ZeroRttRejected);
@@ -178,7 +178,7 @@ impl Connection {
         if space == Space::Initial && self.ids.side == Side::Server {
             self.events.push_endpoint(EndpointEvent::CidRetired(self.ids.initial_dcid));
         }
-        self.paths[0].recovery.discard_space(space, now);
+        self.paths[0].discard_space(now, space);
         self.handshake.discard(space);
     }
 }

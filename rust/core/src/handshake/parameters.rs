@@ -1,7 +1,5 @@
 //! Transport parameters: what we tell, and whether what the peer tells is true (RFC 9000 section 7).
 
-use core::time::Duration;
-
 use tquic_wire::params::VersionInformation;
 use tquic_wire::{Side, TransportErrorCode, TransportParameters};
 
@@ -9,9 +7,7 @@ use crate::config::TransportConfig;
 use crate::connection::Identity;
 use crate::error::TransportError;
 use crate::rng::Rng;
-
-/// Smallest acknowledgement delay that we keep when asked to.
-pub(crate) const MIN_ACK_DELAY: Duration = Duration::from_millis(1);
+use crate::space::MIN_ACK_DELAY;
 
 /// The parameters that do not depend on the role's secrets: a server adds its reset token and
 /// preferred address.

@@ -2,8 +2,7 @@
 
 use super::loss::LossPass;
 use super::spurious::Lost;
-use super::{PnSpace, Recovery, TokenSink, index};
-use crate::config::transport::MIN_DATAGRAM;
+use super::{BASE_DATAGRAM, PnSpace, Recovery, TokenSink, index};
 use crate::cc::{AckEvent, Algorithm, RateSample};
 use crate::error::TransportError;
 use crate::recovery::SentPacket;
@@ -22,22 +21,22 @@ pub struct AckSummary {
     pub acked_bytes: u64,
     /// The largest of them.
     pub largest_newly_acked: Option<u64>,
-    /// When that one was sent; what [`Recovery::on_ecn_ce`] wants.
-    pub largest_time_sent: Option<Instant>,
+    /// When that one was sent; what [`Recovery::on_ecn_ce`] wants. Means nothing if there is none.
+    pub largest_sent_at: Instant,
     /// Whether the frame raised the largest packet number acknowledged. Otherwise its ECN counts
     /// must not be judged (RFC 9000 section 13.4.2.1).
     pub raised_largest: bool,
     /// Newly acknowledged packets that were sent with an ECT mark.
-    pub newly_acked_ect: u64,
+    pub newly_acked_ecn: u64,
+    /// Whether a packet of more than 1200 bytes that is no MTU probe was among the newly
+    /// acknowledged ones; for black hole detection (RFC 8899 section 4.3).
+    pub acked_large: bool,
+    /// Whether one was among the lost ones.
+    pub lost_large: bool,
     /// The ECN counts of the frame.
     pub ecn: Option<EcnCounts>,
     /// The RTT sample, before acknowledgment delay is taken off.
     pub rtt_sample: Option<Duration>,
-    /// Whether packets larger than 1200 bytes were among the acknowledged ones, and among the lost
-    /// ones: what black-hole detection wants (RFC 8899 section 4.3).
-    pub acked_large: bool,
-    /// See `acked_large`.
-    pub lost_large: bool,
     /// Packets declared lost.
     pub lost_packets: usize,
     /// Their bytes.
@@ -79,8 +78,8 @@ impl Walk {
     fn count(&mut self, packet: &SentPacket, recovery_start: Option<Instant>) {
         self.summary.newly_acked += 1;
         self.summary.newly_acked_ack_eliciting += usize::from(packet.ack_eliciting);
-        self.summary.newly_acked_ect += u64::from(packet.ecn);
-        self.summary.acked_large |= packet.size > MIN_DATAGRAM;
+        self.summary.newly_acked_ecn += u64::from(packet.ecn);
+        self.summary.acked_large |= packet.size > BASE_DATAGRAM && !packet.mtu_probe;
         if packet.in_flight {
             let size = u64::from(packet.size);
             self.summary.acked_bytes += size;
@@ -196,7 +195,7 @@ impl Recovery {
         }
         if let Some(newest) = walk.newest {
             walk.summary.largest_newly_acked = Some(newest.pn);
-            walk.summary.largest_time_sent = Some(newest.packet.time_sent);
+            walk.summary.largest_sent_at = newest.packet.time_sent;
         }
         Ok(walk)
     }

@@ -1,9 +1,8 @@
 //! Declaring packets lost (RFC 9002 sections 6.1, 7.6).
 
 use super::spurious::Lost;
-use super::{GRANULARITY, Recovery, TokenSink, index};
+use super::{BASE_DATAGRAM, Recovery, TokenSink, index};
 use crate::cc::{Algorithm, LossEvent};
-use crate::config::transport::MIN_DATAGRAM;
 use crate::recovery::sent::Entry;
 use crate::time::{Duration, Instant};
 use tquic_wire::Space;
@@ -16,7 +15,7 @@ const PERSISTENT_CONGESTION_THRESHOLD: u32 = 3;
 pub(super) struct Losses {
     pub packets: usize,
     pub bytes: u64,
-    /// Packets larger than 1200 bytes, MTU probes aside, are among them.
+    /// A packet above the base datagram size was among them.
     pub large: bool,
     pub persistent_congestion: bool,
 }
@@ -60,7 +59,7 @@ impl Recovery {
             }
             losses.packets += 1;
             losses.bytes += u64::from(entry.packet.size);
-            losses.large |= entry.packet.size > MIN_DATAGRAM && !entry.packet.mtu_probe;
+            losses.large |= entry.packet.size > BASE_DATAGRAM && !entry.packet.mtu_probe;
             losses.persistent_congestion |= self.on_lost(pass, &entry);
         }
         if losses.packets > 0 {
@@ -130,13 +129,13 @@ impl Recovery {
             return false;
         }
         let since = *self.spaces[index(pass.space)].lost_since.get_or_insert(time_sent);
-        let duration = self.rtt.pto() + pass.peer_max_ack_delay;
+        let duration = self.rtt.pto(pass.peer_max_ack_delay);
         time_sent - since > duration * PERSISTENT_CONGESTION_THRESHOLD
     }
 
     /// Forgets lost packets that will not turn up any more.
     fn expire_lost(&mut self, pass: &LossPass) {
-        let patience = (self.rtt.pto() + pass.peer_max_ack_delay).max(GRANULARITY) * 3;
+        let patience = self.rtt.pto(pass.peer_max_ack_delay) * 3;
         let limit = pass.now.saturating_sub(patience);
         while let Some(lost) = self.spaces[index(pass.space)].lost.expire(limit) {
             self.episode.forget(&lost);

@@ -37,11 +37,13 @@ const BURST_SEGMENTS: u64 = 64;
 const BURST_BYTES: u64 = 65_536;
 /// Below this rate (1.2 Mbit/s) packets go one by one.
 const SLOW_RATE: u64 = 150_000;
+/// Datagrams up to this size pass on every path (RFC 9000 section 14).
+const BASE_DATAGRAM: u16 = 1200;
 /// What an idle sender may send at once, in datagrams (RFC 9002 section 7.7).
 const RESTART_DATAGRAMS: u64 = 10;
 
 /// Settings of a path's recovery.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct RecoveryConfig {
     /// Which end this is. Default: client.
     pub side: Side,
@@ -210,7 +212,7 @@ impl Recovery {
             lossy_round: None,
             max_datagram,
             stats: RecoveryStats::default(),
-            config: config.clone(),
+            config: *config,
         }
     }
 
@@ -317,7 +319,7 @@ impl Recovery {
 
     /// Keys of `space` were discarded: its packets can no longer be acknowledged (RFC 9002
     /// section 6.4). Their tokens are dropped.
-    pub fn discard_space(&mut self, space: Space, now: Instant) {
+    pub fn discard_space(&mut self, now: Instant, space: Space) {
         let s = &mut self.spaces[index(space)];
         self.bytes_in_flight -= s.clear();
         s.discarded = true;
@@ -326,39 +328,44 @@ impl Recovery {
         self.idle_since = now;
     }
 
-    /// 0-RTT was rejected: its packets are forgotten (RFC 9002 section 6.4). Their owners send
-    /// everything again.
-    pub fn discard_zero_rtt(&mut self) {
-        self.bytes_in_flight -= self.spaces[index(Space::Data)].clear();
+    /// Reports everything outstanding in `space` to `sink` as lost, and forgets it, without a word
+    /// to congestion control: for 0-RTT packets that were rejected (RFC 9002 section 6.4), or that
+    /// preceded a Retry.
+    pub fn requeue(&mut self, space: Space, sink: &mut impl TokenSink) {
+        let s = &mut self.spaces[index(space)];
+        for entry in s.sent.outstanding() {
+            let owed = entry.packet.tokens.iter().filter(|t| entry.owes(t));
+            owed.for_each(|token| sink.lost(space, *token));
+        }
+        self.bytes_in_flight -= s.clear();
     }
 
-    /// A Retry packet arrived: everything sent so far is to be sent again, and congestion control
-    /// and loss detection start anew (RFC 9002 section 6.3). Packet numbers go on.
-    pub fn on_retry(&mut self, now: Instant, sink: &mut impl TokenSink) {
-        let mut first_sent = None;
-        for space in SPACES {
-            let s = &mut self.spaces[index(space)];
-            while let Some(entry) = s.sent.pop_front() {
-                first_sent = first_sent.or(Some(entry.packet.time_sent));
-                let owed = entry.packet.tokens.iter().filter(|t| entry.owes(t));
-                owed.for_each(|t| sink.lost(space, *t));
-            }
-            s.clear();
-        }
+    /// A Retry or Version Negotiation packet arrived: congestion control and loss detection start
+    /// anew, packet numbers go on (RFC 9002 section 6.3). Initial packets are forgotten, their owner
+    /// sends everything again; for 0-RTT packets call [`Self::requeue`].
+    pub fn on_retry(&mut self, now: Instant) {
+        let initial = &mut self.spaces[index(Space::Initial)];
         // Section 6.3: the time to the Retry may serve as initial RTT, if no probe blurs it.
+        let first_sent = initial.sent.front().map(|entry| entry.packet.time_sent);
         let measured = first_sent.filter(|_| self.pto_count == 0).map(|sent| now - sent);
+        initial.clear();
+        self.abandon_flight();
         self.restart(now, measured);
     }
 
     /// The path leads to another address now (RFC 9000 section 9.4). Packets in flight belong to
     /// the old one: they can still be acknowledged or lost, but say nothing about the new one.
-    /// `initial_rtt` may come from path validation.
-    pub fn reset_for_new_path(&mut self, now: Instant, initial_rtt: Option<Duration>) {
+    pub fn reset_for_new_path(&mut self, now: Instant) {
+        self.abandon_flight();
+        self.restart(now, None);
+    }
+
+    fn abandon_flight(&mut self) {
         for s in &mut self.spaces {
             s.sent.outstanding().for_each(|entry| entry.packet.in_flight = false);
             s.lost_since = None;
         }
-        self.restart(now, initial_rtt);
+        self.bytes_in_flight = 0;
     }
 
     fn restart(&mut self, now: Instant, initial_rtt: Option<Duration>) {
@@ -369,7 +376,6 @@ impl Recovery {
         self.pacer = Pacer::new(now);
         self.thresholds = Thresholds::new(config.packet_threshold, config.time_threshold_eighths);
         self.episode.confirm();
-        self.bytes_in_flight = 0;
         self.pto_count = 0;
         self.idle_since = now;
         self.lossy_round = None;

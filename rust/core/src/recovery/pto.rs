@@ -6,8 +6,6 @@ use super::{Recovery, SPACES, TokenSink, index};
 use crate::time::{Duration, Instant};
 use tquic_wire::{Side, Space};
 
-/// Backoff stops doubling here; the idle timeout ends a connection long before.
-const MAX_BACKOFF: u32 = 20;
 /// Datagrams per probe timeout (RFC 9002 section 6.2.4).
 const PROBES: usize = 2;
 
@@ -21,7 +19,7 @@ pub struct TimerContext {
     /// The peer has validated this end's address; always true for servers (RFC 9002 appendix A.8).
     pub peer_validated_address: bool,
     /// Nothing can be sent before more arrives (RFC 9000 section 8.1).
-    pub amplification_limited: bool,
+    pub amplification_blocked: bool,
     /// The peer's max_ack_delay.
     pub peer_max_ack_delay: Duration,
 }
@@ -81,22 +79,17 @@ impl Recovery {
         }
     }
 
-    /// Hands out again what the oldest `packets` unacknowledged ack-eliciting packets of `space`
-    /// carried, through [`TokenSink::probe`]. They stay in flight (RFC 9002 section 6.2). Repeated
-    /// timeouts move on to younger packets. Returns the number of tokens; with none, and nothing
-    /// new to send, the probe is a PING.
-    pub fn probe_tokens(
-        &mut self,
-        space: Space,
-        packets: usize,
-        sink: &mut impl TokenSink,
-    ) -> usize {
+    /// Hands out again what the two oldest unacknowledged ack-eliciting packets of `space` carried,
+    /// through [`TokenSink::probe`]. They stay in flight (RFC 9002 section 6.2). Repeated timeouts
+    /// move on to younger packets. Returns the number of tokens; with none, and nothing new to
+    /// send, the probe is a PING.
+    pub fn probe_tokens(&mut self, space: Space, sink: &mut impl TokenSink) -> usize {
         let mut tokens = 0;
         let entries = self.spaces[index(space)].sent.outstanding();
         let useful = entries.filter(|e| {
             e.packet.ack_eliciting && !e.probed && e.packet.tokens.iter().any(is_resendable)
         });
-        for entry in useful.take(packets) {
+        for entry in useful.take(PROBES) {
             entry.probed = true;
             for token in entry.packet.tokens.iter().filter(|t| is_resendable(t)) {
                 sink.probe(space, *token);
@@ -110,8 +103,8 @@ impl Recovery {
     pub fn pto_period(&self, space: Space, peer_max_ack_delay: Duration) -> Duration {
         // RFC 9002 section 6.2.1: max_ack_delay counts for application data only.
         match space {
-            Space::Data => self.rtt.pto() + peer_max_ack_delay,
-            Space::Initial | Space::Handshake => self.rtt.pto(),
+            Space::Data => self.rtt.pto(peer_max_ack_delay),
+            Space::Initial | Space::Handshake => self.rtt.pto(Duration::ZERO),
         }
     }
 
@@ -125,20 +118,22 @@ impl Recovery {
 
     fn pto_timer(&self, ctx: &TimerContext) -> Option<(Instant, Space)> {
         // Section 6.2.2.1: a server that may not send MUST NOT arm the timer.
-        if ctx.amplification_limited {
+        if ctx.amplification_blocked {
             return None;
         }
-        let backoff = 1 << self.pto_count.min(MAX_BACKOFF);
+        // Doubling ends in "never", decades away; the idle timeout ends the connection before.
         let period = |space| {
-            self.pto_period(space, ctx.peer_max_ack_delay).checked_mul(backoff).unwrap_or(Duration::MAX)
+            let backoff = 1u32.checked_shl(self.pto_count);
+            let period = self.pto_period(space, ctx.peer_max_ack_delay);
+            backoff.and_then(|factor| period.checked_mul(factor)).unwrap_or(Duration::MAX)
         };
         let armed = SPACES.iter().filter(|space| {
             // Section 6.2.1: not for application data before the handshake is confirmed.
             let allowed = **space != Space::Data || ctx.handshake_confirmed;
             allowed && self.has_ack_eliciting_in_flight(**space)
         });
-        let times =
-            armed.map(|space| (self.spaces[index(*space)].last_ack_eliciting + period(*space), *space));
+        let times = armed
+            .map(|space| (self.spaces[index(*space)].last_ack_eliciting + period(*space), *space));
         times.min_by_key(|(at, _)| *at).or_else(|| {
             // Section 6.2.2.1: the server may wait for datagrams before it can send more. A client
             // probes until it knows that the server has validated its address.

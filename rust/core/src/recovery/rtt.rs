@@ -19,7 +19,13 @@ impl Rtt {
     /// An estimate before any sample (RFC 9002 section 5.3).
     pub fn new(initial: Duration) -> Self {
         let initial = nanos(initial).max(1);
-        Self { latest: initial, smoothed: initial, var: initial / 2, min: initial, first_sample: None }
+        Self {
+            latest: initial,
+            smoothed: initial,
+            var: initial / 2,
+            min: initial,
+            first_sample: None,
+        }
     }
 
     /// Takes a sample. `ack_delay` is what the peer says it held the acknowledgment back, limited
@@ -79,9 +85,10 @@ impl Rtt {
         self.first_sample.is_some()
     }
 
-    /// The probe timeout without max_ack_delay (RFC 9002 section 6.2.1).
-    pub fn pto(&self) -> Duration {
-        self.smoothed() + (self.var() * 4).max(GRANULARITY)
+    /// The probe timeout (RFC 9002 section 6.2.1). The peer's `max_ack_delay` is zero for Initial
+    /// and Handshake packets.
+    pub fn pto(&self, max_ack_delay: Duration) -> Duration {
+        self.smoothed() + (self.var() * 4).max(GRANULARITY) + max_ack_delay
     }
 }
 
@@ -97,7 +104,7 @@ mod tests {
 
     #[test]
     fn handshake_starts_with_a_pto_of_one_second() {
-        assert_eq!(Rtt::new(ms(333)).pto(), ms(999));
+        assert_eq!(Rtt::new(ms(333)).pto(ms(0)), ms(999));
     }
 
     #[test]
@@ -137,6 +144,6 @@ mod tests {
         for _ in 0..200 {
             rtt.update(T, Duration::from_micros(50), ms(0));
         }
-        assert!(rtt.pto() >= GRANULARITY);
+        assert!(rtt.pto(ms(0)) >= GRANULARITY);
     }
 }

@@ -83,8 +83,12 @@ pub(super) struct Episode {
 impl Episode {
     /// A loss began a new period.
     pub fn begin(&mut self) {
-        *self =
-            Self { id: self.id.wrapping_add(1).max(1), missing: 0, undoable: true, spurious: false };
+        *self = Self {
+            id: self.id.wrapping_add(1).max(1),
+            missing: 0,
+            undoable: true,
+            spurious: false,
+        };
     }
 
     /// Another packet of this period was lost. Returns the period's number.

@@ -120,10 +120,10 @@ impl Connection {
         let parts = path.parts();
         if summary.raised_largest {
             // RFC 9000 section 13.4.2.1: counts of reordered ACK frames say nothing.
-            let marked = summary.newly_acked_ect;
+            let marked = summary.newly_acked_ecn;
             let congested = parts.active.ecn.on_ack(space_index(space), marked, ack.ecn);
-            if let (true, Some(time_sent)) = (congested, summary.largest_time_sent) {
-                parts.recovery.on_ecn_ce(now, time_sent);
+            if congested {
+                parts.recovery.on_ecn_ce(now, summary.largest_sent_at);
             }
         }
         if summary.acked_large {

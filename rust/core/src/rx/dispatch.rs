@@ -8,6 +8,7 @@ use crate::error::TransportError;
 use crate::events::{EndpointEvent, Event};
 use crate::path::PathOutcome;
 use crate::rx::{Arrival, Opened};
+use crate::space::AckRequestFrame;
 
 /// What a packet was, seen as a whole.
 #[derive(Default)]
@@ -38,13 +39,13 @@ impl Connection {
         }
         let tuple = self.settle_tuple(arrival, opened);
         let seen = self.on_frames(arrival, opened, tuple, payload)?;
-        let acks = &mut self.paths[opened.path].acks[space_index(opened.space)];
-        let ecn = arrival.ecn.into();
-        acks.insert(arrival.now, opened.pn, ecn);
-        if seen.ack_eliciting {
-            acks.on_ack_eliciting(arrival.now, opened.pn, ecn);
-        }
         self.restart_idle_on_receive(arrival.now);
+        if self.keys.is_gone(opened.space) {
+            // The packet completed the handshake and with it ended its own space.
+            return Ok(());
+        }
+        let acks = &mut self.paths[opened.path].acks[space_index(opened.space)];
+        acks.on_received(arrival.now, opened.pn, seen.ack_eliciting, arrival.ecn);
         if newest && seen.non_probing && tuple != 0 && opened.space == Space::Data {
             self.on_peer_moved(arrival, opened, tuple);
         }
@@ -134,14 +135,17 @@ impl Connection {
                 threshold,
                 request_max_ack_delay_us,
                 reordering_threshold,
-            } => self.paths[opened.path].acks[2].on_ack_frequency(
-                sequence,
-                threshold,
-                request_max_ack_delay_us,
-                reordering_threshold,
-            ),
+            } => {
+                let request = AckRequestFrame {
+                    sequence,
+                    threshold,
+                    max_ack_delay_us: request_max_ack_delay_us,
+                    reordering_threshold,
+                };
+                self.paths[opened.path].acks[2].on_ack_frequency(&request)
+            }
             Frame::ImmediateAck => {
-                self.paths[opened.path].acks[2].acknowledge_at_once();
+                self.paths[opened.path].acks[2].on_immediate_ack();
                 Ok(())
             }
             Frame::ConnectionClose(close) => {

@@ -259,7 +259,7 @@ impl Connection {
 
     /// The packet number to decode the next one against (RFC 9000 appendix A.3).
     fn expected(&self, path: usize, space: usize) -> u64 {
-        self.paths[path].acks[space].largest().map_or(0, |largest| largest + 1)
+        self.paths[path].acks[space].expected()
     }
 
     fn stash(&mut self, arrival: &Arrival, packet: &[u8]) {

@@ -2,7 +2,7 @@
 //! them, so a client believes them only before it has heard anything authentic.
 
 use tquic_crypto::{initial_keys, retry};
-use tquic_wire::{ConnectionId, Side, Version};
+use tquic_wire::{ConnectionId, Side, Space, Version};
 
 use crate::connection::{Connection, State};
 use crate::events::ConnectionError;
@@ -82,9 +82,15 @@ impl Connection {
 
     /// What was sent so far went to nobody: 0-RTT data too is sent again.
     fn resend_everything(&mut self, now: Instant) {
-        let (recovery, mut router) = self.recovery_and_router(now, 0);
-        recovery.on_retry(now, &mut router);
-        // The router put back lost CRYPTO ranges; the whole stream starts again instead.
+        self.requeue_data_space(now);
+        self.paths[0].recovery.on_retry(now);
         self.handshake.send[0].restart();
+    }
+
+    /// Everything in flight in the Data space (0-RTT) is to be sent again, without a word to
+    /// congestion control.
+    pub(crate) fn requeue_data_space(&mut self, now: Instant) {
+        let (recovery, mut router) = self.recovery_and_router(now, 0);
+        recovery.requeue(Space::Data, &mut router);
     }
 }

@@ -15,24 +15,26 @@ const MAX_ACK_DELAY_LIMIT: Duration = Duration::from_millis(1 << 14);
 /// section 13.2.2).
 const DEFAULT_THRESHOLD: u64 = 1;
 
-/// Settings of an [`AckTracker`].
-#[derive(Clone, Copy, Debug)]
-pub struct AckConfig {
-    /// Our max_ack_delay transport parameter. Default: 25 ms.
-    pub max_ack_delay: Duration,
-    /// Our min_ack_delay transport parameter. Default: 1 ms.
-    pub min_ack_delay: Duration,
-}
+/// What to announce as min_ack_delay transport parameter: shorter delays cannot be kept by common
+/// timers.
+pub const MIN_ACK_DELAY: Duration = Duration::from_millis(1);
 
-impl Default for AckConfig {
-    fn default() -> Self {
-        Self { max_ack_delay: Duration::from_millis(25), min_ack_delay: Duration::from_millis(1) }
-    }
+/// The fields of an ACK_FREQUENCY frame as received (draft-ietf-quic-ack-frequency-12 section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckRequestFrame {
+    /// Sequence Number.
+    pub sequence: u64,
+    /// Ack-Eliciting Threshold.
+    pub threshold: u64,
+    /// Requested Max Ack Delay, microseconds.
+    pub max_ack_delay_us: u64,
+    /// Reordering Threshold.
+    pub reordering_threshold: u64,
 }
 
 /// The packets received in one packet-number space, and the acknowledgments owed for them.
 ///
-/// A batch of packets is put in first; one [`Self::is_due`] follows.
+/// A batch of packets is put in first; one [`Self::ack_due`] follows.
 #[derive(Clone, Debug)]
 pub struct AckTracker {
     received: RangeSet,
@@ -59,13 +61,12 @@ pub struct AckTracker {
     threshold: u64,
     reordering: u64,
     max_ack_delay: Duration,
-    min_ack_delay: Duration,
     frequency_sequence: Option<u64>,
 }
 
 impl AckTracker {
-    /// A tracker for a new space.
-    pub fn new(space: Space, config: &AckConfig) -> Self {
+    /// A tracker for a new space. `max_ack_delay` is our transport parameter.
+    pub fn new(space: Space, max_ack_delay: Duration) -> Self {
         Self {
             received: RangeSet::default(),
             largest_time: Instant::ZERO,
@@ -82,8 +83,7 @@ impl AckTracker {
             at_once: space != Space::Data,
             threshold: DEFAULT_THRESHOLD,
             reordering: 1,
-            max_ack_delay: config.max_ack_delay,
-            min_ack_delay: config.min_ack_delay,
+            max_ack_delay,
             frequency_sequence: None,
         }
     }
@@ -93,12 +93,12 @@ impl AckTracker {
         self.received.contains(pn)
     }
 
-    /// A packet was authenticated. False: it is a duplicate, or too old to tell, and is to be
-    /// discarded (RFC 9000 section 12.3).
-    pub fn insert(&mut self, now: Instant, pn: u64, ecn: Ecn) -> bool {
+    /// A packet that is no duplicate was processed. Which packets those are decides
+    /// [`Self::is_duplicate`] before (RFC 9000 section 12.3); duplicates are ignored here.
+    pub fn on_received(&mut self, now: Instant, pn: u64, ack_eliciting: bool, ecn: Option<Ecn>) {
         let before = self.received.largest();
         if !self.received.insert(pn) {
-            return false;
+            return;
         }
         match before {
             Some(largest) if pn < largest => {
@@ -111,24 +111,25 @@ impl AckTracker {
         }
         self.news = true;
         match ecn {
-            Ecn::NotEct => {}
-            Ecn::Ect0 => self.ecn.ect0 += 1,
-            Ecn::Ect1 => self.ecn.ect1 += 1,
-            Ecn::Ce => self.ecn.ce += 1,
+            None => {}
+            Some(Ecn::Ect0) => self.ecn.ect0 += 1,
+            Some(Ecn::Ect1) => self.ecn.ect1 += 1,
+            Some(Ecn::Ce) => self.ecn.ce += 1,
         }
-        true
+        if ack_eliciting {
+            self.on_ack_eliciting(now, pn, ecn == Some(Ecn::Ce));
+        }
+        self.last_was_ce = ecn == Some(Ecn::Ce);
     }
 
-    /// The packet just inserted asks for an acknowledgment.
-    pub fn on_ack_eliciting(&mut self, now: Instant, pn: u64, ecn: Ecn) {
+    fn on_ack_eliciting(&mut self, now: Instant, pn: u64, is_ce: bool) {
         if self.unacked == 0 {
             self.unacked_since = now;
         }
         self.unacked += 1;
         // Draft section 6.2: where ACK frames are rare only the first of a row of CE marks hurries
         // one; by default each does (RFC 9000 section 13.2.1).
-        let ce = ecn == Ecn::Ce && (self.threshold <= DEFAULT_THRESHOLD || !self.last_was_ce);
-        self.last_was_ce = ecn == Ecn::Ce;
+        let ce = is_ce && (self.threshold <= DEFAULT_THRESHOLD || !self.last_was_ce);
         self.largest_ack_eliciting = self.largest_ack_eliciting.max(Some(pn));
         self.immediate |= self.at_once || ce || self.is_reordered(pn);
     }
@@ -149,38 +150,32 @@ impl AckTracker {
         largest.checked_sub(missing).is_some_and(|distance| distance >= self.reordering)
     }
 
-    /// IMMEDIATE_ACK, or another reason not to wait.
-    pub fn acknowledge_at_once(&mut self) {
+    /// IMMEDIATE_ACK (draft section 5), or another reason not to wait.
+    pub fn on_immediate_ack(&mut self) {
         self.immediate = true;
     }
 
-    /// An ACK_FREQUENCY frame with its fields as received. Fails with PROTOCOL_VIOLATION on a delay
-    /// that RFC 9000 forbids or that is shorter than our min_ack_delay.
-    pub fn on_ack_frequency(
-        &mut self,
-        sequence: u64,
-        threshold: u64,
-        max_ack_delay_us: u64,
-        reordering: u64,
-    ) -> Result<(), TransportError> {
-        let delay = Duration::from_micros(max_ack_delay_us);
+    /// An ACK_FREQUENCY frame. Fails with PROTOCOL_VIOLATION on a delay that RFC 9000 forbids or that
+    /// is shorter than [`MIN_ACK_DELAY`].
+    pub fn on_ack_frequency(&mut self, request: &AckRequestFrame) -> Result<(), TransportError> {
+        let delay = Duration::from_micros(request.max_ack_delay_us);
         // Draft section 4: receipt of an invalid value MUST be treated as a connection error of
         // type PROTOCOL_VIOLATION.
-        if delay >= MAX_ACK_DELAY_LIMIT || delay < self.min_ack_delay {
+        if delay >= MAX_ACK_DELAY_LIMIT || delay < MIN_ACK_DELAY {
             return Err(TransportError::violation("ACK_FREQUENCY asks for an invalid delay"));
         }
         // Draft section 4: obsolete frames MUST be ignored.
-        if self.frequency_sequence.is_none_or(|last| sequence > last) {
-            self.frequency_sequence = Some(sequence);
-            self.threshold = threshold;
-            self.reordering = reordering;
+        if self.frequency_sequence.is_none_or(|last| request.sequence > last) {
+            self.frequency_sequence = Some(request.sequence);
+            self.threshold = request.threshold;
+            self.reordering = request.reordering_threshold;
             self.max_ack_delay = delay;
         }
         Ok(())
     }
 
     /// Whether an ACK frame should go out now, alone if need be.
-    pub fn is_due(&self, now: Instant) -> bool {
+    pub fn ack_due(&self, now: Instant) -> bool {
         let owed = self.immediate || self.unacked > self.threshold;
         owed || self.timeout().is_some_and(|at| at <= now)
     }
@@ -201,7 +196,13 @@ impl AckTracker {
         self.unacked > 0
     }
 
-    /// The largest packet number received, to decode the next one against.
+    /// The packet number that comes next in order, to decode the next one against (RFC 9000
+    /// appendix A.3).
+    pub fn expected(&self) -> u64 {
+        self.received.largest().map_or(0, |largest| largest + 1)
+    }
+
+    /// The largest packet number received.
     pub fn largest(&self) -> Option<u64> {
         self.received.largest()
     }

@@ -4,31 +4,28 @@
 mod ack;
 mod ranges;
 
-pub use ack::{AckConfig, AckTracker};
+pub use ack::{AckRequestFrame, AckTracker, MIN_ACK_DELAY};
 pub use ranges::RangeSet;
 
-/// The ECN field of a received IP packet (RFC 3168 section 5).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// The ECN field of a packet that can carry marks (RFC 3168 section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ecn {
-    /// Not ECN-capable, or unknown.
-    #[default]
-    NotEct,
+    /// ECT(1), used by L4S senders.
+    Ect1 = 0b01,
     /// ECT(0).
-    Ect0,
-    /// ECT(1).
-    Ect1,
+    Ect0 = 0b10,
     /// Congestion experienced.
-    Ce,
+    Ce = 0b11,
 }
 
 impl Ecn {
-    /// From the two low bits of the traffic class.
-    pub const fn from_bits(bits: u8) -> Self {
-        match bits & 3 {
-            0b01 => Self::Ect1,
-            0b10 => Self::Ect0,
-            0b11 => Self::Ce,
-            _ => Self::NotEct,
+    /// From the two low bits of the traffic class; `None` for Not-ECT.
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        match bits & 0b11 {
+            0b01 => Some(Self::Ect1),
+            0b10 => Some(Self::Ect0),
+            0b11 => Some(Self::Ce),
+            _ => None,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! bytes with all gaps can make memory grow by an eighth over the flow-control window and no more,
 //! and no number of gaps is too large.
 
+use super::inline::InlineQueue;
 use bytes::{Buf, Bytes, BytesMut};
 use std::collections::VecDeque;
 
@@ -118,7 +119,7 @@ impl Page {
 #[derive(Debug, Default)]
 pub(crate) struct Assembler {
     /// Pages from the one that holds `start`.
-    pages: VecDeque<Page>,
+    pages: InlineQueue<Page>,
     /// The first byte not read yet.
     start: u64,
     /// The end of what is there without a gap.
@@ -139,11 +140,12 @@ impl Assembler {
     }
 
     /// Takes in the bytes at `offset`; flow control was checked before, so `offset` is at most a
-    /// window away. Answers whether there is more to read.
+    /// window away. `last`: the stream ends with these bytes. Answers whether there is more to read.
     pub(crate) fn insert(
         &mut self,
         mut offset: u64,
         mut data: &[u8],
+        last: bool,
         pool: &mut ChunkPool,
     ) -> bool {
         let end = offset + data.len() as u64;
@@ -155,7 +157,7 @@ impl Assembler {
             data = &data[(self.next - offset) as usize..];
             offset = self.next;
         }
-        self.store(offset, data, offset != self.next, pool);
+        self.store(offset, data, last, pool);
         if offset != self.next {
             self.highest = self.highest.max(end);
             return false;
@@ -168,25 +170,26 @@ impl Assembler {
             let caught_up = self.highest > offset;
             self.highest = end;
             if caught_up {
-                self.drop_islands();
+                self.drop_islands(offset);
             }
         }
         true
     }
 
     /// Copies bytes to their pages.
-    fn store(&mut self, mut offset: u64, mut data: &[u8], island: bool, pool: &mut ChunkPool) {
+    fn store(&mut self, mut offset: u64, mut data: &[u8], last: bool, pool: &mut ChunkPool) {
+        let island = offset != self.next;
         let base = self.start >> PAGE_BITS;
         while !data.is_empty() {
             let index = ((offset >> PAGE_BITS) - base) as usize;
             let at = offset as usize & (PAGE - 1);
             let (now, rest) = data.split_at(data.len().min(PAGE - at));
-            if index >= self.pages.len() {
-                self.pages.resize_with(index + 1, Page::default);
+            while index >= self.pages.len() {
+                self.pages.push(Page::default());
             }
             let first_page = offset >> PAGE_BITS == 0;
             let start = self.start as usize & (PAGE - 1);
-            let page = &mut self.pages[index];
+            let Some(page) = self.pages.get_mut(index) else { return };
             if page.data.capacity() == 0 && index == 0 {
                 // A buffer was dropped or never there; what was read needs no place.
                 page.head = start;
@@ -196,7 +199,8 @@ impl Assembler {
                 if first_page {
                     // The stream is young and may stay small: grow with its bytes. A byte far
                     // ahead pays for what it takes with flow-control credit.
-                    let size = end.next_power_of_two().clamp(FIRST_BUFFER, PAGE);
+                    let grown = end.next_power_of_two().clamp(FIRST_BUFFER, PAGE);
+                    let size = if last { end } else { grown };
                     page.data.reserve(size - page.head - page.data.len());
                 } else {
                     page.data = pool.take();
@@ -214,6 +218,7 @@ impl Assembler {
 
     /// Moves `next` over what was received earlier behind the gap that has just closed.
     fn join_islands(&mut self) {
+        let from = self.next;
         let base = self.start >> PAGE_BITS;
         loop {
             let at = self.next as usize & (PAGE - 1);
@@ -226,13 +231,14 @@ impl Assembler {
             }
         }
         if self.next == self.highest {
-            self.drop_islands();
+            self.drop_islands(from);
         }
     }
 
-    /// All is contiguous: no bitmap is needed.
-    fn drop_islands(&mut self) {
-        for page in &mut self.pages {
+    /// All is contiguous: no bitmap is needed. There were none before `from`.
+    fn drop_islands(&mut self, from: u64) {
+        let index = ((from >> PAGE_BITS) - (self.start >> PAGE_BITS)) as usize;
+        for page in self.pages.iter_mut().skip(index) {
             page.islands = Vec::new();
         }
     }
@@ -243,13 +249,20 @@ impl Assembler {
         (self.next - self.start).min(page_left as u64) as usize
     }
 
-    /// Takes up to `max` bytes from the front; `None` when there are none.
-    pub(crate) fn read(&mut self, max: usize, pool: &mut ChunkPool) -> Option<Bytes> {
+    /// Takes up to `max` bytes from the front; `None` when there are none. `all`: the stream is
+    /// complete.
+    pub(crate) fn read(&mut self, max: usize, all: bool, pool: &mut ChunkPool) -> Option<Bytes> {
         let len = self.front_len().min(max);
         if len == 0 {
             return None;
         }
-        let bytes = self.pages.front_mut()?.data.split_to(len).freeze();
+        let page = self.pages.get_mut(0)?;
+        let bytes = if all && len == page.data.len() && !page.pooled {
+            // Nothing more comes: the buffer goes whole, which saves its reference count.
+            core::mem::take(&mut page.data).freeze()
+        } else {
+            page.data.split_to(len).freeze()
+        };
         self.consumed(len, pool);
         Some(bytes)
     }
@@ -264,7 +277,7 @@ impl Assembler {
         if len == 0 {
             return None;
         }
-        let page = self.pages.front_mut()?;
+        let page = self.pages.get_mut(0)?;
         let used = f(&page.data[..len]).min(len);
         page.data.advance(used);
         self.consumed(used, pool);
@@ -273,10 +286,10 @@ impl Assembler {
 
     fn consumed(&mut self, len: usize, pool: &mut ChunkPool) {
         self.start += len as u64;
-        let Some(page) = self.pages.front_mut() else { return };
+        let Some(page) = self.pages.get_mut(0) else { return };
         page.head += len;
         if page.head == PAGE
-            && let Some(page) = self.pages.pop_front()
+            && let Some(page) = self.pages.pop()
             && page.pooled
         {
             pool.give(page.data);
@@ -287,7 +300,7 @@ impl Assembler {
     pub(crate) fn allocated(&self) -> usize {
         let pages: usize =
             self.pages.iter().map(|p| p.data.capacity() + p.islands.capacity() * 8).sum();
-        pages + self.pages.capacity() * size_of::<Page>()
+        pages + self.pages.allocated()
     }
 }
 

@@ -18,13 +18,13 @@ struct Rig {
 
 impl Rig {
     fn put(&mut self, offset: u64, len: usize) -> bool {
-        self.asm.insert(offset, &bytes(offset, len), &mut self.pool)
+        self.asm.insert(offset, &bytes(offset, len), false, &mut self.pool)
     }
 
     /// Reads all that can be read, checks the bytes, and gives their number.
     fn drain(&mut self, max: usize) -> u64 {
         let before = self.read;
-        while let Some(chunk) = self.asm.read(max, &mut self.pool) {
+        while let Some(chunk) = self.asm.read(max, false, &mut self.pool) {
             assert!(!chunk.is_empty() && chunk.len() <= max.min(PAGE));
             assert_eq!(chunk, bytes(self.read, chunk.len()));
             self.read += chunk.len() as u64;
@@ -54,7 +54,8 @@ fn a_busy_stream_gets_whole_pages_and_reuses_them() {
         rig.put(offset, 1310);
         offset += 1310;
     }
-    let chunks: Vec<_> = std::iter::from_fn(|| rig.asm.read(usize::MAX, &mut rig.pool)).collect();
+    let chunks: Vec<_> =
+        std::iter::from_fn(|| rig.asm.read(usize::MAX, false, &mut rig.pool)).collect();
     assert!(chunks[..8].iter().all(|c| c.len() == PAGE));
     drop(chunks);
     let kept = rig.pool.len();

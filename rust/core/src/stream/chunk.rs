@@ -9,13 +9,16 @@ use tquic_wire::frame::stream::{data_that_fits, header_size, write_header};
 /// unused: a header per few bytes costs both sides more.
 const WORTHWHILE: usize = 32;
 
-const MAX_LEN: usize = u16::MAX as usize;
+/// Less than what 16 bits hold, by the largest Length field.
+const MAX_LEN: usize = u16::MAX as usize - 8;
 
 /// How a frame fills its room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Fit {
     /// Bytes of stream data.
     pub len: usize,
+    /// The frame's header.
+    pub header: usize,
     /// PADDING before the frame.
     pub padding: usize,
     /// Whether the frame has no length and ends with the packet.
@@ -25,16 +28,24 @@ pub(super) struct Fit {
 /// Fits up to `available` bytes of data, at `offset`, and the frame's header into `room`. When they
 /// fill it, the frame needs no length; a byte or two that remain go to PADDING in front, which
 /// keeps packets of a train equally long.
+#[inline]
 pub(super) fn fit(id: StreamId, offset: u64, available: usize, room: usize) -> Option<Fit> {
-    let space = room.checked_sub(header_size(id, offset, None))?;
+    let header = header_size(id, offset, None);
+    let space = room.checked_sub(header)?;
+    if available >= space && (WORTHWHILE..MAX_LEN).contains(&space) {
+        // The usual frame of a transfer.
+        return Some(Fit { len: space, header, padding: 0, to_end: true });
+    }
     // Tokens hold lengths of 16 bits. No UDP packet has more room; a larger buffer gets a Length.
-    let available = if room > MAX_LEN { available.min(MAX_LEN - 16) } else { available };
-    let with_length = data_that_fits(room, id, offset);
-    let fit = match with_length {
-        Some(len) if len >= available => Fit { len: available, padding: 0, to_end: false },
+    let available = if space >= MAX_LEN { available.min(MAX_LEN) } else { available };
+    let fit = match data_that_fits(room, id, offset) {
+        Some(len) if len >= available => {
+            let header = header_size(id, offset, Some(available));
+            Fit { len: available, header, padding: 0, to_end: false }
+        }
         _ => {
             let len = available.min(space);
-            Fit { len, padding: space - len, to_end: true }
+            Fit { len, header, padding: space - len, to_end: true }
         }
     };
     (fit.len >= available.min(WORTHWHILE)).then_some(fit)
@@ -58,24 +69,24 @@ pub struct StreamChunk {
     /// Bytes before the data: the frame's header, and PADDING where the frame fills the room but
     /// for a byte or two.
     pub header_len: usize,
-    padding: u8,
+    padding: usize,
 }
 
 impl StreamChunk {
     pub(super) fn new(slot: usize, id: StreamId, offset: u64, fit: Fit, fin: bool) -> Self {
-        let Fit { len, padding, to_end } = fit;
-        let header = header_size(id, offset, (!to_end).then_some(len));
-        // At most the size of a Length field.
-        let padding = padding as u8;
-        let header_len = header + usize::from(padding);
+        let Fit { len, header, padding, to_end } = fit;
+        let header_len = header + padding;
         Self { slot, id, offset, len, fin, to_end, header_len, padding }
     }
 
     /// Writes everything before the data (`header_len` bytes) and notes the token. The caller adds
     /// the bytes that `StreamSet::data` gives, by copying or while it seals the packet.
+    #[inline]
     pub fn write_header(&self, fw: &mut FrameWriter<'_>) {
         let w = fw.raw();
-        w.zeros(usize::from(self.padding));
+        if self.padding > 0 {
+            w.zeros(self.padding);
+        }
         write_header(w, self.id, self.offset, (!self.to_end).then_some(self.len), self.fin);
         fw.mark_ack_eliciting();
         fw.token(self.token());

@@ -9,6 +9,7 @@ mod assembler;
 mod chunk;
 mod event;
 mod flow;
+mod inline;
 mod ranges;
 mod recv;
 mod schedule;

@@ -1,6 +1,6 @@
 //! The receiving part of a stream (RFC 9000 section 3.2).
 
-use super::assembler::{Assembler, ChunkPool};
+use super::assembler::{Assembler, ChunkPool, PAGE};
 use super::flow::RecvWindow;
 use super::{Chunk, Consumed, ReadError};
 use crate::delivery::Once;
@@ -64,6 +64,11 @@ impl RecvPart {
 
     pub fn state(&self) -> RecvState {
         self.state
+    }
+
+    /// Whether the stream outgrew its first page, so that it used the pool of buffers.
+    pub fn is_large(&self) -> bool {
+        self.highest > PAGE as u64
     }
 
     pub fn allocated(&self) -> usize {
@@ -138,7 +143,7 @@ impl RecvPart {
         if !matches!(self.state, RecvState::Recv | RecvState::SizeKnown) {
             return Effect::default();
         }
-        let more = self.data.insert(offset, data, pool);
+        let more = self.data.insert(offset, data, self.final_size == Some(end), pool);
         let Some(size) = self.final_size else { return Effect { released: 0, readable: more } };
         self.state =
             if self.data.next() == size { RecvState::DataRecvd } else { RecvState::SizeKnown };
@@ -225,7 +230,8 @@ impl RecvPart {
     pub fn read(&mut self, max: usize, pool: &mut ChunkPool) -> Result<Option<Chunk>, ReadError> {
         self.readable()?;
         let offset = self.data.start();
-        let data = self.data.read(max, pool).unwrap_or_default();
+        let all = self.state == RecvState::DataRecvd;
+        let data = self.data.read(max, all, pool).unwrap_or_default();
         let fin = self.on_read(data.len());
         Ok((fin || !data.is_empty()).then_some(Chunk { offset, data, fin }))
     }

@@ -120,7 +120,10 @@ proptest! {
                 }
             }
         }
-        for m in 0..12 { s.set(m, Work::Owed, false); model[m].1[0] = false; }
+        for (slot, m) in model.iter_mut().enumerate() {
+            s.set(slot, Work::Owed, false);
+            m.1[0] = false;
+        }
         let ready: Vec<_> = (0..12).filter(|&m| model[m].1[1]).collect();
         let best = ready.iter().map(|&m| model[m].0.urgency).min();
         let served = serve(&mut s, 13 * batch as usize);

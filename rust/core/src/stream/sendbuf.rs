@@ -1,9 +1,9 @@
 //! Bytes that the application wrote, kept until the peer has acknowledged them.
 
+use super::inline::InlineQueue;
 use super::ranges::RangeSet;
 use bytes::Bytes;
 use core::ops::Range;
-use std::collections::VecDeque;
 
 /// Writes up to this size are gathered into one buffer when they follow other small ones, so that
 /// a packet is not made of scraps; copying so little costs less than a piece of its own.
@@ -23,6 +23,8 @@ enum Data {
 struct Piece {
     /// Stream offset of the first byte.
     start: u64,
+    /// Stream offset after the last byte.
+    end: u64,
     data: Data,
 }
 
@@ -33,16 +35,12 @@ impl Piece {
             Data::Gathered(v) => v,
         }
     }
-
-    fn end(&self) -> u64 {
-        self.start + self.bytes().len() as u64
-    }
 }
 
 /// The send buffer of one stream: pieces in order, what was sent, acknowledged and lost of them.
 #[derive(Debug, Default)]
 pub(crate) struct SendBuffer {
-    pieces: VecDeque<Piece>,
+    pieces: InlineQueue<Piece>,
     /// All bytes below are acknowledged and dropped.
     base: u64,
     /// The first byte never sent.
@@ -89,14 +87,15 @@ impl SendBuffer {
         if len == 0 {
             return;
         }
-        let start = self.end;
-        self.end += len as u64;
+        let (start, end) = (self.end, self.end + len as u64);
+        self.end = end;
         if len <= SMALL_WRITE
-            && let Some(last) = self.pieces.back_mut()
+            && let Some(last) = self.pieces.last_mut()
         {
             match &mut last.data {
                 Data::Gathered(v) if v.len() + len <= GATHER_LIMIT => {
                     v.extend_from_slice(&data);
+                    last.end = end;
                     self.cursor = self.cursor.min(self.pieces.len() - 1);
                     return;
                 }
@@ -104,12 +103,12 @@ impl SendBuffer {
                 _ => {
                     let mut v = Vec::with_capacity((2 * len).max(256));
                     v.extend_from_slice(&data);
-                    self.pieces.push_back(Piece { start, data: Data::Gathered(v) });
+                    self.pieces.push(Piece { start, end, data: Data::Gathered(v) });
                     return;
                 }
             }
         }
-        self.pieces.push_back(Piece { start, data: Data::Shared(data) });
+        self.pieces.push(Piece { start, end, data: Data::Shared(data) });
     }
 
     /// Index of the piece that holds `offset`, which must be buffered.
@@ -117,55 +116,58 @@ impl SendBuffer {
         if offset >= self.next {
             return self.cursor;
         }
-        self.pieces.partition_point(|p| p.end() <= offset)
+        self.pieces.partition_point(|p| p.end <= offset)
     }
 
     /// How much of `len` bytes at `offset` lies in at most two pieces, which is what one frame may
     /// carry: the sealing pass reads from two slices.
+    #[inline]
     pub(crate) fn span(&self, offset: u64, len: usize) -> usize {
         let first = self.locate(offset);
-        let mut have = 0;
-        for piece in self.pieces.range(first.min(self.pieces.len())..).take(2) {
-            have = piece.end() - offset;
-            if have >= len as u64 {
-                return len;
-            }
+        let Some(piece) = self.pieces.get(first) else { return 0 };
+        let mut have = piece.end - offset;
+        if have < len as u64
+            && let Some(next) = self.pieces.get(first + 1)
+        {
+            have = next.end - offset;
         }
-        // Less than `len`, which is a usize.
-        have as usize
+        have.min(len as u64) as usize
     }
 
     /// The bytes of a frame that `span` allowed; they are never more than two slices. Bytes that
     /// are no longer buffered are missing from the answer.
     pub(crate) fn slices(&self, offset: u64, len: usize) -> (&[u8], &[u8]) {
-        if len == 0 || offset < self.base {
-            return (&[], &[]);
-        }
         // Frames are looked at right after they were chosen, when `next` has already moved on: the
         // piece is the one at the cursor or just before it.
-        let near = self.cursor.saturating_sub(1);
-        let index = match self.pieces.get(near) {
-            Some(p) if p.start <= offset && offset < p.end() => near,
-            _ => self.pieces.partition_point(|p| p.end() <= offset),
-        };
-        let mut out: [&[u8]; 2] = [&[], &[]];
-        let (mut at, mut left) = (offset, len);
-        for (slot, piece) in out.iter_mut().zip(self.pieces.range(index.min(self.pieces.len())..)) {
-            let bytes = piece.bytes().get((at - piece.start) as usize..).unwrap_or_default();
-            *slot = &bytes[..bytes.len().min(left)];
-            left -= slot.len();
-            at += slot.len() as u64;
-            if left == 0 {
-                break;
+        let mut index = self.cursor;
+        match self.pieces.get(index) {
+            Some(p) if p.start <= offset => {}
+            _ => {
+                index = index.saturating_sub(1);
+                if self.pieces.get(index).is_none_or(|p| p.start > offset) {
+                    index = self.pieces.partition_point(|p| p.end <= offset);
+                }
             }
         }
-        (out[0], out[1])
+        let first = self.part(index, offset, len);
+        if first.len() == len {
+            return (first, &[]);
+        }
+        (first, self.part(index + 1, offset + first.len() as u64, len - first.len()))
+    }
+
+    /// Up to `len` bytes from `offset` on that the piece holds.
+    fn part(&self, index: usize, offset: u64, len: usize) -> &[u8] {
+        let Some(piece) = self.pieces.get(index) else { return &[] };
+        let from = offset.checked_sub(piece.start).and_then(|n| usize::try_from(n).ok());
+        let bytes = from.and_then(|n| piece.bytes().get(n..)).unwrap_or_default();
+        &bytes[..bytes.len().min(len)]
     }
 
     /// Marks the next `len` new bytes as sent.
     pub(crate) fn sent_new(&mut self, len: usize) {
         self.next += len as u64;
-        while self.pieces.get(self.cursor).is_some_and(|p| p.end() <= self.next) {
+        while self.pieces.get(self.cursor).is_some_and(|p| p.end <= self.next) {
             self.cursor += 1;
         }
     }
@@ -197,8 +199,8 @@ impl SendBuffer {
             self.base = self.base.max(first.end);
             self.acked.remove(first);
         }
-        while self.pieces.front().is_some_and(|p| p.end() <= self.base) {
-            self.pieces.pop_front();
+        while self.pieces.get(0).is_some_and(|p| p.end <= self.base) {
+            self.pieces.pop();
             self.cursor = self.cursor.saturating_sub(1);
         }
     }

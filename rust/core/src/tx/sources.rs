@@ -20,7 +20,7 @@ pub(super) struct Allowed {
 impl Connection {
     /// Whether an acknowledgement is due in `space`.
     pub(super) fn ack_due(&self, now: Instant, path: usize, space: Space) -> bool {
-        self.paths[path].acks[space_index(space)].is_due(now)
+        self.paths[path].acks[space_index(space)].ack_due(now)
     }
 
     /// Whether there is anything ack-eliciting to put into a 1-RTT (or 0-RTT) packet.

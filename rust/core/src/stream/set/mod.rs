@@ -212,6 +212,11 @@ impl StreamSet {
         stats
     }
 
+    /// Lets go of spare buffers; for connections that have become idle.
+    pub fn trim(&mut self) {
+        self.pool.clear();
+    }
+
     /// Whether no stream takes memory.
     pub fn is_empty(&self) -> bool {
         self.streams.is_empty()
@@ -321,7 +326,7 @@ impl StreamSet {
 
     /// The stream of that ID, made now if the peer opened it along with a higher one.
     fn find(&mut self, id: StreamId) -> Option<usize> {
-        if let Some(slot) = self.index.find(id) {
+        if let Some(slot) = self.index.get(id) {
             return Some(slot);
         }
         if id.initiator() == self.side {
@@ -378,7 +383,11 @@ impl StreamSet {
         let id = stream.id;
         self.scheduler.forget(slot);
         self.index.remove(id);
-        self.streams.remove(slot);
+        let stream = self.streams.remove(slot);
+        if stream.recv.is_some_and(|recv| recv.is_large()) {
+            // A transfer has ended. The next allocates again; an idle connection holds nothing.
+            self.pool.clear();
+        }
         if self.streams.is_empty() {
             self.shrink();
         }
@@ -392,7 +401,6 @@ impl StreamSet {
     /// Gives back the memory of a time with many streams.
     fn shrink(&mut self) {
         const KEPT: usize = 64;
-        self.pool.clear();
         if self.streams.capacity() > KEPT {
             self.streams = Slab::new();
             self.scheduler.shrink();
@@ -424,7 +432,7 @@ impl StreamSet {
         }
         // Only after a rejected 0-RTT are there streams that waited for this.
         for index in held {
-            if let Some(slot) = self.index.find(StreamId::new(self.side, dir, index)) {
+            if let Some(slot) = self.index.get(StreamId::new(self.side, dir, index)) {
                 self.sync(slot);
                 self.push_control(slot);
             }

@@ -124,7 +124,7 @@ impl StreamSet {
         part: Part,
         frame: u64,
     ) -> Result<Option<usize>, TransportError> {
-        if let Some(slot) = self.index.find(id) {
+        if let Some(slot) = self.index.get(id) {
             let stream = &self.streams[slot];
             let exists = match part {
                 Part::Send => stream.send.is_some(),

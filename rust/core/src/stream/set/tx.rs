@@ -10,7 +10,8 @@ use crate::tx::FrameWriter;
 use tquic_wire::{Frame, StreamId};
 
 impl StreamSet {
-    /// Whether `write_control` has anything to write.
+    /// Whether `write_control` should be called. What made it due may have become pointless since,
+    /// so that it writes nothing; afterwards this is false.
     pub fn has_control(&self) -> bool {
         !self.control.is_empty()
             || self.window.is_due()
@@ -183,14 +184,14 @@ impl StreamSet {
         match token {
             Token::Stream { id, offset, len, fin } => self.on_stream_acked(id, offset, len, fin),
             Token::ResetStream(id) => {
-                let Some(slot) = self.index.find(id) else { return };
+                let Some(slot) = self.index.get(id) else { return };
                 if let Some(send) = &mut self.streams[slot].send {
                     send.on_reset_acked();
                     self.release(slot);
                 }
             }
             Token::StopSending(id) => {
-                let Some(slot) = self.index.find(id) else { return };
+                let Some(slot) = self.index.get(id) else { return };
                 if let Some(recv) = &mut self.streams[slot].recv {
                     recv.stop.on_acked();
                     self.release(slot);
@@ -202,7 +203,7 @@ impl StreamSet {
     }
 
     fn on_stream_acked(&mut self, id: StreamId, offset: u64, len: u16, fin: bool) {
-        let Some(slot) = self.index.find(id) else { return };
+        let Some(slot) = self.index.get(id) else { return };
         let bound = self.config.send_buffer;
         let Some(send) = &mut self.streams[slot].send else { return };
         let complete = send.on_acked(offset, len, fin);
@@ -229,7 +230,7 @@ impl StreamSet {
             | Token::StopSending(id)
             | Token::MaxStreamData(id)
             | Token::StreamDataBlocked(id) => {
-                if let Some(slot) = self.index.find(id) {
+                if let Some(slot) = self.index.get(id) {
                     self.on_stream_token_lost(slot, token);
                 }
             }

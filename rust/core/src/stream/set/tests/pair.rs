@@ -145,9 +145,50 @@ impl End {
             }
         }
     }
+}
 
-    fn acked(&mut self, flight: &Flight) {
-        acked(&mut self.set, &flight.packet);
+/// What the application does with one of its streams.
+fn use_stream(op: Op, me: &mut End, id: StreamId) {
+    let mut note = |done: bool, f: fn(&mut Model)| {
+        if done {
+            f(me.models.entry(id).or_default());
+        }
+    };
+    match op {
+        Op::Write(_, n) => me.write(id, n.into()),
+        Op::Finish(_) => note(me.set.finish(id).is_ok(), |m| m.finished = true),
+        Op::Reset(_) => note(me.set.reset(id, 1).is_ok(), |m| m.reset = true),
+        Op::Stop(_) => note(me.set.stop(id, 2).is_ok(), |m| m.stopped = true),
+        Op::Close(_) => note(me.set.close(id, 3).is_ok(), |m| (m.stopped, m.reset) = (true, true)),
+        Op::Read(_, n) => {
+            me.read(id, n as usize);
+        }
+        Op::ReadWith(_, n) => me.read_with(id, n.into()),
+        Op::Priority(_, urgency, incremental) => {
+            let _ = me.set.set_priority(id, Priority { urgency, incremental });
+        }
+        _ => unreachable!("{op:?}"),
+    }
+}
+
+/// What the path does with one of the packets under way.
+fn use_packet(op: Op, me: &mut End, other: &mut End, index: usize) {
+    let flight = &mut me.flights[index];
+    match op {
+        Op::Deliver(_) => {
+            flight.delivered = true;
+            receive(&mut other.set, &flight.packet).unwrap();
+        }
+        Op::Ack(_) if flight.delivered => {
+            let flight = me.flights.swap_remove(index);
+            acked(&mut me.set, &flight.packet);
+        }
+        Op::Lose(_) => {
+            // Declared lost: perhaps too early, so that it still arrives.
+            flight.lost = true;
+            lost(&mut me.set, &flight.packet);
+        }
+        _ => {}
     }
 }
 
@@ -157,82 +198,30 @@ fn apply(op: Op, me: &mut End, other: &mut End, now: &mut Instant) {
             let dir = if both { Bidirectional } else { Unidirectional };
             me.ids.extend(me.set.open(dir));
         }
-        Op::Write(s, n) => {
-            if let Some(id) = me.pick(s) {
-                me.write(id, n.into())
-            }
-        }
-        Op::Finish(s) => {
-            if let Some(id) = me.pick(s)
-                && me.set.finish(id).is_ok()
-            {
-                me.models.entry(id).or_default().finished = true
-            }
-        }
-        Op::Reset(s) => {
-            if let Some(id) = me.pick(s)
-                && me.set.reset(id, 1).is_ok()
-            {
-                me.models.entry(id).or_default().reset = true
-            }
-        }
-        Op::Stop(s) => {
-            if let Some(id) = me.pick(s)
-                && me.set.stop(id, 2).is_ok()
-            {
-                me.models.entry(id).or_default().stopped = true
-            }
-        }
-        Op::Close(s) => {
-            if let Some(id) = me.pick(s)
-                && me.set.close(id, 3).is_ok()
-            {
-                let model = me.models.entry(id).or_default();
-                (model.stopped, model.reset) = (true, true);
-            }
-        }
-        Op::Read(s, n) => {
-            if let Some(id) = me.pick(s) {
-                me.read(id, n as usize);
-            }
-        }
-        Op::ReadWith(s, n) => {
-            if let Some(id) = me.pick(s) {
-                me.read_with(id, n.into())
-            }
-        }
-        Op::Priority(s, urgency, incremental) => {
-            if let Some(id) = me.pick(s) {
-                let _ = me.set.set_priority(id, Priority { urgency, incremental });
-            }
-        }
         Op::Send(size) => {
             if let Some(packet) = build(&mut me.set, *now, size.into()) {
                 me.flights.push(Flight { packet, delivered: false, lost: false });
             }
         }
-        Op::Deliver(i) if !me.flights.is_empty() => {
-            let i = usize::from(i) % me.flights.len();
-            let flight = &mut me.flights[i];
-            flight.delivered = true;
-            receive(&mut other.set, &flight.packet).unwrap();
-        }
-        Op::Ack(i) if !me.flights.is_empty() => {
-            let i = usize::from(i) % me.flights.len();
-            if me.flights[i].delivered {
-                let flight = me.flights.swap_remove(i);
-                me.acked(&flight);
+        Op::Deliver(i) | Op::Ack(i) | Op::Lose(i) => {
+            if !me.flights.is_empty() {
+                use_packet(op, me, other, usize::from(i) % me.flights.len());
             }
-        }
-        Op::Lose(i) if !me.flights.is_empty() => {
-            // Declared lost: perhaps too early, so that it still arrives.
-            let i = usize::from(i) % me.flights.len();
-            me.flights[i].lost = true;
-            lost(&mut me.set, &me.flights[i].packet.clone());
         }
         Op::Events => me.events(),
         Op::Wait(us) => *now += Duration::from_micros(us.into()),
-        _ => {}
+        Op::Write(s, _)
+        | Op::Finish(s)
+        | Op::Reset(s)
+        | Op::Stop(s)
+        | Op::Close(s)
+        | Op::Read(s, _)
+        | Op::ReadWith(s, _)
+        | Op::Priority(s, _, _) => {
+            if let Some(id) = me.pick(s) {
+                use_stream(op, me, id);
+            }
+        }
     }
 }
 
@@ -246,7 +235,7 @@ fn flush(me: &mut End, other: &mut End, now: Instant) -> bool {
         if !flight.delivered {
             receive(&mut other.set, &flight.packet).unwrap();
         }
-        me.acked(&flight);
+        acked(&mut me.set, &flight.packet);
     }
     while let Some(packet) = build(&mut me.set, now, MTU) {
         moved = true;
