@@ -58,10 +58,8 @@ impl Endpoint {
             self.stats.dropped += 1;
             return;
         };
-        if !accept.transport.versions.contains(&first.version) {
-            return self.negotiate_version(batch, first.dcid.as_slice(), first.scid.as_slice());
-        }
-        if first.dcid.len() < MIN_FIRST_DCID {
+        if first.dcid.len() < MIN_FIRST_DCID || !accept.transport.versions.contains(&first.version)
+        {
             self.stats.dropped += 1;
             return;
         }
@@ -109,7 +107,7 @@ impl Endpoint {
         let rng = self.rng.fork();
         let connection = Connection::server(setup, self.factory.clone(), rng, batch.now);
         let handle = self.insert(connection, true);
-        self.take_events(batch.now, handle);
+        self.route_events(batch.now, handle);
         let len = datagram.len();
         deliver(self, batch, handle, datagram, len);
         // A packet that does not authenticate leaves nothing behind.

@@ -77,7 +77,7 @@ struct Entry {
     generation: u32,
     half_open: bool,
     dirty: bool,
-    /// Nothing is left to do; goes once the application has seen its last events.
+    /// Over: it goes when its last events were read.
     drained: bool,
     /// The deadline that is in the heap, so that a later one need not be put there.
     scheduled: Option<Instant>,
@@ -112,6 +112,8 @@ pub struct Endpoint {
     fresh: VecDeque<ConnectionHandle>,
     timers: BinaryHeap<Reverse<(Instant, ConnectionHandle)>>,
     stats: EndpointStats,
+    /// The connection that is being called, to know which one panicked.
+    in_hand: Option<ConnectionHandle>,
 }
 
 /// Address-validation tokens.
@@ -158,6 +160,7 @@ impl Endpoint {
             fresh: VecDeque::new(),
             timers: BinaryHeap::new(),
             stats: EndpointStats::default(),
+            in_hand: None,
         }
     }
 
@@ -176,8 +179,7 @@ impl Endpoint {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         self.half_open += usize::from(half_open);
-        let entry =
-            Entry {
+        let entry = Entry {
             connection,
             generation,
             half_open,
@@ -227,6 +229,12 @@ impl Endpoint {
         self.connections.iter().map(handle).collect()
     }
 
+    /// Accepts connections from now on, in this way.
+    pub fn start_accepting(&mut self, accept: AcceptConfig) {
+        self.tokens.used = ReplayFilter::new(accept.token_lifetime.as_secs(), USED_TOKENS);
+        self.accept = Some(accept);
+    }
+
     /// Stops accepting; connections that are there go on.
     pub fn stop_accepting(&mut self) {
         self.accept = None;
@@ -271,7 +279,7 @@ impl Endpoint {
     /// After a connection was driven: takes its endpoint events and its next deadline. Returns false
     /// if the connection is gone.
     pub fn settle(&mut self, now: Instant, handle: ConnectionHandle) -> bool {
-        self.take_events(now, handle);
+        self.route_events(now, handle);
         let Some(entry) = self.entry(handle) else { return false };
         if entry.drained {
             self.remove(handle);
@@ -287,8 +295,9 @@ impl Endpoint {
         true
     }
 
-    /// Does what the connection asks of its endpoint.
-    fn take_events(&mut self, now: Instant, handle: ConnectionHandle) {
+    /// Takes the endpoint events of a connection. It stays, even if it is over: the application has
+    /// not seen why.
+    fn route_events(&mut self, now: Instant, handle: ConnectionHandle) {
         while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
         {
             self.on_event(now, handle, event);
@@ -324,6 +333,17 @@ impl Endpoint {
         }
     }
 
+    /// Drops a connection without a word, for callers that caught a panic in it.
+    pub fn discard(&mut self, handle: ConnectionHandle) {
+        self.remove(handle);
+    }
+
+    /// After a panic was caught: the connection that `receive` or `on_timeout` was calling. Answers
+    /// once.
+    pub fn take_in_hand(&mut self) -> Option<ConnectionHandle> {
+        self.in_hand.take()
+    }
+
     /// When `on_timeout` is to be called.
     pub fn timeout(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((at, _))| *at)
@@ -343,7 +363,11 @@ impl Endpoint {
             entry.scheduled = None;
             match entry.connection.timeout() {
                 Some(due) if due <= now => {
-                    entry.connection.on_timeout(now);
+                    self.in_hand = Some(handle);
+                    if let Some(entry) = self.entry(handle) {
+                        entry.connection.on_timeout(now);
+                    }
+                    self.in_hand = None;
                     self.touch(handle);
                 }
                 Some(later) => {
