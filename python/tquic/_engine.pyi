@@ -1,0 +1,11 @@
+from typing import Final, TypedDict, type_check_only
+
+@type_check_only
+class _BuildInfo(TypedDict):
+    version: str
+    debug: bool
+    target: str
+
+__version__: Final[str]
+
+def build_info() -> _BuildInfo: ...
