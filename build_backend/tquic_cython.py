@@ -23,6 +23,8 @@ _DIRECTIVES = {
     "language_level": "3",
     # For every module: one without it would switch the GIL on again for the whole process.
     "freethreading_compatible": True,
+    # No `__test__` in every module: nothing here has doctests.
+    "autotestdict": False,
 }
 
 

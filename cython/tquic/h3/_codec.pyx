@@ -9,6 +9,8 @@ hold a lock on it where the interpreter has no GIL.
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.long cimport PyLong_Check
+from cpython.number cimport PyNumber_Index
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
 
@@ -35,9 +37,7 @@ cdef enum:
     _PRIORITY_UPDATE_REQUEST = 0xF0700
     _PRIORITY_UPDATE_PUSH = 0xF0701
 
-cdef uint64_t _MAX_VARINT = (<uint64_t>1 << 62) - 1
-
-MAX_VARINT = _MAX_VARINT
+MAX_VARINT = (1 << 62) - 1
 
 DEFAULT_MAX_PAYLOAD = 65536
 
@@ -83,7 +83,8 @@ cdef int _check_received_type(uint64_t frame_type) except -1:
 cdef uint64_t _as_varint(object value, str what) except? 0:
     cdef uint64_t number
     try:
-        number = value
+        # Not the plain conversion, which would cut 1.5 to 1.
+        number = value if PyLong_Check(value) else PyNumber_Index(value)
     except OverflowError:
         raise ValueError(f"{what} {value} does not fit: 0 to 2**62 - 1 is allowed") from None
     if not varint_fits(number):
@@ -166,7 +167,9 @@ def parse_frame_headers(data, /):
     return headers
 
 
+# no_gc: neither can be part of a cycle, holding numbers and bytes only.
 @cython.final
+@cython.no_gc
 @cython.freelist(64)
 cdef class Frame:
     """A frame other than DATA.
@@ -180,8 +183,14 @@ cdef class Frame:
     cdef readonly uint64_t type
     cdef readonly bytes payload
 
-    def __init__(self, *_):
-        raise TypeError("frames are made by FrameDecoder.feed")
+    def __init__(self, type, payload=None):
+        self.type = _as_varint(type, "frame type")
+        self.payload = payload
+
+    def __eq__(self, other):
+        if not isinstance(other, Frame):
+            return NotImplemented
+        return self.type == (<Frame>other).type and self.payload == (<Frame>other).payload
 
     def __repr__(self):
         if self.payload is None:
@@ -190,6 +199,7 @@ cdef class Frame:
 
 
 @cython.final
+@cython.no_gc
 @cython.freelist(64)
 cdef class DataSpan:
     """Payload of a DATA frame: bytes ``start`` to ``end`` of what was fed, not copied.
@@ -203,13 +213,25 @@ cdef class DataSpan:
     cdef readonly Py_ssize_t end
     cdef readonly uint64_t remaining
 
-    def __init__(self, *_):
-        raise TypeError("spans are made by FrameDecoder.feed")
+    def __init__(self, start, end, remaining):
+        self.start = start
+        self.end = end
+        self.remaining = _as_varint(remaining, "remaining")
+
+    def __eq__(self, other):
+        cdef DataSpan span
+        if not isinstance(other, DataSpan):
+            return NotImplemented
+        span = other
+        return (
+            self.start == span.start and self.end == span.end and self.remaining == span.remaining
+        )
 
     def __repr__(self):
         return f"DataSpan(start={self.start}, end={self.end}, remaining={self.remaining})"
 
 
+# Made without __init__, which would cost as much as the rest of a small frame.
 cdef Frame _frame(uint64_t frame_type, bytes payload):
     cdef Frame frame = Frame.__new__(Frame)
     frame.type = frame_type
@@ -223,6 +245,10 @@ cdef DataSpan _span(Py_ssize_t start, Py_ssize_t end, uint64_t remaining):
     span.end = end
     span.remaining = remaining
     return span
+
+
+cdef object _truncated():
+    return H3Error(ErrorCode.H3_FRAME_ERROR, "the stream ended in the middle of a frame")
 
 
 @cython.final
@@ -255,7 +281,7 @@ cdef class FrameDecoder:
 
     @property
     def buffered(self):
-        """Bytes held back for a frame that is not complete; at most ``max_payload`` + 15."""
+        """Bytes held back for a frame that is not complete: at most ``max_payload``, or 15."""
         with cython.critical_section(self):
             return self._header_size + (0 if self._payload is None else len(self._payload))
 
@@ -268,8 +294,7 @@ cdef class FrameDecoder:
         cdef Py_buffer view
         cdef list events = []
         with cython.critical_section(self):
-            if self._error is not None:
-                raise self._error
+            self._raise_again()
             PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
             try:
                 self._decode(<const unsigned char *>view.buf, view.len, events)
@@ -284,14 +309,16 @@ cdef class FrameDecoder:
     def finish(self):
         """Says that the stream ended cleanly; raises `H3Error` if it ended inside a frame."""
         with cython.critical_section(self):
-            if self._error is not None:
-                raise self._error
             # RFC 9114 section 7.1: a truncated last frame is H3_FRAME_ERROR.
-            if self._in_frame or self._header_size:
-                self._error = H3Error(
-                    ErrorCode.H3_FRAME_ERROR, "the stream ended in the middle of a frame"
-                )
-                raise self._error
+            if self._error is None and (self._in_frame or self._header_size):
+                self._error = _truncated()
+            self._raise_again()
+
+    cdef int _raise_again(self) except -1:
+        # A new exception each time: raising one again and again makes its traceback grow.
+        if self._error is not None:
+            raise H3Error(self._error.code, self._error.reason)
+        return 0
 
     cdef int _decode(
         self, const unsigned char *data, Py_ssize_t size, list events
