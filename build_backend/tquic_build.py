@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import maturin
-import tquic_cython
-import tquic_wheel
 
 # Hooks that need nothing from us.
 from maturin import (
@@ -25,6 +23,9 @@ from maturin import (
     prepare_metadata_for_build_editable,
     prepare_metadata_for_build_wheel,
 )
+
+import tquic_cython
+import tquic_wheel
 
 __all__ = [
     "build_editable",

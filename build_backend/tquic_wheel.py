@@ -103,14 +103,14 @@ def _check_objects(wheel: Path, names: list[str], modules: list[str], suffix: st
             found.setdefault(module, []).append(match["suffix"])
     for module in modules:
         suffixes = found.pop(module, [])
-        path = module.replace(".", "/")
+        stem = module.replace(".", "/")
         if not suffixes:
-            raise WheelError(f"{wheel.name} lacks the compiled module {path}{suffix}")
+            raise WheelError(f"{wheel.name} lacks the compiled module {stem}{suffix}")
         wrong = [entry for entry in suffixes if entry != suffix]
         if wrong:
             raise WheelError(
-                f"{wheel.name} holds {path}{wrong[0]}, which this interpreter does not import: "
-                f"it needs {path}{suffix}"
+                f"{wheel.name} holds {stem}{wrong[0]}, which this interpreter does not import: "
+                f"it needs {stem}{suffix}"
             )
     if found:
         extra = ", ".join(sorted(found))
@@ -118,11 +118,14 @@ def _check_objects(wheel: Path, names: list[str], modules: list[str], suffix: st
 
 
 def main(arguments: list[str]) -> int:
-    """Checks the wheels named, as built for the running interpreter."""
-    if not arguments:
-        print("usage: tquic_wheel.py WHEEL...", file=sys.stderr)
-        return 2
+    """Checks the wheels named, as built for the running interpreter, or lists the modules."""
     modules = expected_modules(Path(__file__).resolve().parent.parent)
+    if arguments == ["--modules"]:
+        print(*modules)
+        return 0
+    if not arguments:
+        print("usage: tquic_wheel.py --modules | WHEEL...", file=sys.stderr)
+        return 2
     for argument in arguments:
         wheel = Path(argument)
         try:
