@@ -49,8 +49,10 @@ def build_wheel(
     metadata_directory: str | None = None,
 ) -> str:
     """Builds a wheel for the running interpreter and refuses to hand out a broken one."""
-    _compile_cython()
-    name: str = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
+    name: str
+    with tquic_cython.without_objects(_ROOT):
+        tquic_cython.build(_ROOT)
+        name = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
     _check(Path(wheel_directory) / name)
     return name
 
@@ -61,21 +63,17 @@ def build_editable(
     metadata_directory: str | None = None,
 ) -> str:
     """Builds both compiled modules into the source tree and a wheel that points there."""
-    _compile_cython()
-    name: str = maturin.build_editable(wheel_directory, config_settings, metadata_directory)
-    suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    for module in tquic_wheel.expected_modules(_ROOT):
-        path = _ROOT.joinpath("python", *module.split(".")).with_suffix(suffix)
-        if not path.exists():
-            raise SystemExit(f"error: the build left no {path.name} in {path.parent}")
-    return name
-
-
-def _compile_cython() -> None:
     modules = tquic_wheel.expected_modules(_ROOT)
     for path in tquic_cython.delete_stale_objects(_ROOT, modules):
         print(f"deleted the stale object {path.name}")
     tquic_cython.build(_ROOT)
+    name: str = maturin.build_editable(wheel_directory, config_settings, metadata_directory)
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    for module in modules:
+        path = _ROOT.joinpath("python", *module.split(".")).with_suffix(suffix)
+        if not path.exists():
+            raise SystemExit(f"error: the build left no {path.name} in {path.parent}")
+    return name
 
 
 def _check(wheel: Path) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 import shutil
-import sysconfig
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -29,24 +31,48 @@ _DIRECTIVES = {
 }
 
 
-def delete_stale_objects(root: Path, modules: list[str]) -> list[Path]:
-    """Deletes extension modules in the package that this build will not replace.
+def extension_objects(root: Path) -> list[Path]:
+    """Every compiled module that lies in the package now, whoever put it there."""
+    package = root / "python"
+    return [path for path in sorted(package.rglob("*")) if _EXTENSION_MODULE.fullmatch(path.name)]
 
-    maturin copies whatever it finds: an object left by another interpreter, or by a source since
-    renamed, would be shipped. Objects of this interpreter for a module that still exists stay,
-    so that building a wheel does not break an editable install of the same tree.
+
+def delete_stale_objects(root: Path, modules: list[str]) -> list[Path]:
+    """Deletes compiled modules that no source stands for any more; returns them.
+
+    Those of other interpreters stay: each may have an editable install of this tree.
     """
     package = root / "python"
-    suffix = sysconfig.get_config_var("EXT_SUFFIX")
-    current = {package.joinpath(*name.split(".")).with_suffix(suffix) for name in modules}
     stale = [
         path
-        for path in sorted(package.rglob("*"))
-        if _EXTENSION_MODULE.fullmatch(path.name) and path not in current
+        for path in extension_objects(root)
+        if ".".join([*path.parent.relative_to(package).parts, path.name.partition(".")[0]])
+        not in modules
     ]
     for path in stale:
         path.unlink()
     return stale
+
+
+@contextmanager
+def without_objects(root: Path) -> Iterator[None]:
+    """Takes every compiled module out of the package for a while and puts it back.
+
+    maturin copies whatever it finds into a wheel, also objects of another interpreter or of
+    sources since changed. They are not deleted for good, because an editable install of this tree
+    runs on them; what the build adds meanwhile is deleted, so a wheel build leaves no trace.
+    """
+    with tempfile.TemporaryDirectory(prefix="tquic-objects-") as folder:
+        moved = [(path, Path(folder) / str(i)) for i, path in enumerate(extension_objects(root))]
+        for path, aside in moved:
+            shutil.move(path, aside)
+        try:
+            yield
+        finally:
+            for path in extension_objects(root):
+                path.unlink()
+            for path, aside in moved:
+                shutil.move(aside, path)
 
 
 def build(root: Path) -> list[Path]:
