@@ -69,20 +69,54 @@ class Capture:
         return [datagram for at, frame in self._frames for datagram in parse(at, frame)]
 
     def write(self, path: Path) -> None:
-        """The capture for Wireshark; trains stay whole there."""
-        with path.open("wb") as file:
-            file.write(PCAP_HEADER)
-            for at, frame in self._frames:
-                packet = frame[VNET.size + ETHERNET :]
-                seconds, micros = int(at), int(at % 1 * 1e6)
-                file.write(struct.pack("<IIII", seconds, micros, len(packet), len(packet)) + packet)
+        """The capture for Wireshark, one record per datagram."""
+        write_pcap(path, self.datagrams())
+
+
+def write_pcap(path: Path, datagrams: list[Datagram]) -> None:
+    """A pcap file of raw IP packets; checksums are left out."""
+    with path.open("wb") as file:
+        file.write(PCAP_HEADER)
+        for datagram in datagrams:
+            packet = _packet(datagram)
+            seconds, micros = int(datagram.time), int(datagram.time % 1 * 1e6)
+            file.write(struct.pack("<IIII", seconds, micros, len(packet), len(packet)) + packet)
+
+
+def read_pcap(path: Path) -> list[Datagram]:
+    """The datagrams of a file that `write_pcap` wrote."""
+    data = path.read_bytes()
+    datagrams = []
+    position = len(PCAP_HEADER)
+    while position < len(data):
+        seconds, micros, length, _ = struct.unpack_from("<IIII", data, position)
+        packet = data[position + 16 : position + 16 + length]
+        position += 16 + length
+        ether_type = IPV6 if packet[0] >> 4 == 6 else IPV4
+        datagrams += _datagrams(seconds + micros / 1e6, ether_type, packet, 0)
+    return datagrams
+
+
+def _packet(datagram: Datagram) -> bytes:
+    source, destination = (ipaddress.ip_address(host).packed for host in (datagram.source[0], datagram.destination[0]))
+    length = 8 + len(datagram.data)
+    udp = struct.pack("!HHHH", datagram.source[1], datagram.destination[1], length, 0) + datagram.data
+    if len(source) == 16:
+        return struct.pack("!IHBB", 6 << 28 | datagram.ecn << 20, length, UDP, 64) + source + destination + udp
+    header = struct.pack("!BBHHHBBH", 0x45, datagram.ecn, 20 + length, 0, 0x4000, 64, UDP, 0)
+    return header + source + destination + udp
 
 
 def parse(at: float, frame: bytes) -> list[Datagram]:
     """The UDP datagrams of one captured frame; none for other traffic."""
     _, gso_type, _, gso_size, _, _ = VNET.unpack_from(frame)
     (ether_type,) = struct.unpack_from("!H", frame, VNET.size + 12)
-    packet = frame[VNET.size + ETHERNET :]
+    step = gso_size if gso_type == GSO_UDP_L4 else 0
+    return _datagrams(at, ether_type, frame[VNET.size + ETHERNET :], step)
+
+
+def _datagrams(at: float, ether_type: int, packet: bytes, step: int) -> list[Datagram]:
+    """The datagrams of an IP packet, cut every `step` bytes unless that is 0."""
     if ether_type == IPV4 and packet[9] == UDP:
         ecn, start = packet[1] & 3, (packet[0] & 0x0F) * 4
         source, destination = packet[12:16], packet[16:20]
@@ -93,7 +127,7 @@ def parse(at: float, frame: bytes) -> list[Datagram]:
         return []
     source_port, destination_port = struct.unpack_from("!HH", packet, start)
     payload = packet[start + 8 :]
-    step = gso_size if gso_type == GSO_UDP_L4 and gso_size else max(len(payload), 1)
+    step = step or max(len(payload), 1)
     sender = (str(ipaddress.ip_address(source)), source_port)
     receiver = (str(ipaddress.ip_address(destination)), destination_port)
     return [

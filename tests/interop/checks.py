@@ -94,6 +94,7 @@ def retried(evidence: Evidence) -> str | None:
     for connection in evidence.connections:
         initials = list(connection.sent(client=True, kind="initial"))
         with_token = [p for p in initials if p.token]
+        evidence.facts["same ClientHello"] = len(connection.tls.client_randoms) == 1
         if not with_token:
             return "no Initial with a token after Retry"
         if any(p.token not in tokens for p in with_token):
@@ -116,8 +117,12 @@ def resumed(evidence: Evidence) -> str | None:
 
 
 def early_data(evidence: Evidence) -> str | None:
-    """The requests travelled as 0-RTT, not after the handshake."""
-    early = sum(p.payload_size for p in evidence.server_side.packets(client=True, kind="0rtt"))
+    """The requests travelled as 0-RTT, not after the handshake.
+
+    The runner counts padding too, which path MTU probes are made of; they are none of this case's business.
+    """
+    # Go's TLS does not log the early traffic secret: count packets that stay sealed as they are.
+    early = sum(p.payload_size or p.size for p in evidence.server_side.packets(client=True, kind="0rtt"))
     late = sum(p.payload_size for p in evidence.server_side.packets(client=True, kind="1rtt"))
     accepted = [c.tls.early_data_accepted for c in evidence.connections]
     evidence.facts |= {"0-RTT bytes": early, "client 1-RTT bytes": late, "accepted": accepted}

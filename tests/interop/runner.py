@@ -25,7 +25,7 @@ from .setup import Program
 
 UNSUPPORTED = 127
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "n/a"
-SERVER_PORT, RELAY_PORT = 4433, 5433
+SERVER_PORT, PREFERRED_PORT, RELAY_PORT = 4433, 4434, 5433
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 # Time for the last acknowledgements and CONNECTION_CLOSE to be captured.
@@ -121,14 +121,16 @@ class _Run:
         make_certificates(self.folders.certs, self.case.chain)
         link = self.case.link_in(self.profile)
         capture = Capture()
-        with capture, self._server():
-            if link is None:
-                self._client(names, SERVER_PORT, scale.timeout)
-            else:
-                with self._relay(link):
-                    self._client(names, RELAY_PORT, scale.timeout)
-            time.sleep(SETTLE_SECONDS)
-        capture.write(self.folders.root / "capture.pcap")
+        try:
+            with capture, self._server():
+                if link is None:
+                    self._client(names, SERVER_PORT, scale.timeout)
+                else:
+                    with self._relay(link):
+                        self._client(names, RELAY_PORT, scale.timeout)
+                time.sleep(SETTLE_SECONDS)
+        finally:
+            capture.write(self.folders.root / "capture.pcap")
         if capture.dropped:
             raise _Failed(f"the harness lost {capture.dropped} captured packets")
         self._judge(capture, link, len(names))
@@ -138,7 +140,7 @@ class _Run:
             raise _Failed(why)
         secrets = read_keylog(list(self.folders.keylogs))
         datagrams = capture.datagrams()
-        server_side = Trace(datagrams, {SERVER_PORT}, secrets)
+        server_side = Trace(datagrams, {SERVER_PORT, PREFERRED_PORT}, secrets)
         client_side = server_side if link is None else Trace(datagrams, {RELAY_PORT}, secrets)
         evidence = Evidence(client_side, server_side, files, link is not None, self.result.facts)
         for check in self.case.checks:
@@ -150,7 +152,7 @@ class _Run:
         environment = _environment("server", self.case.server_testcase, self.folders)
         environment |= {"HOST": self.case.host, "PORT": str(SERVER_PORT)}
         if self.case.server_testcase == "connectionmigration":
-            environment["PREFERRED_V4"] = f"127.0.0.2:{SERVER_PORT}"
+            environment["PREFERRED_V4"] = f"{self.case.host}:{PREFERRED_PORT}"
         log = self.folders.root / "server.log"
         with log.open("wb") as output:
             process = subprocess.Popen(

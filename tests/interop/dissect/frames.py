@@ -73,17 +73,20 @@ INTEGER_FRAMES = {
 EMPTY_FRAMES = {0x01: "PING", 0x1E: "HANDSHAKE_DONE", 0x1F: "IMMEDIATE_ACK"}
 
 
-def parse_frames(payload: bytes) -> list[Frame]:
-    """All frames of a packet but PADDING. A frame nobody knows ends the list as UNKNOWN."""
+def parse_frames(payload: bytes) -> tuple[list[Frame], int]:
+    """All frames of a packet but PADDING, and the bytes of padding. A frame nobody knows ends the list as UNKNOWN."""
     reader = Reader(payload)
     frames = []
+    padding = 0
     while reader.left:
         kind = reader.varint()
-        if kind != 0x00:
-            frames.append(_frame(kind, reader))
-            if frames[-1].name == "UNKNOWN":
-                break
-    return frames
+        if kind == 0x00:
+            padding += 1
+            continue
+        frames.append(_frame(kind, reader))
+        if frames[-1].name == "UNKNOWN":
+            break
+    return frames, padding
 
 
 def _frame(kind: int, reader: Reader) -> Frame:

@@ -63,6 +63,8 @@ class Handshake:
     """What the TLS handshake of one connection showed."""
 
     client_random: bytes | None = None
+    # More than one when the client changed its ClientHello after Retry, against RFC 9000 section 17.2.5.3.
+    client_randoms: set[bytes] = field(default_factory=set)
     offered_suites: list[int] = field(default_factory=list)
     suite: int | None = None
     resumed: bool = False
@@ -77,6 +79,7 @@ class Handshake:
         if kind == CLIENT_HELLO:
             reader.take(2)
             self.client_random = reader.take(32)
+            self.client_randoms.add(self.client_random)
             reader.opaque(1)
             suites = Reader(reader.opaque(2))
             self.offered_suites = [suites.uint(2) for _ in range(suites.left // 2)]

@@ -48,6 +48,7 @@ class Packet:
     size: int
     number: int | None = None
     generation: int = 0
+    # Bytes of frames other than PADDING.
     payload_size: int = 0
     frames: list[Frame] | None = None
 
@@ -182,6 +183,8 @@ class Trace:
         if header.kind == "retry":
             # RFC 9001 section 5.2: Initial keys change to the connection ID the Retry packet carries.
             connection.initial_destination = header.source
+            # It asks for the same ClientHello again, which not every client sends.
+            connection.crypto.pop(("initial", True), None)
         elif header.kind != "version_negotiation":
             self._open(connection, _Sealed(packet, header.packet, header.number_offset))
         return connection
@@ -238,11 +241,11 @@ class Trace:
         if plain is None:
             connection.sealed.append(sealed)
             return
-        packet.payload_size = len(plain)
-        packet.frames = parse_frames(plain)
+        packet.frames, padding = parse_frames(plain)
+        packet.payload_size = len(plain) - padding
         before = connection.tls.client_random
         self._learn(connection, packet)
-        if before is None and connection.tls.client_random is not None:
+        if before != connection.tls.client_random:
             self._retry_sealed(connection)
 
     def _retry_sealed(self, connection: Connection) -> None:

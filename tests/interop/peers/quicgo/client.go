@@ -200,15 +200,22 @@ func (c *client) download(conn *quic.Conn, u *url.URL) error {
 
 // fetchMoving starts a download, then moves the connection to a new local port (RFC 9000 section 9.2).
 func (c *client) fetchMoving(urls []*url.URL) error {
-	conn, err := c.dial(urls[0])
+	remote, err := net.ResolveUDPAddr("udp", urls[0].Host)
 	if err != nil {
 		return err
 	}
-	if err := c.settle(conn, false); err != nil {
+	socket, err := anyPort(remote)
+	if err != nil {
+		return err
+	}
+	// Connections that quic.DialAddr makes have connection IDs of length zero, which cannot move.
+	transport := &quic.Transport{Conn: socket}
+	conn, err := transport.Dial(context.Background(), remote, c.tls, transportConfig())
+	if err != nil {
 		return err
 	}
 	moved := make(chan error, 1)
-	go func() { moved <- move(conn) }()
+	go func() { moved <- move(conn, remote) }()
 	if err := c.downloadAll(conn, urls); err != nil {
 		return err
 	}
@@ -218,20 +225,17 @@ func (c *client) fetchMoving(urls []*url.URL) error {
 	return conn.CloseWithError(0, "")
 }
 
-func move(conn *quic.Conn) error {
-	local, ok := conn.LocalAddr().(*net.UDPAddr)
-	if !ok {
-		return errors.New("not a UDP connection")
-	}
-	remote, ok := conn.RemoteAddr().(*net.UDPAddr)
-	if !ok {
-		return errors.New("not a UDP connection")
-	}
+// anyPort opens a socket that can reach remote.
+func anyPort(remote *net.UDPAddr) (*net.UDPConn, error) {
 	network := "udp6"
 	if remote.IP.To4() != nil {
 		network = "udp4"
 	}
-	socket, err := net.ListenUDP(network, &net.UDPAddr{IP: local.IP})
+	return net.ListenUDP(network, nil)
+}
+
+func move(conn *quic.Conn, remote *net.UDPAddr) error {
+	socket, err := anyPort(remote)
 	if err != nil {
 		return err
 	}

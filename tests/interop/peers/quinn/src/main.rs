@@ -4,6 +4,7 @@
 mod client;
 mod config;
 mod server;
+mod socket;
 
 use std::process::ExitCode;
 

@@ -1,14 +1,18 @@
 //! The server: HTTP/0.9 files over bidirectional streams.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use quinn::{Endpoint, Incoming, RecvStream, SendStream, ServerConfig, VarInt};
+use quinn::{
+    Endpoint, EndpointConfig, Incoming, RecvStream, Runtime, SendStream, ServerConfig,
+    TokioRuntime, VarInt,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::Failure;
 use crate::config::{server_tls, setting, transport};
+use crate::socket::TwoSockets;
 
 const MAX_REQUEST: usize = 4096;
 
@@ -31,20 +35,12 @@ pub async fn run(testcase: &str) -> Result<(), Failure> {
         return Err(Failure::Unsupported(testcase.to_owned()));
     }
     let mut config = ServerConfig::with_crypto(Arc::new(server_tls(testcase)?));
-    let mut host: IpAddr = setting("HOST", "::").parse()?;
-    let port: u16 = setting("PORT", "443").parse()?;
-    if testcase == "connectionmigration" {
-        // One quinn endpoint has one socket: it listens on every address and prefers another one of them.
-        let preferred: SocketAddrV4 =
-            setting("PREFERRED_V4", &format!("127.0.0.2:{port}")).parse()?;
-        config.preferred_address_v4(Some(preferred));
-        host = if host.is_ipv4() {
-            Ipv4Addr::UNSPECIFIED.into()
-        } else {
-            Ipv6Addr::UNSPECIFIED.into()
-        };
-    }
-    let endpoint = Endpoint::server(config.clone(), SocketAddr::new(host, port))?;
+    let address = SocketAddr::new(setting("HOST", "::").parse()?, setting("PORT", "443").parse()?);
+    let endpoint = if testcase == "connectionmigration" {
+        two_addresses(address, &mut config)?
+    } else {
+        Endpoint::server(config.clone(), address)?
+    };
     let root: Arc<Path> = PathBuf::from(setting("WWW", "/www")).into();
     let mut terminate = signal(SignalKind::terminate())?;
     let serving = async {
@@ -68,6 +64,23 @@ pub async fn run(testcase: &str) -> Result<(), Failure> {
     }
     endpoint.close(VarInt::from_u32(0), b"");
     Ok(())
+}
+
+/// An endpoint that also listens at the preferred address it announces.
+fn two_addresses(address: SocketAddr, config: &mut ServerConfig) -> Result<Endpoint, Failure> {
+    let next = format!("127.0.0.1:{}", address.port().saturating_add(1));
+    let preferred: SocketAddrV4 = setting("PREFERRED_V4", &next).parse()?;
+    config.preferred_address_v4(Some(preferred));
+    let runtime = Arc::new(TokioRuntime);
+    let open = |address| runtime.wrap_udp_socket(UdpSocket::bind(address)?);
+    let sockets = TwoSockets::new(open(address)?, open(preferred.into())?);
+    let endpoint = Endpoint::new_with_abstract_socket(
+        EndpointConfig::default(),
+        Some(config.clone()),
+        Arc::new(sockets),
+        runtime,
+    )?;
+    Ok(endpoint)
 }
 
 async fn connection(incoming: Incoming, config: ServerConfig, root: Arc<Path>) {
