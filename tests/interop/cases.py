@@ -55,7 +55,7 @@ class Case:
     def link_in(self, profile: str) -> str | None:
         """The relay's scenario in this profile."""
         if self.link is None and profile == "full" and not self.direct:
-            return "default"
+            return "interop"
         return self.link
 
 
@@ -85,7 +85,7 @@ CASES = {
         Case("resumption", "a second connection without certificates", **_same(5 * KIB, 10 * KIB), checks=(*TWO, checks.resumed)),
         Case(
             "zerortt", "39 requests as early data of a second connection", **_same(*[32] * 40),
-            checks=(*TWO, checks.early_data), name_length=250, link="default",
+            checks=(*TWO, checks.early_data), name_length=250, link="interop",
         ),
         Case(
             "blackhole", "5 s of traffic, 2 s of nothing, again and again",

@@ -15,7 +15,9 @@ Check = Callable[[Evidence], str | None]
 MAX_STREAMS_AT_START = 1000
 MAX_ONE_RTT_BYTES = 5000
 LONG_CHAIN_BYTES = 7500
-AMPLIFICATION = 3
+# RFC 9000 section 8.1 says 3. Many servers check before they build a packet and so overshoot by that packet; the
+# runner forgives less than 4.
+AMPLIFICATION, FORGIVEN_AMPLIFICATION = 3, 4
 ECT, CE = (1, 2), 3
 
 
@@ -160,7 +162,7 @@ def ecn(evidence: Evidence) -> str | None:
 
 
 def amplification(evidence: Evidence) -> str | None:
-    """No more than three times the received bytes until the client's address is validated (RFC 9000 section 8.1)."""
+    """No more than three times the received bytes until the client's address is validated."""
     side = evidence.server_side
     received = sent = 0
     validated = {id(p.datagram) for p in side.packets(client=True, kind="handshake")}
@@ -174,7 +176,7 @@ def amplification(evidence: Evidence) -> str | None:
             sent += len(datagram.data)
             worst = max(worst, sent / received) if received else float("inf")
     evidence.facts["amplification"] = round(worst, 3)
-    if worst > AMPLIFICATION:
+    if worst > (AMPLIFICATION if evidence.strict else FORGIVEN_AMPLIFICATION):
         return f"server sent {worst:.2f} times what it had received"
     flight = max((s.highest for c in evidence.connections for s in _server_crypto(c)), default=0)
     evidence.facts["server CRYPTO bytes"] = flight
@@ -229,7 +231,7 @@ def paths_validated(*, address: bool) -> Check:
                     return f"no packet to the new address {new[0]}:{new[1]}"
                 if not answered[0].named("PATH_CHALLENGE"):
                     return f"first packet to {new[0]}:{new[1]} has no PATH_CHALLENGE"
-            return _unanswered(connection.sent(client=True), to_client, "server")
+            return _unanswered(connection.sent(client=True), _to_current_address(evidence, to_client), "server")
         return "no connection"
 
     return check
@@ -274,6 +276,23 @@ def preferred_address_used(evidence: Evidence) -> str | None:
             return "the server sent no data from its preferred address"
         return _unanswered(back, there, "client")
     return "no connection"
+
+
+def _to_current_address(evidence: Evidence, packets: list[Packet]) -> list[Packet]:
+    """Packets sent to where the client was then.
+
+    A server may challenge the address the client has left, too (RFC 9000 section 9.3.3); nobody answers there.
+    """
+    since: dict[tuple[str, int], float] = {}
+    for datagram in evidence.to_server():
+        since.setdefault(datagram.source, datagram.time)
+    starts = sorted((time, address) for address, time in since.items())
+    current = []
+    for packet in packets:
+        known = [address for time, address in starts if time <= packet.datagram.time]
+        if known and known[-1] == packet.datagram.destination:
+            current.append(packet)
+    return current
 
 
 def _unanswered(answers: object, asked: list[Packet], who: str) -> str | None:

@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 from .namespace import wait_for_port
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 5.0
-
-
-def find_relay() -> Path | None:
-    """TQUIC_RELAY, or the newest binary cargo has built here, or the one on PATH."""
-    if named := os.environ.get("TQUIC_RELAY"):
-        return Path(named)
-    target = Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target"))
-    built = [path for kind in ("release", "debug") if (path := target / kind / "tquic-relay").exists()]
-    if built:
-        return max(built, key=lambda path: path.stat().st_mtime)
-    found = shutil.which("tquic-relay")
-    return Path(found) if found else None
 
 
 class Relay:
@@ -36,7 +21,7 @@ class Relay:
         self._process = subprocess.Popen(
             [
                 str(binary), "--listen", _address(listen), "--to", _address(to), "--link", scenario, "--seed", "1",
-                "--report", str(report),
+                "--summary", str(report),
             ],
             stdout=subprocess.DEVNULL,
             stderr=report.with_suffix(".log").open("wb"),

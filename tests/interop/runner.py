@@ -19,9 +19,9 @@ from .dissect.keys import read_keylog
 from .evidence import Evidence
 from .files import Folders, compare, make_certificates, make_files
 from .namespace import wait_for_port
-from .peers import PEERS
-from .relay import Relay, find_relay
-from .setup import Program
+from .peers import PEERS, SUBJECT
+from .relay import Relay
+from .setup import Program, relay
 
 UNSUPPORTED = 127
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "n/a"
@@ -131,6 +131,9 @@ class _Run:
                 time.sleep(SETTLE_SECONDS)
         finally:
             capture.write(self.folders.root / "capture.pcap")
+        overflow = (self.result.relay or {}).get("unplanned", {}).get("receive_overflow", 0)
+        if overflow:
+            raise _Failed(f"the relay was too slow and lost {overflow} packets of its own")
         if capture.dropped:
             raise _Failed(f"the harness lost {capture.dropped} captured packets")
         self._judge(capture, link, len(names))
@@ -142,7 +145,8 @@ class _Run:
         datagrams = capture.datagrams()
         server_side = Trace(datagrams, {SERVER_PORT, PREFERRED_PORT}, secrets)
         client_side = server_side if link is None else Trace(datagrams, {RELAY_PORT}, secrets)
-        evidence = Evidence(client_side, server_side, files, link is not None, self.result.facts)
+        strict = self.server.name == SUBJECT
+        evidence = Evidence(client_side, server_side, files, strict, self.result.facts)
         for check in self.case.checks:
             if why := check(evidence):
                 raise _Failed(why)
@@ -169,19 +173,19 @@ class _Run:
 
     @contextlib.contextmanager
     def _relay(self, scenario: str) -> Iterator[None]:
-        binary = find_relay()
+        binary, missing = relay()
         if binary is None:
-            raise _NotApplicable("tquic-relay is not built (cargo build --release -p tquic-sim)")
-        relay = Relay(
+            raise _NotApplicable(missing)
+        link = Relay(
             binary, scenario, (self.case.host, RELAY_PORT), (self.case.host, SERVER_PORT),
             self.folders.root / "relay.json",
         )  # fmt: skip
         try:
-            if not relay.ready():
+            if not link.ready():
                 raise _Failed("the relay did not start")
             yield
         finally:
-            self.result.relay = relay.stop()
+            self.result.relay = link.stop()
 
     def _client(self, names: list[str], port: int, timeout: float) -> None:
         host = f"[{self.case.host}]" if ":" in self.case.host else self.case.host

@@ -56,6 +56,20 @@ def prepare(name: str) -> Program:
         return Program(name, missing=str(error))
 
 
+def relay() -> tuple[Path | None, str]:
+    """The relay that plays links, from TQUIC_RELAY or built from this repository; or why there is none."""
+    if named := os.environ.get("TQUIC_RELAY"):
+        return Path(named), ""
+    target = cache() / "relay-target"
+    command = ["cargo", "build", "--release", "--package", "tquic-sim", "--bin", "tquic-relay"]
+    try:
+        _need("cargo", "Rust")
+        _run([*command, "--target-dir", str(target)], REPOSITORY, "cargo build of tquic-relay")
+    except _CannotBuild as error:
+        return None, str(error)
+    return target / "release" / "tquic-relay", ""
+
+
 def _tquic() -> Program:
     command = (sys.executable, "-m", "tquic.interop")
     probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('tquic.interop') is None)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -20,6 +21,8 @@ CASES = {
     "handshake", "transfer", "chacha20", "retry", "keyupdate", "v2", "connectionmigration", "clientmigration",
 }  # fmt: skip
 TICKET_WAIT = 5.0
+# How long a closed connection may still send, in seconds.
+CLOSING = 0.1
 
 
 class FileClient(QuicConnectionProtocol):
@@ -62,6 +65,11 @@ class FileClient(QuicConnectionProtocol):
         await self._loop.create_datagram_endpoint(lambda: self, local_addr=(wildcard, 0))
         old.close()
         self.change_connection_id()
+
+    async def wait_closed(self) -> None:
+        """Gives CONNECTION_CLOSE a moment; the whole closing period is three PTO long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(super().wait_closed(), CLOSING)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The old socket of a moved connection ends; the connection does not."""

@@ -75,12 +75,7 @@ func newClient() (*client, error) {
 		downloads: setting("DOWNLOADS", "/downloads"),
 		tickets:   make(chan struct{}, 16),
 	}
-	c.tls = &tls.Config{
-		RootCAs:            roots,
-		NextProtos:         []string{alpn},
-		KeyLogWriter:       log,
-		ClientSessionCache: &announcingCache{tls.NewLRUClientSessionCache(8), c.tickets},
-	}
+	c.tls = &tls.Config{RootCAs: roots, NextProtos: []string{alpn}, KeyLogWriter: log}
 	return c, nil
 }
 
@@ -156,6 +151,7 @@ func (c *client) fetchTwice(urls []*url.URL, early bool) error {
 	if len(urls) < 2 {
 		return errors.New("resumption needs two requests")
 	}
+	c.tls.ClientSessionCache = &announcingCache{tls.NewLRUClientSessionCache(8), c.tickets}
 	if err := c.fetch(urls[:1], false); err != nil {
 		return err
 	}

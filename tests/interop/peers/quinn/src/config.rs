@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{QlogConfig, QlogStream, TransportConfig, VarInt};
+use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::quic::Suite;
 
 use crate::Failure;
+use crate::verify::LongChainVerifier;
 
 const ALPN: &[u8] = b"hq-interop";
 
@@ -53,9 +55,12 @@ pub fn client_tls(testcase: &str) -> Result<QuicClientConfig, Failure> {
     for certificate in certificates("ca.pem")? {
         roots.add(certificate)?;
     }
+    let verifier =
+        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider(testcase)).build()?;
     let mut tls = rustls::ClientConfig::builder_with_provider(provider(testcase))
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(LongChainVerifier(verifier)))
         .with_no_client_auth();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     tls.key_log = Arc::new(rustls::KeyLogFile::new());

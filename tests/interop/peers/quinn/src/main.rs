@@ -5,6 +5,7 @@ mod client;
 mod config;
 mod server;
 mod socket;
+mod verify;
 
 use std::process::ExitCode;
 
