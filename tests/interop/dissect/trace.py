@@ -131,6 +131,7 @@ class Trace:
         ]
         self.connections: list[Connection] = []
         self.strays = 0
+        self._early: dict[bytes, list[tuple[Datagram, LongHeader]]] = defaultdict(list)
         self._server_ports = server_ports
         self._secrets = secrets
         for datagram in self.datagrams:
@@ -165,13 +166,33 @@ class Trace:
     def _long(self, datagram: Datagram, header: LongHeader) -> Connection | None:
         client = self.from_client(datagram)
         connection = self._find(datagram, header.destination, client=client)
+        if connection is None and client:
+            connection = self._begin(datagram, header)
         if connection is None:
-            if not client or header.kind not in ("initial", "0rtt"):
-                self.strays += 1
-                return None
-            connection = Connection(header.destination, initial_destination=header.destination)
-            connection.server_ids.add(header.destination)
-            self.connections.append(connection)
+            self.strays += 1
+            return None
+        self._add_long(connection, datagram, header)
+        for early in self._early.pop(header.destination, ()):
+            self._add_long(connection, *early)
+        return connection
+
+    def _begin(self, datagram: Datagram, header: LongHeader) -> Connection | None:
+        """A new connection for an Initial that opens; damaged connection IDs make none."""
+        if header.kind == "0rtt":
+            self._early[header.destination].append((datagram, header))
+            return None
+        connection = Connection(header.destination, initial_destination=header.destination)
+        packet = Packet(datagram, True, header.kind, header.version, header.destination, b"", b"", 0)
+        if header.kind != "initial" or self._decrypt(
+            connection, _Sealed(packet, header.packet, header.number_offset)
+        ) is None:
+            return None
+        connection.server_ids.add(header.destination)
+        self.connections.append(connection)
+        return connection
+
+    def _add_long(self, connection: Connection, datagram: Datagram, header: LongHeader) -> None:
+        client = self.from_client(datagram)
         (connection.client_ids if client else connection.server_ids).add(header.source)
         if client:
             connection.client_addresses.add(datagram.source)
@@ -187,7 +208,6 @@ class Trace:
             connection.crypto.pop(("initial", True), None)
         elif header.kind != "version_negotiation":
             self._open(connection, _Sealed(packet, header.packet, header.number_offset))
-        return connection
 
     def _short(self, datagram: Datagram, data: bytes, coalesced: Connection | None) -> None:
         client = self.from_client(datagram)
