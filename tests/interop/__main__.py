@@ -72,7 +72,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--peers", type=listed, default=list(PEERS), help="comma-separated; default: all")
     parser.add_argument("--cases", type=listed, default=list(CASES), help="comma-separated; default: all")
     parser.add_argument("--subject", help="only pairs with this peer on one side, such as tquic")
-    parser.add_argument("--pair", help="only this pair, CLIENT:SERVER")
+    parser.add_argument("--pair", action="append", default=[], help="only these pairs, CLIENT:SERVER")
     parser.add_argument("--profile", choices=("quick", "full"), default="quick")
     parser.add_argument("--write", type=Path, action="append", default=[], metavar="FILE.md|FILE.json")
     parser.add_argument("--keep", type=Path, help="keep captures, key logs, qlog and output in this folder")
@@ -82,13 +82,15 @@ def _options(arguments: list[str]) -> argparse.Namespace:
         for name in given:
             if name not in known:
                 parser.error(f"unknown {kind} {name}; known: {', '.join(known)}")
+    for name in _names(options):
+        if name not in PEERS:
+            parser.error(f"unknown peer {name}; known: {', '.join(PEERS)}")
     return options
 
 
 def _pairs(options: argparse.Namespace) -> list[tuple[str, str]]:
     if options.pair:
-        client, _, server = options.pair.partition(":")
-        return [(client, server)]
+        return [(client, server) for client, _, server in (pair.partition(":") for pair in options.pair)]
     pairs = [(client, server) for client in options.peers for server in options.peers]
     if options.subject:
         pairs = [pair for pair in pairs if options.subject in pair]

@@ -59,8 +59,9 @@ class Case:
         return self.link
 
 
-def _same(*sizes: int, timeout: float = 60.0) -> dict[str, Scale]:
-    return {"full": Scale(sizes, timeout), "quick": Scale(sizes, min(timeout, 30.0))}
+def _same(*sizes: int, timeout: float = 60.0) -> tuple[Scale, Scale]:
+    """The same size in both profiles."""
+    return Scale(sizes, timeout), Scale(sizes, min(timeout, 30.0))
 
 
 ONE = (checks.decrypted, checks.version_1_only, checks.handshakes(1))
@@ -70,21 +71,21 @@ EACH = (checks.decrypted, checks.version_1_only, checks.handshakes())
 CASES = {
     case.name: case
     for case in (
-        Case("handshake", "one file, no Retry", **_same(KIB), checks=(*ONE, checks.no_retry)),
-        Case("transfer", "three files in parallel over one connection", **_same(2 * MIB, 3 * MIB, 5 * MIB), checks=ONE),
+        Case("handshake", "one file, no Retry", *_same(KIB), checks=(*ONE, checks.no_retry)),
+        Case("transfer", "three files in parallel over one connection", *_same(2 * MIB, 3 * MIB, 5 * MIB), checks=ONE),
         Case(
-            "longrtt", "1.5 s round trip; the ClientHello is sent again", **_same(KIB),
+            "longrtt", "1.5 s round trip; the ClientHello is sent again", *_same(KIB),
             checks=(*ONE, checks.several_client_hellos), client="handshake", link="longrtt",
         ),
-        Case("chacha20", "only TLS_CHACHA20_POLY1305_SHA256", **_same(3 * MIB), checks=(*ONE, checks.only_chacha20)),
+        Case("chacha20", "only TLS_CHACHA20_POLY1305_SHA256", *_same(3 * MIB), checks=(*ONE, checks.only_chacha20)),
         Case(
             "multiplexing", "1,999 files of 32 bytes, streams limited to 1,000 at the start",
-            **_same(*[32] * 1999), checks=(*ONE, checks.stream_limit), client="transfer",
+            *_same(*[32] * 1999), checks=(*ONE, checks.stream_limit), client="transfer",
         ),
-        Case("retry", "the server validates the address first", **_same(10 * KIB), checks=(*ONE, checks.retried)),
-        Case("resumption", "a second connection without certificates", **_same(5 * KIB, 10 * KIB), checks=(*TWO, checks.resumed)),
+        Case("retry", "the server validates the address first", *_same(10 * KIB), checks=(*ONE, checks.retried)),
+        Case("resumption", "a second connection without certificates", *_same(5 * KIB, 10 * KIB), checks=(*TWO, checks.resumed)),
         Case(
-            "zerortt", "39 requests as early data of a second connection", **_same(*[32] * 40),
+            "zerortt", "39 requests as early data of a second connection", *_same(*[32] * 40),
             checks=(*TWO, checks.early_data), name_length=250, link="interop",
         ),
         Case(
@@ -93,12 +94,12 @@ CASES = {
             quick_note="7 MiB: enough to meet one gap at 10 Mbit/s",
         ),
         Case(
-            "keyupdate", "the client updates keys, both sides use the new ones", **_same(3 * MIB),
+            "keyupdate", "the client updates keys, both sides use the new ones", *_same(3 * MIB),
             checks=(*ONE, checks.key_updated), server="transfer",
         ),
-        Case("ecn", "both sides mark and report", **_same(100 * KIB), checks=(*ONE, checks.ecn), direct=True),
+        Case("ecn", "both sides mark and report", *_same(100 * KIB), checks=(*ONE, checks.ecn), direct=True),
         Case(
-            "amplificationlimit", "nine certificates; the client's packets 2 to 7 are lost", **_same(5 * KIB),
+            "amplificationlimit", "nine certificates; the client's packets 2 to 7 are lost", *_same(5 * KIB),
             checks=(*ONE, checks.amplification), client="transfer", link="amplificationlimit", chain=9,
         ),
         Case(
@@ -107,7 +108,7 @@ CASES = {
             client="multiconnect", link="handshakeloss", quick_note="10 connections instead of 50",
         ),
         Case(
-            "transferloss", "2 % of the packets lost", **_same(2 * MIB), checks=(*ONE, checks.lossy),
+            "transferloss", "2 % of the packets lost", *_same(2 * MIB), checks=(*ONE, checks.lossy),
             client="transfer", link="transferloss",
         ),
         Case(
@@ -116,15 +117,15 @@ CASES = {
             client="multiconnect", link="handshakecorruption", quick_note="10 connections instead of 50",
         ),
         Case(
-            "transfercorruption", "2 % of the packets damaged", **_same(2 * MIB), checks=(*ONE, checks.corrupting),
+            "transfercorruption", "2 % of the packets damaged", *_same(2 * MIB), checks=(*ONE, checks.corrupting),
             client="transfer", link="transfercorruption",
         ),
         Case(
-            "ipv6", "nothing over IPv4", **_same(5 * KIB, 10 * KIB), checks=(*ONE, checks.ipv6_only),
+            "ipv6", "nothing over IPv4", *_same(5 * KIB, 10 * KIB), checks=(*ONE, checks.ipv6_only),
             client="transfer", host="::1",
         ),
         Case(
-            "v2", "compatible version negotiation from version 1 to 2 (RFC 9368, 9369)", **_same(KIB),
+            "v2", "compatible version negotiation from version 1 to 2 (RFC 9368, 9369)", *_same(KIB),
             checks=(checks.decrypted, checks.handshakes(1), checks.version_2),
         ),
         Case(
@@ -138,12 +139,12 @@ CASES = {
             quick_note="3 MiB: one rebinding at 10 Mbit/s",
         ),
         Case(
-            "connectionmigration", "the client moves to the server's preferred address", **_same(2 * MIB),
+            "connectionmigration", "the client moves to the server's preferred address", *_same(2 * MIB),
             checks=(*ONE, checks.preferred_address_used), client="transfer", server="connectionmigration", direct=True,
         ),
         Case(
             "clientmigration", "not in the runner: the client moves to a new local port by itself (RFC 9000 section 9.2)",
-            **_same(5 * MIB), checks=(*ONE, checks.client_moved), direct=True,
+            *_same(5 * MIB), checks=(*ONE, checks.client_moved), direct=True,
         ),
     )
 }  # fmt: skip

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from .dissect import Packet
+from .dissect import Connection, Packet
 from .dissect.keys import CHACHA20_POLY1305_SHA256, VERSION_1, VERSION_2
-from .dissect.tls import INITIAL_MAX_STREAMS_BIDI
+from .dissect.tls import INITIAL_MAX_STREAMS_BIDI, CryptoStream
 from .evidence import Evidence
 
 Check = Callable[[Evidence], str | None]
@@ -295,7 +295,7 @@ def _to_current_address(evidence: Evidence, packets: list[Packet]) -> list[Packe
     return current
 
 
-def _unanswered(answers: object, asked: list[Packet], who: str) -> str | None:
+def _unanswered(answers: Iterable[Packet], asked: list[Packet], who: str) -> str | None:
     """Challenges among `asked` without their response among `answers`."""
     challenges = {f["data"] for p in asked for f in p.named("PATH_CHALLENGE")}
     responses = {f["data"] for p in answers for f in p.named("PATH_RESPONSE")}
@@ -312,5 +312,5 @@ def _long(evidence: Evidence) -> list[Packet]:
     ]
 
 
-def _server_crypto(connection: object) -> list[object]:
+def _server_crypto(connection: Connection) -> list[CryptoStream]:
     return [stream for (kind, client), stream in connection.crypto.items() if not client and kind == "handshake"]

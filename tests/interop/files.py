@@ -97,7 +97,7 @@ def make_certificates(folder: Path, chain: int) -> None:
     issuer_key = ec.generate_private_key(ec.SECP256R1())
     issuer = _certificate("Interop Root CA", issuer_key, None, ca=True, padding=0)
     _write(folder / "ca.pem", [issuer])
-    certificates = []
+    certificates: list[x509.Certificate] = []
     for depth in range(chain - 1):
         key = ec.generate_private_key(ec.SECP256R1())
         name = f"Interop Intermediate {depth}"

@@ -40,9 +40,10 @@ class Relay:
             self._process.kill()
             self._process.wait()
         try:
-            return json.loads(self._report.read_text())
+            summary: dict[str, Any] = json.loads(self._report.read_text())
         except (OSError, ValueError):
             return None
+        return summary
 
 
 def _address(address: tuple[str, int]) -> str:

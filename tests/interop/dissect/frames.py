@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 class Malformed(Exception):
@@ -48,9 +49,10 @@ class Frame:
     """One frame: its name and the fields that were kept."""
 
     name: str
-    fields: dict[str, int | bytes] = field(default_factory=dict)
+    # Integers, and bytes under "data", "cid", "token" and "reason".
+    fields: dict[str, Any] = field(default_factory=dict)
 
-    def __getitem__(self, key: str) -> int | bytes:
+    def __getitem__(self, key: str) -> Any:
         return self.fields[key]
 
 
@@ -106,7 +108,8 @@ def _frame(kind: int, reader: Reader) -> Frame:
         case 0x07:
             return Frame("NEW_TOKEN", {"token": reader.take(reader.varint())})
         case 0x18:
-            fields = {"sequence": reader.varint(), "retire_prior_to": reader.varint(), "cid": reader.opaque(1)}
+            fields: dict[str, Any] = {"sequence": reader.varint(), "retire_prior_to": reader.varint()}
+            fields["cid"] = reader.opaque(1)
             reader.take(16)
             return Frame("NEW_CONNECTION_ID", fields)
         case 0x1A | 0x1B:

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 VERSION_1 = 0x00000001
@@ -59,7 +59,7 @@ class PacketKeys:
         self._aead = ChaCha20Poly1305(key) if suite == CHACHA20_POLY1305_SHA256 else AESGCM(key)
 
     @cached_property
-    def _block_cipher(self) -> object:
+    def _block_cipher(self) -> CipherContext:
         return Cipher(algorithms.AES(self._header_key), modes.ECB()).encryptor()
 
     def mask(self, sample: bytes) -> bytes:

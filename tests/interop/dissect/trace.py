@@ -75,7 +75,8 @@ class Connection:
     server_ids: set[bytes] = field(default_factory=set)
     client_addresses: set[Address] = field(default_factory=set)
     crypto: dict[tuple[str, bool], CryptoStream] = field(default_factory=lambda: defaultdict(CryptoStream))
-    initial_destination: bytes = b""
+    # Connection IDs of Retry packets: Initial keys come from the one the client took (RFC 9001 section 5.2).
+    retry_sources: list[bytes] = field(default_factory=list)
     _keys: dict[tuple[str, bool, int], list[PacketKeys]] = field(default_factory=dict)
     _largest: dict[tuple[str, bool], int] = field(default_factory=dict)
     sealed: list[_Sealed] = field(default_factory=list)
@@ -91,7 +92,8 @@ class Connection:
         slot = (kind, client, version)
         if slot not in self._keys:
             if kind == "initial":
-                return [initial_keys(self.initial_destination, version, client=client)]
+                destinations = [*reversed(self.retry_sources), self.original_destination]
+                return [initial_keys(cid, version, client=client) for cid in destinations]
             known = secrets.get(self.tls.client_random or b"", {})
             secret = known.get(SECRET_LABELS.get((kind, client), ""))
             return [] if secret is None else list(candidates(secret, version))
@@ -181,7 +183,7 @@ class Trace:
         if header.kind == "0rtt":
             self._early[header.destination].append((datagram, header))
             return None
-        connection = Connection(header.destination, initial_destination=header.destination)
+        connection = Connection(header.destination)
         packet = Packet(datagram, True, header.kind, header.version, header.destination, b"", b"", 0)
         if header.kind != "initial" or self._decrypt(
             connection, _Sealed(packet, header.packet, header.number_offset)
@@ -202,8 +204,7 @@ class Trace:
         )  # fmt: skip
         connection.packets.append(packet)
         if header.kind == "retry":
-            # RFC 9001 section 5.2: Initial keys change to the connection ID the Retry packet carries.
-            connection.initial_destination = header.source
+            connection.retry_sources.append(header.source)
             # It asks for the same ClientHello again, which not every client sends.
             connection.crypto.pop(("initial", True), None)
         elif header.kind != "version_negotiation":

@@ -43,7 +43,7 @@ def configuration(*, is_client: bool, testcase: str) -> QuicConfiguration:
             QuicProtocolVersion.VERSION_1,
         ]
     if keylog := os.environ.get("SSLKEYLOGFILE"):
-        config.secrets_log_file = open(keylog, "a")  # noqa: SIM115 - lives as long as the process
+        config.secrets_log_file = Path(keylog).open("a")  # noqa: SIM115 - lives as long as the process
     if qlog := os.environ.get("QLOGDIR"):
         config.quic_logger = QuicFileLogger(qlog)
     return config
