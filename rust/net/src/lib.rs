@@ -1,1 +1,10 @@
 //! Sockets and the shard event loop: batched UDP with GSO, GRO, ECN and packet information.
+//!
+//! [`udp`] moves datagrams, [`os`] holds what else a shard needs from the operating system:
+//! readiness with nanosecond timeouts, a waker for other threads, a clock and a seed.
+//!
+//! All `unsafe` code stands in a few small files: `udp/linux/{syscall,sockopt}.rs` and
+//! `os/{epoll,cpu,portable}.rs`.
+
+pub mod os;
+pub mod udp;

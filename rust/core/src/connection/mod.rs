@@ -1,0 +1,200 @@
+//! A connection: owns the parts and their life. What arrives is handled in `rx`, what leaves in
+//! `tx`; the parts do the work and know nothing of each other.
+
+mod close;
+mod control;
+mod create;
+mod migrate;
+mod state;
+mod stats;
+mod timeout;
+mod timers;
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use tquic_wire::{ConnectionId, Side, Space, TransportParameters, Version};
+
+use crate::cid::CidFactory;
+use crate::config::TransportConfig;
+use crate::datagram::Datagrams;
+use crate::error::TransportError;
+use crate::events::{EndpointEvent, Event, Events};
+use crate::handshake::Handshake;
+use crate::keys::KeyRing;
+use crate::path::Path;
+use crate::rng::Rng;
+use crate::stream::StreamSet;
+use crate::time::Instant;
+
+pub use control::Control;
+pub use create::{ClientSetup, ServerSetup};
+pub use state::{Closing, Identity, State};
+pub use stats::{ConnectionStats, PathStats};
+pub use timers::Timers;
+
+/// Index of a packet-number space in arrays of three.
+pub(crate) fn space_index(space: tquic_wire::Space) -> usize {
+    match space {
+        tquic_wire::Space::Initial => 0,
+        tquic_wire::Space::Handshake => 1,
+        tquic_wire::Space::Data => 2,
+    }
+}
+
+/// One QUIC connection, either role.
+pub struct Connection {
+    pub(crate) config: Arc<TransportConfig>,
+    pub(crate) ids: Identity,
+    pub(crate) state: State,
+    pub(crate) handshake: Handshake,
+    pub(crate) keys: KeyRing,
+    /// Path 0 first; more come with multipath.
+    pub(crate) paths: Vec<Path>,
+    pub(crate) streams: StreamSet,
+    pub(crate) datagrams: Datagrams,
+    pub(crate) control: Control,
+    pub(crate) timers: Timers,
+    pub(crate) events: Events,
+    /// What the peer allows: remembered values first (0-RTT), then those of the handshake.
+    pub(crate) peer: TransportParameters,
+    pub(crate) factory: CidFactory,
+    pub(crate) rng: Rng,
+    pub(crate) stats: ConnectionStats,
+}
+
+impl Connection {
+    /// Which end this is.
+    pub fn side(&self) -> Side {
+        self.ids.side
+    }
+
+    /// The QUIC version in use.
+    pub fn version(&self) -> Version {
+        self.ids.version
+    }
+
+    /// The Destination Connection ID of the client's first packet: the name of this connection in
+    /// logs of both ends.
+    pub fn original_dcid(&self) -> ConnectionId {
+        self.ids.original_dcid
+    }
+
+    /// Streams: open, write, read, finish, reset.
+    pub fn streams(&mut self) -> &mut StreamSet {
+        &mut self.streams
+    }
+
+    /// Unreliable datagrams (RFC 9221).
+    pub fn datagrams(&mut self) -> &mut Datagrams {
+        &mut self.datagrams
+    }
+
+    /// What TLS agreed on: ALPN, cipher, peer's certificates.
+    pub fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
+
+    /// The path with this index; 0 is the only one without multipath.
+    pub fn path(&self, index: usize) -> Option<&Path> {
+        self.paths.get(index)
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> ConnectionStats {
+        let mut stats = self.stats;
+        stats.undecryptable = self.keys.failures();
+        stats.key_updates = self.keys.one_rtt.as_ref().map_or(0, |k| k.updates());
+        stats
+    }
+
+    /// The application's next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop() {
+            return Some(event);
+        }
+        self.streams.poll_event().map(Event::Stream)
+    }
+
+    /// The endpoint's next event.
+    pub fn poll_endpoint_event(&mut self) -> Option<EndpointEvent> {
+        self.events.pop_endpoint()
+    }
+
+    /// Whether the handshake is complete and the connection not closed.
+    pub fn is_established(&self) -> bool {
+        matches!(self.state, State::Established)
+    }
+
+    /// Whether the connection has begun to close or is over.
+    pub fn is_closed(&self) -> bool {
+        !self.state.is_open()
+    }
+
+    /// Whether the state can be dropped.
+    pub fn is_drained(&self) -> bool {
+        matches!(self.state, State::Drained)
+    }
+
+    /// Asks the peer for a sign of life; resets its idle timer and ours.
+    pub fn ping(&mut self) {
+        self.control.ping();
+    }
+
+    /// Begins a key update. False if it is too early: the handshake is not confirmed, the last
+    /// update not acknowledged, or less than three PTO ago (RFC 9001 section 6.1 and 6.5).
+    pub fn update_keys(&mut self, now: Instant) -> bool {
+        if !self.handshake.is_confirmed() {
+            return false;
+        }
+        let updated = self.keys.one_rtt.as_mut().is_some_and(|k| k.update(now));
+        if updated {
+            // The peer answers in the new phase as soon as it has a packet of it.
+            self.control.ping();
+        }
+        updated
+    }
+
+    /// Queues a NEW_TOKEN frame.
+    pub fn send_token(&mut self, token: Vec<u8>) {
+        if self.ids.side == Side::Server && self.state.is_open() {
+            self.control.new_token(token);
+        }
+    }
+
+    /// The interface under the active 4-tuple carries no UDP payload larger than this.
+    pub fn limit_mtu(&mut self, payload: u16) {
+        for path in &mut self.paths {
+            path.active_mut().mtu.lower_limit(payload);
+            let size = path.active().mtu.current();
+            path.recovery.set_max_datagram(size);
+        }
+    }
+
+    /// The kernel refused a datagram of ours as too large (EMSGSIZE).
+    pub fn on_datagram_too_large(&mut self, now: Instant, size: usize) {
+        for path in &mut self.paths {
+            let mtu = &mut path.active_mut().mtu;
+            if size > usize::from(mtu.current()) {
+                mtu.on_probe_lost(now, size.min(usize::from(u16::MAX)) as u16);
+            } else if mtu.current() > crate::config::transport::MIN_DATAGRAM {
+                mtu.fall_back(now);
+                path.recovery.set_max_datagram(crate::config::transport::MIN_DATAGRAM);
+            }
+        }
+    }
+
+    /// The probe timeout of path 0 for 1-RTT packets.
+    pub(crate) fn pto(&self) -> Duration {
+        self.paths[0].recovery.pto_period(Space::Data, self.peer_max_ack_delay())
+    }
+
+    pub(crate) fn peer_max_ack_delay(&self) -> Duration {
+        Duration::from_millis(self.peer.max_ack_delay)
+    }
+
+    /// An error of ours or the peer's that the protocol defines: tell the peer, be done.
+    pub(crate) fn fail(&mut self, now: Instant, error: TransportError) {
+        self.close_with(now, error.into());
+    }
+}

@@ -1,0 +1,91 @@
+//! Counters of a connection and its paths.
+
+use core::time::Duration;
+
+use crate::path::{FourTuple, Path};
+
+/// Counters of a connection since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionStats {
+    /// UDP datagrams sent.
+    pub datagrams_sent: u64,
+    /// Bytes of UDP payload sent.
+    pub bytes_sent: u64,
+    /// GSO trains handed to the socket.
+    pub trains_sent: u64,
+    /// UDP datagrams received.
+    pub datagrams_received: u64,
+    /// Bytes of UDP payload received.
+    pub bytes_received: u64,
+    /// Packets opened.
+    pub packets_received: u64,
+    /// Packets sealed.
+    pub packets_sent: u64,
+    /// Packets received twice.
+    pub duplicates: u64,
+    /// Packets dropped: malformed header, foreign connection ID, keys not there or gone.
+    pub dropped: u64,
+    /// Packets that did not authenticate.
+    pub undecryptable: u64,
+    /// Key updates, begun by either end.
+    pub key_updates: u64,
+    /// ACK frames sent.
+    pub acks_sent: u64,
+    /// Path challenges answered.
+    pub challenges_answered: u64,
+    /// Bytes of 0-RTT packets sent or received.
+    pub zero_rtt_bytes: u64,
+}
+
+/// A path as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct PathStats {
+    /// Path ID.
+    pub id: u32,
+    /// Its active addresses.
+    pub addresses: FourTuple,
+    /// Smoothed round-trip time.
+    pub srtt: Duration,
+    /// Its mean deviation.
+    pub rttvar: Duration,
+    /// Smallest round-trip time seen.
+    pub min_rtt: Duration,
+    /// Congestion window in bytes.
+    pub cwnd: u64,
+    /// Bytes in flight.
+    pub in_flight: u64,
+    /// Packets declared lost.
+    pub lost_packets: u64,
+    /// Losses that turned out to be late packets.
+    pub spurious_losses: u64,
+    /// Probe timeouts.
+    pub ptos: u64,
+    /// Times the congestion window was reduced.
+    pub congestion_events: u64,
+    /// Datagram size in bytes of UDP payload.
+    pub mtu: u16,
+    /// Whether ECN marks are known to survive.
+    pub ecn_capable: bool,
+}
+
+impl Path {
+    /// The path as it is now.
+    pub fn stats(&self) -> PathStats {
+        let (rtt, recovery) = (self.recovery.rtt(), self.recovery.stats());
+        PathStats {
+            id: self.id,
+            addresses: self.active().addresses,
+            srtt: rtt.smoothed(),
+            rttvar: rtt.var(),
+            min_rtt: rtt.min(),
+            cwnd: self.recovery.cwnd(),
+            in_flight: self.recovery.bytes_in_flight(),
+            lost_packets: recovery.lost_packets,
+            spurious_losses: recovery.spurious_losses,
+            ptos: recovery.ptos,
+            congestion_events: recovery.congestion_events,
+            mtu: self.active().mtu.current(),
+            ecn_capable: self.active().ecn.is_capable(),
+        }
+    }
+}

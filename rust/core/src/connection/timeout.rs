@@ -1,0 +1,135 @@
+//! Deadlines: when the connection wants to be woken, and what it does then.
+
+use tquic_wire::Space;
+
+use crate::connection::{Connection, State, timers};
+use crate::events::ConnectionError;
+use crate::recovery::{TimeoutAction, TimerContext};
+use crate::time::Instant;
+
+impl Connection {
+    /// When `on_timeout` is to be called; `None` if nothing is waited for.
+    pub fn timeout(&self) -> Option<Instant> {
+        match &self.state {
+            State::Drained => return None,
+            State::Draining { until } => return Some(*until),
+            State::Closing(closing) => return Some(closing.until),
+            State::Handshaking | State::Established => {}
+        }
+        let context = self.timer_context();
+        let paths = self.paths.iter().flat_map(|p| {
+            let acks = p.acks.iter().filter_map(crate::space::AckTracker::timeout);
+            [p.recovery.timeout(&context), p.validation_timeout()].into_iter().flatten().chain(acks)
+        });
+        let keys = self.keys.one_rtt.as_ref().and_then(crate::keys::OneRttKeys::timeout);
+        paths.chain(keys).chain(self.timers.next()).min()
+    }
+
+    /// The time has come: call when `timeout` is due, then `poll_transmit`.
+    pub fn on_timeout(&mut self, now: Instant) {
+        match &self.state {
+            State::Drained => return,
+            State::Draining { until } | State::Closing(crate::connection::Closing { until, .. }) => {
+                if *until <= now {
+                    self.become_drained();
+                }
+                return;
+            }
+            State::Handshaking | State::Established => {}
+        }
+        let due = |t: Option<Instant>| t.is_some_and(|t| t <= now);
+        if due(self.timers.handshake) {
+            // RFC 9000 section 10.1: nobody answers, so nobody is told.
+            return self.vanish(ConnectionError::HandshakeTimeout);
+        }
+        if due(self.timers.idle) {
+            return self.vanish(ConnectionError::IdleTimeout);
+        }
+        if due(self.timers.keep_alive) {
+            self.timers.keep_alive = None;
+            self.control.ping();
+        }
+        if due(self.timers.pacing) {
+            self.timers.pacing = None;
+        }
+        if due(self.timers.zero_rtt_keys) {
+            self.timers.zero_rtt_keys = None;
+            self.keys.zero_rtt = None;
+        }
+        if let Some(keys) = &mut self.keys.one_rtt {
+            keys.on_timeout(now);
+        }
+        for path in 0..self.paths.len() {
+            self.on_path_timeout(now, path);
+        }
+    }
+
+    fn on_path_timeout(&mut self, now: Instant, path: usize) {
+        if let Some(outcome) = self.paths[path].on_timeout(now) {
+            self.on_path_outcome(now, path, outcome);
+        }
+        let context = self.timer_context();
+        let (recovery, mut router) = self.recovery_and_router(now, path);
+        match recovery.on_timeout(now, &context, &mut router) {
+            TimeoutAction::Pto { space, probes } => {
+                // RFC 9002 section 6.2.4: new data first, else what is in flight, else PING.
+                recovery.probe_tokens(space, &mut router);
+                self.paths[path].probes[super::space_index(space)] = probes as u8;
+                self.on_pto(now, path, space);
+            }
+            TimeoutAction::Loss => self.sync_mtu(path),
+            TimeoutAction::None => {}
+        }
+    }
+
+    fn on_pto(&mut self, now: Instant, path: usize, space: Space) {
+        let path = &mut self.paths[path];
+        // Large datagrams may be what does not pass any more (RFC 8899 section 4.3).
+        if space == Space::Data && path.recovery.pto_count() >= 3 {
+            path.active_mut().mtu.fall_back(now);
+            let size = path.active().mtu.current();
+            path.recovery.set_max_datagram(size);
+        }
+    }
+
+    pub(crate) fn timer_context(&self) -> TimerContext {
+        let server = !self.ids.side.is_client();
+        TimerContext {
+            handshake_confirmed: self.handshake.is_confirmed(),
+            has_handshake_keys: self.keys.handshake.is_some(),
+            peer_validated_address: server
+                || self.handshake.peer_validated
+                || self.handshake.is_confirmed(),
+            // RFC 9002 section 6.2.2.1: a blocked server waits for the client's next datagram.
+            amplification_blocked: server && self.paths[0].active().ledger.allowance() == 0,
+            peer_max_ack_delay: self.peer_max_ack_delay(),
+        }
+    }
+
+    /// RFC 9000 section 10.1: restarted when a packet arrives, and when the first ack-eliciting one
+    /// since is sent.
+    pub(crate) fn restart_idle_on_receive(&mut self, now: Instant) {
+        self.timers.sent_since_received = false;
+        self.restart_idle(now);
+        if let (Some(after), true) = (self.config.keep_alive, self.handshake.is_complete()) {
+            self.timers.keep_alive = Some(now + after);
+        }
+    }
+
+    pub(crate) fn restart_idle_on_send(&mut self, now: Instant) {
+        if !self.timers.sent_since_received {
+            self.timers.sent_since_received = true;
+            self.restart_idle(now);
+        }
+    }
+
+    pub(crate) fn restart_idle(&mut self, now: Instant) {
+        let peer = if self.handshake.parameters_seen {
+            core::time::Duration::from_millis(self.peer.max_idle_timeout)
+        } else {
+            core::time::Duration::ZERO
+        };
+        let period = timers::effective_idle(self.config.max_idle_timeout, peer, self.pto());
+        self.timers.idle = period.map(|p| now + p);
+    }
+}

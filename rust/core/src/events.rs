@@ -1,0 +1,163 @@
+//! What a connection tells its application and its endpoint.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::fmt;
+
+use tquic_wire::{ConnectionId, ResetToken, TransportErrorCode, Version};
+
+use crate::error::TransportError;
+use crate::path::FourTuple;
+use crate::stream::StreamEvent;
+
+/// For the application.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The handshake is complete: the peer is who its certificate says, 1-RTT data flows.
+    Connected,
+    /// The client's 0-RTT data was refused: everything sent so far is being sent again.
+    ZeroRttRejected,
+    /// Something happened to a stream.
+    Stream(StreamEvent),
+    /// Datagrams wait to be read.
+    DatagramReceived,
+    /// The send queue of datagrams has room again.
+    DatagramsWritable,
+    /// The server gave a token for a later connection (RFC 9000 section 8.1.3).
+    NewToken(Vec<u8>),
+    /// The connection moved to other addresses.
+    Migrated(FourTuple),
+    /// Another pair of addresses was tried and does not work.
+    PathFailed(FourTuple),
+    /// The connection is over. Nothing follows.
+    Closed(ConnectionError),
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectionError {
+    /// This end found the peer in error, or failed itself.
+    Local(TransportError),
+    /// The peer found us in error: CONNECTION_CLOSE of type 0x1c.
+    Peer(TransportError),
+    /// This end's application closed.
+    LocalClose {
+        /// Application error code.
+        code: u64,
+        /// For people.
+        reason: Vec<u8>,
+    },
+    /// The peer's application closed: CONNECTION_CLOSE of type 0x1d.
+    PeerClose {
+        /// Application error code.
+        code: u64,
+        /// For people.
+        reason: Vec<u8>,
+    },
+    /// Nothing was heard for the idle timeout.
+    IdleTimeout,
+    /// The handshake took too long.
+    HandshakeTimeout,
+    /// The peer has lost the connection's state (RFC 9000 section 10.3).
+    StatelessReset,
+    /// The peer speaks none of our versions.
+    VersionMismatch {
+        /// What it offers.
+        offered: Vec<Version>,
+    },
+    /// The endpoint refuses: too many connections.
+    Refused(Cow<'static, str>),
+}
+
+impl ConnectionError {
+    /// Whether this is an ordinary end: code 0 from either application, or NO_ERROR.
+    pub fn is_clean(&self) -> bool {
+        match self {
+            Self::LocalClose { code, .. } | Self::PeerClose { code, .. } => *code == 0,
+            Self::Peer(e) | Self::Local(e) => e.code == TransportErrorCode::NO_ERROR,
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for ConnectionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(e) => write!(f, "closed by this end: {e}"),
+            Self::Peer(e) => write!(f, "closed by the peer: {e}"),
+            Self::LocalClose { code, reason } => {
+                write!(f, "closed by this application with code {code}")?;
+                write_reason(f, reason)
+            }
+            Self::PeerClose { code, reason } => {
+                write!(f, "closed by the peer's application with code {code}")?;
+                write_reason(f, reason)
+            }
+            Self::IdleTimeout => f.write_str("timed out: nothing was received for the idle timeout"),
+            Self::HandshakeTimeout => f.write_str("timed out: the handshake did not complete"),
+            Self::StatelessReset => {
+                f.write_str("reset: the peer no longer knows this connection (stateless reset)")
+            }
+            Self::VersionMismatch { offered } => {
+                write!(f, "no QUIC version in common; the peer offers ")?;
+                for (i, v) in offered.iter().enumerate() {
+                    write!(f, "{}0x{:08x}", if i > 0 { ", " } else { "" }, v.0)?;
+                }
+                Ok(())
+            }
+            Self::Refused(why) => write!(f, "refused: {why}"),
+        }
+    }
+}
+
+fn write_reason(f: &mut fmt::Formatter<'_>, reason: &[u8]) -> fmt::Result {
+    if reason.is_empty() { Ok(()) } else { write!(f, ": {}", String::from_utf8_lossy(reason)) }
+}
+
+impl std::error::Error for ConnectionError {}
+
+/// For the endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointEvent {
+    /// Datagrams to this ID are the connection's.
+    CidIssued(ConnectionId),
+    /// No longer.
+    CidRetired(ConnectionId),
+    /// The peer resets the connection with this token.
+    ResetToken(ResetToken),
+    /// The handshake is over, well or not: it no longer counts as half open.
+    HandshakeOver,
+    /// The client's address is proven and it should get a token for next time.
+    WantsToken,
+    /// Nothing is left to do: the state can go.
+    Drained,
+}
+
+/// Queues of both kinds.
+#[derive(Default)]
+pub struct Events {
+    application: VecDeque<Event>,
+    endpoint: VecDeque<EndpointEvent>,
+}
+
+impl Events {
+    /// Tells the application.
+    pub fn push(&mut self, event: Event) {
+        self.application.push_back(event);
+    }
+
+    /// Tells the endpoint.
+    pub fn push_endpoint(&mut self, event: EndpointEvent) {
+        self.endpoint.push_back(event);
+    }
+
+    /// The application's next.
+    pub fn pop(&mut self) -> Option<Event> {
+        self.application.pop_front()
+    }
+
+    /// The endpoint's next.
+    pub fn pop_endpoint(&mut self) -> Option<EndpointEvent> {
+        self.endpoint.pop_front()
+    }
+}

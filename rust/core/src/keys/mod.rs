@@ -1,0 +1,47 @@
+//! The keys a connection holds, by encryption level, and their usage limits (RFC 9001).
+
+mod one_rtt;
+
+use tquic_crypto::{DirectionKeys, Keys};
+
+use crate::error::{TransportError, TransportErrorCode};
+
+pub use one_rtt::{OneRttKeys, Phase};
+
+/// Packet keys of all levels.
+#[derive(Default)]
+pub struct KeyRing {
+    /// Initial keys, until the first Handshake packet (RFC 9001 section 4.9.1).
+    pub initial: Option<Keys>,
+    /// Keys of the client's first version, to open its Initial packets after the version changed
+    /// (RFC 9369 section 4.1).
+    pub initial_original: Option<Keys>,
+    /// 0-RTT keys: a client seals with them, a server opens.
+    pub zero_rtt: Option<DirectionKeys>,
+    /// Handshake keys, until the handshake is confirmed.
+    pub handshake: Option<Keys>,
+    /// 1-RTT keys with their updates.
+    pub one_rtt: Option<OneRttKeys>,
+    /// Packets that did not authenticate, over all keys and paths.
+    failures: u64,
+}
+
+impl KeyRing {
+    /// Counts a packet that did not authenticate (RFC 9001 section 6.6).
+    pub fn on_open_failure(&mut self) -> Result<(), TransportError> {
+        self.failures += 1;
+        let limit = self.one_rtt.as_ref().map_or(u64::MAX, OneRttKeys::integrity_limit);
+        if self.failures >= limit {
+            return Err(TransportError::new(
+                TransportErrorCode::AEAD_LIMIT_REACHED,
+                "too many packets failed authentication",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Number of packets that did not authenticate.
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+}

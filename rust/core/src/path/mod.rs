@@ -1,0 +1,260 @@
+//! A path: one packet-number space for application data with its recovery, connection IDs and the
+//! 4-tuples it uses. Single-path QUIC is path 0 alone.
+
+pub mod amplification;
+pub mod ecn;
+pub mod mtu;
+mod tuple;
+pub mod validate;
+
+use core::time::Duration;
+
+use smallvec::{SmallVec, smallvec};
+use tquic_wire::{ConnectionId, Space};
+
+use crate::cid::{LocalCids, RemoteCids};
+use crate::connection::space_index;
+use crate::path::validate::Proof;
+use crate::recovery::Recovery;
+use crate::space::AckTracker;
+use crate::time::Instant;
+
+pub use ecn::Ecn;
+pub use mtu::Mtu;
+pub use tuple::{FourTuple, Tuple};
+
+/// 4-tuples remembered for a path: the active one, the one before, and what is being tried.
+const MAX_TUPLES: usize = 4;
+
+/// One path.
+pub struct Path {
+    /// Path ID (draft-ietf-quic-multipath); 0 for the path of the handshake.
+    pub id: u32,
+    /// Sent packets, round-trip time, loss, congestion, pacing.
+    pub recovery: Recovery,
+    /// Received packet numbers of the Initial, Handshake and Data spaces.
+    pub acks: [AckTracker; 3],
+    /// Connection IDs the peer puts on packets of this path.
+    pub local_cids: LocalCids,
+    /// Connection IDs we put on packets of this path.
+    pub remote_cids: RemoteCids,
+    /// Packets to be sent whatever the window says, for each space (RFC 9002 section 6.2.4).
+    pub probes: [u8; 3],
+    /// Destination Connection ID of the peer's packets on the active 4-tuple.
+    pub last_dcid: ConnectionId,
+    /// The active 4-tuple first.
+    tuples: SmallVec<[Tuple; 1]>,
+}
+
+/// The parts of a path, borrowed side by side.
+pub struct PathParts<'a> {
+    /// Sent packets.
+    pub recovery: &'a mut Recovery,
+    /// Received packets.
+    pub acks: &'a mut [AckTracker; 3],
+    /// IDs we issued.
+    pub local_cids: &'a mut LocalCids,
+    /// IDs the peer issued.
+    pub remote_cids: &'a mut RemoteCids,
+    /// The 4-tuple in use.
+    pub active: &'a mut Tuple,
+}
+
+/// What came of looking at validations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathOutcome {
+    /// This 4-tuple is now validated and active.
+    Validated(FourTuple),
+    /// We moved to this one, our own choice.
+    Migrated(FourTuple),
+    /// A try failed; the active 4-tuple stays or the last good one is active again.
+    Failed(FourTuple),
+    /// Nothing is left that works.
+    Dead,
+}
+
+impl Path {
+    /// A path on its first 4-tuple.
+    pub fn new(
+        id: u32,
+        recovery: Recovery,
+        acks: [AckTracker; 3],
+        cids: (LocalCids, RemoteCids),
+        tuple: Tuple,
+    ) -> Self {
+        let (local_cids, remote_cids) = cids;
+        let last_dcid = local_cids.iter().next().copied().unwrap_or_default();
+        Self {
+            id,
+            recovery,
+            acks,
+            local_cids,
+            remote_cids,
+            probes: [0; 3],
+            last_dcid,
+            tuples: smallvec![tuple],
+        }
+    }
+
+    /// Keys of `space` are gone: nothing of it is sent, acknowledged or waited for any more.
+    pub fn discard_space(&mut self, now: Instant, space: Space) {
+        let at = space_index(space);
+        self.recovery.discard_space(now, space);
+        self.acks[at] = AckTracker::new(space, Duration::ZERO);
+        self.probes[at] = 0;
+    }
+
+    /// The parts, to be used side by side.
+    pub fn parts(&mut self) -> PathParts<'_> {
+        PathParts {
+            recovery: &mut self.recovery,
+            acks: &mut self.acks,
+            local_cids: &mut self.local_cids,
+            remote_cids: &mut self.remote_cids,
+            active: &mut self.tuples[0],
+        }
+    }
+
+    /// The peer wants these connection IDs retired: their users take others, or are dropped.
+    pub fn replace_remote_cids(&mut self, displaced: &[u64]) {
+        for &sequence in displaced {
+            let fresh = self.remote_cids.take_unused();
+            let mut index = self.tuples.len();
+            while index > 0 {
+                index -= 1;
+                if self.tuples[index].remote_cid != sequence {
+                    continue;
+                }
+                match fresh {
+                    Some(cid) => self.tuples[index].remote_cid = cid,
+                    // The active one waits for the peer to issue more (`remote_cid` has none now).
+                    None if index == 0 => {}
+                    None => {
+                        self.tuples.remove(index);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The 4-tuple in use.
+    pub fn active(&self) -> &Tuple {
+        &self.tuples[0]
+    }
+
+    /// The 4-tuple in use.
+    pub fn active_mut(&mut self) -> &mut Tuple {
+        &mut self.tuples[0]
+    }
+
+    /// The 4-tuples other than the active one.
+    pub fn others_mut(&mut self) -> &mut [Tuple] {
+        &mut self.tuples[1..]
+    }
+
+    /// All 4-tuples, the active one first.
+    pub fn tuples(&self) -> &[Tuple] {
+        &self.tuples
+    }
+
+    /// Finds the 4-tuple of a received datagram.
+    pub fn find(&self, addresses: &FourTuple) -> Option<usize> {
+        self.tuples.iter().position(|t| t.addresses.matches(addresses))
+    }
+
+    /// The 4-tuple at `index`, if it is still there.
+    pub fn tuple_mut(&mut self, index: usize) -> Option<&mut Tuple> {
+        self.tuples.get_mut(index)
+    }
+
+    /// Adds a 4-tuple beside the active one. The oldest that is not active makes room.
+    pub fn add(&mut self, tuple: Tuple) -> usize {
+        if self.tuples.len() == MAX_TUPLES {
+            // Not an own candidate: a peer's spoofed addresses must not push that out.
+            let at = self.tuples.iter().skip(1).position(|t| !t.candidate).map_or(1, |i| i + 1);
+            self.drop_tuple(at);
+        }
+        self.tuples.push(tuple);
+        self.tuples.len() - 1
+    }
+
+    fn drop_tuple(&mut self, index: usize) {
+        let gone = self.tuples.remove(index);
+        if !self.tuples.iter().any(|t| t.remote_cid == gone.remote_cid) {
+            // The queue bound of retirements cannot be hit by our own few tuples.
+            let _ = self.remote_cids.retire(gone.remote_cid);
+        }
+    }
+
+    /// Makes the 4-tuple at `index` the active one; the one before stays as something to return to.
+    pub fn activate(&mut self, index: usize) {
+        self.tuples.swap(0, index);
+        self.tuples[0].candidate = false;
+    }
+
+    /// PATH_RESPONSE: finds whose challenge it answers.
+    pub fn on_response(&mut self, now: Instant, data: &[u8; 8]) -> Option<PathOutcome> {
+        let (index, proof) = self
+            .tuples
+            .iter_mut()
+            .enumerate()
+            .find_map(|(i, t)| t.challenges.on_response(now, data).map(|p| (i, p)))?;
+        self.tuples[index].ledger.validate();
+        if proof == Proof::Address {
+            return None;
+        }
+        let addresses = self.tuples[index].addresses;
+        if index == 0 {
+            // The move holds: what we kept to return to is no longer needed.
+            self.retain_active_and_candidates();
+            return Some(PathOutcome::Validated(addresses));
+        }
+        if self.tuples[index].candidate {
+            self.activate(index);
+            self.retain_active_and_candidates();
+            return Some(PathOutcome::Migrated(addresses));
+        }
+        None
+    }
+
+    fn retain_active_and_candidates(&mut self) {
+        while let Some(at) = self.tuples.iter().skip(1).position(|t| !t.candidate) {
+            self.drop_tuple(at + 1);
+        }
+    }
+
+    /// Gives up validations that took too long.
+    pub fn on_timeout(&mut self, now: Instant) -> Option<PathOutcome> {
+        let index = self.tuples.iter().position(|t| t.challenges.has_failed(now))?;
+        let addresses = self.tuples[index].addresses;
+        self.tuples[index].challenges.stop();
+        if index > 0 {
+            self.drop_tuple(index);
+            return Some(PathOutcome::Failed(addresses));
+        }
+        if self.tuples[0].ledger.is_validated() {
+            // It was valid and was only checked again (RFC 9000 section 9.3.3).
+            return None;
+        }
+        // RFC 9000 section 9.3.2: return to the last validated address, if there is one.
+        match self.tuples.iter().position(|t| t.ledger.is_validated()) {
+            Some(good) => {
+                self.tuples.swap(0, good);
+                self.drop_tuple(good);
+                Some(PathOutcome::Failed(addresses))
+            }
+            None => Some(PathOutcome::Dead),
+        }
+    }
+
+    /// When a validation needs attention next.
+    pub fn validation_timeout(&self) -> Option<Instant> {
+        self.tuples.iter().filter_map(|t| t.challenges.timeout()).min()
+    }
+
+    /// Repeats a challenge after this long, gives up after three times that (RFC 9000 section 8.2.4).
+    pub fn challenge_times(&self, max_ack_delay: Duration) -> (Duration, Duration) {
+        let interval = self.recovery.pto_period(Space::Data, max_ack_delay);
+        (interval, (interval * 3).max(Duration::from_millis(3 * 999)))
+    }
+}

@@ -1,0 +1,69 @@
+//! What a sent packet carried, so that acknowledging or losing it can be told to the owners.
+//!
+//! Frames are never resent as bytes: the owner of the information decides, when a token comes back
+//! lost, whether the information is still worth sending (RFC 9000 section 13.3).
+
+use smallvec::SmallVec;
+use tquic_wire::{Direction, StreamId};
+
+/// One piece of information that a packet carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// Stream bytes `offset..offset + len`, and the end of the stream if `fin`.
+    Stream {
+        /// The stream.
+        id: StreamId,
+        /// First byte.
+        offset: u64,
+        /// Number of bytes; a packet holds less than 64 KiB.
+        len: u16,
+        /// Whether the FIN bit was set.
+        fin: bool,
+    },
+    /// Handshake bytes of the packet's own encryption level.
+    Crypto {
+        /// First byte.
+        offset: u64,
+        /// Number of bytes.
+        len: u16,
+    },
+    /// An ACK frame whose largest acknowledged packet was this: once the peer has it, ranges up to
+    /// it need not be reported again (RFC 9000 section 13.2.4).
+    Ack {
+        /// Largest Acknowledged of the frame.
+        largest: u64,
+    },
+    /// RESET_STREAM.
+    ResetStream(StreamId),
+    /// STOP_SENDING.
+    StopSending(StreamId),
+    /// MAX_DATA.
+    MaxData,
+    /// MAX_STREAM_DATA.
+    MaxStreamData(StreamId),
+    /// MAX_STREAMS.
+    MaxStreams(Direction),
+    /// DATA_BLOCKED.
+    DataBlocked,
+    /// STREAM_DATA_BLOCKED.
+    StreamDataBlocked(StreamId),
+    /// STREAMS_BLOCKED.
+    StreamsBlocked(Direction),
+    /// NEW_CONNECTION_ID with this sequence number.
+    NewConnectionId(u64),
+    /// RETIRE_CONNECTION_ID with this sequence number.
+    RetireConnectionId(u64),
+    /// NEW_TOKEN.
+    NewToken,
+    /// HANDSHAKE_DONE.
+    HandshakeDone,
+    /// ACK_FREQUENCY.
+    AckFrequency,
+    /// A DATAGRAM frame with this local number, reported but never resent (RFC 9221 section 5.2).
+    Datagram(u64),
+    /// The packet was a path MTU probe of this datagram size (RFC 8899 section 3).
+    MtuProbe(u16),
+}
+
+/// The tokens of one packet. Nearly all packets carry one or two; more spill to the heap.
+pub type Tokens = SmallVec<[Token; 2]>;

@@ -1,0 +1,166 @@
+//! Acknowledgements: what they say goes to recovery, what was acknowledged or lost to its owner.
+
+use core::time::Duration;
+
+use tquic_wire::frame::Ack;
+use tquic_wire::{Side, Space};
+
+use crate::cid::{LocalCids, RemoteCids};
+use crate::connection::{Connection, Control, space_index};
+use crate::datagram::Datagrams;
+use crate::error::TransportError;
+use crate::handshake::CryptoSend;
+use crate::path::Mtu;
+use crate::recovery::{Token, TokenSink};
+use crate::rx::Opened;
+use crate::space::AckTracker;
+use crate::stream::StreamSet;
+use crate::time::Instant;
+
+/// Gives each token back to its owner.
+pub(crate) struct Router<'a> {
+    now: Instant,
+    streams: &'a mut StreamSet,
+    datagrams: &'a mut Datagrams,
+    control: &'a mut Control,
+    crypto: &'a mut [CryptoSend; 3],
+    acks: &'a mut [AckTracker; 3],
+    local_cids: &'a mut LocalCids,
+    remote_cids: &'a mut RemoteCids,
+    mtu: &'a mut Mtu,
+}
+
+impl TokenSink for Router<'_> {
+    #[inline]
+    fn acked(&mut self, space: Space, token: Token) {
+        match token {
+            Token::Stream { .. }
+            | Token::ResetStream(_)
+            | Token::StopSending(_)
+            | Token::MaxData
+            | Token::MaxStreamData(_)
+            | Token::MaxStreams(_)
+            | Token::DataBlocked
+            | Token::StreamDataBlocked(_)
+            | Token::StreamsBlocked(_) => self.streams.on_acked(token),
+            Token::Ack { largest } => self.acks[space_index(space)].on_ack_acked(largest),
+            Token::Crypto { .. } | Token::NewConnectionId(_) => {}
+            Token::RetireConnectionId(_) => self.remote_cids.on_acked(),
+            Token::NewToken | Token::HandshakeDone | Token::AckFrequency => {
+                self.control.on_acked(token);
+            }
+            Token::Datagram(number) => self.datagrams.on_acked(number),
+            Token::MtuProbe(size) => {
+                self.mtu.on_probe_acked(self.now, size);
+            }
+        }
+    }
+
+    fn lost(&mut self, space: Space, token: Token) {
+        match token {
+            Token::Stream { .. }
+            | Token::ResetStream(_)
+            | Token::StopSending(_)
+            | Token::MaxData
+            | Token::MaxStreamData(_)
+            | Token::MaxStreams(_)
+            | Token::DataBlocked
+            | Token::StreamDataBlocked(_)
+            | Token::StreamsBlocked(_) => self.streams.on_lost(token),
+            Token::Crypto { offset, len } => self.crypto[space_index(space)].on_lost(offset, len),
+            Token::NewConnectionId(sequence) => self.local_cids.on_lost(sequence),
+            Token::RetireConnectionId(sequence) => self.remote_cids.on_lost(sequence),
+            Token::NewToken | Token::HandshakeDone | Token::AckFrequency => {
+                self.control.on_lost(token);
+            }
+            Token::Datagram(number) => self.datagrams.on_lost(number),
+            Token::MtuProbe(size) => self.mtu.on_probe_lost(self.now, size),
+            Token::Ack { .. } => {}
+        }
+    }
+}
+
+impl Connection {
+    /// The recovery of a path, and the router to whom its tokens go.
+    pub(crate) fn recovery_and_router(
+        &mut self,
+        now: Instant,
+        path: usize,
+    ) -> (&mut crate::recovery::Recovery, Router<'_>) {
+        let parts = self.paths[path].parts();
+        let router = Router {
+            now,
+            streams: &mut self.streams,
+            datagrams: &mut self.datagrams,
+            control: &mut self.control,
+            crypto: &mut self.handshake.send,
+            acks: parts.acks,
+            local_cids: parts.local_cids,
+            remote_cids: parts.remote_cids,
+            mtu: &mut parts.active.mtu,
+        };
+        (parts.recovery, router)
+    }
+
+    pub(crate) fn on_ack(
+        &mut self,
+        now: Instant,
+        opened: &Opened,
+        ack: &Ack<'_>,
+    ) -> Result<(), TransportError> {
+        let space = opened.space;
+        let delay = self.ack_delay(space, ack.delay);
+        let peer_max = self.peer_max_ack_delay();
+        let (recovery, mut router) = self.recovery_and_router(now, opened.path);
+        let summary = recovery.on_ack(now, space, ack, delay, peer_max, &mut router)?;
+        if summary.newly_acked == 0 {
+            return Ok(());
+        }
+        let path = &mut self.paths[opened.path];
+        let parts = path.parts();
+        if summary.raised_largest {
+            // RFC 9000 section 13.4.2.1: counts of reordered ACK frames say nothing.
+            let marked = summary.newly_acked_ecn;
+            let congested = parts.active.ecn.on_ack(space_index(space), marked, ack.ecn);
+            if congested {
+                parts.recovery.on_ecn_ce(now, summary.largest_sent_at);
+            }
+        }
+        if summary.acked_large {
+            parts.active.mtu.on_acked();
+        } else if summary.lost_large {
+            parts.active.mtu.on_losses(now);
+        }
+        let mtu = parts.active.mtu.current();
+        parts.recovery.set_max_datagram(mtu);
+        self.on_progress(now, space, ack.largest);
+        Ok(())
+    }
+
+    /// RFC 9002 section 5.3: delays of Initial packets are ignored, others are clamped once the
+    /// handshake is confirmed.
+    fn ack_delay(&self, space: Space, raw: u64) -> Duration {
+        if space != Space::Data {
+            return Duration::ZERO;
+        }
+        let exponent = u32::try_from(self.peer.ack_delay_exponent).unwrap_or(20).min(20);
+        let delay = Duration::from_micros(raw.saturating_mul(1 << exponent));
+        if self.handshake.is_confirmed() { delay.min(self.peer_max_ack_delay()) } else { delay }
+    }
+
+    fn on_progress(&mut self, now: Instant, space: Space, largest: u64) {
+        match space {
+            Space::Handshake if self.ids.side == Side::Client => {
+                // RFC 9002 section 6.2.2.1: the server has proof of our address.
+                self.handshake.peer_validated = true;
+            }
+            Space::Data => {
+                let pto = self.pto();
+                if let Some(keys) = &mut self.keys.one_rtt {
+                    keys.on_acked(now, largest, pto);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! One match over frames: each arm is one call on the owner of what the frame says.
+
+use tquic_wire::frame::{FrameError, next_frame, rules};
+use tquic_wire::{Frame, PacketType, Reader, Side, Space, TransportErrorCode};
+
+use crate::connection::{Connection, space_index};
+use crate::error::TransportError;
+use crate::events::{EndpointEvent, Event};
+use crate::path::PathOutcome;
+use crate::rx::{Arrival, Opened};
+use crate::space::AckRequestFrame;
+
+/// What a packet was, seen as a whole.
+#[derive(Default)]
+struct Seen {
+    ack_eliciting: bool,
+    non_probing: bool,
+}
+
+impl Connection {
+    /// Handles the frames of a packet that has authenticated.
+    pub(crate) fn on_packet(
+        &mut self,
+        arrival: &Arrival,
+        opened: &Opened,
+        payload: &[u8],
+    ) -> Result<(), TransportError> {
+        self.stats.packets_received += 1;
+        let acks = &mut self.paths[opened.path].acks[space_index(opened.space)];
+        // RFC 9000 section 12.3: a packet number is processed once.
+        if acks.is_duplicate(opened.pn) {
+            self.stats.duplicates += 1;
+            return Ok(());
+        }
+        let newest = acks.largest().is_none_or(|largest| opened.pn > largest);
+        // RFC 9000 section 12.4: a packet without frames.
+        if payload.is_empty() {
+            return Err(TransportError::violation("a packet without frames"));
+        }
+        let tuple = self.settle_tuple(arrival, opened);
+        let seen = self.on_frames(arrival, opened, tuple, payload)?;
+        let acks = &mut self.paths[opened.path].acks[space_index(opened.space)];
+        acks.on_received(arrival.now, opened.pn, seen.ack_eliciting, arrival.ecn);
+        self.restart_idle_on_receive(arrival.now);
+        if newest && seen.non_probing && tuple != 0 && opened.space == Space::Data {
+            self.on_peer_moved(arrival, opened, tuple);
+        }
+        Ok(())
+    }
+
+    fn on_frames(
+        &mut self,
+        arrival: &Arrival,
+        opened: &Opened,
+        tuple: usize,
+        payload: &[u8],
+    ) -> Result<Seen, TransportError> {
+        let packet = match (opened.space, opened.zero_rtt) {
+            (Space::Initial, _) => PacketType::Initial,
+            (Space::Handshake, _) => PacketType::Handshake,
+            (Space::Data, true) => PacketType::ZeroRtt,
+            (Space::Data, false) => PacketType::OneRtt,
+        };
+        let mut seen = Seen::default();
+        let mut reader = Reader::new(payload);
+        while !reader.is_empty() {
+            let frame = next_frame(&mut reader).map_err(|e| frame_error(&e))?;
+            let ty = frame.ty();
+            // RFC 9000 section 12.4: table 3.
+            if !rules::permitted(ty, packet) {
+                return Err(TransportError::violation("a frame in a packet type where it is not \
+                    allowed")
+                .in_frame(ty));
+            }
+            seen.ack_eliciting |= rules::is_ack_eliciting(ty);
+            seen.non_probing |= !rules::is_probing(ty);
+            self.on_frame(arrival, opened, tuple, frame).map_err(|e| blame(e, ty))?;
+            if !self.state.is_open() {
+                break;
+            }
+        }
+        Ok(seen)
+    }
+
+    fn on_frame(
+        &mut self,
+        arrival: &Arrival,
+        opened: &Opened,
+        tuple: usize,
+        frame: Frame<'_>,
+    ) -> Result<(), TransportError> {
+        let now = arrival.now;
+        match frame {
+            Frame::Stream(f) => self.streams.on_stream(&f),
+            Frame::Ack(f) => self.on_ack(now, opened, &f),
+            Frame::Padding { .. } | Frame::Ping => Ok(()),
+            Frame::Crypto { offset, data } => self.on_crypto(now, opened.space, offset, data),
+            Frame::ResetStream { id, error_code, final_size } => {
+                self.streams.on_reset_stream(id, error_code, final_size)
+            }
+            Frame::StopSending { id, error_code } => self.streams.on_stop_sending(id, error_code),
+            Frame::MaxData(max) => {
+                self.streams.on_max_data(max);
+                Ok(())
+            }
+            Frame::MaxStreamData { id, max } => self.streams.on_max_stream_data(id, max),
+            Frame::MaxStreams { dir, max } => self.streams.on_max_streams(dir, max),
+            // RFC 9000 section 4.2: credit never waits for a sender that says it is blocked.
+            Frame::DataBlocked(_) => Ok(()),
+            Frame::StreamDataBlocked { id, .. } => self.streams.on_stream_data_blocked(id),
+            Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit),
+            Frame::NewConnectionId { sequence, retire_prior_to, cid, reset_token } => {
+                self.on_new_cid(opened.path, sequence, retire_prior_to, cid, reset_token)
+            }
+            Frame::RetireConnectionId { sequence } => self.on_retire_cid(opened, sequence),
+            Frame::PathChallenge(data) => {
+                if let Some(t) = self.paths[opened.path].tuple_mut(tuple) {
+                    t.challenges.owe(data);
+                }
+                Ok(())
+            }
+            Frame::PathResponse(data) => {
+                self.on_path_response(now, opened.path, &data);
+                Ok(())
+            }
+            Frame::NewToken { token } => self.on_new_token(token),
+            Frame::HandshakeDone => self.on_handshake_done(now),
+            Frame::Datagram { data } => self.on_datagram(data),
+            Frame::AckFrequency {
+                sequence,
+                threshold,
+                request_max_ack_delay_us,
+                reordering_threshold,
+            } => {
+                let request = AckRequestFrame {
+                    sequence,
+                    threshold,
+                    max_ack_delay_us: request_max_ack_delay_us,
+                    reordering_threshold,
+                };
+                self.paths[opened.path].acks[2].on_ack_frequency(&request)
+            }
+            Frame::ImmediateAck => {
+                self.paths[opened.path].acks[2].on_immediate_ack();
+                Ok(())
+            }
+            Frame::ConnectionClose(close) => {
+                self.on_close(now, &close);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_crypto(
+        &mut self,
+        now: crate::time::Instant,
+        space: Space,
+        offset: u64,
+        data: &[u8],
+    ) -> Result<(), TransportError> {
+        let limit = self.config.crypto_buffer;
+        self.handshake.recv[space_index(space)].insert(offset, data, limit)?;
+        self.drive_handshake(now)
+    }
+
+    fn on_new_token(&mut self, token: &[u8]) -> Result<(), TransportError> {
+        // RFC 9000 section 19.7.
+        if self.ids.side == Side::Server {
+            return Err(TransportError::violation("a client sent NEW_TOKEN"));
+        }
+        self.events.push(Event::NewToken(token.to_vec()));
+        Ok(())
+    }
+
+    fn on_handshake_done(&mut self, now: crate::time::Instant) -> Result<(), TransportError> {
+        // RFC 9000 section 19.20.
+        if self.ids.side == Side::Server {
+            return Err(TransportError::violation("a client sent HANDSHAKE_DONE"));
+        }
+        self.confirm_handshake(now);
+        Ok(())
+    }
+
+    fn on_datagram(&mut self, data: &[u8]) -> Result<(), TransportError> {
+        if self.datagrams.on_datagram(data)? {
+            self.events.push(Event::DatagramReceived);
+        }
+        Ok(())
+    }
+
+    fn on_new_cid(
+        &mut self,
+        path: usize,
+        sequence: u64,
+        retire_prior_to: u64,
+        cid: tquic_wire::ConnectionId,
+        token: tquic_wire::ResetToken,
+    ) -> Result<(), TransportError> {
+        if self.ids.peer.is_none_or(|p| p.is_empty()) {
+            return Err(crate::cid::remote::zero_length_error());
+        }
+        let path = &mut self.paths[path];
+        let displaced = path.remote_cids.on_new(sequence, retire_prior_to, cid, token)?;
+        path.replace_remote_cids(&displaced);
+        self.events.push_endpoint(EndpointEvent::ResetToken(token));
+        Ok(())
+    }
+
+    fn on_retire_cid(&mut self, opened: &Opened, sequence: u64) -> Result<(), TransportError> {
+        let cids = &mut self.paths[opened.path].local_cids;
+        if let Some(gone) = cids.retire(sequence, &opened.dcid)? {
+            self.events.push_endpoint(EndpointEvent::CidRetired(gone));
+            self.replenish_cids();
+        }
+        Ok(())
+    }
+
+    fn on_path_response(&mut self, now: crate::time::Instant, path: usize, data: &[u8; 8]) {
+        // An answer to nothing is ignored: it may be late (RFC 9000 section 8.2.3 lets us).
+        if let Some(outcome) = self.paths[path].on_response(now, data) {
+            self.on_path_outcome(now, path, outcome);
+        }
+    }
+
+    pub(crate) fn on_path_outcome(
+        &mut self,
+        now: crate::time::Instant,
+        path: usize,
+        outcome: PathOutcome,
+    ) {
+        match outcome {
+            PathOutcome::Validated(addresses) => {
+                self.events.push(Event::Migrated(addresses));
+            }
+            PathOutcome::Migrated(addresses) => {
+                self.reset_recovery(now, path);
+                self.events.push(Event::Migrated(addresses));
+            }
+            PathOutcome::Failed(addresses) => {
+                self.sync_mtu(path);
+                self.events.push(Event::PathFailed(addresses));
+            }
+            // RFC 9000 section 9.3.2: nobody to talk to; silence.
+            PathOutcome::Dead => self.vanish(
+                TransportError::new(TransportErrorCode::NO_VIABLE_PATH, "no address of the peer \
+                    could be validated")
+                .into(),
+            ),
+        }
+    }
+}
+
+fn blame(mut e: TransportError, ty: u64) -> TransportError {
+    // TLS alerts are about the handshake, not about the frame that carried its bytes.
+    if e.frame.is_none() && e.code.tls_alert().is_none() {
+        e.frame = Some(ty);
+    }
+    e
+}
+
+fn frame_error(e: &FrameError) -> TransportError {
+    TransportError::new(e.code(), e.to_string()).in_frame(e.ty)
+}

@@ -1,0 +1,295 @@
+//! Removes protection: masks for a whole train at once, then each packet in place (RFC 9001 section
+//! 5.3 and 5.4).
+
+use tquic_wire::{PacketType, Side, Space, Version, header, pn};
+
+use crate::cid::CID_LEN;
+use crate::connection::{Connection, space_index};
+use crate::error::TransportError;
+use crate::rx::receive::Parsed;
+use crate::rx::{Arrival, Opened};
+
+/// Datagrams whose header masks are computed in one go: as many as UDP GRO joins.
+pub(crate) const TRAIN: usize = 64;
+/// RFC 9001 section 5.4.2: the sample starts four bytes after the packet number does.
+const SAMPLE_SKIP: usize = 4;
+const SAMPLE: usize = 16;
+const TAG: usize = 16;
+
+/// Header protection masks of a train of short-header packets.
+pub(crate) struct TrainMasks {
+    masks: [[u8; 5]; TRAIN],
+    valid: usize,
+}
+
+impl TrainMasks {
+    pub(crate) fn at(&self, index: usize) -> Option<[u8; 5]> {
+        (index < self.valid).then(|| self.masks[index])
+    }
+}
+
+/// Undoes header protection in place: returns the packet number's length and its truncated value.
+fn unmask(packet: &mut [u8], pn_offset: usize, mask: [u8; 5], first_bits: u8) -> (usize, u64) {
+    packet[0] ^= mask[0] & first_bits;
+    let len = header::pn_len(packet[0]);
+    let mut truncated = 0;
+    for (byte, mask) in packet[pn_offset..pn_offset + len].iter_mut().zip(&mask[1..]) {
+        *byte ^= mask;
+        truncated = truncated << 8 | u64::from(*byte);
+    }
+    (len, truncated)
+}
+
+fn sample(packet: &[u8], pn_offset: usize) -> Option<&[u8; SAMPLE]> {
+    packet.get(pn_offset + SAMPLE_SKIP..)?.first_chunk()
+}
+
+impl Connection {
+    pub(crate) fn train_masks(&self, train: &[u8], stride: usize) -> TrainMasks {
+        let mut out = TrainMasks { masks: [[0; 5]; TRAIN], valid: 0 };
+        let Some(keys) = &self.keys.one_rtt else { return out };
+        let mut samples = [[0; SAMPLE]; TRAIN];
+        for (datagram, slot) in train.chunks(stride).zip(&mut samples) {
+            // A long header among them gets a mask that nobody asks for.
+            match sample(datagram, 1 + CID_LEN) {
+                Some(s) => *slot = *s,
+                None => break,
+            }
+            out.valid += 1;
+        }
+        let n = out.valid;
+        keys.header_remote().masks(&samples[..n], &mut out.masks[..n]);
+        out
+    }
+
+    /// A 1-RTT packet, which is all of `datagram`.
+    pub(crate) fn receive_short(
+        &mut self,
+        arrival: &Arrival,
+        datagram: &mut [u8],
+        mask: Option<[u8; 5]>,
+    ) -> Result<(), TransportError> {
+        let pn_offset = 1 + CID_LEN;
+        let Some((dcid, path)) =
+            Self::short_dcid(datagram).and_then(|d| Some((d, self.path_of(d.as_slice())?)))
+        else {
+            self.stats.dropped += 1;
+            return Ok(());
+        };
+        // RFC 9001 section 5.7: not before the handshake is complete.
+        if self.keys.one_rtt.is_none() || !self.handshake.is_complete() {
+            self.stash(arrival, datagram);
+            return Ok(());
+        }
+        let pto = self.pto();
+        let expected = self.expected(path, space_index(Space::Data));
+        let Some(keys) = &mut self.keys.one_rtt else { return Ok(()) };
+        let (Some(sample), Some(&tail)) =
+            (sample(datagram, pn_offset), datagram.last_chunk::<16>())
+        else {
+            self.on_short_datagram(arrival, datagram);
+            return Ok(());
+        };
+        let fixed = header::fixed_bit(datagram[0]);
+        let mask = mask.unwrap_or_else(|| keys.header_remote().mask(sample));
+        let (pn_len, truncated) = unmask(datagram, pn_offset, mask, header::SHORT_PROTECTED);
+        let pn = pn::decode(truncated, pn_len, expected);
+        let first = datagram[0];
+        let phase = keys.phase_of(pn, first & header::KEY_PHASE != 0);
+        let (id, header_len) = (self.paths[path].id, pn_offset + pn_len);
+        // RFC 9287: the fixed bit may be zero only after we said so.
+        let opened = if fixed || self.config.grease {
+            keys.open_key(phase).open(id, pn, datagram, header_len)
+        } else {
+            None
+        };
+        let Some(payload) = opened else {
+            return self.on_unopened(arrival, &tail);
+        };
+        keys.on_opened(arrival.now, pn, phase, pto)?;
+        check_reserved(first & header::SHORT_RESERVED)?;
+        let opened = Opened { space: Space::Data, pn, path, dcid, zero_rtt: false };
+        self.on_packet(arrival, &opened, payload)
+    }
+
+    /// A packet with a long header, which is all of `packet`.
+    pub(crate) fn receive_long(
+        &mut self,
+        arrival: &Arrival,
+        packet: &mut [u8],
+        parsed: Parsed,
+    ) -> Result<(), TransportError> {
+        let Some(path) = self.path_of(parsed.dcid.as_slice()) else {
+            self.stats.dropped += 1;
+            return Ok(());
+        };
+        let space = match parsed.ty {
+            PacketType::Initial => Space::Initial,
+            PacketType::Handshake => Space::Handshake,
+            _ => Space::Data,
+        };
+        if !self.has_long_keys(&parsed) {
+            // Initial and Handshake keys that are gone do not come back; others may come.
+            if self.may_get_keys(&parsed) {
+                self.stash(arrival, packet);
+            } else {
+                self.stats.dropped += 1;
+            }
+            return Ok(());
+        }
+        let expected = self.expected(path, space_index(space));
+        let Some((pn, header_len)) = self.unprotect_long(packet, &parsed, expected) else {
+            self.stats.dropped += 1;
+            return Ok(());
+        };
+        let first = packet[0];
+        let Some(keys) = self.long_keys(&parsed) else { return Ok(()) };
+        let Some(payload) = keys.packet.open(0, pn, packet, header_len) else {
+            return self.keys.on_open_failure();
+        };
+        if !self.accept_source(&parsed) {
+            self.stats.dropped += 1;
+            return Ok(());
+        }
+        check_reserved(first & header::LONG_RESERVED)?;
+        if parsed.ty == PacketType::ZeroRtt {
+            self.stats.zero_rtt_bytes += packet_len(header_len, payload);
+        }
+        if parsed.ty == PacketType::Handshake && self.ids.side == Side::Server {
+            // RFC 9000 section 8.1: only the real owner of the address has Handshake keys.
+            self.paths[path].active_mut().ledger.validate();
+            // RFC 9001 section 4.9.1.
+            self.discard_space(arrival.now, Space::Initial);
+        }
+        let zero_rtt = parsed.ty == PacketType::ZeroRtt;
+        let opened = Opened { space, pn, path, dcid: parsed.dcid, zero_rtt };
+        self.on_packet(arrival, &opened, payload)
+    }
+
+    fn unprotect_long(
+        &self,
+        packet: &mut [u8],
+        parsed: &Parsed,
+        expected: u64,
+    ) -> Option<(u64, usize)> {
+        let sample = sample(packet, parsed.pn_offset)?;
+        let mask = self.long_keys(parsed)?.header.mask(sample);
+        let (len, truncated) = unmask(packet, parsed.pn_offset, mask, header::LONG_PROTECTED);
+        Some((pn::decode(truncated, len, expected), parsed.pn_offset + len))
+    }
+
+    /// The keys that open a long-header packet.
+    fn long_keys(&self, parsed: &Parsed) -> Option<&tquic_crypto::DirectionKeys> {
+        let keys = match parsed.ty {
+            PacketType::Initial if parsed.version != self.ids.version => {
+                &self.keys.initial_original
+            }
+            PacketType::Initial => &self.keys.initial,
+            PacketType::Handshake if parsed.version == self.ids.version => &self.keys.handshake,
+            PacketType::ZeroRtt if self.ids.side == Side::Server => {
+                return self.keys.zero_rtt.as_ref();
+            }
+            _ => return None,
+        };
+        keys.as_ref().map(|k| &k.remote)
+    }
+
+    fn has_long_keys(&mut self, parsed: &Parsed) -> bool {
+        self.prepare_version(parsed);
+        self.long_keys(parsed).is_some()
+    }
+
+    fn may_get_keys(&self, parsed: &Parsed) -> bool {
+        if self.handshake.is_complete() {
+            return false;
+        }
+        match parsed.ty {
+            PacketType::Handshake => self.keys.handshake.is_none(),
+            PacketType::ZeroRtt => {
+                self.ids.side == Side::Server && !self.handshake.is_started()
+            }
+            _ => false,
+        }
+    }
+
+    /// After a packet authenticated: whether its source fits the handshake (RFC 9000 section 7.2),
+    /// and what its version means for a client (RFC 9369 section 4.1).
+    fn accept_source(&mut self, parsed: &Parsed) -> bool {
+        if self.ids.side == Side::Client {
+            // A server's token is meaningless (RFC 9000 section 17.2.2).
+            if parsed.ty == PacketType::Initial && parsed.has_token {
+                return false;
+            }
+            if parsed.version != self.ids.version {
+                self.change_version(parsed.version);
+            }
+            if self.ids.peer.is_none() {
+                self.ids.peer = Some(parsed.scid);
+                self.paths[0].remote_cids.replace_initial(parsed.scid);
+            }
+        }
+        self.ids.peer == Some(parsed.scid)
+    }
+
+    /// A client that offered several versions makes the Initial keys of the one that the server
+    /// chose, to see whether the packet is genuine.
+    fn prepare_version(&mut self, parsed: &Parsed) {
+        let other = self.ids.side == Side::Client
+            && parsed.ty == PacketType::Initial
+            && parsed.version != self.ids.version
+            && self.ids.peer.is_none()
+            && self.config.versions.contains(&parsed.version);
+        if other && self.keys.initial_original.is_none() {
+            let keys =
+                tquic_crypto::initial_keys(parsed.version, &self.ids.initial_dcid, Side::Client);
+            self.keys.initial_original = Some(keys);
+        }
+    }
+
+    /// Goes on with another version: Initial keys change now, those of later levels when they come.
+    pub(crate) fn change_version(&mut self, version: Version) {
+        if version == self.ids.version {
+            return;
+        }
+        let fresh = tquic_crypto::initial_keys(version, &self.ids.initial_dcid, self.ids.side);
+        self.keys.initial_original = self.keys.initial.replace(fresh);
+        self.ids.version = version;
+        self.handshake.set_version(version);
+    }
+
+    /// The packet number to decode the next one against (RFC 9000 appendix A.3).
+    fn expected(&self, path: usize, space: usize) -> u64 {
+        self.paths[path].acks[space].expected()
+    }
+
+    fn stash(&mut self, arrival: &Arrival, packet: &[u8]) {
+        if !self.state.is_open() || !self.handshake.stash.keep(arrival, packet) {
+            self.stats.dropped += 1;
+        }
+    }
+
+    fn on_unopened(&mut self, arrival: &Arrival, tail: &[u8; TAG]) -> Result<(), TransportError> {
+        if self.on_possible_reset(arrival.now, tail) {
+            return Ok(());
+        }
+        self.keys.on_open_failure()
+    }
+
+    fn on_short_datagram(&mut self, arrival: &Arrival, datagram: &[u8]) {
+        if !self.on_possible_reset(arrival.now, datagram) {
+            self.stats.dropped += 1;
+        }
+    }
+}
+
+fn packet_len(header_len: usize, payload: &[u8]) -> u64 {
+    (header_len + payload.len() + TAG) as u64
+}
+
+/// RFC 9000 section 17.2 and 17.3.1: reserved bits are zero under the protection.
+fn check_reserved(bits: u8) -> Result<(), TransportError> {
+    if bits == 0 {
+        return Ok(());
+    }
+    Err(TransportError::violation("reserved bits of the header are not zero"))
+}

@@ -1,0 +1,181 @@
+//! Splits what the socket delivered into packets, and routes each by its header.
+
+use tquic_wire::header::{self, Long, LongHeader};
+use tquic_wire::{ConnectionId, PacketType, Side, Version};
+
+use crate::cid::CID_LEN;
+use crate::connection::{Connection, State};
+use crate::path::{Ecn, FourTuple};
+use crate::rx::Arrival;
+use crate::rx::unusual::Retry;
+use crate::rx::open::{TRAIN, TrainMasks};
+use crate::time::Instant;
+
+impl Connection {
+    /// Takes datagrams of one sender, laid out in `slot` every `stride` bytes (the last may be
+    /// shorter), as UDP GRO delivers them. A single datagram has `stride == slot.len()`. All of
+    /// them carry a connection ID of this connection.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        addresses: FourTuple,
+        ecn: Option<Ecn>,
+        slot: &mut [u8],
+        stride: usize,
+    ) {
+        let arrival = Arrival { now, addresses, ecn };
+        let stride = stride.max(1);
+        self.stats.datagrams_received += slot.len().div_ceil(stride) as u64;
+        self.stats.bytes_received += slot.len() as u64;
+        match self.state {
+            State::Handshaking | State::Established => {}
+            State::Closing(_) => return self.on_packet_while_closing(),
+            State::Draining { .. } | State::Drained => return,
+        }
+        self.credit(&addresses, slot.len() as u64);
+        // Groups of a fixed size keep the masks on the stack.
+        for group in slot.chunks_mut(stride.saturating_mul(TRAIN)) {
+            let masks = self.train_masks(group, stride);
+            for (i, datagram) in group.chunks_mut(stride).enumerate() {
+                self.receive_datagram(&arrival, datagram, &masks, i);
+            }
+        }
+        self.replay_stash();
+    }
+
+    /// Counts a datagram towards what may be sent back before the address is validated.
+    fn credit(&mut self, addresses: &FourTuple, bytes: u64) {
+        for path in &mut self.paths {
+            if let Some(at) = path.find(addresses) {
+                if let Some(tuple) = path.tuple_mut(at) {
+                    tuple.ledger.on_received(bytes);
+                    if tuple.addresses.local.ip().is_unspecified() {
+                        // The kernel has told which of our addresses it uses.
+                        tuple.addresses.local = addresses.local;
+                    }
+                }
+                return;
+            }
+        }
+    }
+
+    fn receive_datagram(
+        &mut self,
+        arrival: &Arrival,
+        datagram: &mut [u8],
+        masks: &TrainMasks,
+        index: usize,
+    ) {
+        let Some(&first) = datagram.first() else { return };
+        let result = if header::is_long(first) {
+            self.receive_coalesced(arrival, datagram);
+            Ok(())
+        } else {
+            self.receive_short(arrival, datagram, masks.at(index))
+        };
+        if let Err(error) = result {
+            self.fail(arrival.now, error);
+        }
+    }
+
+    /// RFC 9000 section 12.2: several packets in one datagram.
+    fn receive_coalesced(&mut self, arrival: &Arrival, datagram: &mut [u8]) {
+        let mut rest = datagram;
+        let mut first_dcid: Option<ConnectionId> = None;
+        while let Some(&first) = rest.first() {
+            if !self.state.is_open() {
+                return;
+            }
+            if !header::is_long(first) {
+                // A short header has no length: it is the last. Zeros are padding that some send.
+                if let Err(error) = self.receive_short(arrival, rest, None) {
+                    self.fail(arrival.now, error);
+                }
+                return;
+            }
+            let (parsed, len) = match header::parse_long(rest) {
+                Ok(Long::Protected(h)) => {
+                    let len = h.packet_len;
+                    (Parsed::from(&h), len)
+                }
+                Ok(Long::Retry { version, dcid, scid, token, .. }) => {
+                    let retry = Retry { version, dcid, scid, token: token.to_vec() };
+                    return self.on_retry(arrival, rest, &retry);
+                }
+                Ok(Long::VersionNegotiation { dcid, scid, versions }) => {
+                    let offered: Vec<Version> = versions.take(64).collect();
+                    let ours = dcid == self.ids.local.as_slice()
+                        && scid == self.ids.initial_dcid.as_slice();
+                    return self.on_version_negotiation(arrival.now, ours, offered);
+                }
+                Ok(Long::UnknownVersion { .. }) | Err(_) => {
+                    self.stats.dropped += 1;
+                    return;
+                }
+            };
+            let (packet, tail) = rest.split_at_mut(len.min(rest.len()));
+            // RFC 9000 section 12.2: packets for another connection ID than the first are dropped.
+            if *first_dcid.get_or_insert(parsed.dcid) == parsed.dcid {
+                if let Err(error) = self.receive_long(arrival, packet, parsed) {
+                    self.fail(arrival.now, error);
+                }
+            } else {
+                self.stats.dropped += 1;
+            }
+            rest = tail;
+        }
+    }
+
+    /// Packets that came before their keys, now that there are new keys.
+    fn replay_stash(&mut self) {
+        while self.handshake.take_keys_changed() && self.state.is_open() {
+            for stashed in self.handshake.stash.take() {
+                let arrival = Arrival {
+                    now: stashed.now,
+                    addresses: stashed.addresses,
+                    ecn: stashed.ecn,
+                };
+                let mut packet = stashed.packet;
+                self.receive_coalesced(&arrival, &mut packet);
+            }
+        }
+    }
+
+    /// Whether this datagram's Destination Connection ID is ours: the endpoint has looked it up, but
+    /// coalesced packets and migrated CIDs are checked again here.
+    pub(crate) fn path_of(&self, dcid: &[u8]) -> Option<usize> {
+        self.paths.iter().position(|p| p.local_cids.contains(dcid)).or_else(|| {
+            let initial = self.ids.side == Side::Server && dcid == self.ids.initial_dcid.as_slice();
+            initial.then_some(0)
+        })
+    }
+
+    /// The Destination Connection ID of a short-header packet.
+    pub(crate) fn short_dcid(datagram: &[u8]) -> Option<ConnectionId> {
+        ConnectionId::new(header::short_dcid(datagram, CID_LEN)?)
+    }
+}
+
+/// What later steps need of a long header, free of the datagram's borrow.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parsed {
+    pub(crate) version: Version,
+    pub(crate) ty: PacketType,
+    pub(crate) dcid: ConnectionId,
+    pub(crate) scid: ConnectionId,
+    pub(crate) pn_offset: usize,
+    pub(crate) has_token: bool,
+}
+
+impl From<&LongHeader<'_>> for Parsed {
+    fn from(h: &LongHeader<'_>) -> Self {
+        Self {
+            version: h.version,
+            ty: h.ty,
+            dcid: h.dcid,
+            scid: h.scid,
+            pn_offset: h.pn_offset,
+            has_token: !h.token.is_empty(),
+        }
+    }
+}

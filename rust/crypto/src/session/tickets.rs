@@ -1,0 +1,183 @@
+//! Session tickets on the client.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustls::NamedGroup;
+use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
+use rustls_pki_types::ServerName;
+use tquic_wire::Version;
+
+/// Tickets kept per server and QUIC version. Servers give two or so per connection, and each is
+/// used once (RFC 8446 appendix C.4).
+const TICKETS_PER_SERVER: usize = 8;
+
+/// The session tickets that servers gave, for resumption and 0-RTT. Clones share their content.
+///
+/// The server's transport parameters are kept with each ticket (RFC 9000 section 7.4.1). Tickets
+/// work only with clones of the [`ClientConfig`](crate::ClientConfig) under which they came, and
+/// only for the QUIC version that gave them (RFC 9369 section 5). They stay in memory: rustls has
+/// no way to write them down.
+///
+/// At most 8 tickets per server and version are kept, for the number of servers given to
+/// [`TicketStore::new`]; the oldest make room.
+#[derive(Clone)]
+pub struct TicketStore(Arc<Mutex<Servers>>);
+
+struct Servers {
+    capacity: usize,
+    known: HashMap<ServerName<'static>, Server>,
+    /// The names in `known`, oldest first.
+    order: VecDeque<ServerName<'static>>,
+}
+
+#[derive(Default)]
+struct Server {
+    /// Newest last.
+    tickets: VecDeque<(Version, Tls13ClientSessionValue)>,
+    /// The key-exchange group that the server chose, to offer it first next time.
+    group: Option<NamedGroup>,
+}
+
+impl TicketStore {
+    /// A store for tickets of up to `servers` servers.
+    #[must_use]
+    pub fn new(servers: usize) -> Self {
+        let servers = Servers { capacity: servers, known: HashMap::new(), order: VecDeque::new() };
+        Self(Arc::new(Mutex::new(servers)))
+    }
+
+    /// Forgets every ticket.
+    pub fn clear(&self) {
+        let mut servers = self.lock();
+        servers.known.clear();
+        servers.order.clear();
+    }
+
+    /// How many tickets are kept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().known.values().map(|server| server.tickets.len()).sum()
+    }
+
+    /// Whether no ticket is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn insert(&self, name: ServerName<'static>, version: Version, ticket: Tls13ClientSessionValue) {
+        let mut servers = self.lock();
+        let Some(server) = servers.entry(name) else { return };
+        let same = |(other, _): &&(Version, _)| *other == version;
+        if server.tickets.iter().filter(same).count() >= TICKETS_PER_SERVER {
+            let oldest = server.tickets.iter().position(|(other, _)| *other == version);
+            oldest.map(|at| server.tickets.remove(at));
+        }
+        server.tickets.push_back((version, ticket));
+    }
+
+    /// The newest ticket, which is not given again.
+    fn take(
+        &self,
+        name: &ServerName<'static>,
+        version: Version,
+    ) -> Option<Tls13ClientSessionValue> {
+        let mut servers = self.lock();
+        let tickets = &mut servers.known.get_mut(name)?.tickets;
+        let at = tickets.iter().rposition(|(other, _)| *other == version)?;
+        tickets.remove(at).map(|(_, ticket)| ticket)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Servers> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for TicketStore {
+    /// For 256 servers.
+    fn default() -> Self {
+        Self::new(256)
+    }
+}
+
+impl fmt::Debug for TicketStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TicketStore").field("tickets", &self.len()).finish()
+    }
+}
+
+impl Servers {
+    /// What is known of a server; makes room for one that is new. `None` if nothing may be kept.
+    fn entry(&mut self, name: ServerName<'static>) -> Option<&mut Server> {
+        if self.capacity == 0 {
+            return None;
+        }
+        if !self.known.contains_key(&name) {
+            if self.order.len() >= self.capacity {
+                self.order.pop_front().and_then(|oldest| self.known.remove(&oldest));
+            }
+            self.order.push_back(name.clone());
+        }
+        Some(self.known.entry(name).or_default())
+    }
+}
+
+/// A QUIC version that may still change, shared by a session and its ticket adapter.
+#[derive(Clone, Debug)]
+pub(super) struct SharedVersion(Arc<AtomicU32>);
+
+impl SharedVersion {
+    pub fn new(version: Version) -> Self {
+        Self(Arc::new(AtomicU32::new(version.0)))
+    }
+
+    pub fn get(&self) -> Version {
+        Version(self.0.load(Ordering::Relaxed))
+    }
+
+    pub fn set(&self, version: Version) {
+        self.0.store(version.0, Ordering::Relaxed);
+    }
+}
+
+/// One connection's view of the store, which knows the QUIC version.
+#[derive(Debug)]
+pub(super) struct ConnectionTickets {
+    pub store: TicketStore,
+    /// Of the client's first packets: tickets to use must be of this version.
+    pub original: Version,
+    /// RFC 9369 section 5: tickets received belong to the negotiated version.
+    pub negotiated: SharedVersion,
+}
+
+impl ClientSessionStore for ConnectionTickets {
+    fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
+        if let Some(server) = self.store.lock().entry(name) {
+            server.group = Some(group);
+        }
+    }
+
+    fn kx_hint(&self, name: &ServerName<'_>) -> Option<NamedGroup> {
+        self.store.lock().known.get(&name.to_owned())?.group
+    }
+
+    fn insert_tls13_ticket(&self, name: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.store.insert(name, self.negotiated.get(), value);
+    }
+
+    fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.store.take(name, self.original)
+    }
+
+    // QUIC has no TLS 1.2.
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+}

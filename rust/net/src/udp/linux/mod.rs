@@ -1,0 +1,31 @@
+//! UDP on Linux: `sendmmsg`, `recvmmsg`, `UDP_SEGMENT`, `UDP_GRO` and control messages.
+
+mod cmsg;
+mod recv;
+mod route;
+mod send;
+mod socket;
+mod sockopt;
+mod steer;
+mod syscall;
+
+#[cfg(test)]
+mod send_tests;
+
+pub use recv::RecvBatch;
+pub use route::mtu_of_route;
+pub use socket::UdpSocket;
+pub use steer::reuseport_by_cid;
+
+/// Whether error `code` is the echo of an ICMP message about an earlier datagram, not about the
+/// call that returned it. Anybody can forge such messages, so they decide nothing.
+const fn is_from_icmp(code: i32) -> bool {
+    matches!(
+        code,
+        libc::ECONNREFUSED | libc::EHOSTDOWN | libc::ENOPROTOOPT | libc::EPROTO | libc::ENONET
+    )
+}
+
+/// ICMP echoes that one call forgives before it gives up, so that a flood of forged messages
+/// cannot hold a shard in one system call.
+const MAX_ICMP_RETRIES: usize = 8;

@@ -1,0 +1,9 @@
+//! Helpers of the tests.
+
+/// The bytes of a hexadecimal text; blanks do not count.
+pub(crate) fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> =
+        text.chars().filter_map(|c| c.to_digit(16)).map(|digit| digit as u8).collect();
+    assert!(digits.len().is_multiple_of(2), "odd number of digits");
+    digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+}
