@@ -43,7 +43,8 @@ impl Connection {
     pub fn on_timeout(&mut self, now: Instant) {
         match &self.state {
             State::Drained => return,
-            State::Draining { until } | State::Closing(crate::connection::Closing { until, .. }) => {
+            State::Draining { until }
+            | State::Closing(crate::connection::Closing { until, .. }) => {
                 if *until <= now {
                     self.become_drained();
                 }

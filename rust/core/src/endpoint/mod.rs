@@ -300,15 +300,15 @@ impl Endpoint {
     fn route_events(&mut self, now: Instant, handle: ConnectionHandle) {
         while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
         {
-            self.on_event(now, handle, event);
+            self.on_event(now, handle, &event);
         }
     }
 
-    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: EndpointEvent) {
+    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: &EndpointEvent) {
         match event {
-            EndpointEvent::CidIssued(cid) => self.cids.insert(cid, handle),
-            EndpointEvent::CidRetired(cid) => self.cids.remove(&cid, handle),
-            EndpointEvent::ResetToken(token) => self.cids.insert_token(token, handle),
+            EndpointEvent::CidIssued(cid) => self.cids.insert(*cid, handle),
+            EndpointEvent::CidRetired(cid) => self.cids.remove(cid, handle),
+            EndpointEvent::ResetToken(token) => self.cids.insert_token(*token, handle),
             EndpointEvent::HandshakeOver => {
                 if let Some(entry) = self.entry(handle) {
                     if core::mem::take(&mut entry.half_open) {

@@ -105,8 +105,7 @@ impl Connection {
             let room = &mut buf[start..];
             let Some(mut draft) = self.begin(0, ty, &dcid, room) else { break };
             let space = draft.space();
-            let eliciting =
-                self.window_open() || self.paths[0].probes[space_index(space)] > 0;
+            let eliciting = self.window_open() || self.paths[0].probes[space_index(space)] > 0;
             draft.frames(room, |fw| match ty {
                 PacketType::Initial | PacketType::Handshake => {
                     self.write_handshake(now, 0, space, eliciting, fw);
