@@ -135,10 +135,10 @@ impl Connection {
             active.challenges.start(now, give_up);
         }
         // RFC 9000 section 9.3.3: the old address is asked too, in case the move was forged.
-        if let Some(old) = path.find(&before).and_then(|i| path.tuple_mut(i)) {
-            if old.ledger.is_validated() {
-                old.challenges.start(now, give_up);
-            }
+        if let Some(old) = path.find(&before).and_then(|i| path.tuple_mut(i))
+            && old.ledger.is_validated()
+        {
+            old.challenges.start(now, give_up);
         }
         if !same_hosts {
             self.reset_recovery(now, opened.path);

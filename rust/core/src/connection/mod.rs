@@ -21,7 +21,7 @@ use crate::datagram::Datagrams;
 use crate::error::TransportError;
 use crate::events::{EndpointEvent, Event, Events};
 use crate::handshake::Handshake;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, OneRttKeys};
 use crate::path::Path;
 use crate::rng::Rng;
 use crate::stream::StreamSet;
@@ -104,7 +104,7 @@ impl Connection {
     pub fn stats(&self) -> ConnectionStats {
         let mut stats = self.stats;
         stats.undecryptable = self.keys.failures();
-        stats.key_updates = self.keys.one_rtt.as_ref().map_or(0, |k| k.updates());
+        stats.key_updates = self.keys.one_rtt.as_ref().map_or(0, OneRttKeys::updates);
         stats
     }
 

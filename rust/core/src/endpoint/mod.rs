@@ -246,11 +246,11 @@ impl Endpoint {
     }
 
     fn touch(&mut self, handle: ConnectionHandle) {
-        if let Some(entry) = self.entry(handle) {
-            if !entry.dirty {
-                entry.dirty = true;
-                self.dirty.push_back(handle);
-            }
+        if let Some(entry) = self.entry(handle)
+            && !entry.dirty
+        {
+            entry.dirty = true;
+            self.dirty.push_back(handle);
         }
     }
 
@@ -310,10 +310,10 @@ impl Endpoint {
             EndpointEvent::CidRetired(cid) => self.cids.remove(cid, handle),
             EndpointEvent::ResetToken(token) => self.cids.insert_token(*token, handle),
             EndpointEvent::HandshakeOver => {
-                if let Some(entry) = self.entry(handle) {
-                    if core::mem::take(&mut entry.half_open) {
-                        self.half_open -= 1;
-                    }
+                if let Some(entry) = self.entry(handle)
+                    && core::mem::take(&mut entry.half_open)
+                {
+                    self.half_open -= 1;
                 }
             }
             EndpointEvent::WantsToken => self.give_token(now, handle),

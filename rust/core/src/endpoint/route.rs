@@ -74,11 +74,11 @@ fn stranger(endpoint: &mut Endpoint, batch: &mut Batch<'_>, datagram: &mut [u8])
     let token = datagram.last_chunk::<16>();
     if let Some(handle) = token.and_then(|t| endpoint.cids.find_token(t)) {
         // RFC 9000 section 10.3.1: a stateless reset has no known connection ID.
-        if let Some(entry) = endpoint.entry(handle) {
-            if entry.connection.on_possible_reset(batch.now, datagram) {
-                endpoint.touch(handle);
-                return;
-            }
+        if let Some(entry) = endpoint.entry(handle)
+            && entry.connection.on_possible_reset(batch.now, datagram)
+        {
+            endpoint.touch(handle);
+            return;
         }
     }
     if !header::is_long(datagram[0]) {
