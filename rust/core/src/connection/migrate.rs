@@ -152,10 +152,13 @@ impl Connection {
         self.sync_mtu(path);
     }
 
-    /// Tells recovery the datagram size of the active 4-tuple.
+    /// Tells those concerned the datagram size of the active 4-tuple.
     pub(crate) fn sync_mtu(&mut self, path: usize) {
         let path = &mut self.paths[path];
         let size = path.active().mtu.current();
         path.recovery.set_max_datagram(size);
+        // First byte, packet number, tag: what is left for frames.
+        let header = 1 + path.remote_cid_len() + 4 + tquic_crypto::TAG_LEN;
+        self.datagrams.set_room(usize::from(size) - header);
     }
 }

@@ -58,8 +58,10 @@ impl Endpoint {
             self.stats.dropped += 1;
             return;
         };
-        if first.dcid.len() < MIN_FIRST_DCID || !accept.transport.versions.contains(&first.version)
-        {
+        if !accept.transport.versions.contains(&first.version) {
+            return self.negotiate_version(batch, first.dcid.as_slice(), first.scid.as_slice());
+        }
+        if first.dcid.len() < MIN_FIRST_DCID {
             self.stats.dropped += 1;
             return;
         }
