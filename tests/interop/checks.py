@@ -296,11 +296,16 @@ def _to_current_address(evidence: Evidence, packets: list[Packet]) -> list[Packe
 
 
 def _unanswered(answers: Iterable[Packet], asked: list[Packet], who: str) -> str | None:
-    """Challenges among `asked` without their response among `answers`."""
-    challenges = {f["data"] for p in asked for f in p.named("PATH_CHALLENGE")}
+    """A path that was challenged without any response. A challenge may be lost; the next one then counts."""
     responses = {f["data"] for p in answers for f in p.named("PATH_RESPONSE")}
-    missing = len(challenges - responses)
-    return f"{missing} of {len(challenges)} PATH_CHALLENGE of the {who} unanswered" if missing else None
+    challenges: dict[tuple[str, int], set[bytes]] = {}
+    for packet in asked:
+        for frame in packet.named("PATH_CHALLENGE"):
+            challenges.setdefault(packet.datagram.destination, set()).add(frame["data"])
+    for (host, port), data in challenges.items():
+        if not data & responses:
+            return f"{len(data)} PATH_CHALLENGE of the {who} to {host}:{port} unanswered"
+    return None
 
 
 def _long(evidence: Evidence) -> list[Packet]:

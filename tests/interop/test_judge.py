@@ -256,6 +256,13 @@ def test_challenge_to_an_abandoned_address_needs_no_answer() -> None:
     assert ANY_PORT(script.evidence()) is None
 
 
+def test_a_lost_challenge_may_be_repeated() -> None:
+    """Only a path without any answered challenge fails."""
+    script = rebound(challenge(b"lost....")).packet("1rtt", challenge(b"again..."), client=False, address=MOVED)
+    assert ANY_PORT(script.evidence()) is not None
+    assert ANY_PORT(script.packet("1rtt", response(b"again..."), address=MOVED).evidence()) is None
+
+
 @pytest.mark.parametrize(
     ("got", "why"),
     [
