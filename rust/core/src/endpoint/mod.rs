@@ -77,6 +77,8 @@ struct Entry {
     generation: u32,
     half_open: bool,
     dirty: bool,
+    /// Over: it goes when its last events were read.
+    drained: bool,
     /// The deadline that is in the heap, so that a later one need not be put there.
     scheduled: Option<Instant>,
 }
@@ -110,6 +112,8 @@ pub struct Endpoint {
     fresh: VecDeque<ConnectionHandle>,
     timers: BinaryHeap<Reverse<(Instant, ConnectionHandle)>>,
     stats: EndpointStats,
+    /// The connection that is being called, to know which one panicked.
+    in_hand: Option<ConnectionHandle>,
 }
 
 /// Address-validation tokens.
@@ -156,6 +160,7 @@ impl Endpoint {
             fresh: VecDeque::new(),
             timers: BinaryHeap::new(),
             stats: EndpointStats::default(),
+            in_hand: None,
         }
     }
 
@@ -174,8 +179,14 @@ impl Endpoint {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         self.half_open += usize::from(half_open);
-        let entry =
-            Entry { connection, generation, half_open, dirty: false, scheduled: None };
+        let entry = Entry {
+            connection,
+            generation,
+            half_open,
+            dirty: false,
+            drained: false,
+            scheduled: None,
+        };
         // A slab of more than 2^32 entries would need more memory than there is.
         let index = self.connections.insert(entry) as u32;
         let handle = ConnectionHandle { index, generation };
@@ -218,6 +229,12 @@ impl Endpoint {
         self.connections.iter().map(handle).collect()
     }
 
+    /// Accepts connections from now on, in this way.
+    pub fn start_accepting(&mut self, accept: AcceptConfig) {
+        self.tokens.used = ReplayFilter::new(accept.token_lifetime.as_secs(), USED_TOKENS);
+        self.accept = Some(accept);
+    }
+
     /// Stops accepting; connections that are there go on.
     pub fn stop_accepting(&mut self) {
         self.accept = None;
@@ -229,11 +246,11 @@ impl Endpoint {
     }
 
     fn touch(&mut self, handle: ConnectionHandle) {
-        if let Some(entry) = self.entry(handle) {
-            if !entry.dirty {
-                entry.dirty = true;
-                self.dirty.push_back(handle);
-            }
+        if let Some(entry) = self.entry(handle)
+            && !entry.dirty
+        {
+            entry.dirty = true;
+            self.dirty.push_back(handle);
         }
     }
 
@@ -262,13 +279,12 @@ impl Endpoint {
     /// After a connection was driven: takes its endpoint events and its next deadline. Returns false
     /// if the connection is gone.
     pub fn settle(&mut self, now: Instant, handle: ConnectionHandle) -> bool {
-        while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
-        {
-            if !self.on_event(now, handle, event) {
-                return false;
-            }
-        }
+        self.take_events(now, handle);
         let Some(entry) = self.entry(handle) else { return false };
+        if entry.drained {
+            self.remove(handle);
+            return false;
+        }
         if let Some(at) = entry.connection.timeout() {
             // An earlier entry in the heap wakes us in time to put in the later one.
             if entry.scheduled.is_none_or(|s| at < s) {
@@ -279,25 +295,34 @@ impl Endpoint {
         true
     }
 
-    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: EndpointEvent) -> bool {
+    /// Takes the endpoint events of a connection. It stays, even if it is over: the application has
+    /// not seen why.
+    fn take_events(&mut self, now: Instant, handle: ConnectionHandle) {
+        while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
+        {
+            self.on_event(now, handle, &event);
+        }
+    }
+
+    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: &EndpointEvent) {
         match event {
-            EndpointEvent::CidIssued(cid) => self.cids.insert(cid, handle),
-            EndpointEvent::CidRetired(cid) => self.cids.remove(&cid, handle),
-            EndpointEvent::ResetToken(token) => self.cids.insert_token(token, handle),
+            EndpointEvent::CidIssued(cid) => self.cids.insert(*cid, handle),
+            EndpointEvent::CidRetired(cid) => self.cids.remove(cid, handle),
+            EndpointEvent::ResetToken(token) => self.cids.insert_token(*token, handle),
             EndpointEvent::HandshakeOver => {
-                if let Some(entry) = self.entry(handle) {
-                    if core::mem::take(&mut entry.half_open) {
-                        self.half_open -= 1;
-                    }
+                if let Some(entry) = self.entry(handle)
+                    && core::mem::take(&mut entry.half_open)
+                {
+                    self.half_open -= 1;
                 }
             }
             EndpointEvent::WantsToken => self.give_token(now, handle),
             EndpointEvent::Drained => {
-                self.remove(handle);
-                return false;
+                if let Some(entry) = self.entry(handle) {
+                    entry.drained = true;
+                }
             }
         }
-        true
     }
 
     fn remove(&mut self, handle: ConnectionHandle) {
@@ -306,6 +331,17 @@ impl Endpoint {
             self.half_open -= usize::from(entry.half_open);
             self.cids.remove_all(handle);
         }
+    }
+
+    /// Drops a connection without a word, for callers that caught a panic in it.
+    pub fn discard(&mut self, handle: ConnectionHandle) {
+        self.remove(handle);
+    }
+
+    /// After a panic was caught: the connection that `receive` or `on_timeout` was calling. Answers
+    /// once.
+    pub fn take_in_hand(&mut self) -> Option<ConnectionHandle> {
+        self.in_hand.take()
     }
 
     /// When `on_timeout` is to be called.
@@ -327,7 +363,11 @@ impl Endpoint {
             entry.scheduled = None;
             match entry.connection.timeout() {
                 Some(due) if due <= now => {
-                    entry.connection.on_timeout(now);
+                    self.in_hand = Some(handle);
+                    if let Some(entry) = self.entry(handle) {
+                        entry.connection.on_timeout(now);
+                    }
+                    self.in_hand = None;
                     self.touch(handle);
                 }
                 Some(later) => {

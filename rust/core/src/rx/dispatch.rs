@@ -39,9 +39,13 @@ impl Connection {
         }
         let tuple = self.settle_tuple(arrival, opened);
         let seen = self.on_frames(arrival, opened, tuple, payload)?;
+        self.restart_idle_on_receive(arrival.now);
+        if self.keys.is_gone(opened.space) {
+            // The packet completed the handshake and with it ended its own space.
+            return Ok(());
+        }
         let acks = &mut self.paths[opened.path].acks[space_index(opened.space)];
         acks.on_received(arrival.now, opened.pn, seen.ack_eliciting, arrival.ecn);
-        self.restart_idle_on_receive(arrival.now);
         if newest && seen.non_probing && tuple != 0 && opened.space == Space::Data {
             self.on_peer_moved(arrival, opened, tuple);
         }
@@ -68,8 +72,10 @@ impl Connection {
             let ty = frame.ty();
             // RFC 9000 section 12.4: table 3.
             if !rules::permitted(ty, packet) {
-                return Err(TransportError::violation("a frame in a packet type where it is not \
-                    allowed")
+                return Err(TransportError::violation(
+                    "a frame in a packet type where it is not \
+                    allowed",
+                )
                 .in_frame(ty));
             }
             seen.ack_eliciting |= rules::is_ack_eliciting(ty);
@@ -242,8 +248,11 @@ impl Connection {
             }
             // RFC 9000 section 9.3.2: nobody to talk to; silence.
             PathOutcome::Dead => self.vanish(
-                TransportError::new(TransportErrorCode::NO_VIABLE_PATH, "no address of the peer \
-                    could be validated")
+                TransportError::new(
+                    TransportErrorCode::NO_VIABLE_PATH,
+                    "no address of the peer \
+                    could be validated",
+                )
                 .into(),
             ),
         }

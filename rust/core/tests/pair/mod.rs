@@ -1,5 +1,6 @@
 //! Two endpoints joined by a perfect (or meddled with) link in virtual time.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test double fails by panicking")]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -80,7 +81,7 @@ pub struct Pair {
     pub accepted: Vec<ConnectionHandle>,
     pub client_transport: Arc<TransportConfig>,
     pub client_tls: Arc<ClientConfig>,
-    pub received: Vec<u8>,
+    spins: u32,
 }
 
 fn secrets(seed: u8) -> EndpointSecrets {
@@ -115,7 +116,7 @@ impl Pair {
             accepted: vec![],
             client_transport: Arc::new(client),
             client_tls: Arc::new(client_tls().build().unwrap()),
-            received: vec![],
+            spins: 0,
         }
     }
 
@@ -156,7 +157,13 @@ impl Pair {
                 }
                 while let Some(t) = c.poll_transmit(now, &mut buf) {
                     if std::env::var_os("PAIR_TRACE").is_some() {
-                        eprintln!("{:?} {} sends {} x {}", now, if client { "client" } else { "server" }, t.len, t.segment);
+                        eprintln!(
+                            "{:?} {} sends {} x {}",
+                            now,
+                            if client { "client" } else { "server" },
+                            t.len,
+                            t.segment
+                        );
                     }
                     for data in buf[..t.len].chunks(t.segment) {
                         mine.sent += 1;
@@ -191,6 +198,16 @@ impl Pair {
             self.server.endpoint.timeout(),
         ];
         let Some(next) = next.into_iter().flatten().min() else { return false };
+        self.spins = if next > self.now { 0 } else { self.spins + 1 };
+        if self.spins > 10_000 {
+            for side in [&mut self.client, &mut self.server] {
+                for h in side.endpoint.handles() {
+                    let c = side.endpoint.peek(h).unwrap();
+                    eprintln!("{:?} {}", c.side(), c.describe_timers());
+                }
+            }
+            panic!("time stands still at {:?}", self.now);
+        }
         self.now = self.now.max(next);
         let now = self.now;
         let server_replies = deliver(&mut self.server, now);
@@ -241,13 +258,7 @@ impl Pair {
 }
 
 fn reply(r: Reply, arrives: Instant) -> Datagram {
-    Datagram {
-        arrives,
-        from: r.addresses.local,
-        to: r.addresses.remote,
-        ecn: None,
-        data: r.data,
-    }
+    Datagram { arrives, from: r.addresses.local, to: r.addresses.remote, ecn: None, data: r.data }
 }
 
 fn deliver(side: &mut Side, now: Instant) -> Vec<Reply> {

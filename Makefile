@@ -1,0 +1,83 @@
+# Every target brings what it needs into .venv and ends with one line: what passed, and where its
+# report lies. Needed beforehand: Python 3.11 or newer, Rust, a C compiler.
+#
+# A new target is one rule: `name: $(PACKAGE)` if it uses the package, `name: $(TOOLS)` if it only
+# needs the tools, a `## text` for `make help`, and a closing `@echo "name: ..."`.
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+# The dependency versions in Cargo.lock and no others.
+CARGO_FLAGS ?= --locked
+
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+# Stamps: this environment has the tools; it has the package too, as the sources are now.
+TOOLS := $(VENV)/.tools-installed
+PACKAGE := $(VENV)/.package-installed
+
+# maturin and Cython are found there by the build; PyO3 must see one interpreter only, or every
+# change between `cargo test` and the package would compile it anew.
+export PATH := $(BIN):$(PATH)
+export PYO3_PYTHON := $(BIN)/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+# What the compiled modules are made of; Python files are used in place and need no new install.
+SOURCES := Cargo.toml Cargo.lock pyproject.toml \
+	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
+	$(shell find rust -name '*.rs' -o -name Cargo.toml)
+
+.PHONY: help test lint wheels clean
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do \
+		printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+$(TOOLS): requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tquic needs Python 3.11 or newer; set PYTHON=python3.x")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	touch $@
+
+# Editable, so that Python files are used in place; the compiled modules in release profile.
+$(PACKAGE): $(TOOLS) $(SOURCES)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	touch $@
+
+test: $(PACKAGE) ## runs the Rust and Python tests
+	mkdir -p reports
+	cargo test --workspace $(CARGO_FLAGS) 2>&1 | tee reports/rust.txt
+	$(BIN)/python -m pytest --junit-xml=reports/python.xml
+	@$(BIN)/python scripts/summarize_tests.py reports/rust.txt reports/python.xml
+
+lint: $(PACKAGE) ## checks formatting, lints, types, stubs, sizes, workflows
+	cargo fmt --check
+	cargo clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest $$($(BIN)/python build_backend/tquic_wheel.py --modules)
+	$(BIN)/python scripts/check_layout.py
+	@scripts/check_workflows.sh
+	@echo "lint: formatting, clippy, ruff, mypy, stubs and layout passed; no report, findings are printed"
+
+wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, and tries the wheel
+	rm -rf wheels
+	$(BIN)/python -m build --outdir wheels
+	$(BIN)/python build_backend/tquic_wheel.py wheels/*.whl
+	$(PYTHON) -m venv wheels/try
+	wheels/try/bin/python -m pip install --quiet --no-index wheels/*.whl
+	cd wheels && try/bin/tquic --version
+	rm -rf wheels/try
+	@echo "wheels: $$(cd wheels && echo *) built, checked, installed and run; they lie in wheels/"
+
+clean: ## deletes everything that was built, installed or reported here
+	rm -rf $(VENV) .tools build dist wheels reports target
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
+	find python cython build_backend scripts tests benches -name __pycache__ -type d -prune -exec rm -rf {} +
+	find python cython \( -name '*.so' -o -name '*.pyd' -o -name '*.c' \) -type f -delete
+	@echo "clean: nothing built is left"

@@ -1,0 +1,87 @@
+"""The PEP 517 build backend: Cython first, then maturin, then a look into the finished wheel.
+
+maturin compiles the Rust engine, lays out the package and writes the metadata. It does not run
+Cython, so the codec is compiled into the package before maturin gathers it, and the wheel is
+opened afterwards because maturin does not notice a module that is missing. Bare maturin commands
+skip both steps: build with ``pip`` or ``python -m build``.
+"""
+
+from __future__ import annotations
+
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+import maturin
+
+# Hooks that need nothing from us.
+from maturin import (
+    build_sdist,
+    get_requires_for_build_editable,
+    get_requires_for_build_sdist,
+    get_requires_for_build_wheel,
+    prepare_metadata_for_build_editable,
+    prepare_metadata_for_build_wheel,
+)
+
+import tquic_cython
+import tquic_wheel
+
+__all__ = [
+    "build_editable",
+    "build_sdist",
+    "build_wheel",
+    "get_requires_for_build_editable",
+    "get_requires_for_build_sdist",
+    "get_requires_for_build_wheel",
+    "prepare_metadata_for_build_editable",
+    "prepare_metadata_for_build_wheel",
+]
+
+_ROOT = Path(__file__).resolve().parent.parent
+
+_Settings = dict[str, Any] | None
+
+
+def build_wheel(
+    wheel_directory: str,
+    config_settings: _Settings = None,
+    metadata_directory: str | None = None,
+) -> str:
+    """Builds a wheel for the running interpreter and refuses to hand out a broken one."""
+    name: str
+    with tquic_cython.without_objects(_ROOT):
+        tquic_cython.build(_ROOT)
+        name = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
+    _check(Path(wheel_directory) / name)
+    return name
+
+
+def build_editable(
+    wheel_directory: str,
+    config_settings: _Settings = None,
+    metadata_directory: str | None = None,
+) -> str:
+    """Builds both compiled modules into the source tree and a wheel that points there."""
+    modules = tquic_wheel.expected_modules(_ROOT)
+    for path in tquic_cython.delete_stale_objects(_ROOT, modules):
+        print(f"deleted the stale object {path.name}")
+    tquic_cython.build(_ROOT)
+    name: str = maturin.build_editable(wheel_directory, config_settings, metadata_directory)
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    for module in modules:
+        path = _ROOT.joinpath("python", *module.split(".")).with_suffix(suffix)
+        if not path.exists():
+            raise SystemExit(f"error: the build left no {path.name} in {path.parent}")
+    return name
+
+
+def _check(wheel: Path) -> None:
+    suffix = sysconfig.get_config_var("EXT_SUFFIX")
+    modules = tquic_wheel.expected_modules(_ROOT)
+    try:
+        tquic_wheel.check_wheel(wheel, modules, suffix, tquic_wheel.interpreter_tag())
+    except tquic_wheel.WheelError as error:
+        # Deleted, so that no later step picks it up all the same.
+        wheel.unlink(missing_ok=True)
+        raise SystemExit(f"error: {error}") from None

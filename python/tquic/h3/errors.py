@@ -1,0 +1,42 @@
+"""Errors of HTTP/3: the codes of RFC 9114 section 8.1, and the exception that carries one."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ErrorCode(IntEnum):
+    """Application error codes, by their names in RFC 9114 section 8.1."""
+
+    H3_NO_ERROR = 0x0100
+    H3_GENERAL_PROTOCOL_ERROR = 0x0101
+    H3_INTERNAL_ERROR = 0x0102
+    H3_STREAM_CREATION_ERROR = 0x0103
+    H3_CLOSED_CRITICAL_STREAM = 0x0104
+    H3_FRAME_UNEXPECTED = 0x0105
+    H3_FRAME_ERROR = 0x0106
+    H3_EXCESSIVE_LOAD = 0x0107
+    H3_ID_ERROR = 0x0108
+    H3_SETTINGS_ERROR = 0x0109
+    H3_MISSING_SETTINGS = 0x010A
+    H3_REQUEST_REJECTED = 0x010B
+    H3_REQUEST_CANCELLED = 0x010C
+    H3_REQUEST_INCOMPLETE = 0x010D
+    H3_MESSAGE_ERROR = 0x010E
+    H3_CONNECT_ERROR = 0x010F
+    H3_VERSION_FALLBACK = 0x0110
+
+
+class H3Error(Exception):
+    """The peer broke a rule of HTTP/3.
+
+    ``code`` is what to close the connection or reset the stream with, ``reason`` says which rule.
+    """
+
+    def __init__(self, code: ErrorCode, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code.name} (0x{self.code:04x}): {self.reason}"

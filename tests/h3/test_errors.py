@@ -1,0 +1,22 @@
+"""The exception of HTTP/3 and its codes."""
+
+import copy
+import pickle
+
+from tquic.h3 import ErrorCode, H3Error
+
+
+def test_an_error_names_its_code_and_its_reason() -> None:
+    error = H3Error(ErrorCode.H3_FRAME_ERROR, "too short")
+    assert str(error) == "H3_FRAME_ERROR (0x0106): too short"
+
+
+def test_an_error_survives_copying_and_pickling() -> None:
+    error = H3Error(ErrorCode.H3_ID_ERROR, "reused")
+    for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+        assert (other.code, other.reason) == (error.code, error.reason)
+
+
+def test_codes_are_those_of_the_rfc() -> None:
+    # RFC 9114 section 8.1: 17 codes, numbered without a gap.
+    assert [code.value for code in ErrorCode] == list(range(0x100, 0x111))
