@@ -110,6 +110,8 @@ pub struct Endpoint {
     fresh: VecDeque<ConnectionHandle>,
     timers: BinaryHeap<Reverse<(Instant, ConnectionHandle)>>,
     stats: EndpointStats,
+    /// The connection that is being called, to know which one panicked.
+    in_hand: Option<ConnectionHandle>,
 }
 
 /// Address-validation tokens.
@@ -156,6 +158,7 @@ impl Endpoint {
             fresh: VecDeque::new(),
             timers: BinaryHeap::new(),
             stats: EndpointStats::default(),
+            in_hand: None,
         }
     }
 
@@ -216,6 +219,12 @@ impl Endpoint {
             generation: e.generation,
         };
         self.connections.iter().map(handle).collect()
+    }
+
+    /// Accepts connections from now on, in this way.
+    pub fn start_accepting(&mut self, accept: AcceptConfig) {
+        self.tokens.used = ReplayFilter::new(accept.token_lifetime.as_secs(), USED_TOKENS);
+        self.accept = Some(accept);
     }
 
     /// Stops accepting; connections that are there go on.
@@ -308,6 +317,17 @@ impl Endpoint {
         }
     }
 
+    /// Drops a connection without a word, for callers that caught a panic in it.
+    pub fn discard(&mut self, handle: ConnectionHandle) {
+        self.remove(handle);
+    }
+
+    /// After a panic was caught: the connection that `receive` or `on_timeout` was calling. Answers
+    /// once.
+    pub fn take_in_hand(&mut self) -> Option<ConnectionHandle> {
+        self.in_hand.take()
+    }
+
     /// When `on_timeout` is to be called.
     pub fn timeout(&self) -> Option<Instant> {
         self.timers.peek().map(|Reverse((at, _))| *at)
@@ -327,7 +347,11 @@ impl Endpoint {
             entry.scheduled = None;
             match entry.connection.timeout() {
                 Some(due) if due <= now => {
-                    entry.connection.on_timeout(now);
+                    self.in_hand = Some(handle);
+                    if let Some(entry) = self.entry(handle) {
+                        entry.connection.on_timeout(now);
+                    }
+                    self.in_hand = None;
                     self.touch(handle);
                 }
                 Some(later) => {
