@@ -77,6 +77,8 @@ struct Entry {
     generation: u32,
     half_open: bool,
     dirty: bool,
+    /// Nothing is left to do; goes once the application has seen its last events.
+    drained: bool,
     /// The deadline that is in the heap, so that a later one need not be put there.
     scheduled: Option<Instant>,
 }
@@ -178,7 +180,14 @@ impl Endpoint {
         let generation = self.generation;
         self.half_open += usize::from(half_open);
         let entry =
-            Entry { connection, generation, half_open, dirty: false, scheduled: None };
+            Entry {
+            connection,
+            generation,
+            half_open,
+            dirty: false,
+            drained: false,
+            scheduled: None,
+        };
         // A slab of more than 2^32 entries would need more memory than there is.
         let index = self.connections.insert(entry) as u32;
         let handle = ConnectionHandle { index, generation };
@@ -271,13 +280,12 @@ impl Endpoint {
     /// After a connection was driven: takes its endpoint events and its next deadline. Returns false
     /// if the connection is gone.
     pub fn settle(&mut self, now: Instant, handle: ConnectionHandle) -> bool {
-        while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
-        {
-            if !self.on_event(now, handle, event) {
-                return false;
-            }
-        }
+        self.take_events(now, handle);
         let Some(entry) = self.entry(handle) else { return false };
+        if entry.drained {
+            self.remove(handle);
+            return false;
+        }
         if let Some(at) = entry.connection.timeout() {
             // An earlier entry in the heap wakes us in time to put in the later one.
             if entry.scheduled.is_none_or(|s| at < s) {
@@ -288,7 +296,15 @@ impl Endpoint {
         true
     }
 
-    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: EndpointEvent) -> bool {
+    /// Does what the connection asks of its endpoint.
+    fn take_events(&mut self, now: Instant, handle: ConnectionHandle) {
+        while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
+        {
+            self.on_event(now, handle, event);
+        }
+    }
+
+    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: EndpointEvent) {
         match event {
             EndpointEvent::CidIssued(cid) => self.cids.insert(cid, handle),
             EndpointEvent::CidRetired(cid) => self.cids.remove(&cid, handle),
@@ -302,11 +318,11 @@ impl Endpoint {
             }
             EndpointEvent::WantsToken => self.give_token(now, handle),
             EndpointEvent::Drained => {
-                self.remove(handle);
-                return false;
+                if let Some(entry) = self.entry(handle) {
+                    entry.drained = true;
+                }
             }
         }
-        true
     }
 
     fn remove(&mut self, handle: ConnectionHandle) {
