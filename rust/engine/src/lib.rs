@@ -4,6 +4,7 @@
 mod application;
 mod config;
 mod engine;
+pub mod hq;
 mod key;
 pub mod perf;
 pub mod pump;

@@ -137,7 +137,6 @@ struct Shared {
     done: AtomicU64,
     state: Mutex<State>,
     changed: Condvar,
-    started: Instant,
 }
 
 impl Shared {
@@ -202,7 +201,6 @@ impl Fetch {
             done: AtomicU64::new(0),
             state: Mutex::new(State { results, begun: 1, ..State::default() }),
             changed: Condvar::new(),
-            started: Instant::now(),
         });
         engine.connect(request, Box::new(Attempt::new(shared.clone(), 0, first)))?;
         Ok(Self { engine, shared })

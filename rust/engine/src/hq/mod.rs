@@ -14,8 +14,8 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use client::{Ending, Fetch, FetchSetup, FileResult, Get, Target};
-pub use pipe::Pipe;
+pub use client::{Ending, Fetch, FetchSetup, FileResult, Get, SessionFacts, Target};
+pub use pipe::{Piece, Pipe};
 pub use request::{BadRequest, MAX_REQUEST};
 pub use root::{Found, Root};
 pub use server::{Server, ServerStats};

@@ -11,9 +11,9 @@ use tquic_core::events::Event;
 use tquic_core::stream::{StreamEvent, StreamSet};
 use tquic_wire::{Direction, StreamId};
 
+use super::code;
 use super::request::{BadRequest, MAX_REQUEST, parse};
 use super::root::{Found, Root};
-use super::code;
 use crate::pump::{Outflow, PumpError, Source};
 use crate::{
     Accepted, Application, ConnectionKey, Context, Engine, EngineError, ListenRequest, Listening,
@@ -200,7 +200,8 @@ impl Served {
 
     /// A client that has everything closes at once, often before its last acknowledgement.
     fn on_clean_end(&mut self) {
-        let written = |(id, e): (&StreamId, &Exchange)| matches!(e, Exchange::Written).then_some(*id);
+        let written =
+            |(id, e): (&StreamId, &Exchange)| matches!(e, Exchange::Written).then_some(*id);
         let written: Vec<StreamId> = self.exchanges.iter().filter_map(written).collect();
         written.into_iter().for_each(|id| self.end(id, true));
     }
