@@ -186,9 +186,8 @@ impl Sockets {
 
     /// The shared socket of the clients for a family.
     pub fn wildcard(&self, service: usize, ipv6: bool) -> Option<usize> {
-        let fits = |e: &Entry| {
-            e.service == service && e.users.is_none() && e.local.is_ipv6() == ipv6
-        };
+        let fits =
+            |e: &Entry| e.service == service && e.users.is_none() && e.local.is_ipv6() == ipv6;
         self.entries.iter().find(|(_, e)| fits(e)).map(|(at, _)| at)
     }
 
