@@ -15,7 +15,7 @@ from tquic.cli.failure import Failure, Misuse, not_yet
 from tquic.cli.output import print_json
 from tquic.cli.values import argument, duration, host_and_port, positive, show_size, size
 from tquic.config import CipherSuite, Config
-from tquic.errors import ConfigError, EngineError, HandshakeTimeout, QuicError
+from tquic.errors import ConfigError, HandshakeTimeout, QuicError
 from tquic.session import SessionStore
 
 ALPN = "perf"
@@ -236,9 +236,11 @@ def _failure(error: QuicError, options: argparse.Namespace) -> Failure:
     return Failure(client.explain(error, options.server, PROTOCOL))
 
 
-def _config(options: argparse.Namespace, address: Address, patience: float | None) -> Config:
+def _config(
+    options: argparse.Namespace, address: Address, patience: float | None, store: SessionStore
+) -> Config:
     others: dict[str, Any] = {
-        "session_store": SessionStore(),
+        "session_store": store,
         "early_data": options.early,
         **payload(options.mtu, address[0]),
     }
@@ -252,8 +254,8 @@ def _config(options: argparse.Namespace, address: Address, patience: float | Non
 def _run(
     options: argparse.Namespace, work: Task, address: Address, patience: float | None
 ) -> dict[str, Any]:
-    config = _config(options, address, patience)
-    tickets = config.session_store and config.session_store._tickets
+    store = SessionStore()
+    config = _config(options, address, patience, store)
     engine = Engine()
     try:
         return interruptible(
@@ -266,7 +268,7 @@ def _run(
                 server_name=options.server[0],
                 host=address[0],
                 port=address[1],
-                tickets=tickets,
+                tickets=store._tickets,
             ),
         )
     finally:
