@@ -32,7 +32,15 @@ pub const fn len_for(pn: u64, largest_acked: Option<u64>) -> usize {
 /// Writes the lowest `len` (1 to 4) bytes of `pn`.
 #[inline]
 pub fn write(w: &mut Writer<'_>, pn: u64, len: usize) {
-    w.bytes(&(pn as u32).to_be_bytes()[MAX_LEN - len..]);
+    debug_assert!((1..=MAX_LEN).contains(&len), "packet numbers have 1 to 4 bytes");
+    let bytes = (pn as u32).to_be_bytes();
+    // Copies of a length known to the compiler: this is on the way of every packet.
+    match len {
+        1 => w.bytes(&bytes[3..]),
+        2 => w.bytes(&bytes[2..]),
+        3 => w.bytes(&bytes[1..]),
+        _ => w.bytes(&bytes),
+    }
 }
 
 /// Restores a packet number from the `len` (1 to 4) bytes that came with the packet, once header

@@ -83,23 +83,20 @@ impl<'a> Reader<'a> {
     /// A variable-length integer of any width (RFC 9000 section 16).
     #[inline]
     pub fn varint(&mut self) -> Result<u64, DecodeError> {
-        // With eight bytes at hand one load serves every width, so that mixed widths, as in ACK
-        // ranges, cost no branch misses.
-        let Some(chunk) = self.rest.first_chunk::<8>() else { return self.varint_near_end() };
-        let width = 1_usize << (chunk[0] >> 6);
-        let value = (u64::from_be_bytes(*chunk) << 2) >> (66 - 8 * width);
-        self.rest = self.rest.get(width..).unwrap_or_default();
-        Ok(value)
-    }
-
-    fn varint_near_end(&mut self) -> Result<u64, DecodeError> {
-        let first = self.peek().ok_or(DecodeError::UnexpectedEnd)?;
-        match first >> 6 {
-            0 => self.u8().map(u64::from),
-            1 => self.u16().map(|value| u64::from(value & 0x3fff)),
-            2 => self.u32().map(|value| u64::from(value & 0x3fff_ffff)),
-            _ => self.u64().map(|value| value & crate::MAX_VARINT),
+        // A branch for each width: fields repeat theirs from packet to packet, so the branches
+        // are predicted, and the next field does not wait for this one's width.
+        let (&first, rest) = self.rest.split_first().ok_or(DecodeError::UnexpectedEnd)?;
+        if first < 0x40 {
+            self.rest = rest;
+            return Ok(u64::from(first));
         }
+        if first < 0x80 {
+            return self.u16().map(|value| u64::from(value & 0x3fff));
+        }
+        if first < 0xc0 {
+            return self.u32().map(|value| u64::from(value & 0x3fff_ffff));
+        }
+        self.u64().map(|value| value & crate::MAX_VARINT)
     }
 
     /// The next `n` bytes.
@@ -127,8 +124,8 @@ impl<'a> Reader<'a> {
     pub(crate) fn skip_zeros(&mut self) -> usize {
         let before = self.rest.len();
         // Initial packets are padded by a thousand bytes: take them 16 at a time.
-        while let Some((&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], rest)) =
-            self.rest.split_first_chunk()
+        while let Some((chunk, rest)) = self.rest.split_first_chunk()
+            && u128::from_ne_bytes(*chunk) == 0
         {
             self.rest = rest;
         }

@@ -102,7 +102,15 @@ impl<'a> Writer<'a> {
     /// The shortest encoding of a variable-length integer (RFC 9000 section 16).
     #[inline]
     pub fn varint(&mut self, value: u64) {
-        self.varint_of(value, varint::size(value));
+        match varint::size(value) {
+            1 => self.u8(value as u8),
+            2 => self.u16(value as u16 | 1 << 14),
+            4 => self.u32(value as u32 | 2 << 30),
+            _ => {
+                assert!(value <= MAX_VARINT, "{value} does not fit a variable-length integer");
+                self.u64(value | 3 << 62);
+            }
+        }
     }
 
     /// A variable-length integer in `width` bytes: 1, 2, 4 or 8, and no less than it needs.

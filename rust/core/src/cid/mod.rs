@@ -3,7 +3,7 @@
 pub mod local;
 pub mod remote;
 
-use tquic_crypto::reset::ResetKey;
+use tquic_crypto::ResetKey;
 use tquic_wire::{ConnectionId, ResetToken};
 
 use crate::rng::Rng;

@@ -4,6 +4,7 @@ use core::fmt;
 use core::time::Duration;
 use tquic_wire::Version;
 
+use crate::datagram::DatagramConfig;
 use crate::recovery::RecoveryConfig;
 use crate::stream::StreamConfig;
 
@@ -26,11 +27,8 @@ pub struct TransportConfig {
     pub streams: StreamConfig,
     /// Round-trip estimates, loss detection, congestion control, pacing.
     pub recovery: RecoveryConfig,
-    /// Largest DATAGRAM frame accepted, in bytes; 0 refuses them (RFC 9221). Default 65535.
-    pub max_datagram_frame_size: u64,
-    /// Bytes of received datagrams kept for the application, and of datagrams waiting to be sent,
-    /// each. Default 1 MiB.
-    pub datagram_buffer: usize,
+    /// Queues of unreliable datagrams (RFC 9221).
+    pub datagrams: DatagramConfig,
     /// Longest time an acknowledgement is held back. Default 25 ms, limit 2^14 ms.
     pub max_ack_delay: Duration,
     /// Ask the peer, where it can, to acknowledge less often (draft-ietf-quic-ack-frequency).
@@ -67,8 +65,7 @@ impl Default for TransportConfig {
             handshake_timeout: Duration::from_secs(10),
             streams: StreamConfig::default(),
             recovery: RecoveryConfig::default(),
-            max_datagram_frame_size: 65_535,
-            datagram_buffer: 1 << 20,
+            datagrams: DatagramConfig::default(),
             max_ack_delay: Duration::from_millis(25),
             ack_frequency: true,
             active_connection_id_limit: 8,

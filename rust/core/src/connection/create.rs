@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tquic_crypto::{ClientConfig as ClientTls, ServerConfig as ServerTls, initial_keys};
 use tquic_wire::params::PreferredAddress;
-use tquic_wire::{ConnectionId, Side, TransportParameters, Version};
+use tquic_wire::{ConnectionId, Side, Space, TransportParameters, Version};
 
 use crate::cid::{CID_LEN, CidFactory, LocalCids, RemoteCids};
 use crate::config::{PreferredAddresses, TransportConfig};
@@ -15,7 +15,7 @@ use crate::handshake::{Handshake, ZeroRtt, parameters, tls_error};
 use crate::error::TransportError;
 use crate::keys::KeyRing;
 use crate::path::{FourTuple, Mtu, Path, Tuple};
-use crate::recovery::Recovery;
+use crate::recovery::{Recovery, RecoveryConfig};
 use crate::rng::Rng;
 use crate::space::AckTracker;
 use crate::stream::StreamSet;
@@ -67,16 +67,18 @@ impl Connection {
         (tuple, remote_cid): (Tuple, ConnectionId),
     ) -> Self {
         let (factory, mut rng, now) = context;
-        let mut recovery = Recovery::new(&config.recovery, now);
+        let settings = RecoveryConfig { side: ids.side, ..config.recovery.clone() };
+        let mut recovery = Recovery::new(&settings, now);
         recovery.set_max_datagram(tuple.mtu.current());
         let local = LocalCids::new(ids.local, factory.reset_token(&ids.local));
         let remote = RemoteCids::new(remote_cid, config.active_connection_id_limit);
-        let acks = std::array::from_fn(|_| AckTracker::new(config.max_ack_delay));
+        let acks = [Space::Initial, Space::Handshake, Space::Data]
+            .map(|space| AckTracker::new(space, config.max_ack_delay));
         let mut events = Events::default();
         events.push_endpoint(EndpointEvent::CidIssued(ids.local));
         Self {
             streams: StreamSet::new(ids.side, &config.streams, &mut rng),
-            datagrams: Datagrams::new(config.datagram_buffer),
+            datagrams: Datagrams::new(config.datagrams.clone()),
             paths: vec![Path::new(0, recovery, acks, (local, remote), tuple)],
             state: State::Handshaking,
             keys: KeyRing::default(),
@@ -136,7 +138,7 @@ impl Connection {
         self.keys.initial = Some(initial_keys(version, &self.ids.initial_dcid, Side::Client));
         let mut encoded = Vec::new();
         parameters::ours(&self.config, &self.ids, &mut self.rng).encode(Side::Client, &mut encoded);
-        self.handshake.start(version, encoded).map_err(|e| tls_error(&e))?;
+        self.handshake.start(version, version, encoded).map_err(|e| tls_error(&e))?;
         // The ClientHello; no keys can change before the server has spoken.
         self.handshake.write()?;
         self.keys.zero_rtt = self.handshake.zero_rtt_keys();

@@ -13,7 +13,7 @@ mod timers;
 use core::time::Duration;
 use std::sync::Arc;
 
-use tquic_wire::{ConnectionId, Side, TransportParameters, Version};
+use tquic_wire::{ConnectionId, Side, Space, TransportParameters, Version};
 
 use crate::cid::CidFactory;
 use crate::config::TransportConfig;
@@ -186,7 +186,7 @@ impl Connection {
 
     /// The probe timeout of path 0 for 1-RTT packets.
     pub(crate) fn pto(&self) -> Duration {
-        self.paths[0].recovery.rtt().pto(self.peer_max_ack_delay())
+        self.paths[0].recovery.pto_period(Space::Data, self.peer_max_ack_delay())
     }
 
     pub(crate) fn peer_max_ack_delay(&self) -> Duration {

@@ -76,7 +76,7 @@ impl Path {
             id: self.id,
             addresses: self.active().addresses,
             srtt: rtt.smoothed(),
-            rttvar: rtt.variation(),
+            rttvar: rtt.var(),
             min_rtt: rtt.min(),
             cwnd: self.recovery.cwnd(),
             in_flight: self.recovery.bytes_in_flight(),

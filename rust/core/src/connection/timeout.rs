@@ -74,7 +74,7 @@ impl Connection {
             TimeoutAction::Pto { space, probes } => {
                 // RFC 9002 section 6.2.4: new data first, else what is in flight, else PING.
                 recovery.probe_tokens(space, &mut router);
-                self.paths[path].probes[super::space_index(space)] = probes;
+                self.paths[path].probes[super::space_index(space)] = probes as u8;
                 self.on_pto(now, path, space);
             }
             TimeoutAction::Loss => self.sync_mtu(path),

@@ -98,16 +98,23 @@ impl Handshake {
     }
 
     /// Makes the session: a client at once (and again after Version Negotiation), a server when it
-    /// has read the whole ClientHello. `parameters` are our encoded transport parameters.
-    pub(crate) fn start(&mut self, version: Version, parameters: Vec<u8>) -> Result<(), TlsError> {
+    /// has read the whole ClientHello. `parameters` are our encoded transport parameters; `original`
+    /// is the version of the client's first packet, `chosen` the one to go on with.
+    pub(crate) fn start(
+        &mut self,
+        original: Version,
+        chosen: Version,
+        parameters: Vec<u8>,
+    ) -> Result<(), TlsError> {
         match &mut self.tls {
             Tls::Client { config, name } => {
-                self.session = Some(Session::client(config, version, name, parameters)?);
+                self.session = Some(Session::client(config, original, name, parameters)?);
                 *self.send[0].buffer() = Vec::new();
                 self.send[0].restart();
             }
             Tls::Server { config, hello } => {
-                let mut session = Session::server(config, version, parameters)?;
+                let mut session = Session::server(config, original, parameters)?;
+                session.set_version(chosen);
                 session.read(&core::mem::take(hello))?;
                 self.session = Some(session);
             }
@@ -133,13 +140,13 @@ impl Handshake {
                 "the ClientHello is too long",
             ));
         }
-        match client_hello::transport_parameters(hello) {
+        match client_hello::parse(hello) {
             Ok(Progress::Incomplete) => Ok(None),
-            Ok(Progress::Complete(Some(parameters))) => Ok(Some(parameters.to_vec())),
-            // RFC 9001 section 8.2: no quic_transport_parameters extension is missing_extension.
-            Ok(Progress::Complete(None)) => {
-                Err(alert(109, "the ClientHello carries no QUIC transport parameters"))
-            }
+            Ok(Progress::Complete(hello)) => match hello.transport_parameters {
+                Some(parameters) => Ok(Some(parameters.to_vec())),
+                // RFC 9001 section 8.2: without the extension it is missing_extension.
+                None => Err(alert(109, "the ClientHello carries no QUIC transport parameters")),
+            },
             // A malformed ClientHello: let TLS say what is wrong with it.
             Err(_) => Err(alert(50, "the ClientHello cannot be decoded")),
         }

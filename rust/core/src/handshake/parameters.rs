@@ -7,35 +7,27 @@ use crate::config::TransportConfig;
 use crate::connection::Identity;
 use crate::error::TransportError;
 use crate::rng::Rng;
-
-/// Smallest acknowledgement delay we can keep, in microseconds: batches are answered at once.
-const MIN_ACK_DELAY_US: u64 = 1000;
+use crate::space::MIN_ACK_DELAY;
 
 /// The parameters that do not depend on the role's secrets: a server adds its reset token and
 /// preferred address.
 pub(crate) fn ours(config: &TransportConfig, ids: &Identity, rng: &mut Rng) -> TransportParameters {
-    let streams = &config.streams;
     let mut p = TransportParameters {
         max_idle_timeout: config.max_idle_timeout.as_millis() as u64,
-        initial_max_data: streams.initial_max_data,
-        initial_max_stream_data_bidi_local: streams.initial_max_stream_data_bidi_local,
-        initial_max_stream_data_bidi_remote: streams.initial_max_stream_data_bidi_remote,
-        initial_max_stream_data_uni: streams.initial_max_stream_data_uni,
-        initial_max_streams_bidi: streams.max_streams_bidi,
-        initial_max_streams_uni: streams.max_streams_uni,
         max_ack_delay: config.max_ack_delay.as_millis() as u64,
         disable_active_migration: config.disable_active_migration,
         active_connection_id_limit: config.active_connection_id_limit,
         initial_source_connection_id: Some(ids.local),
-        max_datagram_frame_size: config.max_datagram_frame_size,
         grease_quic_bit: config.grease,
-        min_ack_delay: Some(MIN_ACK_DELAY_US.min(config.max_ack_delay.as_micros() as u64)),
+        min_ack_delay: Some(MIN_ACK_DELAY.min(config.max_ack_delay).as_micros() as u64),
         version_information: Some(VersionInformation {
             chosen: ids.version,
             available: config.versions.clone(),
         }),
         ..TransportParameters::default()
     };
+    config.streams.advertise(&mut p);
+    config.datagrams.advertise(&mut p);
     if config.grease {
         // RFC 9000 section 18.1: identifiers 31 * N + 27 are reserved to exercise ignorance.
         let length = 1 + rng.below(8) as usize;

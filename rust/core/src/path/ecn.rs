@@ -2,28 +2,7 @@
 
 use tquic_wire::frame::EcnCounts;
 
-/// The ECN field of an IP packet (RFC 3168 section 5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ecn {
-    /// ECT(1), used by L4S senders.
-    Ect1 = 0b01,
-    /// ECT(0).
-    Ect0 = 0b10,
-    /// Congestion experienced.
-    Ce = 0b11,
-}
-
-impl Ecn {
-    /// From the two low bits of the traffic class; `None` for Not-ECT.
-    pub fn from_bits(bits: u8) -> Option<Self> {
-        match bits & 0b11 {
-            0b01 => Some(Self::Ect1),
-            0b10 => Some(Self::Ect0),
-            0b11 => Some(Self::Ce),
-            _ => None,
-        }
-    }
-}
+pub use crate::space::Ecn;
 
 /// RFC 9000 appendix A.4: packets marked while it is not known whether the path keeps marks.
 const TESTING_PACKETS: u32 = 10;

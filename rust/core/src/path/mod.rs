@@ -10,7 +10,7 @@ pub mod validate;
 use core::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
-use tquic_wire::ConnectionId;
+use tquic_wire::{ConnectionId, Space};
 
 use crate::cid::{LocalCids, RemoteCids};
 use crate::path::validate::Proof;
@@ -245,7 +245,7 @@ impl Path {
 
     /// Repeats a challenge after this long, gives up after three times that (RFC 9000 section 8.2.4).
     pub fn challenge_times(&self, max_ack_delay: Duration) -> (Duration, Duration) {
-        let interval = self.recovery.rtt().pto(max_ack_delay);
+        let interval = self.recovery.pto_period(Space::Data, max_ack_delay);
         (interval, (interval * 3).max(Duration::from_millis(3 * 999)))
     }
 }

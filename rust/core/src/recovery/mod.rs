@@ -1,5 +1,448 @@
 //! Loss detection and what packets carried (RFC 9002).
+//!
+//! One [`Recovery`] serves one path: the packets in flight of its packet-number spaces, its RTT,
+//! its congestion controller and its pacer. It tells a [`TokenSink`] what was acknowledged and
+//! what was lost, and its caller what to do next.
 
+mod ack;
+mod loss;
+mod pto;
+mod rtt;
+mod sent;
+mod skip;
+mod spurious;
 pub mod token;
 
+#[cfg(test)]
+mod tests;
+
+use crate::cc::{Algorithm, Congestion, Controller, ControllerConfig, Pacer, Phase, Sampler};
+use crate::rng::Rng;
+use crate::time::{Duration, Instant, nanos};
+use tquic_wire::{Side, Space};
+
+pub use ack::AckSummary;
+pub use pto::{TimeoutAction, TimerContext};
+pub use rtt::{GRANULARITY, Rtt};
+pub use sent::{MAX_TRACKED, SentPacket};
 pub use token::{Token, Tokens};
+
+use sent::SentPackets;
+use skip::Skips;
+use spurious::{Episode, LostPackets, Thresholds};
+
+/// Packets of a burst at most: one GSO send.
+const BURST_SEGMENTS: u64 = 64;
+/// Bytes of a burst at most.
+const BURST_BYTES: u64 = 65_536;
+/// Below this rate (1.2 Mbit/s) packets go one by one.
+const SLOW_RATE: u64 = 150_000;
+/// Datagrams up to this size pass on every path (RFC 9000 section 14).
+const BASE_DATAGRAM: u16 = 1200;
+/// What an idle sender may send at once, in datagrams (RFC 9002 section 7.7).
+const RESTART_DATAGRAMS: u64 = 10;
+
+/// Settings of a path's recovery.
+#[derive(Clone, Copy, Debug)]
+pub struct RecoveryConfig {
+    /// Which end this is. Default: client.
+    pub side: Side,
+    /// RTT before the first sample. Default: 333 ms.
+    pub initial_rtt: Duration,
+    /// Initial congestion window in bytes. Default: by RFC 9002 section 7.2.
+    pub initial_window: Option<u64>,
+    /// The congestion controller. Default: CUBIC.
+    pub congestion: Congestion,
+    /// Bytes of the largest datagram to send. Default: 1200.
+    pub max_datagram: u16,
+    /// kPacketThreshold at least, 3 to 1024; it adapts upwards. Default: 3.
+    pub packet_threshold: u64,
+    /// kTimeThreshold at least, in eighths of the RTT, 9 to 16; it adapts upwards. Default: 9.
+    pub time_threshold_eighths: u32,
+    /// Whether sending is paced. Default: yes.
+    pub pacing: bool,
+}
+
+impl Default for RecoveryConfig {
+    fn default() -> Self {
+        Self {
+            side: Side::Client,
+            initial_rtt: Duration::from_millis(333),
+            initial_window: None,
+            congestion: Congestion::default(),
+            max_datagram: 1200,
+            packet_threshold: 3,
+            time_threshold_eighths: 9,
+            pacing: true,
+        }
+    }
+}
+
+/// Learns what became of the information in packets.
+pub trait TokenSink {
+    /// The peer has it.
+    fn acked(&mut self, space: Space, token: Token);
+    /// The packet was lost.
+    fn lost(&mut self, space: Space, token: Token);
+    /// The packet is overdue but not lost: a probe may carry the information again. The same token
+    /// can be acknowledged later, but is not reported lost any more.
+    fn probe(&mut self, space: Space, token: Token) {
+        self.lost(space, token);
+    }
+}
+
+/// How much may be sent now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendBudget {
+    /// Bytes that the congestion window and the pacer allow. Probes, ACK-only packets and
+    /// CONNECTION_CLOSE need none.
+    pub bytes: u64,
+    /// When to ask again, if only the pacer stands in the way.
+    pub next_release: Option<Instant>,
+}
+
+/// Counters since the start of the path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecoveryStats {
+    /// Packets declared lost.
+    pub lost_packets: u64,
+    /// Their bytes.
+    pub lost_bytes: u64,
+    /// Packets acknowledged after having been declared lost.
+    pub spurious_losses: u64,
+    /// Probe timeouts.
+    pub ptos: u64,
+    /// Recovery periods begun by loss or CE marks.
+    pub congestion_events: u64,
+    /// Those of them taken back because all losses were spurious.
+    pub undone_events: u64,
+    /// Times persistent congestion was established.
+    pub persistent_congestion: u64,
+}
+
+/// One packet-number space.
+#[derive(Clone, Debug)]
+struct PnSpace {
+    sent: SentPackets,
+    lost: LostPackets,
+    skips: Skips,
+    next_pn: u64,
+    largest_acked: Option<u64>,
+    /// When the oldest packet below `largest_acked` is to be declared lost.
+    loss_time: Option<Instant>,
+    last_ack_eliciting: Instant,
+    /// Send time of the first ack-eliciting packet of the latest unbroken run of losses.
+    lost_since: Option<Instant>,
+    discarded: bool,
+}
+
+impl PnSpace {
+    fn new() -> Self {
+        Self {
+            sent: SentPackets::default(),
+            lost: LostPackets::default(),
+            skips: Skips::new(),
+            next_pn: 0,
+            largest_acked: None,
+            loss_time: None,
+            last_ack_eliciting: Instant::ZERO,
+            lost_since: None,
+            discarded: false,
+        }
+    }
+
+    /// Forgets all packets; returns the bytes they had in flight.
+    fn clear(&mut self) -> u64 {
+        self.lost = LostPackets::default();
+        self.loss_time = None;
+        self.lost_since = None;
+        self.sent.clear()
+    }
+}
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Recovery {
+    config: RecoveryConfig,
+    spaces: [PnSpace; 3],
+    rtt: Rtt,
+    controller: Controller,
+    sampler: Sampler,
+    pacer: Pacer,
+    thresholds: Thresholds,
+    episode: Episode,
+    bytes_in_flight: u64,
+    pto_count: u32,
+    /// From when the timer of a client with nothing in flight runs.
+    idle_since: Instant,
+    /// The pacer's burst as of the last [`Self::budget`].
+    burst: u64,
+    /// Round trip of the last loss: bursts are small until one passes without.
+    lossy_round: Option<u64>,
+    max_datagram: u64,
+    stats: RecoveryStats,
+}
+
+const SPACES: [Space; 3] = [Space::Initial, Space::Handshake, Space::Data];
+
+const fn index(space: Space) -> usize {
+    match space {
+        Space::Initial => 0,
+        Space::Handshake => 1,
+        Space::Data => 2,
+    }
+}
+
+impl Recovery {
+    /// Recovery for a new path.
+    pub fn new(config: &RecoveryConfig, now: Instant) -> Self {
+        let max_datagram = u64::from(config.max_datagram);
+        Self {
+            spaces: core::array::from_fn(|_| PnSpace::new()),
+            rtt: Rtt::new(config.initial_rtt),
+            controller: controller(config, max_datagram),
+            sampler: Sampler::default(),
+            pacer: Pacer::new(now),
+            thresholds: Thresholds::new(config.packet_threshold, config.time_threshold_eighths),
+            episode: Episode::default(),
+            bytes_in_flight: 0,
+            pto_count: 0,
+            idle_since: now,
+            burst: max_datagram,
+            lossy_round: None,
+            max_datagram,
+            stats: RecoveryStats::default(),
+            config: *config,
+        }
+    }
+
+    /// The number after the last one used.
+    pub fn next_pn(&self, space: Space) -> u64 {
+        self.spaces[index(space)].next_pn
+    }
+
+    /// The largest number acknowledged by the peer, for packet-number encoding.
+    pub fn largest_acked(&self, space: Space) -> Option<u64> {
+        self.spaces[index(space)].largest_acked
+    }
+
+    /// Uses a packet number. In the application data space some are skipped at random, against
+    /// peers that acknowledge what they have not received (RFC 9000 section 21.4).
+    pub fn take_pn(&mut self, space: Space, rng: &mut Rng) -> u64 {
+        let s = &mut self.spaces[index(space)];
+        let pn = if space == Space::Data { s.skips.pass(s.next_pn, rng) } else { s.next_pn };
+        s.next_pn = pn + 1;
+        pn
+    }
+
+    /// A packet with a number from [`Self::take_pn`] was sent. Packets that are neither
+    /// ack-eliciting nor in flight are not kept.
+    pub fn on_packet_sent(&mut self, space: Space, pn: u64, mut packet: SentPacket) {
+        let s = &mut self.spaces[index(space)];
+        s.next_pn = s.next_pn.max(pn + 1);
+        if s.discarded || !(packet.in_flight || packet.ack_eliciting) {
+            return;
+        }
+        let now = packet.time_sent;
+        if packet.ack_eliciting {
+            s.last_ack_eliciting = now;
+            self.idle_since = now;
+        }
+        if packet.in_flight {
+            let size = u64::from(packet.size);
+            self.bytes_in_flight += size;
+            packet.snapshot = self.sampler.on_sent(now, size, self.bytes_in_flight);
+            self.controller.on_sent(now, size, self.bytes_in_flight);
+            self.pacer.on_sent(size, self.max_datagram, self.burst);
+        }
+        s.sent.push(pn, packet);
+    }
+
+    /// What the congestion window and the pacer allow at `now`. Ask when there is something to
+    /// send: a pacer that holds data back says when to ask again.
+    pub fn budget(&mut self, now: Instant) -> SendBudget {
+        let room = self.controller.available(self.bytes_in_flight);
+        if room == 0 || self.spaces.iter().any(|s| s.sent.len() >= MAX_TRACKED) {
+            return SendBudget::default();
+        }
+        let Some(rate) = self.pacing_rate() else {
+            return SendBudget { bytes: room, next_release: None };
+        };
+        self.burst = self.burst_size(rate);
+        if self.bytes_in_flight == 0 {
+            self.pacer.restart(now, RESTART_DATAGRAMS * self.max_datagram);
+        }
+        match self.pacer.budget(now, rate, self.burst) {
+            Ok(bytes) => SendBudget { bytes: bytes.min(room), next_release: None },
+            Err(at) => SendBudget { bytes: 0, next_release: Some(at) },
+        }
+    }
+
+    /// Bytes of a burst at `rate`: what fits the controller's burst time and one GSO send, never
+    /// more than a quarter of the window, and little while packets are being lost.
+    fn burst_size(&self, rate: u64) -> u64 {
+        let mss = self.max_datagram;
+        if rate < SLOW_RATE {
+            return mss;
+        }
+        let worth = |time: Duration| rate.saturating_mul(nanos(time) / 1000) / 1_000_000;
+        let mut burst = worth(self.controller.burst_time());
+        if self.lossy_round.is_some_and(|round| self.sampler.round() <= round + 1) {
+            // Two packets; on fast links as many as one can still send on time.
+            burst = burst.min((2 * mss).max(worth(Duration::from_micros(250))));
+        }
+        let most = BURST_BYTES.min(BURST_SEGMENTS * mss).min(self.controller.window() / 4);
+        burst.min(most).max(mss)
+    }
+
+    /// The application has nothing to send, nor has anything below us, and the window has room.
+    pub fn set_app_limited(&mut self) {
+        self.sampler.set_app_limited(self.bytes_in_flight);
+    }
+
+    /// The path carries datagrams of up to `bytes` now.
+    pub fn set_max_datagram(&mut self, bytes: u16) {
+        self.max_datagram = u64::from(bytes);
+        self.controller.set_max_datagram(self.max_datagram);
+    }
+
+    /// The peer's ECN-CE count grew by a validated ACK frame whose newest packet was sent at
+    /// `time_sent` (RFC 9002 section 7.1).
+    pub fn on_ecn_ce(&mut self, now: Instant, time_sent: Instant) {
+        // What the ACK frame acknowledged has left already; that little is not worth remembering.
+        if self.controller.on_ecn_ce(now, time_sent, self.bytes_in_flight) {
+            self.episode.begin();
+            self.stats.congestion_events += 1;
+        }
+        self.episode.confirm();
+    }
+
+    /// Keys of `space` were discarded: its packets can no longer be acknowledged (RFC 9002
+    /// section 6.4). Their tokens are dropped.
+    pub fn discard_space(&mut self, now: Instant, space: Space) {
+        let s = &mut self.spaces[index(space)];
+        self.bytes_in_flight -= s.clear();
+        s.discarded = true;
+        // Section 6.2.2: progress was made, so timers start anew.
+        self.pto_count = 0;
+        self.idle_since = now;
+    }
+
+    /// Reports everything outstanding in `space` to `sink` as lost, and forgets it, without a word
+    /// to congestion control: for 0-RTT packets that were rejected (RFC 9002 section 6.4), or that
+    /// preceded a Retry.
+    pub fn requeue(&mut self, space: Space, sink: &mut impl TokenSink) {
+        let s = &mut self.spaces[index(space)];
+        for entry in s.sent.outstanding() {
+            let owed = entry.packet.tokens.iter().filter(|t| entry.owes(t));
+            owed.for_each(|token| sink.lost(space, *token));
+        }
+        self.bytes_in_flight -= s.clear();
+    }
+
+    /// A Retry or Version Negotiation packet arrived: congestion control and loss detection start
+    /// anew, packet numbers go on (RFC 9002 section 6.3). Initial packets are forgotten, their owner
+    /// sends everything again; for 0-RTT packets call [`Self::requeue`].
+    pub fn on_retry(&mut self, now: Instant) {
+        let initial = &mut self.spaces[index(Space::Initial)];
+        // Section 6.3: the time to the Retry may serve as initial RTT, if no probe blurs it.
+        let first_sent = initial.sent.front().map(|entry| entry.packet.time_sent);
+        let measured = first_sent.filter(|_| self.pto_count == 0).map(|sent| now - sent);
+        initial.clear();
+        self.abandon_flight();
+        self.restart(now, measured);
+    }
+
+    /// The path leads to another address now (RFC 9000 section 9.4). Packets in flight belong to
+    /// the old one: they can still be acknowledged or lost, but say nothing about the new one.
+    pub fn reset_for_new_path(&mut self, now: Instant) {
+        self.abandon_flight();
+        self.restart(now, None);
+    }
+
+    fn abandon_flight(&mut self) {
+        for s in &mut self.spaces {
+            s.sent.outstanding().for_each(|entry| entry.packet.in_flight = false);
+            s.lost_since = None;
+        }
+        self.bytes_in_flight = 0;
+    }
+
+    fn restart(&mut self, now: Instant, initial_rtt: Option<Duration>) {
+        let config = &self.config;
+        self.rtt = Rtt::new(initial_rtt.map_or(config.initial_rtt, |rtt| rtt.max(GRANULARITY)));
+        self.controller = controller(config, self.max_datagram);
+        self.sampler.restart();
+        self.pacer = Pacer::new(now);
+        self.thresholds = Thresholds::new(config.packet_threshold, config.time_threshold_eighths);
+        self.episode.confirm();
+        self.pto_count = 0;
+        self.idle_since = now;
+        self.lossy_round = None;
+    }
+
+    /// Gives back memory kept for speed; for connections that fall idle.
+    pub fn release_memory(&mut self) {
+        self.spaces.iter_mut().for_each(|s| s.sent.shrink());
+    }
+
+    /// RTT estimates.
+    pub fn rtt(&self) -> &Rtt {
+        &self.rtt
+    }
+
+    /// The congestion window in bytes.
+    pub fn cwnd(&self) -> u64 {
+        self.controller.window()
+    }
+
+    /// The slow start threshold in bytes, once there is one.
+    pub fn ssthresh(&self) -> Option<u64> {
+        self.controller.ssthresh()
+    }
+
+    /// The controller's state.
+    pub fn phase(&self) -> Phase {
+        self.controller.phase()
+    }
+
+    /// Bytes sent, and neither acknowledged nor lost.
+    pub fn bytes_in_flight(&self) -> u64 {
+        self.bytes_in_flight
+    }
+
+    /// Whether ack-eliciting packets of `space` are outstanding.
+    pub fn has_ack_eliciting_in_flight(&self, space: Space) -> bool {
+        self.spaces[index(space)].sent.ack_eliciting() > 0
+    }
+
+    /// Bytes per second at which sending is paced; `None` if it is not.
+    pub fn pacing_rate(&self) -> Option<u64> {
+        if self.config.pacing { self.controller.pacing_rate(&self.rtt) } else { None }
+    }
+
+    /// Probe timeouts in a row.
+    pub fn pto_count(&self) -> u32 {
+        self.pto_count
+    }
+
+    /// kPacketThreshold as adapted, to be told to the peer as Reordering Threshold
+    /// (draft-ietf-quic-ack-frequency-12 section 6.2).
+    pub fn packet_threshold(&self) -> u64 {
+        self.thresholds.packets()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> RecoveryStats {
+        self.stats
+    }
+}
+
+fn controller(config: &RecoveryConfig, max_datagram: u64) -> Controller {
+    let settings = ControllerConfig {
+        initial_window: config.initial_window,
+        max_datagram,
+        paced: config.pacing,
+    };
+    Controller::new(config.congestion, &settings)
+}

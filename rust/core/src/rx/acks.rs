@@ -110,19 +110,19 @@ impl Connection {
     ) -> Result<(), TransportError> {
         let space = opened.space;
         let delay = self.ack_delay(space, ack.delay);
-        let largest_before = self.paths[opened.path].recovery.largest_acked(space);
+        let peer_max = self.peer_max_ack_delay();
         let (recovery, mut router) = self.recovery_and_router(now, opened.path);
-        let summary = recovery.on_ack(now, space, ack, delay, &mut router)?;
+        let summary = recovery.on_ack(now, space, ack, delay, peer_max, &mut router)?;
         if summary.newly_acked == 0 {
             return Ok(());
         }
-        let raised = summary.largest_newly_acked.is_some_and(|l| largest_before < Some(l));
         let path = &mut self.paths[opened.path];
         let parts = path.parts();
-        if raised {
+        if summary.raised_largest {
             // RFC 9000 section 13.4.2.1: counts of reordered ACK frames say nothing.
             let marked = summary.newly_acked_ecn;
-            if parts.active.ecn.on_ack(space_index(space), marked, ack.ecn) {
+            let congested = parts.active.ecn.on_ack(space_index(space), marked, ack.ecn);
+            if congested {
                 parts.recovery.on_ecn_ce(now, summary.largest_sent_at);
             }
         }

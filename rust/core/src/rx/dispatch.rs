@@ -1,7 +1,7 @@
 //! One match over frames: each arm is one call on the owner of what the frame says.
 
 use tquic_wire::frame::{FrameError, next_frame, rules};
-use tquic_wire::{Direction, Frame, PacketType, Reader, Side, Space, TransportErrorCode};
+use tquic_wire::{Frame, PacketType, Reader, Side, Space, TransportErrorCode};
 
 use crate::connection::{Connection, space_index};
 use crate::error::TransportError;
@@ -30,10 +30,9 @@ impl Connection {
         // RFC 9000 section 12.3: a packet number is processed once.
         if acks.is_duplicate(opened.pn) {
             self.stats.duplicates += 1;
-            acks.on_duplicate();
             return Ok(());
         }
-        let newest = opened.pn >= acks.expected();
+        let newest = acks.largest().is_none_or(|largest| opened.pn > largest);
         // RFC 9000 section 12.4: a packet without frames.
         if payload.is_empty() {
             return Err(TransportError::violation("a packet without frames"));
@@ -92,7 +91,7 @@ impl Connection {
     ) -> Result<(), TransportError> {
         let now = arrival.now;
         match frame {
-            Frame::Stream(f) => self.streams.on_stream(now, &f),
+            Frame::Stream(f) => self.streams.on_stream(&f),
             Frame::Ack(f) => self.on_ack(now, opened, &f),
             Frame::Padding { .. } | Frame::Ping => Ok(()),
             Frame::Crypto { offset, data } => self.on_crypto(now, opened.space, offset, data),
@@ -105,16 +104,11 @@ impl Connection {
                 Ok(())
             }
             Frame::MaxStreamData { id, max } => self.streams.on_max_stream_data(id, max),
-            Frame::MaxStreams { dir, max } => {
-                self.streams.on_max_streams(dir, max);
-                Ok(())
-            }
-            Frame::DataBlocked(limit) => {
-                self.streams.on_data_blocked(limit);
-                Ok(())
-            }
-            Frame::StreamDataBlocked { id, limit } => self.streams.on_stream_data_blocked(id, limit),
-            Frame::StreamsBlocked { dir, limit } => self.on_streams_blocked(dir, limit),
+            Frame::MaxStreams { dir, max } => self.streams.on_max_streams(dir, max),
+            // RFC 9000 section 4.2: credit never waits for a sender that says it is blocked.
+            Frame::DataBlocked(_) => Ok(()),
+            Frame::StreamDataBlocked { id, .. } => self.streams.on_stream_data_blocked(id),
+            Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit),
             Frame::NewConnectionId { sequence, retire_prior_to, cid, reset_token } => {
                 self.on_new_cid(opened.path, sequence, retire_prior_to, cid, reset_token)
             }
@@ -169,11 +163,6 @@ impl Connection {
         self.drive_handshake(now)
     }
 
-    fn on_streams_blocked(&mut self, dir: Direction, limit: u64) -> Result<(), TransportError> {
-        self.streams.on_streams_blocked(dir, limit);
-        Ok(())
-    }
-
     fn on_new_token(&mut self, token: &[u8]) -> Result<(), TransportError> {
         // RFC 9000 section 19.7.
         if self.ids.side == Side::Server {
@@ -193,11 +182,7 @@ impl Connection {
     }
 
     fn on_datagram(&mut self, data: &[u8]) -> Result<(), TransportError> {
-        // RFC 9221 section 3: larger than we said, or we said none.
-        if data.len() as u64 + 1 > self.config.max_datagram_frame_size {
-            return Err(TransportError::violation("a DATAGRAM frame larger than was allowed"));
-        }
-        if self.datagrams.on_received(data) {
+        if self.datagrams.on_datagram(data)? {
             self.events.push(Event::DatagramReceived);
         }
         Ok(())
@@ -267,7 +252,7 @@ impl Connection {
 
 fn blame(mut e: TransportError, ty: u64) -> TransportError {
     // TLS alerts are about the handshake, not about the frame that carried its bytes.
-    if e.frame.is_none() && !e.code.is_crypto() {
+    if e.frame.is_none() && e.code.tls_alert().is_none() {
         e.frame = Some(ty);
     }
     e

@@ -82,6 +82,7 @@ impl Connection {
             return Ok(());
         }
         let pto = self.pto();
+        let expected = self.expected(path, space_index(Space::Data));
         let Some(keys) = &mut self.keys.one_rtt else { return Ok(()) };
         let (Some(sample), Some(&tail)) =
             (sample(datagram, pn_offset), datagram.last_chunk::<16>())
@@ -92,8 +93,7 @@ impl Connection {
         let fixed = header::fixed_bit(datagram[0]);
         let mask = mask.unwrap_or_else(|| keys.header_remote().mask(sample));
         let (pn_len, truncated) = unmask(datagram, pn_offset, mask, header::SHORT_PROTECTED);
-        let space = space_index(Space::Data);
-        let pn = pn::decode(truncated, pn_len, self.paths[path].acks[space].expected());
+        let pn = pn::decode(truncated, pn_len, expected);
         let first = datagram[0];
         let phase = keys.phase_of(pn, first & header::KEY_PHASE != 0);
         let (id, header_len) = (self.paths[path].id, pn_offset + pn_len);
@@ -137,7 +137,7 @@ impl Connection {
             }
             return Ok(());
         }
-        let expected = self.paths[path].acks[space_index(space)].expected();
+        let expected = self.expected(path, space_index(space));
         let Some((pn, header_len)) = self.unprotect_long(packet, &parsed, expected) else {
             self.stats.dropped += 1;
             return Ok(());
@@ -255,6 +255,11 @@ impl Connection {
         self.keys.initial_original = self.keys.initial.replace(fresh);
         self.ids.version = version;
         self.handshake.set_version(version);
+    }
+
+    /// The packet number to decode the next one against (RFC 9000 appendix A.3).
+    fn expected(&self, path: usize, space: usize) -> u64 {
+        self.paths[path].acks[space].expected()
     }
 
     fn stash(&mut self, arrival: &Arrival, packet: &[u8]) {

@@ -7,6 +7,7 @@ use crate::cid::CID_LEN;
 use crate::connection::{Connection, State};
 use crate::path::{Ecn, FourTuple};
 use crate::rx::Arrival;
+use crate::rx::unusual::Retry;
 use crate::rx::open::{TRAIN, TrainMasks};
 use crate::time::Instant;
 
@@ -97,17 +98,17 @@ impl Connection {
                     let len = h.packet_len;
                     (Parsed::from(&h), len)
                 }
-                Ok(Long::Retry(retry)) => {
-                    let retry = retry.to_owned_parts();
+                Ok(Long::Retry { version, dcid, scid, token, .. }) => {
+                    let retry = Retry { version, dcid, scid, token: token.to_vec() };
                     return self.on_retry(arrival, rest, &retry);
                 }
-                Ok(Long::VersionNegotiation(vn)) => {
-                    let offered: Vec<Version> = vn.versions().take(64).collect();
-                    let ours = vn.dcid == self.ids.local.as_slice()
-                        && vn.scid == self.ids.initial_dcid.as_slice();
+                Ok(Long::VersionNegotiation { dcid, scid, versions }) => {
+                    let offered: Vec<Version> = versions.take(64).collect();
+                    let ours = dcid == self.ids.local.as_slice()
+                        && scid == self.ids.initial_dcid.as_slice();
                     return self.on_version_negotiation(arrival.now, ours, offered);
                 }
-                Ok(Long::UnknownVersion(_)) | Err(_) => {
+                Ok(Long::UnknownVersion { .. }) | Err(_) => {
                     self.stats.dropped += 1;
                     return;
                 }

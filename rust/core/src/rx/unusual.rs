@@ -44,9 +44,7 @@ impl Connection {
         self.keys.initial_original = None;
         self.paths[0].remote_cids.replace_initial(r.scid);
         // Packet numbers go on (RFC 9000 section 17.2.5.3), the content is sent again.
-        self.handshake.send[0].restart();
-        self.paths[0].recovery.on_retry(arrival.now);
-        self.requeue_data_space(arrival.now);
+        self.resend_everything(arrival.now);
     }
 
     /// RFC 9000 section 6.2.
@@ -76,11 +74,17 @@ impl Connection {
         self.ids.initial_dcid = dcid;
         self.ids.original_dcid = dcid;
         self.paths[0].remote_cids.replace_initial(dcid);
-        self.paths[0].recovery.on_retry(now);
-        self.requeue_data_space(now);
+        self.resend_everything(now);
         if let Err(error) = self.start_client() {
             self.vanish(error.into());
         }
+    }
+
+    /// What was sent so far went to nobody: 0-RTT data too is sent again.
+    fn resend_everything(&mut self, now: Instant) {
+        self.requeue_data_space(now);
+        self.paths[0].recovery.on_retry(now);
+        self.handshake.send[0].restart();
     }
 
     /// Everything in flight in the Data space (0-RTT) is to be sent again, without a word to

@@ -25,7 +25,7 @@ impl Connection {
 
     /// Whether there is anything ack-eliciting to put into a 1-RTT (or 0-RTT) packet.
     pub(super) fn has_content(&self, now: Instant, path: usize, ty: PacketType) -> bool {
-        if self.streams.has_data() || self.streams.has_control() || self.datagrams.has_pending() {
+        if self.streams.has_data() || self.streams.has_control() || self.datagrams.has_data() {
             return true;
         }
         if ty == PacketType::ZeroRtt {
@@ -64,7 +64,7 @@ impl Connection {
         // RFC 9000 section 18.2: ours is the default exponent of 3, told by saying nothing.
         const EXPONENT: u64 = 3;
         let acks = &mut self.paths[path].acks[space_index(space)];
-        if acks.has_pending() && acks.write(now, fw, EXPONENT) {
+        if acks.has_news() && acks.write(now, fw, EXPONENT) {
             self.stats.acks_sent += 1;
         }
     }
@@ -95,7 +95,7 @@ impl Connection {
             path.remote_cids.write(fw);
         }
         self.streams.write_control(fw, now);
-        self.datagrams.write(fw);
+        while self.datagrams.has_data() && self.datagrams.write_frame(fw) {}
         let tail = self.write_streams(allowed.scatter, fw);
         if self.paths[path].probes[2] > 0 && !fw.is_ack_eliciting() {
             fw.frame(&Frame::Ping, None);

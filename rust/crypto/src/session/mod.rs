@@ -51,6 +51,9 @@ pub enum KeyChange {
     OneRtt(Keys, UpdateSecrets),
 }
 
+/// Why secrets are there when rustls announces new keys.
+const LOGGED: &str = "rustls logs the secrets before it announces their keys";
+
 /// One connection's TLS session.
 ///
 /// The connection feeds it with CRYPTO bytes, in order, and takes bytes to send and keys from it.
@@ -114,21 +117,36 @@ impl Session {
     /// level, until there is neither a change nor a new byte.
     pub fn write(&mut self, out: &mut Vec<u8>) -> Option<KeyChange> {
         use rustls::quic::KeyChange as Change;
-        const LOGGED: &str = "rustls logs the secrets before it announces their keys";
-        match self.tls.write_hs(out)? {
-            Change::Handshake { .. } => {
-                self.level = Level::Handshake;
-                let (local, remote) = self.split(&self.secrets.take_handshake().expect(LOGGED));
-                Some(KeyChange::Handshake(self.keys(&local, &remote)))
-            }
-            Change::OneRtt { .. } => {
-                self.level = Level::OneRtt;
-                let (local, remote) = self.split(&self.secrets.take_one_rtt().expect(LOGGED));
-                let keys = self.keys(&local, &remote);
-                let updates = UpdateSecrets::new(self.version.get(), local, remote);
-                Some(KeyChange::OneRtt(keys, updates))
+        // A client has nothing more to send at the Initial level once it has Handshake secrets.
+        // rustls would put its Finished there if the server's whole flight was read at once.
+        if self.side() == Side::Client
+            && self.level == Level::Initial
+            && let Some(pair) = self.secrets.take_handshake()
+        {
+            return Some(self.handshake_keys(&pair));
+        }
+        loop {
+            match self.tls.write_hs(out)? {
+                Change::Handshake { .. } if self.level == Level::Handshake => {}
+                Change::Handshake { .. } => {
+                    let pair = self.secrets.take_handshake().expect(LOGGED);
+                    return Some(self.handshake_keys(&pair));
+                }
+                Change::OneRtt { .. } => {
+                    self.level = Level::OneRtt;
+                    let (local, remote) = self.split(&self.secrets.take_one_rtt().expect(LOGGED));
+                    let keys = self.keys(&local, &remote);
+                    let updates = UpdateSecrets::new(self.version.get(), local, remote);
+                    return Some(KeyChange::OneRtt(keys, updates));
+                }
             }
         }
+    }
+
+    fn handshake_keys(&mut self, pair: &Pair) -> KeyChange {
+        self.level = Level::Handshake;
+        let (local, remote) = self.split(pair);
+        KeyChange::Handshake(self.keys(&local, &remote))
     }
 
     /// The level of the bytes that the next [`Self::write`] appends.

@@ -104,7 +104,11 @@ pub fn write_short(
     let key_phase = if key_phase { KEY_PHASE } else { 0 };
     // RFC 9000 section 17.3.1: the reserved bits MUST be zero before protection.
     w.u8(FIXED_BIT | spin | key_phase | pn_len_bits(pn_len));
-    w.bytes(dcid.as_slice());
+    match <&[u8; 8]>::try_from(dcid.as_slice()) {
+        // The usual length, as a copy of a length known to the compiler.
+        Ok(dcid) => w.bytes(dcid),
+        Err(_) => w.bytes(dcid.as_slice()),
+    }
     pn::write(w, pn, pn_len);
     1 + dcid.len()
 }

@@ -9,9 +9,9 @@ use crate::reader::Reader;
 /// An address that the server asks the client to move to after the handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PreferredAddress {
-    /// The IPv4 address; `None`, on the wire 0.0.0.0:0, when there is none.
+    /// The IPv4 address; `None`, on the wire `0.0.0.0:0`, when there is none.
     pub ipv4: Option<SocketAddrV4>,
-    /// The IPv6 address; `None`, on the wire [::]:0, when there is none.
+    /// The IPv6 address; `None`, on the wire `[::]:0`, when there is none.
     pub ipv6: Option<SocketAddrV6>,
     /// The connection ID with sequence number 1, to be used there; never empty.
     pub cid: ConnectionId,

@@ -28,7 +28,6 @@ pub struct ClientConfig {
 impl ClientConfig {
     /// Starts a configuration: no roots and no ALPN yet, which must be given; all suites, the
     /// default groups, tickets kept for 256 servers, no early data.
-    #[must_use]
     pub fn builder() -> ClientConfigBuilder {
         ClientConfigBuilder {
             common: Common::new(),

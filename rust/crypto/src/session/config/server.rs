@@ -69,7 +69,6 @@ pub struct ServerConfig {
 impl ServerConfig {
     /// Starts a configuration: no certificate and no ALPN yet, which must be given; all suites, the
     /// default groups, stateless tickets, no early data, no client certificates.
-    #[must_use]
     pub fn builder() -> ServerConfigBuilder {
         ServerConfigBuilder {
             common: Common::new(),

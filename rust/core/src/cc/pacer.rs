@@ -1,0 +1,170 @@
+//! Spreads sending over time in bursts large enough for segmentation offload.
+
+use crate::cc::math::{scale, scale_up};
+use crate::time::{Duration, Instant, nanos};
+
+const NANOS: u64 = 1_000_000_000;
+/// Late timers are made up for by at most this much sending time, or one burst if that is more.
+const CATCH_UP: Duration = Duration::from_micros(250);
+
+/// A leaky bucket of bytes (RFC 9002 section 7.7) that, once drained, stays shut until a whole
+/// burst has accrued: releasing packets one by one would defeat batching.
+#[derive(Clone, Debug)]
+pub struct Pacer {
+    /// Bytes that may be sent; negative after probes, which do not wait.
+    credit: i64,
+    /// Up to when time has been turned into credit. Fractions of a byte stay in it as time.
+    updated: Instant,
+    drained: bool,
+}
+
+impl Pacer {
+    /// A pacer that owes nothing.
+    pub fn new(now: Instant) -> Self {
+        Self { credit: 0, updated: now, drained: false }
+    }
+
+    /// Bytes that may be sent at `rate` bytes per second in bursts of `burst` bytes, or when to ask
+    /// again.
+    pub fn budget(&mut self, now: Instant, rate: u64, burst: u64) -> Result<u64, Instant> {
+        self.accrue(now, rate, burst);
+        let burst = signed(burst);
+        if self.credit <= 0 || (self.drained && self.credit < burst) {
+            let missing = burst.saturating_sub(self.credit).unsigned_abs();
+            let wait = Duration::from_nanos(scale_up(missing, NANOS, rate));
+            return Err(self.updated + wait);
+        }
+        self.drained = false;
+        Ok(self.credit.unsigned_abs())
+    }
+
+    /// Nothing is in flight: `allowance` bytes may go at once (RFC 9002 section 7.7).
+    pub fn restart(&mut self, now: Instant, allowance: u64) {
+        let allowance = signed(allowance);
+        if self.credit < allowance {
+            self.credit = allowance;
+            self.updated = now;
+        }
+        self.drained = false;
+    }
+
+    /// `bytes` were sent, paced or not. Debt is bounded by `burst`, so that what is sent without
+    /// asking cannot hold back later data for long.
+    pub fn on_sent(&mut self, bytes: u64, mss: u64, burst: u64) {
+        self.credit = self.credit.saturating_sub(signed(bytes)).max(-signed(burst));
+        if self.credit < signed(mss) {
+            self.drained = true;
+        }
+    }
+
+    fn accrue(&mut self, now: Instant, rate: u64, burst: u64) {
+        let limit = signed(burst + burst.max(scale(rate, nanos(CATCH_UP), NANOS)));
+        let earned = scale(rate, nanos(now - self.updated), NANOS);
+        let credit = self.credit.saturating_add(signed(earned));
+        if credit >= limit {
+            // What a restart allowed beyond the limit stays.
+            self.credit = self.credit.max(limit);
+            self.updated = now;
+        } else if earned > 0 {
+            self.credit = credit;
+            // Only the time that made whole bytes is spent, rounded so that none is used twice.
+            let spent = Duration::from_nanos(scale_up(earned, NANOS, rate));
+            self.updated = now.min(self.updated + spent);
+        }
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    // Half the range, so that sums of two stay in it.
+    i64::try_from(bytes).unwrap_or(i64::MAX).min(i64::MAX / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MSS: u64 = 1200;
+    const RATE: u64 = 12_000_000; // bytes per second: a burst of 10 packets per ms
+    const BURST: u64 = 12_000;
+
+    fn us(us: u64) -> Instant {
+        Instant::from_nanos(1_000_000_000 + us * 1000)
+    }
+
+    #[test]
+    fn drained_pacer_waits_for_a_whole_burst() {
+        let mut p = Pacer::new(us(0));
+        p.restart(us(0), BURST);
+        assert_eq!(p.budget(us(0), RATE, BURST), Ok(BURST));
+        p.on_sent(BURST, MSS, BURST);
+        assert_eq!(p.budget(us(0), RATE, BURST), Err(us(1000)));
+        assert_eq!(p.budget(us(500), RATE, BURST), Err(us(1000)), "half a burst is not released");
+        assert_eq!(p.budget(us(1000), RATE, BURST), Ok(BURST));
+    }
+
+    #[test]
+    fn undrained_credit_is_available_at_once() {
+        let mut p = Pacer::new(us(0));
+        p.restart(us(0), BURST);
+        p.on_sent(5 * MSS, MSS, BURST);
+        assert_eq!(p.budget(us(0), RATE, BURST), Ok(5 * MSS));
+    }
+
+    #[test]
+    fn catch_up_after_a_late_timer_is_bounded() {
+        let mut p = Pacer::new(us(0));
+        p.budget(us(0), RATE, BURST).unwrap_err();
+        assert_eq!(p.budget(us(1_000_000), RATE, BURST), Ok(2 * BURST));
+        // Fast links: bursts are capped by size, so a quarter of a millisecond is made up for.
+        let mut p = Pacer::new(us(0));
+        assert_eq!(p.budget(us(1_000_000), 1_000_000_000, 65_536), Ok(65_536 + 250_000));
+    }
+
+    #[test]
+    fn debt_of_probes_is_bounded() {
+        let mut p = Pacer::new(us(0));
+        p.on_sent(1_000_000, MSS, BURST);
+        assert_eq!(p.budget(us(0), RATE, BURST), Err(us(2000)));
+    }
+
+    #[test]
+    fn zero_rate_never_divides() {
+        let mut p = Pacer::new(us(0));
+        assert_eq!(p.budget(us(5), 0, BURST), Err(Instant::MAX));
+    }
+
+    proptest! {
+        /// Over any time, at whatever moments it is asked, the pacer releases no more than the rate
+        /// allows plus the catch-up bound, and no less than the rate when asked when it said.
+        #[test]
+        fn long_run_rate_holds(
+            rate in 10_000u64..2_000_000_000,
+            lateness in proptest::collection::vec(0u64..300_000, 1..200),
+        ) {
+            let burst = (rate / 1000).clamp(MSS, 65_536);
+            let mut p = Pacer::new(us(0));
+            let (mut now, mut sent, mut late_total) = (us(0), 0u64, 0u64);
+            for late in &lateness {
+                match p.budget(now, rate, burst) {
+                    Ok(bytes) => {
+                        prop_assert!(bytes <= 2 * burst + rate / 4000 + 1);
+                        p.on_sent(bytes, MSS, burst);
+                        sent += bytes;
+                    }
+                    Err(at) => {
+                        prop_assert!(at > now);
+                        now = at + Duration::from_nanos(*late);
+                        late_total += late;
+                    }
+                }
+            }
+            let elapsed = nanos(now - us(0));
+            let allowed = scale(rate, elapsed, NANOS);
+            prop_assert!(sent <= allowed + 1);
+            // Lateness within a burst's time is made up for; the rest is lost.
+            let lost = scale(rate, late_total, NANOS);
+            prop_assert!(sent + lost + 2 * burst + lateness.len() as u64 + 1 >= allowed);
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Which connection a datagram belongs to. Keys come from peers (first connection IDs, reset
+//! tokens), so they are hashed with a secret: CVE-2025-24947 and its kin chose colliding ones.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+
+use siphasher::sip::SipHasher13;
+use tquic_wire::{ConnectionId, ResetToken};
+
+use crate::endpoint::ConnectionHandle;
+use crate::rng::Rng;
+
+/// Reset tokens remembered for a connection at most.
+const TOKENS: usize = 8;
+
+#[derive(Clone)]
+struct Keyed(u64, u64);
+
+impl BuildHasher for Keyed {
+    type Hasher = SipHasher13;
+    fn build_hasher(&self) -> SipHasher13 {
+        SipHasher13::new_with_keys(self.0, self.1)
+    }
+}
+
+#[derive(Default)]
+struct Keys {
+    cids: Vec<ConnectionId>,
+    tokens: Vec<[u8; 16]>,
+}
+
+/// Connection IDs and reset tokens of all connections.
+pub(super) struct CidTable {
+    cids: HashMap<ConnectionId, ConnectionHandle, Keyed>,
+    tokens: HashMap<[u8; 16], ConnectionHandle, Keyed>,
+    /// What to take out when a connection goes.
+    owned: HashMap<ConnectionHandle, Keys, Keyed>,
+    /// The last one found: datagrams come in runs.
+    last: Option<(ConnectionId, ConnectionHandle)>,
+}
+
+impl CidTable {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        let keyed = Keyed(rng.u64(), rng.u64());
+        Self {
+            cids: HashMap::with_hasher(keyed.clone()),
+            tokens: HashMap::with_hasher(keyed.clone()),
+            owned: HashMap::with_hasher(keyed),
+            last: None,
+        }
+    }
+
+    pub(super) fn insert(&mut self, cid: ConnectionId, handle: ConnectionHandle) {
+        // Two of our own random IDs meet once in 2^63; a client's first one may be taken on purpose.
+        // Whoever was there first keeps it.
+        if *self.cids.entry(cid).or_insert(handle) == handle {
+            self.owned.entry(handle).or_default().cids.push(cid);
+        }
+    }
+
+    pub(super) fn remove(&mut self, cid: &ConnectionId, handle: ConnectionHandle) {
+        if self.cids.get(cid) == Some(&handle) {
+            self.cids.remove(cid);
+            self.last = None;
+            if let Some(keys) = self.owned.get_mut(&handle) {
+                keys.cids.retain(|c| c != cid);
+            }
+        }
+    }
+
+    pub(super) fn insert_token(&mut self, token: ResetToken, handle: ConnectionHandle) {
+        let keys = self.owned.entry(handle).or_default();
+        if keys.tokens.len() == TOKENS {
+            let oldest = keys.tokens.remove(0);
+            self.tokens.remove(&oldest);
+        }
+        keys.tokens.push(*token.as_bytes());
+        self.tokens.insert(*token.as_bytes(), handle);
+    }
+
+    pub(super) fn remove_all(&mut self, handle: ConnectionHandle) {
+        self.last = None;
+        let Some(keys) = self.owned.remove(&handle) else { return };
+        for cid in &keys.cids {
+            self.cids.remove(cid);
+        }
+        for token in &keys.tokens {
+            if self.tokens.get(token) == Some(&handle) {
+                self.tokens.remove(token);
+            }
+        }
+    }
+
+    pub(super) fn find(&mut self, dcid: &[u8]) -> Option<ConnectionHandle> {
+        if let Some((cid, handle)) = &self.last {
+            if cid.as_slice() == dcid {
+                return Some(*handle);
+            }
+        }
+        let cid = ConnectionId::new(dcid)?;
+        let handle = *self.cids.get(&cid)?;
+        self.last = Some((cid, handle));
+        Some(handle)
+    }
+
+    /// The connection that a stateless reset with this token ends.
+    pub(super) fn find_token(&self, token: &[u8; 16]) -> Option<ConnectionHandle> {
+        self.tokens.get(token).copied()
+    }
+}

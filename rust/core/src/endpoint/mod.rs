@@ -1,0 +1,354 @@
+//! An endpoint: everything behind one UDP port (or one shard of it). Routes datagrams to connections
+//! by connection ID, admits new ones, and answers what belongs to nobody.
+
+mod accept;
+mod cids;
+mod refuse;
+mod route;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use slab::Slab;
+use tquic_crypto::{ReplayFilter, ResetKey, TokenKey};
+
+use crate::cid::CidFactory;
+use crate::config::{AcceptConfig, EndpointConfig};
+use crate::connection::{ClientSetup, Connection};
+use crate::error::TransportError;
+use crate::events::EndpointEvent;
+use crate::path::{Ecn, FourTuple};
+use crate::rng::Rng;
+use crate::time::Instant;
+
+use cids::CidTable;
+use refuse::ResetLimit;
+
+/// Names a connection of an endpoint. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionHandle {
+    index: u32,
+    generation: u32,
+}
+
+impl ConnectionHandle {
+    /// The handle as one number, for tables of others.
+    pub fn to_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The inverse of `to_u64`.
+    pub fn from_u64(value: u64) -> Self {
+        Self { index: value as u32, generation: (value >> 32) as u32 }
+    }
+}
+
+/// A datagram that belongs to no connection: Version Negotiation, Retry, refusal, stateless reset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// From where to where.
+    pub addresses: FourTuple,
+    /// The datagram.
+    pub data: Vec<u8>,
+}
+
+/// Counters of an endpoint since its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EndpointStats {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections refused: too many.
+    pub refused: u64,
+    /// Retry packets sent.
+    pub retries: u64,
+    /// Version Negotiation packets sent.
+    pub version_negotiations: u64,
+    /// Stateless resets sent.
+    pub resets_sent: u64,
+    /// Stateless resets not sent because of the limit.
+    pub resets_suppressed: u64,
+    /// Datagrams that belonged to nobody and got no answer.
+    pub dropped: u64,
+}
+
+struct Entry {
+    connection: Connection,
+    generation: u32,
+    half_open: bool,
+    dirty: bool,
+    /// The deadline that is in the heap, so that a later one need not be put there.
+    scheduled: Option<Instant>,
+}
+
+/// What an endpoint starts from.
+pub struct EndpointSecrets {
+    /// Makes stateless reset tokens.
+    pub reset: [u8; 32],
+    /// Seals address-validation tokens.
+    pub token: [u8; 32],
+    /// Seeds all other randomness.
+    pub seed: [u8; 32],
+    /// Seconds since 1970 at `Instant::ZERO`, for the age of tokens.
+    pub unix_epoch: u64,
+}
+
+/// See the module.
+pub struct Endpoint {
+    connections: Slab<Entry>,
+    cids: CidTable,
+    accept: Option<AcceptConfig>,
+    factory: CidFactory,
+    tokens: Tokens,
+    resets: ResetLimit,
+    rng: Rng,
+    half_open: usize,
+    generation: u32,
+    /// Connections that may have something to say, each once.
+    dirty: VecDeque<ConnectionHandle>,
+    /// Connections accepted and not yet told.
+    fresh: VecDeque<ConnectionHandle>,
+    timers: BinaryHeap<Reverse<(Instant, ConnectionHandle)>>,
+    stats: EndpointStats,
+}
+
+/// Address-validation tokens.
+struct Tokens {
+    key: TokenKey,
+    used: ReplayFilter,
+    unix_epoch: u64,
+}
+
+impl Tokens {
+    fn seconds(&self, now: Instant) -> u64 {
+        self.unix_epoch + now.as_nanos() / 1_000_000_000
+    }
+}
+
+/// Tokens of NEW_TOKEN frames remembered as used, in each of two sets.
+const USED_TOKENS: usize = 1 << 16;
+
+impl Endpoint {
+    /// An endpoint that connects, and accepts if `accept` is given.
+    pub fn new(
+        config: EndpointConfig,
+        accept: Option<AcceptConfig>,
+        secrets: &EndpointSecrets,
+    ) -> Self {
+        let mut rng = Rng::from_seed(secrets.seed);
+        let reset = Arc::new(ResetKey::new(&secrets.reset));
+        let window = accept.as_ref().map_or(0, |a| a.token_lifetime.as_secs());
+        Self {
+            connections: Slab::new(),
+            cids: CidTable::new(&mut rng),
+            accept,
+            factory: CidFactory::new(config.shard, config.shards, reset),
+            tokens: Tokens {
+                key: TokenKey::new(&secrets.token),
+                used: ReplayFilter::new(window, USED_TOKENS),
+                unix_epoch: secrets.unix_epoch,
+            },
+            resets: ResetLimit::new(config.resets_per_second),
+            rng,
+            half_open: 0,
+            generation: 0,
+            dirty: VecDeque::new(),
+            fresh: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            stats: EndpointStats::default(),
+        }
+    }
+
+    /// Begins a connection as a client.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        setup: ClientSetup,
+    ) -> Result<ConnectionHandle, TransportError> {
+        let rng = self.rng.fork();
+        let connection = Connection::client(setup, self.factory.clone(), rng, now)?;
+        Ok(self.insert(connection, false))
+    }
+
+    fn insert(&mut self, connection: Connection, half_open: bool) -> ConnectionHandle {
+        self.generation = self.generation.wrapping_add(1);
+        let generation = self.generation;
+        self.half_open += usize::from(half_open);
+        let entry =
+            Entry { connection, generation, half_open, dirty: false, scheduled: None };
+        // A slab of more than 2^32 entries would need more memory than there is.
+        let index = self.connections.insert(entry) as u32;
+        let handle = ConnectionHandle { index, generation };
+        self.touch(handle);
+        handle
+    }
+
+    fn entry(&mut self, handle: ConnectionHandle) -> Option<&mut Entry> {
+        let entry = self.connections.get_mut(handle.index as usize)?;
+        (entry.generation == handle.generation).then_some(entry)
+    }
+
+    /// The connection, to be read from, written to or closed. It will be given by `poll_dirty`.
+    pub fn connection(&mut self, handle: ConnectionHandle) -> Option<&mut Connection> {
+        self.touch(handle);
+        Some(&mut self.entry(handle)?.connection)
+    }
+
+    /// Number of connections, those that are draining included.
+    pub fn len(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Whether there are no connections.
+    pub fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Handshakes of accepted connections under way.
+    pub fn half_open(&self) -> usize {
+        self.half_open
+    }
+
+    /// All connections.
+    pub fn handles(&self) -> Vec<ConnectionHandle> {
+        let handle = |(i, e): (usize, &Entry)| ConnectionHandle {
+            index: i as u32,
+            generation: e.generation,
+        };
+        self.connections.iter().map(handle).collect()
+    }
+
+    /// Stops accepting; connections that are there go on.
+    pub fn stop_accepting(&mut self) {
+        self.accept = None;
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> EndpointStats {
+        self.stats
+    }
+
+    fn touch(&mut self, handle: ConnectionHandle) {
+        if let Some(entry) = self.entry(handle) {
+            if !entry.dirty {
+                entry.dirty = true;
+                self.dirty.push_back(handle);
+            }
+        }
+    }
+
+    /// A connection accepted since the last call.
+    pub fn poll_accepted(&mut self) -> Option<ConnectionHandle> {
+        self.fresh.pop_front()
+    }
+
+    /// The next connection that received something, timed out, or was touched by the application:
+    /// look at its events, call its `poll_transmit` until `None`, then `settle` it.
+    pub fn poll_dirty(&mut self) -> Option<ConnectionHandle> {
+        while let Some(handle) = self.dirty.pop_front() {
+            if let Some(entry) = self.entry(handle) {
+                entry.dirty = false;
+                return Some(handle);
+            }
+        }
+        None
+    }
+
+    /// The connection without marking it, for use between `poll_dirty` and `settle`.
+    pub fn peek(&mut self, handle: ConnectionHandle) -> Option<&mut Connection> {
+        Some(&mut self.entry(handle)?.connection)
+    }
+
+    /// After a connection was driven: takes its endpoint events and its next deadline. Returns false
+    /// if the connection is gone.
+    pub fn settle(&mut self, now: Instant, handle: ConnectionHandle) -> bool {
+        while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
+        {
+            if !self.on_event(now, handle, event) {
+                return false;
+            }
+        }
+        let Some(entry) = self.entry(handle) else { return false };
+        if let Some(at) = entry.connection.timeout() {
+            // An earlier entry in the heap wakes us in time to put in the later one.
+            if entry.scheduled.is_none_or(|s| at < s) {
+                entry.scheduled = Some(at);
+                self.timers.push(Reverse((at, handle)));
+            }
+        }
+        true
+    }
+
+    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: EndpointEvent) -> bool {
+        match event {
+            EndpointEvent::CidIssued(cid) => self.cids.insert(cid, handle),
+            EndpointEvent::CidRetired(cid) => self.cids.remove(&cid, handle),
+            EndpointEvent::ResetToken(token) => self.cids.insert_token(token, handle),
+            EndpointEvent::HandshakeOver => {
+                if let Some(entry) = self.entry(handle) {
+                    if core::mem::take(&mut entry.half_open) {
+                        self.half_open -= 1;
+                    }
+                }
+            }
+            EndpointEvent::WantsToken => self.give_token(now, handle),
+            EndpointEvent::Drained => {
+                self.remove(handle);
+                return false;
+            }
+        }
+        true
+    }
+
+    fn remove(&mut self, handle: ConnectionHandle) {
+        if self.entry(handle).is_some() {
+            let entry = self.connections.remove(handle.index as usize);
+            self.half_open -= usize::from(entry.half_open);
+            self.cids.remove_all(handle);
+        }
+    }
+
+    /// When `on_timeout` is to be called.
+    pub fn timeout(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Wakes the connections whose time has come.
+    pub fn on_timeout(&mut self, now: Instant) {
+        while let Some(&Reverse((at, handle))) = self.timers.peek() {
+            if at > now {
+                return;
+            }
+            self.timers.pop();
+            let Some(entry) = self.entry(handle) else { continue };
+            if entry.scheduled != Some(at) {
+                continue;
+            }
+            entry.scheduled = None;
+            match entry.connection.timeout() {
+                Some(due) if due <= now => {
+                    entry.connection.on_timeout(now);
+                    self.touch(handle);
+                }
+                Some(later) => {
+                    entry.scheduled = Some(later);
+                    self.timers.push(Reverse((later, handle)));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Takes datagrams of one sender, laid out every `stride` bytes in `slot`. Answers that belong to
+    /// no connection are put into `replies`.
+    pub fn receive(
+        &mut self,
+        now: Instant,
+        addresses: FourTuple,
+        ecn: Option<Ecn>,
+        (slot, stride): (&mut [u8], usize),
+        replies: &mut Vec<Reply>,
+    ) {
+        route::receive(self, route::Batch { now, addresses, ecn, replies }, slot, stride.max(1));
+    }
+}

@@ -1,0 +1,320 @@
+//! The sending part of a stream (RFC 9000 section 3.1).
+
+use super::StreamError;
+use super::chunk::{Fit, fit};
+use super::schedule::Work;
+use super::sendbuf::SendBuffer;
+use crate::delivery::{Blocked, Once};
+use bytes::Bytes;
+use tquic_wire::StreamId;
+
+/// The states of RFC 9000 figure 2. A stream whose RESET_STREAM still waits for a packet counts as
+/// `ResetSent`: it already sends nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendState {
+    /// Nothing was sent.
+    Ready,
+    /// Some was sent.
+    Send,
+    /// Everything and the FIN were sent at least once.
+    DataSent,
+    /// Everything was acknowledged.
+    DataRecvd,
+    /// The application or the peer gave the stream up.
+    ResetSent,
+    /// RESET_STREAM was acknowledged.
+    ResetRecvd,
+}
+
+impl SendState {
+    /// Whether nothing can happen any more.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::DataRecvd | Self::ResetRecvd)
+    }
+
+    /// Whether the stream was reset, by either side.
+    pub fn is_reset(self) -> bool {
+        matches!(self, Self::ResetSent | Self::ResetRecvd)
+    }
+}
+
+/// One frame's worth of work.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Piece {
+    pub offset: u64,
+    pub fit: Fit,
+    pub fin: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct SendPart {
+    state: SendState,
+    buf: SendBuffer,
+    /// The peer's limit for this stream.
+    max_data: u64,
+    /// The end of the stream: asked for, on its way, there.
+    fin: Once,
+    reset: Once,
+    reset_code: u64,
+    /// The final size in RESET_STREAM, fixed when the stream is reset.
+    final_size: u64,
+    pub blocked: Blocked,
+    /// The code of the peer's STOP_SENDING.
+    stopped: Option<u64>,
+    /// Whether the application ended its use of the part itself.
+    pub done: bool,
+    /// Whether a write found the buffer full, so that the application waits for room.
+    starved: bool,
+}
+
+impl SendPart {
+    pub fn new(max_data: u64) -> Self {
+        Self {
+            state: SendState::Ready,
+            buf: SendBuffer::default(),
+            max_data,
+            fin: Once::Idle,
+            reset: Once::Idle,
+            reset_code: 0,
+            final_size: 0,
+            blocked: Blocked::default(),
+            stopped: None,
+            done: false,
+            starved: false,
+        }
+    }
+
+    pub fn state(&self) -> SendState {
+        self.state
+    }
+
+    pub fn stopped(&self) -> Option<u64> {
+        self.stopped
+    }
+
+    pub fn buffered(&self) -> u64 {
+        self.buf.buffered()
+    }
+
+    /// Bytes the application may write before the buffer counts as full.
+    pub fn writable(&self, bound: u64) -> u64 {
+        if self.usable().is_err() { 0 } else { bound.saturating_sub(self.buf.buffered()) }
+    }
+
+    /// Whether the application may still write.
+    fn usable(&self) -> Result<(), StreamError> {
+        match self.stopped {
+            Some(code) => Err(StreamError::Stopped(code)),
+            None if self.fin.is_requested() || self.state.is_reset() => Err(StreamError::Finished),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes the bytes if the buffer holds less than `bound`. The last write may exceed it: these
+    /// bytes exist already and are referenced, not copied.
+    pub fn write(&mut self, data: Bytes, bound: u64) -> Result<(), StreamError> {
+        self.usable()?;
+        if self.buf.buffered() >= bound {
+            self.starved = true;
+            return Err(StreamError::Full);
+        }
+        // RFC 9000 section 4.5: no offset beyond 2^62-1 can be expressed.
+        if self.buf.end() + data.len() as u64 > tquic_wire::MAX_VARINT {
+            return Err(StreamError::TooLong);
+        }
+        self.buf.push(data);
+        if self.buf.buffered() >= bound {
+            self.starved = true;
+        }
+        Ok(())
+    }
+
+    /// The application has written everything.
+    pub fn finish(&mut self) -> Result<(), StreamError> {
+        self.done = true;
+        if self.fin.is_requested() && !self.state.is_reset() {
+            return Ok(());
+        }
+        self.usable()?;
+        self.fin.request();
+        Ok(())
+    }
+
+    /// Gives the stream up. False if everything had been acknowledged or it was reset before: RFC
+    /// 9000 section 13.3, the content of RESET_STREAM must not change.
+    pub fn reset(&mut self, code: u64) -> bool {
+        if self.state.is_terminal() || self.state.is_reset() {
+            return false;
+        }
+        self.state = SendState::ResetSent;
+        self.reset_code = code;
+        self.buf.abandon();
+        self.final_size = self.buf.next();
+        self.fin.cancel();
+        self.blocked.clear();
+        self.starved = false;
+        self.reset.request();
+        true
+    }
+
+    /// STOP_SENDING. RFC 9000 section 3.5: answered with RESET_STREAM, the code copied.
+    pub fn on_stop_sending(&mut self, code: u64) -> bool {
+        let stopped = self.reset(code);
+        if stopped {
+            self.stopped = Some(code);
+        }
+        stopped
+    }
+
+    /// Raises the peer's limit; smaller ones are ignored (RFC 9000 section 4.1).
+    pub fn raise_limit(&mut self, max: u64) {
+        if max > self.max_data {
+            self.max_data = max;
+            self.blocked.clear();
+        }
+    }
+
+    fn can_send(&self) -> bool {
+        matches!(self.state, SendState::Ready | SendState::Send | SendState::DataSent)
+    }
+
+    /// Lost bytes, or a FIN without new bytes to ride on.
+    pub fn has_owed(&self) -> bool {
+        self.can_send()
+            && (self.buf.first_lost().is_some()
+                || (self.fin.is_pending() && self.buf.next() == self.buf.end()))
+    }
+
+    /// New bytes within the stream's limit.
+    pub fn has_fresh(&self) -> bool {
+        self.can_send() && self.buf.next() < self.buf.end().min(self.max_data)
+    }
+
+    /// Whether the stream's limit is all that keeps new bytes back; takes note of it for
+    /// STREAM_DATA_BLOCKED.
+    pub fn note_blocked(&mut self) -> bool {
+        let blocked =
+            self.can_send() && self.buf.next() == self.max_data && self.buf.next() < self.buf.end();
+        if blocked {
+            self.blocked.at(self.max_data);
+        }
+        blocked && self.blocked.pending().is_some()
+    }
+
+    /// Chooses the next frame and takes it as sent. `credit` is the connection's, for new bytes.
+    /// `None`: the room is too small to be worth it.
+    pub fn next_piece(
+        &mut self,
+        id: StreamId,
+        work: Work,
+        room: usize,
+        credit: u64,
+    ) -> Option<Piece> {
+        let (offset, until) = match work {
+            Work::Fresh => {
+                let next = self.buf.next();
+                let end = self.buf.end().min(self.max_data);
+                (next, end.min(next.saturating_add(credit)))
+            }
+            Work::Owed => match self.buf.first_lost() {
+                Some(lost) => (lost.start, lost.end),
+                None => (self.buf.end(), self.buf.end()),
+            },
+        };
+        let available = usize::try_from(until - offset).unwrap_or(usize::MAX).min(room);
+        let available = self.buf.span(offset, available);
+        let fit = fit(id, offset, available, room)?;
+        let end = offset + fit.len as u64;
+        match work {
+            Work::Fresh => self.buf.sent_new(fit.len),
+            Work::Owed => self.buf.sent_again(offset..end),
+        }
+        let all_sent = self.buf.next() == self.buf.end();
+        let fin = self.fin.is_requested() && all_sent && end == self.buf.end();
+        if fin {
+            self.fin.on_sent();
+            self.state = SendState::DataSent;
+        } else if self.state == SendState::Ready {
+            self.state = SendState::Send;
+        }
+        Some(Piece { offset, fit, fin })
+    }
+
+    pub fn slices(&self, offset: u64, len: usize) -> (&[u8], &[u8]) {
+        self.buf.slices(offset, len)
+    }
+
+    /// A frame was acknowledged. Answers whether this completed the stream.
+    pub fn on_acked(&mut self, offset: u64, len: u16, fin: bool) -> bool {
+        if !self.can_send() {
+            return false;
+        }
+        self.buf.on_acked(offset..offset + u64::from(len));
+        if fin {
+            self.fin.on_acked();
+        }
+        let complete = self.fin.is_acked() && self.buf.is_all_acked();
+        if complete {
+            self.state = SendState::DataRecvd;
+        }
+        complete
+    }
+
+    /// Whether the application waited for room and has enough of it again: half the bound, so that
+    /// it is not woken for every packet.
+    pub fn take_room(&mut self, bound: u64) -> bool {
+        let room = self.starved && self.buf.buffered() <= bound / 2;
+        if room {
+            self.starved = false;
+        }
+        room
+    }
+
+    pub fn on_lost(&mut self, offset: u64, len: u16, fin: bool) {
+        if !self.can_send() {
+            return;
+        }
+        self.buf.on_lost(offset..offset + u64::from(len));
+        if fin {
+            self.fin.on_lost();
+        }
+    }
+
+    /// RESET_STREAM to be written: code and final size.
+    pub fn pending_reset(&self) -> Option<(u64, u64)> {
+        self.reset.is_pending().then_some((self.reset_code, self.final_size))
+    }
+
+    pub fn on_reset_sent(&mut self) {
+        self.reset.on_sent();
+    }
+
+    pub fn on_reset_acked(&mut self) {
+        self.reset.on_acked();
+        if self.state == SendState::ResetSent {
+            self.state = SendState::ResetRecvd;
+        }
+    }
+
+    pub fn on_reset_lost(&mut self) {
+        self.reset.on_lost();
+    }
+
+    /// 0-RTT was rejected: the peer knows nothing of this stream.
+    pub fn restart(&mut self) {
+        self.max_data = 0;
+        self.blocked.clear();
+        self.reset.on_lost();
+        if self.state.is_reset() {
+            self.final_size = 0;
+            return;
+        }
+        self.buf.restart();
+        self.fin.on_lost();
+        self.state = SendState::Ready;
+    }
+}
+
+#[cfg(test)]
+#[path = "send_tests.rs"]
+mod tests;

@@ -1,0 +1,289 @@
+//! Two endpoints, one link: handshakes, transfers, and what happens when the link misbehaves.
+
+mod pair;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use pair::Pair;
+use tquic_core::config::{RetryPolicy, TransportConfig};
+use tquic_core::events::{ConnectionError, Event};
+use tquic_core::stream::StreamEvent;
+use tquic_core::{Connection, ConnectionHandle};
+use tquic_wire::{Direction, StreamId, Version};
+
+const SEC: Duration = Duration::from_secs(1);
+
+fn content(len: usize) -> Vec<u8> {
+    (0..len as u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_be_bytes()).take(len).collect()
+}
+
+/// Reads everything readable on `id`; true at the end.
+fn read(c: &mut Connection, id: StreamId, out: &mut Vec<u8>) -> bool {
+    while let Ok(Some(chunk)) = c.streams().read(id, 1 << 20) {
+        out.extend_from_slice(&chunk.data);
+        if chunk.fin {
+            return true;
+        }
+    }
+    false
+}
+
+/// The client sends `data` on one stream, the server reads it; returns what arrived.
+fn upload(p: &mut Pair, h: ConnectionHandle, data: &[u8], limit: Duration) -> Option<Vec<u8>> {
+    let mut rest = Bytes::copy_from_slice(data);
+    let id = p.client_conn(h).streams().open(Direction::Bidirectional)?;
+    let (mut got, mut done) = (vec![], false);
+    let ok = p.run_until(limit, |p| {
+        let streams = p.client.endpoint.connection(h).map(|c| {
+            while !rest.is_empty() {
+                let n = rest.len().min(1 << 16);
+                match c.streams().write(id, rest.slice(..n)) {
+                    Ok(()) => drop(rest.split_to(n)),
+                    Err(_) => break,
+                }
+            }
+            if rest.is_empty() {
+                let _ = c.streams().finish(id);
+            }
+        });
+        if streams.is_none() {
+            return true;
+        }
+        if let Some(&s) = p.accepted.last() {
+            if let Some(c) = p.server.endpoint.connection(s) {
+                done |= read(c, id, &mut got);
+            }
+        }
+        done
+    });
+    (ok && done).then_some(got)
+}
+
+#[test]
+fn handshake_completes_and_both_ends_agree() {
+    let mut p = Pair::new();
+    let h = p.establish();
+    assert_eq!(p.client_conn(h).handshake().alpn(), Some(&b"test"[..]));
+    assert!(p.server_conn().handshake().is_confirmed());
+    assert!(p.client.take_events().contains(&Event::Connected));
+    assert!(p.server.take_events().contains(&Event::Connected));
+    assert!(p.client_conn(h).version() == Version::V1);
+}
+
+#[test]
+fn bytes_arrive_exactly() {
+    let mut p = Pair::new();
+    let h = p.establish();
+    let data = content(3_000_000);
+    let got = upload(&mut p, h, &data, 30 * SEC).expect("stalled");
+    assert_eq!(got.len(), data.len());
+    assert!(got == data);
+}
+
+#[test]
+fn lost_duplicated_and_corrupted_datagrams_change_nothing() {
+    let mut p = Pair::new();
+    p.client.meddler = Some(Box::new(|_, n| n % 11 != 3));
+    p.server.meddler = Some(Box::new(|d, n| {
+        if n % 13 == 5 {
+            let at = d.data.len() / 2;
+            d.data[at] ^= 0x40;
+        }
+        n % 17 != 4
+    }));
+    let h = p.connect();
+    let data = content(500_000);
+    let got = upload(&mut p, h, &data, 120 * SEC).expect("stalled");
+    assert!(got == data);
+}
+
+#[test]
+fn retry_proves_the_address_and_a_token_saves_it_next_time() {
+    let mut p = Pair::with(TransportConfig::default(), TransportConfig::default(), |mut a| {
+        a.retry = RetryPolicy::Always;
+        a
+    });
+    p.establish();
+    assert_eq!(p.server.endpoint.stats().retries, 1);
+    let token = p.run_until(SEC, |p| {
+        p.client.events.iter().any(|(_, e)| matches!(e, Event::NewToken(_)))
+    });
+    assert!(token, "no NEW_TOKEN");
+}
+
+#[test]
+fn versions_are_negotiated_compatibly() {
+    let wants_v2 = TransportConfig {
+        versions: vec![Version::V2, Version::V1],
+        ..TransportConfig::default()
+    };
+    let mut p = Pair::with(TransportConfig::default(), wants_v2.clone(), |a| a);
+    let h = p.establish();
+    assert_eq!(p.client_conn(h).version(), Version::V2);
+    assert_eq!(p.server_conn().version(), Version::V2);
+    assert!(upload(&mut p, h, &content(100_000), 10 * SEC).is_some());
+
+    let only_v1 = TransportConfig { versions: vec![Version::V1], ..TransportConfig::default() };
+    let mut p = Pair::with(wants_v2, only_v1, |a| a);
+    let h = p.establish();
+    assert_eq!(p.client_conn(h).version(), Version::V1);
+    assert_eq!(p.server.endpoint.stats().version_negotiations, 1);
+}
+
+#[test]
+fn no_common_version_is_said_so() {
+    let v1 = TransportConfig { versions: vec![Version::V1], ..TransportConfig::default() };
+    let v2 = TransportConfig { versions: vec![Version::V2], ..TransportConfig::default() };
+    let mut p = Pair::with(v1, v2, |a| a);
+    p.connect();
+    p.run_until(SEC, |p| !p.client.events.is_empty());
+    assert!(matches!(
+        p.client.take_events().as_slice(),
+        [Event::Closed(ConnectionError::VersionMismatch { .. })]
+    ));
+}
+
+#[test]
+fn closing_tells_the_peer_why_and_leaves_nothing_behind() {
+    let mut p = Pair::new();
+    let h = p.establish();
+    let now = p.now;
+    p.client_conn(h).close(now, 7, b"enough");
+    p.run_until(SEC, |p| p.server.endpoint.is_empty() && p.client.endpoint.is_empty());
+    let closed = Event::Closed(ConnectionError::PeerClose { code: 7, reason: b"enough".to_vec() });
+    assert!(p.server.take_events().contains(&closed));
+    assert!(p.server.endpoint.is_empty() && p.client.endpoint.is_empty());
+    assert_eq!(p.server.endpoint.half_open(), 0);
+}
+
+#[test]
+fn silence_ends_in_an_idle_timeout_on_both_sides() {
+    let mut p = Pair::new();
+    p.establish();
+    p.take_all();
+    let ok = p.run_until(40 * SEC, |p| p.client.endpoint.is_empty() && p.server.endpoint.is_empty());
+    assert!(ok);
+    for events in [p.client.take_events(), p.server.take_events()] {
+        assert!(events.contains(&Event::Closed(ConnectionError::IdleTimeout)), "{events:?}");
+    }
+}
+
+#[test]
+fn resumption_carries_data_in_the_first_flight() {
+    let mut p = Pair::with(TransportConfig::default(), TransportConfig::default(), |mut a| {
+        a.tls = std::sync::Arc::new(pair::server_tls().early_data(true).build().unwrap());
+        a
+    });
+    p.client_tls = std::sync::Arc::new(pair::client_tls().early_data(true).build().unwrap());
+    let h = p.establish();
+    p.run_until(SEC, |_| false);
+    let now = p.now;
+    p.client_conn(h).close(now, 0, b"");
+    p.run_until(SEC, |_| false);
+    p.take_all();
+
+    let h = p.connect();
+    let id = p.client_conn(h).streams().open(Direction::Bidirectional).expect("0-RTT limits");
+    p.client_conn(h).streams().write(id, Bytes::from_static(b"early")).unwrap();
+    p.client_conn(h).streams().finish(id).unwrap();
+    let began = p.now;
+    let mut got = vec![];
+    let ok = p.run_until(5 * SEC, |p| {
+        p.accepted.len() == 2 && read(p.server_conn(), id, &mut got)
+    });
+    assert!(ok && got == b"early");
+    assert_eq!(p.now - began, p.delay, "early data arrives with the first flight");
+    p.run_until(SEC, |_| false);
+    assert_eq!(
+        p.client_conn(h).handshake().zero_rtt(),
+        tquic_core::handshake::ZeroRtt::Accepted
+    );
+}
+
+#[test]
+fn keys_update_from_either_side_while_data_flows() {
+    let frequent =
+        TransportConfig { key_update_interval: Some(200), ..TransportConfig::default() };
+    let mut p = Pair::with(frequent, TransportConfig::default(), |a| a);
+    let h = p.establish();
+    let data = content(2_000_000);
+    assert!(upload(&mut p, h, &data, 60 * SEC).expect("stalled") == data);
+    let updates = p.client_conn(h).stats().key_updates;
+    assert!(updates >= 3, "{updates} updates");
+    assert_eq!(p.server_conn().stats().key_updates, updates);
+}
+
+#[test]
+fn the_mtu_is_found_and_ecn_is_validated() {
+    let mut p = Pair::new();
+    let h = p.establish();
+    upload(&mut p, h, &content(200_000), 10 * SEC).expect("stalled");
+    let stats = p.client_conn(h).path(0).unwrap().stats();
+    assert_eq!(stats.mtu, 1472);
+    assert!(stats.ecn_capable);
+}
+
+#[test]
+fn a_client_migrates_and_a_nat_rebinds() {
+    let mut p = Pair::new();
+    let h = p.establish();
+    assert!(upload(&mut p, h, &content(100_000), 10 * SEC).is_some());
+    let (now, other) = (p.now, "192.0.2.77:60000".parse().unwrap());
+    p.client_conn(h).migrate(now, other).unwrap();
+    p.take_all();
+    assert!(p.run_until(5 * SEC, |p| {
+        p.client.events.iter().any(|(_, e)| matches!(e, Event::Migrated(t) if t.local == other))
+    }));
+    assert!(upload(&mut p, h, &content(100_000), 10 * SEC).is_some());
+    assert_eq!(p.server_conn().path(0).unwrap().active().addresses.remote, other);
+
+    // From now on a NAT writes another source port on the client's datagrams.
+    p.client.meddler = Some(Box::new(|d, _| {
+        d.from.set_port(61111);
+        true
+    }));
+    p.server.meddler = Some(Box::new(move |d, _| {
+        d.to = other;
+        true
+    }));
+    let data = content(300_000);
+    assert!(upload(&mut p, h, &data, 20 * SEC).expect("stalled") == data);
+    assert_eq!(p.server_conn().path(0).unwrap().active().addresses.remote.port(), 61111);
+}
+
+#[test]
+fn many_streams_share_a_connection() {
+    let mut p = Pair::new();
+    let h = p.establish();
+    let mut open = 0;
+    let mut finished = 0;
+    let ok = p.run_until(60 * SEC, |p| {
+        let streams = p.client_conn(h).streams();
+        while open < 1000 {
+            let Some(id) = streams.open(Direction::Bidirectional) else { break };
+            streams.write(id, Bytes::from(content(1000))).unwrap();
+            streams.finish(id).unwrap();
+            open += 1;
+        }
+        for (s, e) in std::mem::take(&mut p.server.events) {
+            let Event::Stream(StreamEvent::Readable { id }) = e else { continue };
+            let c = p.server.endpoint.connection(s).unwrap();
+            let mut got = vec![];
+            if read(c, id, &mut got) {
+                assert!(got == content(1000));
+                c.streams().finish(id).unwrap();
+                finished += 1;
+            }
+        }
+        finished == 1000
+    });
+    assert!(ok, "opened {open}, finished {finished}");
+}
+
+impl Pair {
+    fn take_all(&mut self) {
+        self.client.events.clear();
+        self.server.events.clear();
+    }
+}

@@ -1,0 +1,259 @@
+//! Two endpoints joined by a perfect (or meddled with) link in virtual time.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tquic_core::config::{AcceptConfig, EndpointConfig, TransportConfig};
+use tquic_core::connection::ClientSetup;
+use tquic_core::endpoint::{EndpointSecrets, Reply};
+use tquic_core::events::Event;
+use tquic_core::path::{Ecn, FourTuple};
+use tquic_core::time::Instant;
+use tquic_core::{Connection, ConnectionHandle, Endpoint};
+use tquic_crypto::{ClientConfig, ServerConfig, TicketStore};
+
+/// A certificate for `localhost` and its key, PEM; signed by itself.
+pub fn identity() -> &'static (String, String) {
+    static IDENTITY: OnceLock<(String, String)> = OnceLock::new();
+    IDENTITY.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    })
+}
+
+pub fn server_tls() -> tquic_crypto::session::ServerConfigBuilder {
+    let (cert, key) = identity();
+    ServerConfig::builder().certificate(cert.as_bytes(), key.as_bytes()).unwrap().alpn(&["test"])
+}
+
+pub fn client_tls() -> tquic_crypto::session::ClientConfigBuilder {
+    let (cert, _) = identity();
+    ClientConfig::builder()
+        .roots(cert.as_bytes())
+        .unwrap()
+        .alpn(&["test"])
+        .tickets(Some(TicketStore::new(4)))
+}
+
+/// A datagram on its way.
+#[derive(Clone)]
+pub struct Datagram {
+    pub arrives: Instant,
+    pub from: SocketAddr,
+    pub to: SocketAddr,
+    pub ecn: Option<Ecn>,
+    pub data: Vec<u8>,
+}
+
+/// What a test may do to a datagram: change it, or drop it by answering false. The number counts
+/// the datagrams of that direction.
+pub type Meddler = Box<dyn FnMut(&mut Datagram, u64) -> bool>;
+
+pub struct Side {
+    pub endpoint: Endpoint,
+    pub events: Vec<(ConnectionHandle, Event)>,
+    pub sent: u64,
+    pub meddler: Option<Meddler>,
+    inbox: VecDeque<Datagram>,
+}
+
+impl Side {
+    fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, events: vec![], sent: 0, meddler: None, inbox: VecDeque::new() }
+    }
+
+    pub fn take_events(&mut self) -> Vec<Event> {
+        self.events.drain(..).map(|(_, e)| e).collect()
+    }
+}
+
+pub struct Pair {
+    pub now: Instant,
+    pub delay: Duration,
+    pub client: Side,
+    pub server: Side,
+    pub client_address: SocketAddr,
+    pub server_address: SocketAddr,
+    pub accepted: Vec<ConnectionHandle>,
+    pub client_transport: Arc<TransportConfig>,
+    pub client_tls: Arc<ClientConfig>,
+    pub received: Vec<u8>,
+}
+
+fn secrets(seed: u8) -> EndpointSecrets {
+    EndpointSecrets {
+        reset: [seed; 32],
+        token: [seed + 1; 32],
+        seed: [seed + 2; 32],
+        unix_epoch: 1_700_000_000,
+    }
+}
+
+impl Pair {
+    pub fn new() -> Self {
+        Self::with(TransportConfig::default(), TransportConfig::default(), |a| a)
+    }
+
+    pub fn with(
+        client: TransportConfig,
+        server: TransportConfig,
+        accept: impl FnOnce(AcceptConfig) -> AcceptConfig,
+    ) -> Self {
+        let tls = Arc::new(server_tls().build().unwrap());
+        let accept = accept(AcceptConfig::new(tls, Arc::new(server)));
+        let config = EndpointConfig::default();
+        Self {
+            now: Instant::from_nanos(1_000_000_000),
+            delay: Duration::from_millis(10),
+            client: Side::new(Endpoint::new(config, None, &secrets(1))),
+            server: Side::new(Endpoint::new(config, Some(accept), &secrets(10))),
+            client_address: "192.0.2.1:50000".parse().unwrap(),
+            server_address: "192.0.2.2:443".parse().unwrap(),
+            accepted: vec![],
+            client_transport: Arc::new(client),
+            client_tls: Arc::new(client_tls().build().unwrap()),
+            received: vec![],
+        }
+    }
+
+    pub fn connect(&mut self) -> ConnectionHandle {
+        self.connect_with(Vec::new())
+    }
+
+    pub fn connect_with(&mut self, token: Vec<u8>) -> ConnectionHandle {
+        let setup = ClientSetup {
+            transport: self.client_transport.clone(),
+            tls: self.client_tls.clone(),
+            server_name: "localhost".to_owned(),
+            token,
+            addresses: FourTuple { local: self.client_address, remote: self.server_address },
+        };
+        self.client.endpoint.connect(self.now, setup).unwrap()
+    }
+
+    /// Both sides say what they have to say now.
+    fn flush(&mut self) {
+        let (now, arrives) = (self.now, self.now + self.delay);
+        let mut buf = vec![0; 65536];
+        for client in [true, false] {
+            let (mine, other) = if client {
+                (&mut self.client, &mut self.server)
+            } else {
+                (&mut self.server, &mut self.client)
+            };
+            if !client {
+                while let Some(h) = mine.endpoint.poll_accepted() {
+                    self.accepted.push(h);
+                }
+            }
+            while let Some(h) = mine.endpoint.poll_dirty() {
+                let Some(c) = mine.endpoint.peek(h) else { continue };
+                while let Some(e) = c.poll_event() {
+                    mine.events.push((h, e));
+                }
+                while let Some(t) = c.poll_transmit(now, &mut buf) {
+                    for data in buf[..t.len].chunks(t.segment) {
+                        mine.sent += 1;
+                        let mut d = Datagram {
+                            arrives,
+                            from: t.addresses.local,
+                            to: t.addresses.remote,
+                            ecn: t.ecn,
+                            data: data.to_vec(),
+                        };
+                        let n = mine.sent;
+                        if mine.meddler.as_mut().is_none_or(|m| m(&mut d, n)) {
+                            other.inbox.push_back(d);
+                        }
+                    }
+                }
+                while let Some(e) = c.poll_event() {
+                    mine.events.push((h, e));
+                }
+                mine.endpoint.settle(now, h);
+            }
+        }
+    }
+
+    /// One step of virtual time. False when nothing is left to wait for.
+    pub fn step(&mut self) -> bool {
+        self.flush();
+        let next = [
+            self.client.inbox.front().map(|d| d.arrives),
+            self.server.inbox.front().map(|d| d.arrives),
+            self.client.endpoint.timeout(),
+            self.server.endpoint.timeout(),
+        ];
+        let Some(next) = next.into_iter().flatten().min() else { return false };
+        self.now = self.now.max(next);
+        let now = self.now;
+        let server_replies = deliver(&mut self.server, now);
+        let client_replies = deliver(&mut self.client, now);
+        for r in server_replies {
+            self.client.inbox.push_back(reply(r, now + self.delay));
+        }
+        for r in client_replies {
+            self.server.inbox.push_back(reply(r, now + self.delay));
+        }
+        self.client.endpoint.on_timeout(now);
+        self.server.endpoint.on_timeout(now);
+        self.flush();
+        true
+    }
+
+    /// Steps until `done`, at most for `limit` of virtual time.
+    pub fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = self.now + limit;
+        loop {
+            if done(self) {
+                return true;
+            }
+            if self.now > end || !self.step() {
+                return done(self);
+            }
+        }
+    }
+
+    pub fn client_conn(&mut self, h: ConnectionHandle) -> &mut Connection {
+        self.client.endpoint.connection(h).expect("client connection is gone")
+    }
+
+    pub fn server_conn(&mut self) -> &mut Connection {
+        let h = *self.accepted.last().expect("nothing accepted");
+        self.server.endpoint.connection(h).expect("server connection is gone")
+    }
+
+    /// Connects and waits until both ends are confirmed.
+    pub fn establish(&mut self) -> ConnectionHandle {
+        let h = self.connect();
+        let ok = self.run_until(Duration::from_secs(5), |p| {
+            p.client.endpoint.peek(h).is_some_and(|c| c.handshake().is_confirmed())
+        });
+        assert!(ok, "no handshake; events {:?} {:?}", self.client.events, self.server.events);
+        h
+    }
+}
+
+fn reply(r: Reply, arrives: Instant) -> Datagram {
+    Datagram {
+        arrives,
+        from: r.addresses.local,
+        to: r.addresses.remote,
+        ecn: None,
+        data: r.data,
+    }
+}
+
+fn deliver(side: &mut Side, now: Instant) -> Vec<Reply> {
+    let mut replies = vec![];
+    while side.inbox.front().is_some_and(|d| d.arrives <= now) {
+        let mut d = side.inbox.pop_front().unwrap();
+        let addresses = FourTuple { local: d.to, remote: d.from };
+        let len = d.data.len().max(1);
+        side.endpoint.receive(now, addresses, d.ecn, (&mut d.data, len), &mut replies);
+    }
+    replies
+}

@@ -1,0 +1,106 @@
+//! Events in the order they happen.
+
+use core::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+use tquic_core::time::Instant;
+
+/// A queue of values by time. Values of the same time come out in the order they went in, so that
+/// the order never depends on how the heap is laid out.
+#[derive(Clone, Debug)]
+pub struct EventQueue<T> {
+    heap: BinaryHeap<Reverse<Entry<T>>>,
+    sequence: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Entry<T> {
+    time: Instant,
+    sequence: u64,
+    value: T,
+}
+
+impl<T> EventQueue<T> {
+    /// An empty queue.
+    pub const fn new() -> Self {
+        Self { heap: BinaryHeap::new(), sequence: 0 }
+    }
+
+    /// Adds `value`, due at `time`.
+    pub fn push(&mut self, time: Instant, value: T) {
+        self.heap.push(Reverse(Entry { time, sequence: self.sequence, value }));
+        self.sequence += 1;
+    }
+
+    /// When the first value is due.
+    pub fn next_time(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(entry)| entry.time)
+    }
+
+    /// Takes the first value if it is due at `now` or before, with the time it was due.
+    pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, T)> {
+        if self.next_time()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| (entry.time, entry.value))
+    }
+
+    /// How many values wait.
+    pub fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Whether none waits.
+    pub fn is_empty(&self) -> bool {
+        self.heap.is_empty()
+    }
+}
+
+impl<T> Default for EventQueue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Entry<T> {
+    fn key(&self) -> (Instant, u64) {
+        (self.time, self.sequence)
+    }
+}
+
+impl<T> PartialEq for Entry<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl<T> Eq for Entry<T> {}
+
+impl<T> PartialOrd for Entry<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl<T> Ord for Entry<T> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_is_time_then_insertion() {
+        let mut queue = EventQueue::new();
+        for (time, name) in [(5, "c"), (1, "a"), (5, "d"), (1, "b")] {
+            queue.push(Instant::from_nanos(time), name);
+        }
+        assert_eq!(queue.pop_due(Instant::ZERO), None);
+        let order: Vec<_> =
+            core::iter::from_fn(|| queue.pop_due(Instant::MAX)).map(|(_, name)| name).collect();
+        assert_eq!(order, ["a", "b", "c", "d"]);
+        assert!(queue.is_empty());
+    }
+}
