@@ -2,5 +2,16 @@
 //! that run inside them, and the bridge over which another language drives connections.
 
 mod application;
+mod config;
+mod engine;
+mod key;
+mod shard;
+mod stats;
 
 pub use application::{Application, Context};
+pub use config::{
+    Accepted, Acceptor, ConnectRequest, EngineConfig, ListenRequest, ListenerId, LocalAddress, Log,
+};
+pub use engine::{Engine, EngineError, Listening};
+pub use key::ConnectionKey;
+pub use stats::{ConnectionSnapshot, ShardStats};

@@ -20,14 +20,24 @@ pub fn cube_root(x: f64) -> f64 {
 /// `value * numerator / denominator` without overflow on the way; saturates. A zero denominator
 /// gives `u64::MAX`.
 pub fn scale(value: u64, numerator: u64, denominator: u64) -> u64 {
+    // Wide division is several times slower, and hardly ever needed.
+    if let Some(product) = value.checked_mul(numerator) {
+        return product.checked_div(denominator).unwrap_or(u64::MAX);
+    }
     let product = u128::from(value) * u128::from(numerator);
     product.checked_div(u128::from(denominator)).map_or(u64::MAX, saturate)
 }
 
 /// The same rounded up.
 pub fn scale_up(value: u64, numerator: u64, denominator: u64) -> u64 {
+    if denominator == 0 {
+        return u64::MAX;
+    }
+    if let Some(product) = value.checked_mul(numerator) {
+        return product.div_ceil(denominator);
+    }
     let product = u128::from(value) * u128::from(numerator);
-    if denominator == 0 { u64::MAX } else { saturate(product.div_ceil(u128::from(denominator))) }
+    saturate(product.div_ceil(u128::from(denominator)))
 }
 
 fn saturate(value: u128) -> u64 {

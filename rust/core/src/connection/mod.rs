@@ -194,7 +194,7 @@ impl Connection {
     }
 
     /// An error of ours or the peer's that the protocol defines: tell the peer, be done.
-    pub(crate) fn fail(&mut self, now: Instant, error: TransportError) {
+    pub fn fail(&mut self, now: Instant, error: TransportError) {
         self.close_with(now, error.into());
     }
 }

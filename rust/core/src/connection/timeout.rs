@@ -25,6 +25,20 @@ impl Connection {
         paths.chain(keys).chain(self.timers.next()).min()
     }
 
+    /// What is waited for, for a person who debugs.
+    pub fn describe_timers(&self) -> String {
+        let context = self.timer_context();
+        let p = &self.paths[0];
+        format!(
+            "{:?} recovery {:?} validation {:?} acks {:?} keys {:?}",
+            self.timers,
+            p.recovery.timeout(&context),
+            p.validation_timeout(),
+            p.acks.each_ref().map(crate::space::AckTracker::timeout),
+            self.keys.one_rtt.as_ref().and_then(crate::keys::OneRttKeys::timeout),
+        )
+    }
+
     /// The time has come: call when `timeout` is due, then `poll_transmit`.
     pub fn on_timeout(&mut self, now: Instant) {
         match &self.state {

@@ -58,8 +58,10 @@ impl Endpoint {
             self.stats.dropped += 1;
             return;
         };
-        if first.dcid.len() < MIN_FIRST_DCID || !accept.transport.versions.contains(&first.version)
-        {
+        if !accept.transport.versions.contains(&first.version) {
+            return self.negotiate_version(batch, first.dcid.as_slice(), first.scid.as_slice());
+        }
+        if first.dcid.len() < MIN_FIRST_DCID {
             self.stats.dropped += 1;
             return;
         }
@@ -107,7 +109,7 @@ impl Endpoint {
         let rng = self.rng.fork();
         let connection = Connection::server(setup, self.factory.clone(), rng, batch.now);
         let handle = self.insert(connection, true);
-        self.settle(batch.now, handle);
+        self.take_events(batch.now, handle);
         let len = datagram.len();
         deliver(self, batch, handle, datagram, len);
         // A packet that does not authenticate leaves nothing behind.

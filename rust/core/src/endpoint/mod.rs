@@ -77,6 +77,8 @@ struct Entry {
     generation: u32,
     half_open: bool,
     dirty: bool,
+    /// Nothing is left to do; goes once the application has seen its last events.
+    drained: bool,
     /// The deadline that is in the heap, so that a later one need not be put there.
     scheduled: Option<Instant>,
 }
@@ -110,6 +112,8 @@ pub struct Endpoint {
     fresh: VecDeque<ConnectionHandle>,
     timers: BinaryHeap<Reverse<(Instant, ConnectionHandle)>>,
     stats: EndpointStats,
+    /// The connection that is being called, to know which one panicked.
+    in_hand: Option<ConnectionHandle>,
 }
 
 /// Address-validation tokens.
@@ -156,6 +160,7 @@ impl Endpoint {
             fresh: VecDeque::new(),
             timers: BinaryHeap::new(),
             stats: EndpointStats::default(),
+            in_hand: None,
         }
     }
 
@@ -175,7 +180,14 @@ impl Endpoint {
         let generation = self.generation;
         self.half_open += usize::from(half_open);
         let entry =
-            Entry { connection, generation, half_open, dirty: false, scheduled: None };
+            Entry {
+            connection,
+            generation,
+            half_open,
+            dirty: false,
+            drained: false,
+            scheduled: None,
+        };
         // A slab of more than 2^32 entries would need more memory than there is.
         let index = self.connections.insert(entry) as u32;
         let handle = ConnectionHandle { index, generation };
@@ -216,6 +228,12 @@ impl Endpoint {
             generation: e.generation,
         };
         self.connections.iter().map(handle).collect()
+    }
+
+    /// Accepts connections from now on, in this way.
+    pub fn start_accepting(&mut self, accept: AcceptConfig) {
+        self.tokens.used = ReplayFilter::new(accept.token_lifetime.as_secs(), USED_TOKENS);
+        self.accept = Some(accept);
     }
 
     /// Stops accepting; connections that are there go on.
@@ -262,13 +280,12 @@ impl Endpoint {
     /// After a connection was driven: takes its endpoint events and its next deadline. Returns false
     /// if the connection is gone.
     pub fn settle(&mut self, now: Instant, handle: ConnectionHandle) -> bool {
-        while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
-        {
-            if !self.on_event(now, handle, event) {
-                return false;
-            }
-        }
+        self.take_events(now, handle);
         let Some(entry) = self.entry(handle) else { return false };
+        if entry.drained {
+            self.remove(handle);
+            return false;
+        }
         if let Some(at) = entry.connection.timeout() {
             // An earlier entry in the heap wakes us in time to put in the later one.
             if entry.scheduled.is_none_or(|s| at < s) {
@@ -279,7 +296,15 @@ impl Endpoint {
         true
     }
 
-    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: EndpointEvent) -> bool {
+    /// Does what the connection asks of its endpoint.
+    fn take_events(&mut self, now: Instant, handle: ConnectionHandle) {
+        while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
+        {
+            self.on_event(now, handle, event);
+        }
+    }
+
+    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: EndpointEvent) {
         match event {
             EndpointEvent::CidIssued(cid) => self.cids.insert(cid, handle),
             EndpointEvent::CidRetired(cid) => self.cids.remove(&cid, handle),
@@ -293,11 +318,11 @@ impl Endpoint {
             }
             EndpointEvent::WantsToken => self.give_token(now, handle),
             EndpointEvent::Drained => {
-                self.remove(handle);
-                return false;
+                if let Some(entry) = self.entry(handle) {
+                    entry.drained = true;
+                }
             }
         }
-        true
     }
 
     fn remove(&mut self, handle: ConnectionHandle) {
@@ -306,6 +331,17 @@ impl Endpoint {
             self.half_open -= usize::from(entry.half_open);
             self.cids.remove_all(handle);
         }
+    }
+
+    /// Drops a connection without a word, for callers that caught a panic in it.
+    pub fn discard(&mut self, handle: ConnectionHandle) {
+        self.remove(handle);
+    }
+
+    /// After a panic was caught: the connection that `receive` or `on_timeout` was calling. Answers
+    /// once.
+    pub fn take_in_hand(&mut self) -> Option<ConnectionHandle> {
+        self.in_hand.take()
     }
 
     /// When `on_timeout` is to be called.
@@ -327,7 +363,11 @@ impl Endpoint {
             entry.scheduled = None;
             match entry.connection.timeout() {
                 Some(due) if due <= now => {
-                    entry.connection.on_timeout(now);
+                    self.in_hand = Some(handle);
+                    if let Some(entry) = self.entry(handle) {
+                        entry.connection.on_timeout(now);
+                    }
+                    self.in_hand = None;
                     self.touch(handle);
                 }
                 Some(later) => {

@@ -55,12 +55,14 @@ pub(super) fn deliver(
     train: &mut [u8],
     stride: usize,
 ) {
+    endpoint.in_hand = Some(handle);
     if let Some(entry) = endpoint.entry(handle) {
         entry.connection.receive(batch.now, batch.addresses, batch.ecn, train, stride);
         endpoint.touch(handle);
         // What a connection says to its endpoint counts for the next datagram already.
-        endpoint.settle(batch.now, handle);
+        endpoint.take_events(batch.now, handle);
     }
+    endpoint.in_hand = None;
 }
 
 fn stranger(endpoint: &mut Endpoint, batch: &mut Batch<'_>, datagram: &mut [u8]) {

@@ -178,7 +178,7 @@ impl Connection {
         if space == Space::Initial && self.ids.side == Side::Server {
             self.events.push_endpoint(EndpointEvent::CidRetired(self.ids.initial_dcid));
         }
-        self.paths[0].recovery.discard_space(now, space);
+        self.paths[0].discard_space(now, space);
         self.handshake.discard(space);
     }
 }

@@ -3,6 +3,7 @@
 mod one_rtt;
 
 use tquic_crypto::{DirectionKeys, Keys};
+use tquic_wire::Space;
 
 use crate::error::{TransportError, TransportErrorCode};
 
@@ -27,6 +28,15 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
+    /// Whether packets of `space` can no longer be sent.
+    pub fn is_gone(&self, space: Space) -> bool {
+        match space {
+            Space::Initial => self.initial.is_none(),
+            Space::Handshake => self.handshake.is_none(),
+            Space::Data => false,
+        }
+    }
+
     /// Counts a packet that did not authenticate (RFC 9001 section 6.6).
     pub fn on_open_failure(&mut self) -> Result<(), TransportError> {
         self.failures += 1;

@@ -13,6 +13,7 @@ use smallvec::{SmallVec, smallvec};
 use tquic_wire::{ConnectionId, Space};
 
 use crate::cid::{LocalCids, RemoteCids};
+use crate::connection::space_index;
 use crate::path::validate::Proof;
 use crate::recovery::Recovery;
 use crate::space::AckTracker;
@@ -93,6 +94,14 @@ impl Path {
             last_dcid,
             tuples: smallvec![tuple],
         }
+    }
+
+    /// Keys of `space` are gone: nothing of it is sent, acknowledged or waited for any more.
+    pub fn discard_space(&mut self, now: Instant, space: Space) {
+        let at = space_index(space);
+        self.recovery.discard_space(now, space);
+        self.acks[at] = AckTracker::new(space, Duration::ZERO);
+        self.probes[at] = 0;
     }
 
     /// The parts, to be used side by side.

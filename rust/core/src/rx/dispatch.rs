@@ -39,9 +39,13 @@ impl Connection {
         }
         let tuple = self.settle_tuple(arrival, opened);
         let seen = self.on_frames(arrival, opened, tuple, payload)?;
+        self.restart_idle_on_receive(arrival.now);
+        if self.keys.is_gone(opened.space) {
+            // The packet completed the handshake and with it ended its own space.
+            return Ok(());
+        }
         let acks = &mut self.paths[opened.path].acks[space_index(opened.space)];
         acks.on_received(arrival.now, opened.pn, seen.ack_eliciting, arrival.ecn);
-        self.restart_idle_on_receive(arrival.now);
         if newest && seen.non_probing && tuple != 0 && opened.space == Space::Data {
             self.on_peer_moved(arrival, opened, tuple);
         }

@@ -105,7 +105,9 @@ impl Connection {
             // RFC 9000 section 8.2.1: to at least 1200 bytes.
             draft.pad_to(buf, usize::from(mtu::BASE) - super::packet::TAG);
         }
-        draft.pad_for_sample(buf);
+        if tail.is_none() {
+            draft.pad_for_sample(buf);
+        }
         let size = self.finish_train_packet(path, &mut draft, tail.as_ref(), buf);
         let ecn = self.paths[path].active().ecn.mark().is_some();
         let flight = self.on_sent(now, path, draft, size, SentOptions { ecn, mtu_probe: false });

@@ -80,7 +80,7 @@ pub struct Pair {
     pub accepted: Vec<ConnectionHandle>,
     pub client_transport: Arc<TransportConfig>,
     pub client_tls: Arc<ClientConfig>,
-    pub received: Vec<u8>,
+    spins: u32,
 }
 
 fn secrets(seed: u8) -> EndpointSecrets {
@@ -115,7 +115,7 @@ impl Pair {
             accepted: vec![],
             client_transport: Arc::new(client),
             client_tls: Arc::new(client_tls().build().unwrap()),
-            received: vec![],
+            spins: 0,
         }
     }
 
@@ -155,6 +155,9 @@ impl Pair {
                     mine.events.push((h, e));
                 }
                 while let Some(t) = c.poll_transmit(now, &mut buf) {
+                    if std::env::var_os("PAIR_TRACE").is_some() {
+                        eprintln!("{:?} {} sends {} x {}", now, if client { "client" } else { "server" }, t.len, t.segment);
+                    }
                     for data in buf[..t.len].chunks(t.segment) {
                         mine.sent += 1;
                         let mut d = Datagram {
@@ -188,6 +191,16 @@ impl Pair {
             self.server.endpoint.timeout(),
         ];
         let Some(next) = next.into_iter().flatten().min() else { return false };
+        self.spins = if next > self.now { 0 } else { self.spins + 1 };
+        if self.spins > 10_000 {
+            for side in [&mut self.client, &mut self.server] {
+                for h in side.endpoint.handles() {
+                    let c = side.endpoint.peek(h).unwrap();
+                    eprintln!("{:?} {}", c.side(), c.describe_timers());
+                }
+            }
+            panic!("time stands still at {:?}", self.now);
+        }
         self.now = self.now.max(next);
         let now = self.now;
         let server_replies = deliver(&mut self.server, now);

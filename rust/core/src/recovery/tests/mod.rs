@@ -6,6 +6,7 @@ use core::ops::RangeInclusive;
 use tquic_wire::frame::ack::{self, EcnCounts};
 use tquic_wire::{Frame, FrameIter, Writer};
 
+mod bottleneck;
 mod congestion;
 mod detection;
 mod properties;

@@ -49,6 +49,12 @@ impl StreamSet {
         }
     }
 
+    /// Bytes written and not yet acknowledged; 0 for a stream that is gone or was reset.
+    pub fn buffered(&self, id: StreamId) -> u64 {
+        let send = self.index.get(id).and_then(|slot| self.streams.get(slot)?.send.as_ref());
+        send.filter(|send| !send.state().is_reset()).map_or(0, SendPart::buffered)
+    }
+
     fn is_silent(&self, id: StreamId) -> bool {
         id.initiator() != self.side
             && id.direction() == Direction::Bidirectional

@@ -1,0 +1,128 @@
+//! Settings of an engine, its listeners and the connections it begins.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tquic_core::config::{AcceptConfig, TransportConfig};
+use tquic_crypto::ClientConfig;
+use tquic_net::udp::SocketOptions;
+
+use crate::application::Application;
+use crate::key::ConnectionKey;
+
+/// Takes what an engine has to say to people: one line, rarely.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// Settings of an engine.
+#[derive(Clone)]
+pub struct EngineConfig {
+    /// Threads, each with connections of its own. Default 1, limits 1 to 128.
+    pub shards: usize,
+    /// CPUs to keep the threads on, one for each shard in order; threads beyond the list roam.
+    /// Default empty.
+    pub cpus: Vec<usize>,
+    /// How long a thread looks for datagrams before it sleeps. Saves tens of microseconds per
+    /// round trip and costs a busy CPU. Default 0.
+    pub spin: Duration,
+    /// How sockets are opened.
+    pub socket: SocketOptions,
+    /// Where warnings go. Default: nowhere.
+    pub log: Option<Log>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            shards: 1,
+            cpus: Vec::new(),
+            spin: Duration::ZERO,
+            socket: SocketOptions::default(),
+            log: None,
+        }
+    }
+}
+
+/// A connection to begin.
+#[derive(Clone)]
+pub struct ConnectRequest {
+    /// The server.
+    pub remote: SocketAddr,
+    /// Address and port to send from. Default: one socket shared by the shard's connections.
+    pub local: Option<SocketAddr>,
+    /// Network interface to send through; only together with `local`.
+    pub interface: Option<String>,
+    /// Name (or address) that the server's certificate must be for.
+    pub server_name: String,
+    /// Settings.
+    pub transport: Arc<TransportConfig>,
+    /// TLS.
+    pub tls: Arc<ClientConfig>,
+    /// Token of an earlier connection's NEW_TOKEN frame, or empty.
+    pub token: Vec<u8>,
+}
+
+impl ConnectRequest {
+    /// A request with the default transport settings.
+    pub fn new(remote: SocketAddr, server_name: impl Into<String>, tls: Arc<ClientConfig>) -> Self {
+        Self {
+            remote,
+            local: None,
+            interface: None,
+            server_name: server_name.into(),
+            transport: Arc::new(TransportConfig::default()),
+            tls,
+            token: Vec::new(),
+        }
+    }
+}
+
+/// Another local address for a connection.
+#[derive(Clone, Debug, Default)]
+pub struct LocalAddress {
+    /// Address and port; port 0 takes a free one. `None`: a fresh port on any address.
+    pub address: Option<SocketAddr>,
+    /// Network interface to send through.
+    pub interface: Option<String>,
+}
+
+/// A connection that has just been accepted: its first packet was authentic.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted {
+    /// Its name.
+    pub key: ConnectionKey,
+    /// The listener that took it.
+    pub listener: ListenerId,
+    /// Ours.
+    pub local: SocketAddr,
+    /// The client's.
+    pub remote: SocketAddr,
+}
+
+/// Makes the applications of accepted connections. Called in the shards' threads.
+pub type Acceptor = Arc<dyn Fn(&Accepted) -> Box<dyn Application> + Send + Sync>;
+
+/// Names a listener of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListenerId(pub u64);
+
+/// How to listen.
+#[derive(Clone)]
+pub struct ListenRequest {
+    /// Where; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// More addresses that lead to the same connections: preferred addresses (RFC 9000 section 9.6).
+    pub more: Vec<SocketAddr>,
+    /// Whom to accept, and how.
+    pub accept: AcceptConfig,
+    /// Key of stateless reset and address validation tokens, to keep them good over a restart.
+    /// Default: random.
+    pub token_key: Option<[u8; 32]>,
+}
+
+impl ListenRequest {
+    /// Listens at one address.
+    pub fn new(address: SocketAddr, accept: AcceptConfig) -> Self {
+        Self { address, more: Vec::new(), accept, token_key: None }
+    }
+}

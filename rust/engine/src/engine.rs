@@ -1,0 +1,413 @@
+//! The engine: its threads, and what can be asked of them.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+use tquic_core::config::EndpointConfig;
+use tquic_core::endpoint::EndpointSecrets;
+use tquic_core::time::nanos;
+use tquic_net::os::{self, Poller};
+use tquic_net::udp::{BufferSize, SocketOptions, UdpSocket, reuseport_by_cid};
+
+use crate::application::Application;
+use crate::config::{
+    Acceptor, ConnectRequest, EngineConfig, ListenRequest, ListenerId, LocalAddress, Log,
+};
+use crate::key::ConnectionKey;
+use crate::shard::{Command, Connect, Inbox, Listen, Operation, Refusal, Shard, ShardSetup, clock};
+use crate::stats::{ConnectionSnapshot, ShardStats};
+
+/// How long an answer of a shard is waited for. A shard looks for commands after every batch of
+/// packets: only a dead one takes longer.
+const ANSWER: Duration = Duration::from_secs(10);
+/// Shards at most: the first byte of connection IDs names them.
+const MAX_SHARDS: usize = 128;
+
+/// Why the engine did not do what it was asked.
+#[derive(Debug)]
+pub enum EngineError {
+    /// The operating system refused.
+    Io(io::Error),
+    /// There is no such connection (any more).
+    Gone,
+    /// The engine has ended.
+    Ended,
+    /// Too many commands wait: the machine is overloaded.
+    Busy,
+    /// Refused for a reason in words.
+    Refused(String),
+}
+
+impl fmt::Display for EngineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Gone => f.write_str("no such connection"),
+            Self::Ended => f.write_str("the engine has been shut down"),
+            Self::Busy => f.write_str("too many commands wait for the engine"),
+            Self::Refused(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for EngineError {}
+
+impl From<io::Error> for EngineError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Refusal> for EngineError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Closed => Self::Ended,
+            Refusal::Full => Self::Busy,
+        }
+    }
+}
+
+/// A listener.
+#[derive(Clone, Debug)]
+pub struct Listening {
+    /// Its name.
+    pub id: ListenerId,
+    /// Where, in the order of the request: port 0 has become a real one.
+    pub addresses: Vec<SocketAddr>,
+}
+
+/// Threads with connections. Dropped, it ends at once; `shutdown` is politer.
+pub struct Engine {
+    inboxes: Vec<Arc<Inbox>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    config: EngineConfig,
+    next_listener: AtomicU64,
+    /// Takes the next connection.
+    turn: AtomicU64,
+    warned: Mutex<Vec<&'static str>>,
+}
+
+impl Engine {
+    /// Starts the threads.
+    pub fn new(config: EngineConfig) -> io::Result<Self> {
+        if !(1..=MAX_SHARDS).contains(&config.shards) {
+            let why = "an engine has 1 to 128 shards";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let mut engine = Self {
+            inboxes: Vec::new(),
+            threads: Mutex::default(),
+            config,
+            next_listener: AtomicU64::new(1),
+            turn: AtomicU64::new(0),
+            warned: Mutex::default(),
+        };
+        let keys = Keys::random()?;
+        for shard in 0..engine.config.shards {
+            engine.start(shard as u8, &keys)?;
+        }
+        Ok(engine)
+    }
+
+    fn start(&mut self, shard: u8, keys: &Keys) -> io::Result<()> {
+        let poller = Poller::new()?;
+        let inbox = Arc::new(Inbox::new(shard, poller.waker()));
+        let setup = ShardSetup {
+            poller,
+            inbox: inbox.clone(),
+            endpoint: self.endpoint(shard),
+            secrets: keys.secrets()?,
+            socket: SocketOptions { reuse_port: false, ..self.config.socket.clone() },
+            spin: self.config.spin,
+            log: self.config.log.clone(),
+        };
+        let cpu = self.config.cpus.get(usize::from(shard)).copied();
+        let log = self.config.log.clone();
+        let body = move || {
+            if let Some(cpu) = cpu
+                && let Err(error) = os::pin_thread(cpu)
+            {
+                warn(log.as_ref(), &format!("cannot stay on CPU {cpu}: {error}"));
+            }
+            Shard::new(setup).run();
+        };
+        let thread = thread::Builder::new().name(format!("tquic-{shard}")).spawn(body)?;
+        self.inboxes.push(inbox);
+        self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+        Ok(())
+    }
+
+    fn endpoint(&self, shard: u8) -> EndpointConfig {
+        let shards = self.config.shards as u8;
+        EndpointConfig { shard, shards, ..EndpointConfig::default() }
+    }
+
+    /// The shards' number.
+    pub fn shards(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    pub(crate) fn inbox(&self, key: ConnectionKey) -> Result<&Arc<Inbox>, EngineError> {
+        self.inboxes.get(key.shard()).ok_or(EngineError::Gone)
+    }
+
+    /// Accepts connections; each gets the application that `acceptor` makes.
+    pub fn listen(
+        &self,
+        request: &ListenRequest,
+        acceptor: Acceptor,
+    ) -> Result<Listening, EngineError> {
+        let id = ListenerId(self.next_listener.fetch_add(1, Ordering::Relaxed));
+        let mut sockets: Vec<Vec<UdpSocket>> = self.inboxes.iter().map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for address in std::iter::once(&request.address).chain(&request.more) {
+            let group = self.bind_group(*address)?;
+            addresses.extend(group.first().map(UdpSocket::local_addr));
+            sockets.iter_mut().zip(group).for_each(|(mine, socket)| mine.push(socket));
+        }
+        let keys = match request.token_key {
+            Some(key) => Keys::from_one(&key),
+            None => Keys::random()?,
+        };
+        for ((shard, inbox), sockets) in (0..).zip(&self.inboxes).zip(sockets) {
+            inbox.push(Command::Listen(Box::new(Listen {
+                id,
+                sockets,
+                accept: request.accept.clone(),
+                endpoint: self.endpoint(shard),
+                secrets: keys.secrets()?,
+                acceptor: acceptor.clone(),
+            })))?;
+        }
+        Ok(Listening { id, addresses })
+    }
+
+    /// One socket for each shard at the same address.
+    fn bind_group(&self, address: SocketAddr) -> io::Result<Vec<UdpSocket>> {
+        let alone = SocketOptions { reuse_port: false, ..self.config.socket.clone() };
+        // Also with several shards the first bind is alone: it shows whether another program (or
+        // listener) has the port, which sharing would hide.
+        let first = UdpSocket::bind(address, &alone)?;
+        self.warn_of_buffers(&first);
+        if self.inboxes.len() == 1 {
+            return Ok(vec![first]);
+        }
+        let address = first.local_addr();
+        drop(first);
+        let shared = SocketOptions { reuse_port: true, ..alone };
+        let group: io::Result<Vec<_>> =
+            self.inboxes.iter().map(|_| UdpSocket::bind(address, &shared)).collect();
+        let group = group?;
+        if let Some(first) = group.first() {
+            reuseport_by_cid(first, self.inboxes.len() as u32)?;
+        }
+        Ok(group)
+    }
+
+    /// Accepts no more connections at this listener; those that are there go on.
+    pub fn unlisten(&self, id: ListenerId) {
+        for inbox in &self.inboxes {
+            // A shard that has ended listens no more.
+            let _ = inbox.push(Command::Unlisten(id));
+        }
+    }
+
+    /// Begins a connection. If it cannot even begin, the application's `on_refused` is told.
+    pub fn connect(
+        &self,
+        request: ConnectRequest,
+        application: Box<dyn Application>,
+    ) -> Result<ConnectionKey, EngineError> {
+        self.connect_with(request, |_, _| application)
+    }
+
+    /// Begins a connection with an application that knows its name beforehand.
+    pub(crate) fn connect_with(
+        &self,
+        request: ConnectRequest,
+        make: impl FnOnce(ConnectionKey, &Arc<Inbox>) -> Box<dyn Application>,
+    ) -> Result<ConnectionKey, EngineError> {
+        let at = self.turn.fetch_add(1, Ordering::Relaxed) % self.inboxes.len() as u64;
+        let inbox = self.inboxes.get(at as usize).ok_or(EngineError::Ended)?;
+        let socket = match &request.local {
+            Some(_) => Some(bind_local(&request, &self.config.socket)?),
+            None => None,
+        };
+        let key = inbox.key();
+        let application = make(key, inbox);
+        inbox.push(Command::Connect(Box::new(Connect { key, socket, request, application })))?;
+        Ok(key)
+    }
+
+    /// Closes a connection: returns at once, the shard does the rest.
+    pub fn close(&self, key: ConnectionKey, code: u64, reason: &[u8]) -> Result<(), EngineError> {
+        let operation = Operation::Close { code, reason: reason.to_vec() };
+        Ok(self.inbox(key)?.push(Command::With(key, operation))?)
+    }
+
+    /// Moves a client's connection to another local address. Returns when the attempt has begun;
+    /// `Event::Migrated` or `Event::PathFailed` tells its result.
+    pub fn migrate(&self, key: ConnectionKey, to: &LocalAddress) -> Result<(), EngineError> {
+        let address = match to.address {
+            Some(address) => address,
+            None => self.any_address_like(key)?,
+        };
+        let socket = bind(address, to.interface.clone(), &self.config.socket)?;
+        let (reply, answer) = sync_channel(1);
+        self.ask(key, Operation::Migrate { socket, reply })?;
+        wait(&answer)?.map_err(EngineError::Refused)
+    }
+
+    /// The wildcard address of the family that the connection uses.
+    fn any_address_like(&self, key: ConnectionKey) -> Result<SocketAddr, EngineError> {
+        let stats = self.connection_stats(key)?;
+        let v6 = stats.paths.first().is_some_and(|p| p.addresses.remote.is_ipv6());
+        Ok(if v6 { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() })
+    }
+
+    /// Begins a key update; false if it is too early for another.
+    pub fn update_keys(&self, key: ConnectionKey) -> Result<bool, EngineError> {
+        let (reply, answer) = sync_channel(1);
+        self.ask(key, Operation::UpdateKeys { reply })?;
+        wait(&answer)
+    }
+
+    /// Counters of a connection.
+    pub fn connection_stats(&self, key: ConnectionKey) -> Result<ConnectionSnapshot, EngineError> {
+        let (reply, answer) = sync_channel(1);
+        self.ask(key, Operation::Stats { reply })?;
+        wait(&answer)
+    }
+
+    fn ask(&self, key: ConnectionKey, operation: Operation) -> Result<(), EngineError> {
+        Ok(self.inbox(key)?.push(Command::With(key, operation))?)
+    }
+
+    /// Counters of each shard.
+    pub fn stats(&self) -> Result<Vec<ShardStats>, EngineError> {
+        let ask = |inbox: &Arc<Inbox>| {
+            let (reply, answer): (SyncSender<ShardStats>, _) = sync_channel(1);
+            inbox.push(Command::Stats(reply))?;
+            Ok(answer)
+        };
+        let answers: Result<Vec<_>, EngineError> = self.inboxes.iter().map(ask).collect();
+        answers?.iter().map(|a| wait(a).map_err(|_| EngineError::Ended)).collect()
+    }
+
+    /// Closes all connections and ends the threads: as soon as every connection is forgotten, or
+    /// after `patience`. Zero sends each peer one CONNECTION_CLOSE and waits for nothing.
+    pub fn shutdown(&self, patience: Duration, code: u64, reason: &[u8]) {
+        let deadline_nanos = clock().as_nanos().saturating_add(nanos(patience));
+        for inbox in &self.inboxes {
+            let reason = reason.to_vec();
+            // One that has ended already is what we want.
+            let _ = inbox.push(Command::Shutdown { deadline_nanos, code, reason });
+        }
+        let threads = std::mem::take(
+            &mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner),
+        );
+        for thread in threads {
+            // A thread catches its own panics.
+            let _ = thread.join();
+        }
+    }
+
+    fn warn_of_buffers(&self, socket: &UdpSocket) {
+        let capabilities = socket.capabilities();
+        self.warn_of_buffer("net.core.rmem_max", "receive", capabilities.recv_buffer);
+        self.warn_of_buffer("net.core.wmem_max", "send", capabilities.send_buffer);
+    }
+
+    fn warn_of_buffer(&self, sysctl: &'static str, what: &str, size: BufferSize) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        if size.is_clamped() && !warned.contains(&sysctl) {
+            warned.push(sysctl);
+            let BufferSize { wished, granted } = size;
+            let line = format!(
+                "the system gave a {what} buffer of {granted} bytes instead of {wished}: packets \
+                 may be lost at high rates; raise {sysctl}"
+            );
+            warn(self.config.log.as_ref(), &line);
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.shutdown(Duration::ZERO, 0, b"");
+    }
+}
+
+fn warn(log: Option<&Log>, line: &str) {
+    if let Some(log) = log {
+        log(line);
+    }
+}
+
+fn wait<T>(answer: &Receiver<T>) -> Result<T, EngineError> {
+    answer.recv_timeout(ANSWER).map_err(|error| match error {
+        // The connection is unknown, or the shard has ended: the question was dropped.
+        RecvTimeoutError::Disconnected => EngineError::Gone,
+        RecvTimeoutError::Timeout => EngineError::Busy,
+    })
+}
+
+/// The socket for a connection that wants a local address of its own.
+pub(crate) fn bind_local(
+    request: &ConnectRequest,
+    options: &SocketOptions,
+) -> io::Result<UdpSocket> {
+    let any = || match request.remote.ip().to_canonical().is_ipv6() {
+        true => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        false => (Ipv4Addr::UNSPECIFIED, 0).into(),
+    };
+    bind(request.local.unwrap_or_else(any), request.interface.clone(), options)
+}
+
+fn bind(
+    address: SocketAddr,
+    interface: Option<String>,
+    options: &SocketOptions,
+) -> io::Result<UdpSocket> {
+    UdpSocket::bind(address, &SocketOptions { reuse_port: false, interface, ..options.clone() })
+}
+
+/// Keys that all shards of a listener share.
+struct Keys {
+    reset: [u8; 32],
+    token: [u8; 32],
+}
+
+impl Keys {
+    fn random() -> io::Result<Self> {
+        Ok(Self { reset: os::random_seed()?, token: os::random_seed()? })
+    }
+
+    /// Two keys out of one that was given: they must not be the same.
+    fn from_one(key: &[u8; 32]) -> Self {
+        let derive = |label: &[u8]| {
+            let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, key);
+            let mut out = [0; 32];
+            out.copy_from_slice(ring::hmac::sign(&key, label).as_ref());
+            out
+        };
+        Self { reset: derive(b"stateless reset"), token: derive(b"address token") }
+    }
+
+    fn secrets(&self) -> io::Result<EndpointSecrets> {
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let since_start = clock().as_nanos() / 1_000_000_000;
+        Ok(EndpointSecrets {
+            reset: self.reset,
+            token: self.token,
+            seed: os::random_seed()?,
+            unix_epoch: unix.as_secs().saturating_sub(since_start),
+        })
+    }
+}

@@ -1,0 +1,169 @@
+//! What other threads ask of a shard.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tquic_core::config::{AcceptConfig, EndpointConfig};
+use tquic_core::endpoint::EndpointSecrets;
+use tquic_net::os::Waker;
+use tquic_net::udp::UdpSocket;
+
+use crate::application::Application;
+use crate::config::{Acceptor, ConnectRequest, ListenerId};
+use crate::key::ConnectionKey;
+use crate::stats::{ConnectionSnapshot, ShardStats};
+
+/// Commands that wait at most; a shard that is so far behind takes no more.
+const MAX_COMMANDS: usize = 1 << 16;
+
+/// A listener's part in one shard.
+pub(crate) struct Listen {
+    pub id: ListenerId,
+    pub sockets: Vec<UdpSocket>,
+    pub accept: AcceptConfig,
+    pub endpoint: EndpointConfig,
+    pub secrets: EndpointSecrets,
+    pub acceptor: Acceptor,
+}
+
+/// A connection's part in one shard.
+pub(crate) struct Connect {
+    pub key: ConnectionKey,
+    /// Bound already, if the request named an address.
+    pub socket: Option<UdpSocket>,
+    pub request: ConnectRequest,
+    pub application: Box<dyn Application>,
+}
+
+/// Something done to one connection.
+pub(crate) enum Operation {
+    Close { code: u64, reason: Vec<u8> },
+    Migrate { socket: UdpSocket, reply: SyncSender<Result<(), String>> },
+    UpdateKeys { reply: SyncSender<bool> },
+    Stats { reply: SyncSender<ConnectionSnapshot> },
+}
+
+/// What a shard is asked.
+pub(crate) enum Command {
+    Connect(Box<Connect>),
+    Listen(Box<Listen>),
+    Unlisten(ListenerId),
+    With(ConnectionKey, Operation),
+    Stats(SyncSender<ShardStats>),
+    Shutdown { deadline_nanos: u64, code: u64, reason: Vec<u8> },
+}
+
+#[derive(Default)]
+struct Queue {
+    commands: VecDeque<Command>,
+    /// Connections to be called. Those who ask see to it that none stands here often.
+    wakes: Vec<ConnectionKey>,
+    closed: bool,
+}
+
+/// The way into a shard.
+pub(crate) struct Inbox {
+    queue: Mutex<Queue>,
+    waker: Waker,
+    shard: u8,
+    next: AtomicU64,
+}
+
+/// Why a command was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The shard has ended.
+    Closed,
+    /// Too many wait.
+    Full,
+}
+
+impl Inbox {
+    pub fn new(shard: u8, waker: Waker) -> Self {
+        Self { queue: Mutex::default(), waker, shard, next: AtomicU64::new(0) }
+    }
+
+    /// A name for a connection of this shard.
+    pub fn key(&self) -> ConnectionKey {
+        ConnectionKey::new(self.shard, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing that can panic runs under the lock.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn push(&self, command: Command) -> Result<(), Refusal> {
+        {
+            let mut queue = self.lock();
+            if queue.closed {
+                return Err(Refusal::Closed);
+            }
+            if queue.commands.len() >= MAX_COMMANDS {
+                return Err(Refusal::Full);
+            }
+            queue.commands.push_back(command);
+        }
+        self.wake_thread();
+        Ok(())
+    }
+
+    /// Has the connection's `on_tick` called soon. The caller does not ask again before it was.
+    pub fn wake(&self, key: ConnectionKey) {
+        {
+            let mut queue = self.lock();
+            if queue.closed {
+                return;
+            }
+            queue.wakes.push(key);
+        }
+        self.wake_thread();
+    }
+
+    fn wake_thread(&self) {
+        // Writing to an eventfd fails only if its counter is full, when the thread wakes anyway.
+        let _ = self.waker.wake();
+    }
+
+    /// Moves everything that waits into `commands` and `wakes`.
+    pub fn take(&self, commands: &mut VecDeque<Command>, wakes: &mut Vec<ConnectionKey>) {
+        let mut queue = self.lock();
+        commands.append(&mut queue.commands);
+        wakes.append(&mut queue.wakes);
+    }
+
+    /// Nobody will look any more: what waits is dropped, and with it the senders of replies.
+    pub fn close(&self) {
+        let mut queue = self.lock();
+        queue.closed = true;
+        let dropped = (std::mem::take(&mut queue.commands), std::mem::take(&mut queue.wakes));
+        drop(queue);
+        drop(dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tquic_net::os::Poller;
+
+    #[test]
+    fn a_closed_or_full_inbox_refuses() {
+        let poller = Poller::new().unwrap();
+        let inbox = Inbox::new(3, poller.waker());
+        assert_eq!(inbox.key().shard(), 3);
+        assert_ne!(inbox.key(), inbox.key());
+        for _ in 0..MAX_COMMANDS {
+            inbox.push(Command::Unlisten(ListenerId(0))).unwrap();
+        }
+        assert_eq!(inbox.push(Command::Unlisten(ListenerId(0))), Err(Refusal::Full));
+        let (mut commands, mut wakes) = (VecDeque::new(), Vec::new());
+        inbox.wake(inbox.key());
+        inbox.take(&mut commands, &mut wakes);
+        assert_eq!((commands.len(), wakes.len()), (MAX_COMMANDS, 1));
+        inbox.close();
+        assert_eq!(inbox.push(Command::Unlisten(ListenerId(0))), Err(Refusal::Closed));
+    }
+}

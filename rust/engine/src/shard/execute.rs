@@ -1,0 +1,213 @@
+//! What a shard does for other threads.
+
+use tquic_core::config::transport::MIN_DATAGRAM;
+use tquic_core::connection::ClientSetup;
+use tquic_core::error::TransportError;
+use tquic_core::events::ConnectionError;
+use tquic_core::path::FourTuple;
+use tquic_core::time::Instant;
+use tquic_core::Endpoint;
+use tquic_net::udp::UdpSocket;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::service::{Listener, Place, Service, Slot};
+use super::{CLIENTS, Command, Connect, Listen, Operation, Shard};
+use crate::application::Application;
+use crate::key::ConnectionKey;
+use crate::stats::ConnectionSnapshot;
+
+/// Sockets of its own that one connection may have: the oldest makes room.
+const MAX_OWN_SOCKETS: usize = 8;
+
+impl Shard {
+    pub(super) fn take_commands(&mut self) {
+        let mut commands = std::mem::take(&mut self.scratch.commands);
+        let mut called = std::mem::take(&mut self.scratch.called);
+        self.inbox.take(&mut commands, &mut called);
+        for command in commands.drain(..) {
+            self.execute(command);
+        }
+        for key in called.drain(..) {
+            self.touch(key);
+        }
+        self.scratch.commands = commands;
+        self.scratch.called = called;
+    }
+
+    fn touch(&mut self, key: ConnectionKey) {
+        let Some(&Place { service, handle }) = self.keys.get(&key) else { return };
+        if let Some(s) = self.services.get_mut(service) {
+            s.endpoint.connection(handle);
+        }
+    }
+
+    pub(super) fn execute(&mut self, command: Command) {
+        match command {
+            Command::Connect(connect) => self.connect(*connect),
+            Command::Listen(listen) => self.listen(*listen),
+            Command::Unlisten(id) => {
+                for (_, service) in &mut self.services {
+                    if let Some(listener) = service.listener.as_mut().filter(|l| l.id == id) {
+                        listener.closing = true;
+                        service.endpoint.stop_accepting();
+                    }
+                }
+            }
+            Command::With(key, operation) => self.operate(key, operation),
+            // Who does not wait any more needs no answer; so below.
+            Command::Stats(reply) => { let _ = reply.try_send(self.stats()); }
+            Command::Shutdown { deadline_nanos, code, reason } => {
+                self.ending = Some(Instant::from_nanos(deadline_nanos));
+                for (_, service) in &mut self.services {
+                    service.endpoint.stop_accepting();
+                    for handle in service.endpoint.handles() {
+                        if let Some(connection) = service.endpoint.connection(handle) {
+                            connection.close(self.now, code, &reason);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn connect(&mut self, connect: Connect) {
+        let Connect { key, socket, request, application } = connect;
+        if self.ending.is_some() {
+            return self.refuse(key, application, "the engine is shutting down");
+        }
+        let remote = SocketAddr::new(request.remote.ip().to_canonical(), request.remote.port());
+        let alone = socket.is_some();
+        let at = match socket {
+            Some(socket) => self.sockets.add(&mut self.poller, socket, CLIENTS, true),
+            None => self.wildcard(remote.is_ipv6()),
+        };
+        let (at, local) = match at.map(|at| (at, self.sockets.get(at).map(|e| e.local))) {
+            Ok((at, Some(local))) => (at, local),
+            Ok((_, None)) => return self.refuse(key, application, "the socket is gone"),
+            Err(error) => {
+                return self.refuse(key, application, &format!("cannot open a socket: {error}"));
+            }
+        };
+        let payload = self.payload(at, remote, request.transport.max_udp_payload);
+        let setup = ClientSetup {
+            transport: request.transport,
+            tls: request.tls,
+            server_name: request.server_name,
+            token: request.token,
+            addresses: FourTuple { local, remote },
+        };
+        let Some(clients) = self.services.get_mut(CLIENTS) else { return };
+        match clients.endpoint.connect(self.now, setup) {
+            Ok(handle) => {
+                if let Some(connection) = clients.endpoint.connection(handle) {
+                    connection.limit_mtu(payload);
+                }
+                let mut slot = Slot::new(handle, key, application);
+                if alone {
+                    slot.sockets.push(at);
+                }
+                self.enter(Place { service: CLIENTS, handle }, slot);
+            }
+            Err(error) => {
+                if alone {
+                    self.sockets.release(&mut self.poller, &mut self.outbox, &[at]);
+                }
+                refuse(key, application, ConnectionError::Local(error));
+            }
+        }
+    }
+
+    /// The largest datagram to try: not more than 1200 bytes where the system would fragment.
+    fn payload(&mut self, socket: usize, remote: SocketAddr, configured: u16) -> u16 {
+        let whole =
+            self.sockets.get(socket).is_some_and(|e| e.socket.capabilities().dont_fragment);
+        if whole { self.mtus.payload(self.now, remote, configured) } else { MIN_DATAGRAM }
+    }
+
+    pub(super) fn refuse(&self, key: ConnectionKey, app: Box<dyn Application>, why: &str) {
+        let error = TransportError::internal(why.to_owned());
+        refuse(key, app, ConnectionError::Local(error));
+    }
+
+    /// The socket that clients of a family share, opened when it is first needed.
+    fn wildcard(&mut self, ipv6: bool) -> std::io::Result<usize> {
+        if let Some(at) = self.sockets.wildcard(CLIENTS, ipv6) {
+            return Ok(at);
+        }
+        let any: SocketAddr = match ipv6 {
+            true => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            false => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(any, &self.settings.socket)?;
+        self.sockets.add(&mut self.poller, socket, CLIENTS, false)
+    }
+
+    fn listen(&mut self, listen: Listen) {
+        let max_payload = listen.accept.transport.max_udp_payload;
+        let whole = listen.sockets.iter().all(|s| s.capabilities().dont_fragment);
+        let endpoint = Endpoint::new(listen.endpoint, Some(listen.accept), &listen.secrets);
+        let service = self.services.insert(Service {
+            endpoint,
+            table: Default::default(),
+            listener: Some(Listener {
+                id: listen.id,
+                acceptor: listen.acceptor,
+                max_payload: if whole { max_payload } else { MIN_DATAGRAM },
+                closing: self.ending.is_some(),
+            }),
+        });
+        for socket in listen.sockets {
+            if let Err(error) = self.sockets.add(&mut self.poller, socket, service, false) {
+                self.warn(&format!("a socket cannot be watched: {error}"));
+            }
+        }
+    }
+
+    fn operate(&mut self, key: ConnectionKey, operation: Operation) {
+        let Some(&place) = self.keys.get(&key) else { return };
+        let Some(service) = self.services.get_mut(place.service) else { return };
+        let Some(connection) = service.endpoint.connection(place.handle) else { return };
+        match operation {
+            Operation::Close { code, reason } => connection.close(self.now, code, &reason),
+            Operation::UpdateKeys { reply } => {
+                let _ = reply.try_send(connection.update_keys(self.now));
+            }
+            Operation::Stats { reply } => { let _ = reply.try_send(ConnectionSnapshot::of(connection)); }
+            Operation::Migrate { socket, reply } => {
+                let _ = reply.try_send(self.migrate(place, socket));
+            }
+        }
+    }
+
+    fn migrate(&mut self, place: Place, socket: UdpSocket) -> Result<(), String> {
+        let local = socket.local_addr();
+        let at = self
+            .sockets
+            .add(&mut self.poller, socket, place.service, true)
+            .map_err(|error| format!("the socket cannot be watched: {error}"))?;
+        let service = self.services.get_mut(place.service);
+        let result = service.and_then(|s| {
+            let slot = s.table.get_mut(place.handle)?;
+            let result = s.endpoint.connection(place.handle)?.migrate(self.now, local);
+            Some(result.map(|()| {
+                slot.sockets.push(at);
+                (slot.sockets.len() > MAX_OWN_SOCKETS).then(|| slot.sockets.remove(0))
+            }))
+        });
+        let (answer, superfluous) = match result {
+            Some(Ok(oldest)) => (Ok(()), oldest),
+            Some(Err(error)) => (Err(error.to_string()), Some(at)),
+            None => (Err("the connection is gone".to_owned()), Some(at)),
+        };
+        if let Some(at) = superfluous {
+            self.sockets.release(&mut self.poller, &mut self.outbox, &[at]);
+        }
+        answer
+    }
+}
+
+fn refuse(key: ConnectionKey, mut app: Box<dyn Application>, error: ConnectionError) {
+    // Its own defects must not end the shard.
+    let _ = catch_unwind(AssertUnwindSafe(move || app.on_refused(key, error)));
+}

@@ -1,0 +1,277 @@
+//! A shard: one thread with sockets, endpoints and the applications of their connections. No packet
+//! crosses a thread.
+
+mod command;
+mod drive;
+mod execute;
+mod mtu;
+mod outbox;
+mod receive;
+mod service;
+mod socket;
+
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use slab::Slab;
+use tquic_core::Endpoint;
+use tquic_core::config::EndpointConfig;
+use tquic_core::endpoint::{EndpointSecrets, EndpointStats, Reply};
+use tquic_core::time::{Duration, Instant};
+use tquic_net::os::{self, Events, Poller};
+use tquic_net::udp::{RecvBatch, SocketOptions};
+
+use crate::application::Spawned;
+use crate::config::Log;
+use crate::key::ConnectionKey;
+use crate::stats::{ShardStats, add_endpoint};
+
+pub(crate) use command::{Command, Connect, Inbox, Listen, Operation, Refusal};
+use mtu::RouteMtus;
+use outbox::Outbox;
+use service::{Place, Service, panic_message};
+use socket::{Failure, Sockets};
+
+/// The service of all clients.
+const CLIENTS: usize = 0;
+/// Events taken from the poller at a time.
+const EVENTS: usize = 64;
+/// While no more trains can be written, deadlines wait at least this long for a socket.
+const STUFFED: Duration = Duration::from_millis(1);
+
+/// What a shard starts from.
+pub(crate) struct ShardSetup {
+    pub poller: Poller,
+    pub inbox: Arc<Inbox>,
+    pub endpoint: EndpointConfig,
+    pub secrets: EndpointSecrets,
+    pub socket: SocketOptions,
+    pub spin: Duration,
+    pub log: Option<Log>,
+}
+
+/// See the module.
+pub(crate) struct Shard {
+    services: Slab<Service>,
+    keys: HashMap<ConnectionKey, Place>,
+    sockets: Sockets,
+    poller: Poller,
+    events: Events,
+    inbox: Arc<Inbox>,
+    outbox: Outbox,
+    /// When applications want to be called.
+    wakes: BinaryHeap<Reverse<(Instant, Place)>>,
+    /// Connections that found no room in the outbox.
+    waiting: Vec<Place>,
+    /// Some connection has more to send than its turn allowed.
+    more: bool,
+    /// The time of this turn.
+    now: Instant,
+    mtus: RouteMtus,
+    settings: Settings,
+    counters: Counters,
+    /// Set by a command to end: the time at which the thread ends in any case.
+    ending: Option<Instant>,
+    scratch: Scratch,
+}
+
+/// What does not change.
+struct Settings {
+    socket: SocketOptions,
+    spin: Duration,
+    log: Option<Log>,
+}
+
+#[derive(Default)]
+struct Counters {
+    turns: u64,
+    sleeps: u64,
+    panics: u64,
+    unsent_trains: u64,
+    /// Of services that are gone.
+    endpoint: EndpointStats,
+}
+
+/// Memory used again by every turn.
+#[derive(Default)]
+struct Scratch {
+    recv: RecvBatch,
+    replies: Vec<Reply>,
+    failures: Vec<Failure>,
+    dirty: Vec<Place>,
+    spawned: Vec<Spawned>,
+    commands: VecDeque<Command>,
+    called: Vec<ConnectionKey>,
+}
+
+/// The time, as all shards count it.
+pub(crate) fn clock() -> Instant {
+    Instant::from_nanos(os::monotonic_nanos())
+}
+
+impl Shard {
+    pub fn new(setup: ShardSetup) -> Self {
+        let endpoint = Endpoint::new(setup.endpoint, None, &setup.secrets);
+        let mut services = Slab::new();
+        services.insert(Service { endpoint, table: Default::default(), listener: None });
+        Self {
+            services,
+            keys: HashMap::new(),
+            sockets: Sockets::default(),
+            poller: setup.poller,
+            events: Events::with_capacity(EVENTS),
+            inbox: setup.inbox,
+            outbox: Outbox::new(),
+            wakes: BinaryHeap::new(),
+            waiting: Vec::new(),
+            more: false,
+            now: clock(),
+            mtus: RouteMtus::default(),
+            settings: Settings { socket: setup.socket, spin: setup.spin, log: setup.log },
+            counters: Counters::default(),
+            ending: None,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Works until a command ends it.
+    pub fn run(mut self) {
+        // A panic outside of any connection is a bug of this crate; it must not take the process.
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            while !self.is_over() {
+                self.turn()?;
+            }
+            io::Result::Ok(())
+        }));
+        match result {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => self.warn(&format!("a shard ends: {error}")),
+            Err(panic) => self.warn(&format!("a shard ends: {}", panic_message(&*panic))),
+        }
+        self.inbox.close();
+        // Applications tell others that they are gone, in whatever state they are.
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(self)));
+    }
+
+    fn is_over(&self) -> bool {
+        let Some(deadline) = self.ending else { return false };
+        let idle = !self.more && self.waiting.is_empty() && !self.sockets.has_queued();
+        let done = idle && self.services.iter().all(|(_, s)| s.endpoint.is_empty());
+        self.now >= deadline || done
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        self.wait()?;
+        self.counters.turns += 1;
+        self.now = clock();
+        if self.events.woken() {
+            self.take_commands();
+        }
+        self.receive_ready();
+        self.on_timeouts();
+        self.admit();
+        self.drive_dirty();
+        self.flush_all();
+        self.reap();
+        Ok(())
+    }
+
+    /// Waits for something to do.
+    fn wait(&mut self) -> io::Result<()> {
+        if self.more || !self.scratch.spawned.is_empty() {
+            self.more = false;
+            return self.poller.wait(&mut self.events, Some(Duration::ZERO));
+        }
+        let deadline = self.deadline();
+        let mut now = clock();
+        let spin_until = deadline.map_or(now + self.settings.spin, |d| {
+            d.min(now + self.settings.spin)
+        });
+        while now < spin_until {
+            self.poller.wait(&mut self.events, Some(Duration::ZERO))?;
+            if self.events.woken() || self.events.iter().next().is_some() {
+                return Ok(());
+            }
+            now = clock();
+        }
+        let mut timeout = deadline.map(|d| d - now);
+        if self.outbox.is_full() {
+            timeout = timeout.map(|t| t.max(STUFFED));
+        }
+        self.counters.sleeps += u64::from(timeout != Some(Duration::ZERO));
+        self.poller.wait(&mut self.events, timeout)
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let endpoints = self.services.iter().filter_map(|(_, s)| s.endpoint.timeout());
+        let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
+        endpoints.chain(wake).chain(self.sockets.retry_at()).chain(self.ending).min()
+    }
+
+    fn on_timeouts(&mut self) {
+        self.sockets.on_timeout(self.now);
+        let mut panics = Vec::new();
+        for (service, s) in &mut self.services {
+            while s.endpoint.timeout().is_some_and(|at| at <= self.now) {
+                let now = self.now;
+                let result = catch_unwind(AssertUnwindSafe(|| s.endpoint.on_timeout(now)));
+                let Err(panic) = result else { break };
+                panics.push((service, s.endpoint.take_in_hand(), panic));
+            }
+        }
+        for (service, handle, panic) in panics {
+            self.contain(handle.map(|handle| Place { service, handle }), &*panic);
+        }
+        while let Some(&Reverse((at, place))) = self.wakes.peek() {
+            if at > self.now {
+                break;
+            }
+            self.wakes.pop();
+            self.call(place, at);
+        }
+    }
+
+    /// The time of an entry in `wakes` has come.
+    fn call(&mut self, place: Place, at: Instant) {
+        let Some(service) = self.services.get_mut(place.service) else { return };
+        let Some(slot) = service.table.get_mut(place.handle) else { return };
+        if slot.scheduled != Some(at) {
+            return;
+        }
+        slot.scheduled = None;
+        match slot.wake_at {
+            Some(due) if due <= self.now => {
+                service.endpoint.connection(place.handle);
+            }
+            Some(later) => {
+                slot.scheduled = Some(later);
+                self.wakes.push(Reverse((later, place)));
+            }
+            None => {}
+        }
+    }
+
+    fn stats(&self) -> ShardStats {
+        let mut endpoint = self.counters.endpoint;
+        self.services.iter().for_each(|(_, s)| add_endpoint(&mut endpoint, &s.endpoint.stats()));
+        ShardStats {
+            connections: self.services.iter().map(|(_, s)| s.endpoint.len()).sum(),
+            endpoint,
+            socket: self.sockets.stats(),
+            turns: self.counters.turns,
+            sleeps: self.counters.sleeps,
+            panics: self.counters.panics,
+            unsent_trains: self.counters.unsent_trains,
+            cpu: os::thread_cpu_time(),
+        }
+    }
+
+    fn warn(&self, line: &str) {
+        if let Some(log) = &self.settings.log {
+            log(line);
+        }
+    }
+}

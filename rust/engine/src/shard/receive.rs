@@ -1,0 +1,134 @@
+//! From the sockets to the connections.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use arrayvec::ArrayVec;
+use tquic_net::udp::{MAX_TRAINS, Transmit};
+
+use super::service::{Listener, Place, Slot, panic_message};
+use super::socket::from_socket;
+use super::{Shard, Sockets};
+use crate::config::Accepted;
+use tquic_core::endpoint::Reply;
+use tquic_core::error::TransportError;
+
+/// Calls on one socket in a turn at most: the others, and what there is to send, must not starve.
+const RECV_CALLS: usize = 4;
+
+impl Shard {
+    pub(super) fn receive_ready(&mut self) {
+        let ready: ArrayVec<_, { super::EVENTS }> = self.events.iter().collect();
+        for event in ready {
+            if event.writable
+                && let Err(error) = self.sockets.on_writable(event.token, &mut self.poller)
+            {
+                self.warn(&format!("a socket cannot be watched: {error}"));
+            }
+            if event.readable {
+                self.receive(event.token);
+            }
+        }
+        if !self.outbox.is_full() {
+            self.resume_waiting();
+        }
+    }
+
+    fn receive(&mut self, socket: usize) {
+        for _ in 0..RECV_CALLS {
+            let Some(entry) = self.sockets.get(socket) else { return };
+            let received = match entry.socket.recv(&mut self.scratch.recv) {
+                Ok(received) => received,
+                Err(error) => return self.warn(&format!("receiving failed: {error}")),
+            };
+            let service = entry.service;
+            let Some(s) = self.services.get_mut(service) else { return };
+            let (now, replies) = (self.now, &mut self.scratch.replies);
+            let mut panics = Vec::new();
+            for slot in self.scratch.recv.slots() {
+                let addresses = entry.four_tuple(slot.remote, slot.local_ip);
+                let ecn = slot.ecn.map(from_socket);
+                let result = catch_unwind(AssertUnwindSafe(|| {
+                    s.endpoint.receive(now, addresses, ecn, (slot.data, slot.stride), replies);
+                }));
+                if let Err(panic) = result {
+                    panics.push((s.endpoint.take_in_hand(), panic));
+                }
+            }
+            if !self.scratch.replies.is_empty() {
+                send_replies(&self.sockets, socket, &self.scratch.replies);
+                self.scratch.replies.clear();
+            }
+            for (handle, panic) in panics {
+                self.contain(handle.map(|handle| Place { service, handle }), &*panic);
+            }
+            if received < self.scratch.recv.capacity() {
+                return;
+            }
+        }
+    }
+
+    /// Gives new connections their applications.
+    pub(super) fn admit(&mut self) {
+        let services: Vec<usize> =
+            self.services.iter().filter(|(_, s)| s.listener.is_some()).map(|(i, _)| i).collect();
+        for service in services {
+            while let Some(handle) =
+                self.services.get_mut(service).and_then(|s| s.endpoint.poll_accepted())
+            {
+                self.admit_one(Place { service, handle });
+            }
+        }
+    }
+
+    fn admit_one(&mut self, place: Place) {
+        let Some(service) = self.services.get_mut(place.service) else { return };
+        let Some(Listener { id, acceptor, max_payload, .. }) = &service.listener else { return };
+        let Some(connection) = service.endpoint.connection(place.handle) else { return };
+        let Some(path) = connection.path(0) else { return };
+        let addresses = path.active().addresses;
+        connection.limit_mtu(self.mtus.payload(self.now, addresses.remote, *max_payload));
+        let key = self.inbox.key();
+        let accepted =
+            Accepted { key, listener: *id, local: addresses.local, remote: addresses.remote };
+        match catch_unwind(AssertUnwindSafe(|| acceptor(&accepted))) {
+            Ok(application) => {
+                self.enter(place, Slot::new(place.handle, key, application));
+            }
+            Err(panic) => {
+                connection.fail(self.now, TransportError::internal("no application"));
+                self.counters.panics += 1;
+                let what = panic_message(&*panic);
+                self.warn(&format!("no application for a new connection: {what}"));
+            }
+        }
+    }
+
+    /// Puts a connection's slot into the tables.
+    pub(super) fn enter(&mut self, place: Place, slot: Slot) {
+        self.keys.insert(slot.key, place);
+        let Some(service) = self.services.get_mut(place.service) else { return };
+        if let Some(old) = service.table.insert(slot) {
+            self.leave(old);
+        }
+    }
+}
+
+/// Answers that belong to no connection; what a full socket does not take is lost, as datagrams may
+/// be.
+fn send_replies(sockets: &Sockets, socket: usize, replies: &[Reply]) {
+    let Some(entry) = sockets.get(socket) else { return };
+    for some in replies.chunks(MAX_TRAINS) {
+        let batch: ArrayVec<Transmit<'_>, MAX_TRAINS> = some
+            .iter()
+            .map(|reply| Transmit {
+                remote: reply.addresses.remote,
+                local_ip: entry.source(reply.addresses.local),
+                ecn: None,
+                segment_size: reply.data.len(),
+                data: &reply.data,
+            })
+            .collect();
+        // An unusable socket shows where connections use it.
+        let _ = entry.socket.send(&batch);
+    }
+}

@@ -1,0 +1,359 @@
+//! The sockets of a shard: which one a train leaves through, and trains that wait for a full one.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use arrayvec::ArrayVec;
+use slab::Slab;
+use tquic_core::path::{Ecn, FourTuple};
+use tquic_core::time::{Duration, Instant};
+use tquic_net::os::{Interest, Poller};
+use tquic_net::udp::{self, MAX_TRAINS, Sent, TrainError, UdpSocket};
+
+use super::outbox::{Outbox, Train};
+use super::service::Place;
+use crate::stats::add_socket;
+
+/// When a socket claims to be writable and is not, it is tried again after this long.
+const RETRY: Duration = Duration::from_millis(1);
+
+/// Whether a socket takes trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    Free,
+    /// Until the poller says that there is room.
+    Full,
+    /// Until this time: the poller said so and was wrong (`ENOBUFS` does that).
+    Until(Instant),
+}
+
+/// A socket and what waits for it.
+pub(super) struct Entry {
+    pub socket: UdpSocket,
+    pub local: SocketAddr,
+    /// Whose datagrams come in here.
+    pub service: usize,
+    /// How many connections use it alone; `None` for a socket of the whole service.
+    users: Option<usize>,
+    queue: VecDeque<Train>,
+    room: Room,
+    /// The last try after the poller said that there is room sent nothing.
+    lied: bool,
+}
+
+/// A train that did not leave.
+pub(super) struct Failure {
+    pub place: Place,
+    pub error: TrainError,
+    /// Size of its datagrams.
+    pub segment: usize,
+}
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Sockets {
+    entries: Slab<Entry>,
+    /// Counters of those that were closed.
+    gone: udp::Stats,
+    /// The one used last.
+    last: usize,
+}
+
+impl Entry {
+    /// Whether a datagram with this local address belongs to the socket: 2 for its very address,
+    /// 1 for a socket on any address, 0 for no.
+    fn suits(&self, service: usize, local: SocketAddr) -> u8 {
+        if self.service != service || self.local.port() != local.port() {
+            return 0;
+        }
+        let mine = self.local.ip();
+        if mine == local.ip() {
+            return 2;
+        }
+        // An IPv6 socket on any address is dual-stack; were it not, it would never have received
+        // the packet whose address this is.
+        u8::from(mine.is_unspecified() && (mine.is_ipv6() || local.is_ipv4()))
+    }
+
+    /// The addresses of a datagram that came in here.
+    pub fn four_tuple(&self, remote: SocketAddr, local_ip: Option<IpAddr>) -> FourTuple {
+        let ip = local_ip.map_or(self.local.ip(), |ip| ip.to_canonical());
+        FourTuple { local: SocketAddr::new(ip, self.local.port()), remote }
+    }
+
+    /// One call with the trains at the front of the queue.
+    fn send(&self, outbox: &Outbox) -> io::Result<Sent> {
+        let batch: ArrayVec<udp::Transmit<'_>, MAX_TRAINS> = self
+            .queue
+            .iter()
+            .take(MAX_TRAINS)
+            .map(|train| udp::Transmit {
+                remote: train.transmit.addresses.remote,
+                local_ip: self.source(train.transmit.addresses.local),
+                ecn: train.transmit.ecn.map(to_socket),
+                segment_size: train.transmit.segment,
+                data: outbox.data(train),
+            })
+            .collect();
+        self.socket.send(&batch)
+    }
+
+    /// The source address to ask the kernel for: none where there is no choice.
+    pub fn source(&self, local: SocketAddr) -> Option<IpAddr> {
+        (self.local.ip().is_unspecified() && !local.ip().is_unspecified()).then(|| local.ip())
+    }
+}
+
+impl Sockets {
+    /// Takes a socket in. `alone`: it was opened for one connection, and closes with it.
+    pub fn add(
+        &mut self,
+        poller: &mut Poller,
+        socket: UdpSocket,
+        service: usize,
+        alone: bool,
+    ) -> io::Result<usize> {
+        let at = self.entries.vacant_key();
+        poller.add(&socket, at, Interest::Readable)?;
+        let local = socket.local_addr();
+        let users = alone.then_some(1);
+        let queue = VecDeque::new();
+        self.entries.insert(Entry {
+            socket,
+            local,
+            service,
+            users,
+            queue,
+            room: Room::Free,
+            lied: false,
+        });
+        Ok(at)
+    }
+
+    fn remove(&mut self, poller: &mut Poller, outbox: &mut Outbox, at: usize) {
+        let Some(entry) = self.entries.try_remove(at) else { return };
+        // The descriptor is closed in any case.
+        let _ = poller.remove(&entry.socket, at);
+        for train in &entry.queue {
+            outbox.release(train);
+        }
+        add_socket(&mut self.gone, &entry.socket.stats());
+    }
+
+    /// A connection that had sockets of its own is gone. What it still had to say has been tried.
+    pub fn release(&mut self, poller: &mut Poller, outbox: &mut Outbox, own: &[usize]) {
+        for &at in own {
+            let Some(entry) = self.entries.get_mut(at) else { continue };
+            let Some(users) = &mut entry.users else { continue };
+            *users = users.saturating_sub(1);
+            if *users == 0 {
+                self.remove(poller, outbox, at);
+            }
+        }
+    }
+
+    /// Closes all sockets of a service.
+    pub fn remove_service(&mut self, poller: &mut Poller, outbox: &mut Outbox, service: usize) {
+        let mine: Vec<usize> =
+            self.entries.iter().filter(|(_, e)| e.service == service).map(|(at, _)| at).collect();
+        for at in mine {
+            self.remove(poller, outbox, at);
+        }
+    }
+
+    pub fn get(&self, at: usize) -> Option<&Entry> {
+        self.entries.get(at)
+    }
+
+    pub fn indices(&self) -> impl Iterator<Item = usize> + '_ {
+        self.entries.iter().map(|(at, _)| at)
+    }
+
+    /// The socket of a service for datagrams from this address.
+    pub fn find(&mut self, service: usize, local: SocketAddr) -> Option<usize> {
+        let last = self.entries.get(self.last).map_or(0, |e| e.suits(service, local));
+        if last == 2 || (last == 1 && self.entries.len() == 1) {
+            return Some(self.last);
+        }
+        let suits = |(at, e): (usize, &Entry)| (e.suits(service, local), at);
+        let (fit, at) = self.entries.iter().map(suits).max()?;
+        (fit > 0).then(|| {
+            self.last = at;
+            at
+        })
+    }
+
+    /// The shared socket of the clients for a family.
+    pub fn wildcard(&self, service: usize, ipv6: bool) -> Option<usize> {
+        let fits = |e: &Entry| {
+            e.service == service && e.users.is_none() && e.local.is_ipv6() == ipv6
+        };
+        self.entries.iter().find(|(_, e)| fits(e)).map(|(at, _)| at)
+    }
+
+    /// Puts a train at the end of a socket's queue; answers how many stand there.
+    pub fn push(&mut self, at: usize, train: Train) -> usize {
+        self.entries.get_mut(at).map_or(0, |entry| {
+            entry.queue.push_back(train);
+            entry.queue.len()
+        })
+    }
+
+    /// Sends what stands in the queue, until that is empty or the socket full.
+    pub fn flush(
+        &mut self,
+        at: usize,
+        now: Instant,
+        poller: &mut Poller,
+        outbox: &mut Outbox,
+        failures: &mut Vec<Failure>,
+    ) -> io::Result<()> {
+        let Some(entry) = self.entries.get_mut(at) else { return Ok(()) };
+        if entry.room != Room::Free {
+            return Ok(());
+        }
+        while !entry.queue.is_empty() {
+            let sent = match entry.send(outbox) {
+                Ok(sent) => sent,
+                Err(error) => {
+                    // The socket is of no use any more: everything is lost, timeouts will tell.
+                    entry.queue.drain(..).for_each(|train| outbox.release(&train));
+                    return Err(error);
+                }
+            };
+            for &(i, error) in &sent.errors {
+                if let Some(train) = entry.queue.get(i) {
+                    let segment = train.transmit.segment;
+                    failures.push(Failure { place: train.place, error, segment });
+                }
+            }
+            let done = sent.trains.min(entry.queue.len());
+            entry.queue.drain(..done).for_each(|train| outbox.release(&train));
+            if let Some(first) = entry.queue.front_mut() {
+                Outbox::advance(first, sent.partial);
+            }
+            if sent.blocked {
+                let progress = sent.datagrams > 0 || !sent.errors.is_empty();
+                return entry.on_full(at, now, progress, poller);
+            }
+            entry.lied = false;
+        }
+        Ok(())
+    }
+
+    /// The poller says that a socket takes trains again.
+    pub fn on_writable(&mut self, at: usize, poller: &mut Poller) -> io::Result<()> {
+        match self.entries.get_mut(at) {
+            Some(entry) if entry.room == Room::Full => {
+                entry.room = Room::Free;
+                poller.modify(&entry.socket, at, Interest::Readable)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// When a socket is to be tried again.
+    pub fn retry_at(&self) -> Option<Instant> {
+        let time = |(_, e): (usize, &Entry)| match e.room {
+            Room::Until(at) => Some(at),
+            _ => None,
+        };
+        self.entries.iter().filter_map(time).min()
+    }
+
+    /// Tries sockets again whose time has come.
+    pub fn on_timeout(&mut self, now: Instant) {
+        for (_, entry) in &mut self.entries {
+            if matches!(entry.room, Room::Until(at) if at <= now) {
+                entry.room = Room::Free;
+            }
+        }
+    }
+
+    /// Whether trains wait.
+    pub fn has_queued(&self) -> bool {
+        self.entries.iter().any(|(_, e)| !e.queue.is_empty())
+    }
+
+    /// Counters of all sockets there were.
+    pub fn stats(&self) -> udp::Stats {
+        let mut sum = self.gone;
+        self.entries.iter().for_each(|(_, e)| add_socket(&mut sum, &e.socket.stats()));
+        sum
+    }
+}
+
+impl Entry {
+    fn on_full(
+        &mut self,
+        at: usize,
+        now: Instant,
+        progress: bool,
+        poller: &mut Poller,
+    ) -> io::Result<()> {
+        if self.lied && !progress {
+            self.room = Room::Until(now + RETRY);
+            return Ok(());
+        }
+        self.lied = !progress;
+        self.room = Room::Full;
+        poller.modify(&self.socket, at, Interest::ReadableWritable)
+    }
+}
+
+/// The same mark in the words of the socket.
+pub(super) fn to_socket(ecn: Ecn) -> udp::Ecn {
+    match ecn {
+        Ecn::Ect0 => udp::Ecn::Ect0,
+        Ecn::Ect1 => udp::Ecn::Ect1,
+        Ecn::Ce => udp::Ecn::Ce,
+    }
+}
+
+/// The same mark in the words of the protocol.
+pub(super) fn from_socket(ecn: udp::Ecn) -> Ecn {
+    match ecn {
+        udp::Ecn::Ect0 => Ecn::Ect0,
+        udp::Ecn::Ect1 => Ecn::Ect1,
+        udp::Ecn::Ce => Ecn::Ce,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tquic_net::udp::SocketOptions;
+
+    fn bind(address: &str) -> UdpSocket {
+        UdpSocket::bind(address.parse().unwrap(), &SocketOptions::default()).unwrap()
+    }
+
+    #[test]
+    fn datagrams_leave_through_the_socket_of_their_address() {
+        let mut poller = Poller::new().unwrap();
+        let mut sockets = Sockets::default();
+        let any = sockets.add(&mut poller, bind("0.0.0.0:0"), 0, false).unwrap();
+        let own = sockets.add(&mut poller, bind("127.0.0.2:0"), 0, true).unwrap();
+        let port = |sockets: &Sockets, at| sockets.get(at).unwrap().local.port();
+        let (any_port, own_port) = (port(&sockets, any), port(&sockets, own));
+        let address = |ip: &str, port| SocketAddr::new(ip.parse().unwrap(), port);
+        for _ in 0..2 {
+            assert_eq!(sockets.find(0, address("127.0.0.1", any_port)), Some(any));
+            assert_eq!(sockets.find(0, address("0.0.0.0", any_port)), Some(any));
+            assert_eq!(sockets.find(0, address("127.0.0.2", own_port)), Some(own));
+            assert_eq!(sockets.find(0, address("127.0.0.3", own_port)), None);
+            assert_eq!(sockets.find(1, address("127.0.0.1", any_port)), None);
+        }
+        let entry = sockets.get(any).unwrap();
+        assert_eq!(entry.source(address("127.0.0.1", 1)), Some("127.0.0.1".parse().unwrap()));
+        assert_eq!(entry.source(address("0.0.0.0", 1)), None);
+        let mapped = "::ffff:127.0.0.1".parse().unwrap();
+        let tuple = entry.four_tuple(address("127.0.0.9", 9), Some(mapped));
+        assert_eq!(tuple.local, address("127.0.0.1", any_port));
+        let mut outbox = Outbox::new();
+        sockets.release(&mut poller, &mut outbox, &[own, any]);
+        assert_eq!(sockets.find(0, address("127.0.0.2", own_port)), None);
+        assert_eq!(sockets.find(0, address("127.0.0.1", any_port)), Some(any), "it is shared");
+    }
+}
