@@ -5,6 +5,8 @@ mod application;
 mod config;
 mod engine;
 mod key;
+pub mod perf;
+pub mod pump;
 mod shard;
 mod stats;
 
