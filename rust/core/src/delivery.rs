@@ -113,11 +113,6 @@ impl Latest {
     pub fn on_lost(&mut self) {
         self.pending = true;
     }
-
-    /// The peer has no use for the value any more.
-    pub fn cancel(&mut self) {
-        self.pending = false;
-    }
 }
 
 /// A *_BLOCKED signal: told once per limit, again after a loss, and only while the limit blocks.
@@ -202,8 +197,6 @@ mod tests {
         assert!(!latest.is_pending());
         latest.on_lost();
         assert!(latest.is_pending());
-        latest.cancel();
-        assert!(!latest.is_pending());
     }
 
     #[test]

@@ -93,7 +93,9 @@ impl fmt::Display for ConnectionError {
                 write!(f, "closed by the peer's application with code {code}")?;
                 write_reason(f, reason)
             }
-            Self::IdleTimeout => f.write_str("timed out: nothing was received for the idle timeout"),
+            Self::IdleTimeout => {
+                f.write_str("timed out: nothing was received for the idle timeout")
+            }
             Self::HandshakeTimeout => f.write_str("timed out: the handshake did not complete"),
             Self::StatelessReset => {
                 f.write_str("reset: the peer no longer knows this connection (stateless reset)")

@@ -21,5 +21,5 @@ pub mod stream;
 pub mod time;
 pub mod tx;
 
-pub use endpoint::{Endpoint, ConnectionHandle};
 pub use connection::Connection;
+pub use endpoint::{ConnectionHandle, Endpoint};

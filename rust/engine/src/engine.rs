@@ -309,9 +309,8 @@ impl Engine {
             // One that has ended already is what we want.
             let _ = inbox.push(Command::Shutdown { deadline_nanos, code, reason });
         }
-        let threads = std::mem::take(
-            &mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             // A thread catches its own panics.
             let _ = thread.join();

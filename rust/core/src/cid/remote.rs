@@ -104,8 +104,7 @@ impl RemoteCids {
             return Ok(Vec::new());
         }
         self.retire_prior_to = prior_to;
-        let (gone, kept): (Vec<_>, Vec<_>) =
-            self.known.iter().partition(|k| k.sequence < prior_to);
+        let (gone, kept): (Vec<_>, Vec<_>) = self.known.iter().partition(|k| k.sequence < prior_to);
         self.known = kept;
         for k in &gone {
             self.retire_now(k.sequence)?;

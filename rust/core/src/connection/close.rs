@@ -23,7 +23,8 @@ impl Connection {
         self.finish(error.clone());
         // RFC 9000 section 10.2: for three PTO.
         let until = now + self.pto() * 3;
-        self.state = State::Closing(Closing { error, until, send: true, received: 0, threshold: 1 });
+        self.state =
+            State::Closing(Closing { error, until, send: true, received: 0, threshold: 1 });
     }
 
     /// The peer closed: be silent (RFC 9000 section 10.2.2).
@@ -62,10 +63,9 @@ impl Connection {
     /// CONNECTION_CLOSE arrived.
     pub(crate) fn on_close(&mut self, now: Instant, close: &tquic_wire::frame::Close<'_>) {
         let error = match close.frame_type {
-            None => ConnectionError::PeerClose {
-                code: close.error_code,
-                reason: close.reason.to_vec(),
-            },
+            None => {
+                ConnectionError::PeerClose { code: close.error_code, reason: close.reason.to_vec() }
+            }
             Some(frame) => {
                 let reason = String::from_utf8_lossy(close.reason).into_owned();
                 let mut e = TransportError::new(TransportErrorCode(close.error_code), reason);

@@ -10,9 +10,9 @@ use crate::cid::{CID_LEN, CidFactory, LocalCids, RemoteCids};
 use crate::config::{PreferredAddresses, TransportConfig};
 use crate::connection::{Connection, ConnectionStats, Control, Identity, State, Timers};
 use crate::datagram::Datagrams;
+use crate::error::TransportError;
 use crate::events::{EndpointEvent, Events};
 use crate::handshake::{Handshake, ZeroRtt, parameters, tls_error};
-use crate::error::TransportError;
 use crate::keys::KeyRing;
 use crate::path::{FourTuple, Mtu, Path, Tuple};
 use crate::recovery::{Recovery, RecoveryConfig};
@@ -67,7 +67,7 @@ impl Connection {
         (tuple, remote_cid): (Tuple, ConnectionId),
     ) -> Self {
         let (factory, mut rng, now) = context;
-        let settings = RecoveryConfig { side: ids.side, ..config.recovery.clone() };
+        let settings = RecoveryConfig { side: ids.side, ..config.recovery };
         let mut recovery = Recovery::new(&settings, now);
         recovery.set_max_datagram(tuple.mtu.current());
         let local = LocalCids::new(ids.local, factory.reset_token(&ids.local));

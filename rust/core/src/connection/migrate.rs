@@ -135,10 +135,10 @@ impl Connection {
             active.challenges.start(now, give_up);
         }
         // RFC 9000 section 9.3.3: the old address is asked too, in case the move was forged.
-        if let Some(old) = path.find(&before).and_then(|i| path.tuple_mut(i)) {
-            if old.ledger.is_validated() {
-                old.challenges.start(now, give_up);
-            }
+        if let Some(old) = path.find(&before).and_then(|i| path.tuple_mut(i))
+            && old.ledger.is_validated()
+        {
+            old.challenges.start(now, give_up);
         }
         if !same_hosts {
             self.reset_recovery(now, opened.path);
@@ -152,10 +152,13 @@ impl Connection {
         self.sync_mtu(path);
     }
 
-    /// Tells recovery the datagram size of the active 4-tuple.
+    /// Tells those concerned the datagram size of the active 4-tuple.
     pub(crate) fn sync_mtu(&mut self, path: usize) {
         let path = &mut self.paths[path];
         let size = path.active().mtu.current();
         path.recovery.set_max_datagram(size);
+        // First byte, packet number, tag: what is left for frames.
+        let header = 1 + path.remote_cid_len() + 4 + tquic_crypto::TAG_LEN;
+        self.datagrams.set_room(usize::from(size) - header);
     }
 }

@@ -21,7 +21,7 @@ use crate::datagram::Datagrams;
 use crate::error::TransportError;
 use crate::events::{EndpointEvent, Event, Events};
 use crate::handshake::Handshake;
-use crate::keys::KeyRing;
+use crate::keys::{KeyRing, OneRttKeys};
 use crate::path::Path;
 use crate::rng::Rng;
 use crate::stream::StreamSet;
@@ -104,7 +104,7 @@ impl Connection {
     pub fn stats(&self) -> ConnectionStats {
         let mut stats = self.stats;
         stats.undecryptable = self.keys.failures();
-        stats.key_updates = self.keys.one_rtt.as_ref().map_or(0, |k| k.updates());
+        stats.key_updates = self.keys.one_rtt.as_ref().map_or(0, OneRttKeys::updates);
         stats
     }
 
@@ -164,22 +164,21 @@ impl Connection {
 
     /// The interface under the active 4-tuple carries no UDP payload larger than this.
     pub fn limit_mtu(&mut self, payload: u16) {
-        for path in &mut self.paths {
-            path.active_mut().mtu.lower_limit(payload);
-            let size = path.active().mtu.current();
-            path.recovery.set_max_datagram(size);
+        for path in 0..self.paths.len() {
+            self.paths[path].active_mut().mtu.lower_limit(payload);
+            self.sync_mtu(path);
         }
     }
 
     /// The kernel refused a datagram of ours as too large (EMSGSIZE).
     pub fn on_datagram_too_large(&mut self, now: Instant, size: usize) {
-        for path in &mut self.paths {
-            let mtu = &mut path.active_mut().mtu;
+        for path in 0..self.paths.len() {
+            let mtu = &mut self.paths[path].active_mut().mtu;
             if size > usize::from(mtu.current()) {
                 mtu.on_probe_lost(now, size.min(usize::from(u16::MAX)) as u16);
-            } else if mtu.current() > crate::config::transport::MIN_DATAGRAM {
+            } else {
                 mtu.fall_back(now);
-                path.recovery.set_max_datagram(crate::config::transport::MIN_DATAGRAM);
+                self.sync_mtu(path);
             }
         }
     }

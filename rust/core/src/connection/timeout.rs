@@ -43,7 +43,8 @@ impl Connection {
     pub fn on_timeout(&mut self, now: Instant) {
         match &self.state {
             State::Drained => return,
-            State::Draining { until } | State::Closing(crate::connection::Closing { until, .. }) => {
+            State::Draining { until }
+            | State::Closing(crate::connection::Closing { until, .. }) => {
                 if *until <= now {
                     self.become_drained();
                 }
@@ -97,12 +98,10 @@ impl Connection {
     }
 
     fn on_pto(&mut self, now: Instant, path: usize, space: Space) {
-        let path = &mut self.paths[path];
         // Large datagrams may be what does not pass any more (RFC 8899 section 4.3).
-        if space == Space::Data && path.recovery.pto_count() >= 3 {
-            path.active_mut().mtu.fall_back(now);
-            let size = path.active().mtu.current();
-            path.recovery.set_max_datagram(size);
+        if space == Space::Data && self.paths[path].recovery.pto_count() >= 3 {
+            self.paths[path].active_mut().mtu.fall_back(now);
+            self.sync_mtu(path);
         }
     }
 

@@ -53,7 +53,7 @@ enum Proof {
 }
 
 impl Endpoint {
-    pub(super) fn accept(&mut self, batch: &mut Batch<'_>, first: First, datagram: &mut [u8]) {
+    pub(super) fn accept(&mut self, batch: &mut Batch<'_>, first: &First, datagram: &mut [u8]) {
         let Some(accept) = self.accept.clone() else {
             self.stats.dropped += 1;
             return;
@@ -65,7 +65,7 @@ impl Endpoint {
             self.stats.dropped += 1;
             return;
         }
-        let proof = self.check_token(batch, &accept, &first);
+        let proof = self.check_token(batch, &accept, first);
         if matches!(proof, Proof::Invalid) {
             let code = TransportErrorCode::INVALID_TOKEN;
             return self.refuse(batch, &first.header(), code, "the Retry token is not valid");
@@ -85,9 +85,9 @@ impl Endpoint {
         let retried_from = match &proof {
             Proof::Retried(token) => Some(token.original_dcid),
             // With `Always`, only a Retry's own token will do.
-            Proof::Nothing if wants_retry => return self.send_retry(batch, &first),
+            Proof::Nothing if wants_retry => return self.send_retry(batch, first),
             Proof::Address if accept.retry == RetryPolicy::Always => {
-                return self.send_retry(batch, &first);
+                return self.send_retry(batch, first);
             }
             _ => None,
         };

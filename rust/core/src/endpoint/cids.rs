@@ -92,10 +92,10 @@ impl CidTable {
     }
 
     pub(super) fn find(&mut self, dcid: &[u8]) -> Option<ConnectionHandle> {
-        if let Some((cid, handle)) = &self.last {
-            if cid.as_slice() == dcid {
-                return Some(*handle);
-            }
+        if let Some((cid, handle)) = &self.last
+            && cid.as_slice() == dcid
+        {
+            return Some(*handle);
         }
         let cid = ConnectionId::new(dcid)?;
         let handle = *self.cids.get(&cid)?;

@@ -77,7 +77,7 @@ struct Entry {
     generation: u32,
     half_open: bool,
     dirty: bool,
-    /// Nothing is left to do; goes once the application has seen its last events.
+    /// Over: it goes when its last events were read.
     drained: bool,
     /// The deadline that is in the heap, so that a later one need not be put there.
     scheduled: Option<Instant>,
@@ -179,8 +179,7 @@ impl Endpoint {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         self.half_open += usize::from(half_open);
-        let entry =
-            Entry {
+        let entry = Entry {
             connection,
             generation,
             half_open,
@@ -247,11 +246,11 @@ impl Endpoint {
     }
 
     fn touch(&mut self, handle: ConnectionHandle) {
-        if let Some(entry) = self.entry(handle) {
-            if !entry.dirty {
-                entry.dirty = true;
-                self.dirty.push_back(handle);
-            }
+        if let Some(entry) = self.entry(handle)
+            && !entry.dirty
+        {
+            entry.dirty = true;
+            self.dirty.push_back(handle);
         }
     }
 
@@ -296,24 +295,25 @@ impl Endpoint {
         true
     }
 
-    /// Does what the connection asks of its endpoint.
+    /// Takes the endpoint events of a connection. It stays, even if it is over: the application has
+    /// not seen why.
     fn take_events(&mut self, now: Instant, handle: ConnectionHandle) {
         while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
         {
-            self.on_event(now, handle, event);
+            self.on_event(now, handle, &event);
         }
     }
 
-    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: EndpointEvent) {
+    fn on_event(&mut self, now: Instant, handle: ConnectionHandle, event: &EndpointEvent) {
         match event {
-            EndpointEvent::CidIssued(cid) => self.cids.insert(cid, handle),
-            EndpointEvent::CidRetired(cid) => self.cids.remove(&cid, handle),
-            EndpointEvent::ResetToken(token) => self.cids.insert_token(token, handle),
+            EndpointEvent::CidIssued(cid) => self.cids.insert(*cid, handle),
+            EndpointEvent::CidRetired(cid) => self.cids.remove(cid, handle),
+            EndpointEvent::ResetToken(token) => self.cids.insert_token(*token, handle),
             EndpointEvent::HandshakeOver => {
-                if let Some(entry) = self.entry(handle) {
-                    if core::mem::take(&mut entry.half_open) {
-                        self.half_open -= 1;
-                    }
+                if let Some(entry) = self.entry(handle)
+                    && core::mem::take(&mut entry.half_open)
+                {
+                    self.half_open -= 1;
                 }
             }
             EndpointEvent::WantsToken => self.give_token(now, handle),

@@ -109,8 +109,7 @@ impl Endpoint {
             },
         );
         let header_len = w.position();
-        let close =
-            Close { error_code: code.0, frame_type: Some(0), reason: reason.as_bytes() };
+        let close = Close { error_code: code.0, frame_type: Some(0), reason: reason.as_bytes() };
         Frame::ConnectionClose(close).write(&mut w);
         let len = w.position() + tquic_crypto::TAG_LEN;
         data.truncate(len);

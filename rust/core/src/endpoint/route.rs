@@ -25,7 +25,12 @@ fn dcid(datagram: &[u8]) -> Option<&[u8]> {
     datagram.get(6..)?.get(..len)
 }
 
-pub(super) fn receive(endpoint: &mut Endpoint, mut batch: Batch<'_>, slot: &mut [u8], stride: usize) {
+pub(super) fn receive(
+    endpoint: &mut Endpoint,
+    mut batch: Batch<'_>,
+    slot: &mut [u8],
+    stride: usize,
+) {
     let mut rest = slot;
     while !rest.is_empty() {
         let first = &rest[..stride.min(rest.len())];
@@ -69,11 +74,11 @@ fn stranger(endpoint: &mut Endpoint, batch: &mut Batch<'_>, datagram: &mut [u8])
     let token = datagram.last_chunk::<16>();
     if let Some(handle) = token.and_then(|t| endpoint.cids.find_token(t)) {
         // RFC 9000 section 10.3.1: a stateless reset has no known connection ID.
-        if let Some(entry) = endpoint.entry(handle) {
-            if entry.connection.on_possible_reset(batch.now, datagram) {
-                endpoint.touch(handle);
-                return;
-            }
+        if let Some(entry) = endpoint.entry(handle)
+            && entry.connection.on_possible_reset(batch.now, datagram)
+        {
+            endpoint.touch(handle);
+            return;
         }
     }
     if !header::is_long(datagram[0]) {
@@ -91,7 +96,7 @@ fn stranger(endpoint: &mut Endpoint, batch: &mut Batch<'_>, datagram: &mut [u8])
         }
         Ok(Long::Protected(h)) if h.ty == tquic_wire::PacketType::Initial => {
             let facts = super::accept::First::from(&h);
-            endpoint.accept(batch, facts, datagram);
+            endpoint.accept(batch, &facts, datagram);
         }
         _ => endpoint.stats.dropped += 1,
     }

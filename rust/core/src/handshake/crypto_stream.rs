@@ -45,10 +45,10 @@ impl CryptoSend {
                 return;
             }
         }
-        if self.next < self.data.len() {
-            if let Some(end) = self.write_one(w, self.next..self.data.len()) {
-                self.next = end;
-            }
+        if self.next < self.data.len()
+            && let Some(end) = self.write_one(w, self.next..self.data.len())
+        {
+            self.next = end;
         }
     }
 

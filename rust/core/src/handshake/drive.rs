@@ -45,7 +45,9 @@ impl Connection {
         )?;
         self.change_version(chosen);
         let ours = self.server_parameters();
-        self.handshake.start(self.ids.original_version, chosen, ours).map_err(|e| super::tls_error(&e))
+        self.handshake
+            .start(self.ids.original_version, chosen, ours)
+            .map_err(|e| super::tls_error(&e))
     }
 
     fn learn_parameters(&mut self) -> Result<(), TransportError> {

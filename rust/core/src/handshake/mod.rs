@@ -2,8 +2,8 @@
 
 mod crypto_stream;
 mod drive;
-mod stash;
 pub(crate) mod parameters;
+mod stash;
 pub(crate) mod version;
 
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::config::PreferredAddresses;
 use crate::connection::space_index;
 use crate::error::TransportError;
 
-pub(crate) use stash::Stash;
 pub use crypto_stream::{CryptoRecv, CryptoSend};
+pub(crate) use stash::Stash;
 
 /// Bytes of a ClientHello that a server collects before it judges. Post-quantum shares and long
 /// tickets need 3 KiB; nothing honest needs 64.

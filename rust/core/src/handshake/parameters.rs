@@ -45,7 +45,8 @@ pub(crate) fn authenticate(
     ids: &Identity,
     theirs: &TransportParameters,
 ) -> Result<(), TransportError> {
-    let wrong = |what| Err(TransportError::new(TransportErrorCode::TRANSPORT_PARAMETER_ERROR, what));
+    let wrong =
+        |what| Err(TransportError::new(TransportErrorCode::TRANSPORT_PARAMETER_ERROR, what));
     if theirs.initial_source_connection_id.is_none()
         || theirs.initial_source_connection_id != ids.peer
     {

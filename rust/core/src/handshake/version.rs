@@ -22,7 +22,11 @@ pub(crate) fn choose(
 }
 
 /// The version a client starts again with after a Version Negotiation packet.
-pub(crate) fn retry_with(wanted: &[Version], offered: &[Version], tried: Version) -> Option<Version> {
+pub(crate) fn retry_with(
+    wanted: &[Version],
+    offered: &[Version],
+    tried: Version,
+) -> Option<Version> {
     // RFC 9000 section 6.2: a packet that lists the version tried is to be ignored.
     if offered.contains(&tried) {
         return None;

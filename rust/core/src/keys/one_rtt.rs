@@ -53,7 +53,12 @@ pub struct OneRttKeys {
 
 impl OneRttKeys {
     /// The first generation. An update begins after `interval` packets, or near the cipher's limit.
-    pub fn new(suite: Suite, keys: Keys, mut secrets: UpdateSecrets, interval: Option<u64>) -> Self {
+    pub fn new(
+        suite: Suite,
+        keys: Keys,
+        mut secrets: UpdateSecrets,
+        interval: Option<u64>,
+    ) -> Self {
         let next = secrets.next_keys();
         let limit = suite.confidentiality_limit();
         let interval = interval.unwrap_or(u64::MAX).min(limit.saturating_sub(MARGIN)).max(1);

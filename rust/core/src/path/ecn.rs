@@ -126,7 +126,9 @@ mod tests {
 
     #[test]
     fn bleached_missing_or_shrinking_counts_fail() {
-        for (marked, report) in [(5, None), (5, counts(3, 1)), (0, Some(EcnCounts { ect0: 0, ect1: 1, ce: 0 }))] {
+        for (marked, report) in
+            [(5, None), (5, counts(3, 1)), (0, Some(EcnCounts { ect0: 0, ect1: 1, ce: 0 }))]
+        {
             let mut e = EcnPath::new(true);
             e.on_sent(5);
             assert!(!e.on_ack(2, marked, report));

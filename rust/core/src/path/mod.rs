@@ -104,6 +104,11 @@ impl Path {
         self.probes[at] = 0;
     }
 
+    /// Length of the connection ID that we put on packets.
+    pub fn remote_cid_len(&self) -> usize {
+        self.remote_cids.cid(self.tuples[0].remote_cid).map_or(0, |cid| cid.len())
+    }
+
     /// The parts, to be used side by side.
     pub fn parts(&mut self) -> PathParts<'_> {
         PathParts {

@@ -19,9 +19,14 @@ const BLACK_HOLE: u8 = 6;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Search {
     /// Sizes up to `low` pass, sizes from `high` on do not (or are not allowed).
-    Between { low: u16, high: u16 },
+    Between {
+        low: u16,
+        high: u16,
+    },
     /// Found; look again then.
-    Done { again: Instant },
+    Done {
+        again: Instant,
+    },
     Off,
 }
 
@@ -86,9 +91,7 @@ impl Mtu {
         }
         match self.search {
             Search::Between { low, high } => Some(Self::guess(low, high, self.limit)),
-            Search::Done { again } if now >= again && self.limit > self.current => {
-                Some(self.limit)
-            }
+            Search::Done { again } if now >= again && self.limit > self.current => Some(self.limit),
             _ => None,
         }
     }

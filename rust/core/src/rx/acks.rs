@@ -131,8 +131,10 @@ impl Connection {
         } else if summary.lost_large {
             parts.active.mtu.on_losses(now);
         }
-        let mtu = parts.active.mtu.current();
-        parts.recovery.set_max_datagram(mtu);
+        for _ in 0..summary.lost_packets {
+            parts.active.ecn.on_lost();
+        }
+        self.sync_mtu(opened.path);
         self.on_progress(now, space, ack.largest);
         Ok(())
     }
@@ -148,6 +150,25 @@ impl Connection {
         if self.handshake.is_confirmed() { delay.min(self.peer_max_ack_delay()) } else { delay }
     }
 
+    /// draft-ietf-quic-ack-frequency section 4: about four acknowledgements per window are enough,
+    /// and more than 32 packets apart they would make the sender bursty.
+    fn ask_for_fewer_acks(&mut self) {
+        const MOST: u64 = 32;
+        let Some(min_delay) = self.peer.min_ack_delay else { return };
+        if !self.config.ack_frequency || !self.handshake.is_confirmed() {
+            return;
+        }
+        let recovery = &self.paths[0].recovery;
+        let packets = recovery.cwnd() / u64::from(self.paths[0].active().mtu.current());
+        let threshold = (packets / 4).clamp(2, MOST) - 1;
+        let most = self.peer_max_ack_delay();
+        let least = Duration::from_micros(min_delay).min(most);
+        let delay = (recovery.rtt().smoothed() / 4).clamp(least, most);
+        // Whole milliseconds: a request for every wobble of the RTT would be noise.
+        let delay = Duration::from_millis(delay.as_millis() as u64).clamp(least, most);
+        self.control.request_acks(threshold, delay, recovery.packet_threshold());
+    }
+
     fn on_progress(&mut self, now: Instant, space: Space, largest: u64) {
         match space {
             Space::Handshake if self.ids.side == Side::Client => {
@@ -159,6 +180,8 @@ impl Connection {
                 if let Some(keys) = &mut self.keys.one_rtt {
                     keys.on_acked(now, largest, pto);
                 }
+                self.streams.on_rtt(self.paths[0].recovery.rtt().smoothed());
+                self.ask_for_fewer_acks();
             }
             _ => {}
         }

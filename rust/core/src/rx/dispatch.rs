@@ -72,8 +72,10 @@ impl Connection {
             let ty = frame.ty();
             // RFC 9000 section 12.4: table 3.
             if !rules::permitted(ty, packet) {
-                return Err(TransportError::violation("a frame in a packet type where it is not \
-                    allowed")
+                return Err(TransportError::violation(
+                    "a frame in a packet type where it is not \
+                    allowed",
+                )
                 .in_frame(ty));
             }
             seen.ack_eliciting |= rules::is_ack_eliciting(ty);
@@ -246,8 +248,11 @@ impl Connection {
             }
             // RFC 9000 section 9.3.2: nobody to talk to; silence.
             PathOutcome::Dead => self.vanish(
-                TransportError::new(TransportErrorCode::NO_VIABLE_PATH, "no address of the peer \
-                    could be validated")
+                TransportError::new(
+                    TransportErrorCode::NO_VIABLE_PATH,
+                    "no address of the peer \
+                    could be validated",
+                )
                 .into(),
             ),
         }

@@ -205,9 +205,7 @@ impl Connection {
         }
         match parsed.ty {
             PacketType::Handshake => self.keys.handshake.is_none(),
-            PacketType::ZeroRtt => {
-                self.ids.side == Side::Server && !self.handshake.is_started()
-            }
+            PacketType::ZeroRtt => self.ids.side == Side::Server && !self.handshake.is_started(),
             _ => false,
         }
     }

@@ -7,8 +7,8 @@ use crate::cid::CID_LEN;
 use crate::connection::{Connection, State};
 use crate::path::{Ecn, FourTuple};
 use crate::rx::Arrival;
-use crate::rx::unusual::Retry;
 use crate::rx::open::{TRAIN, TrainMasks};
+use crate::rx::unusual::Retry;
 use crate::time::Instant;
 
 impl Connection {
@@ -130,11 +130,8 @@ impl Connection {
     fn replay_stash(&mut self) {
         while self.handshake.take_keys_changed() && self.state.is_open() {
             for stashed in self.handshake.stash.take() {
-                let arrival = Arrival {
-                    now: stashed.now,
-                    addresses: stashed.addresses,
-                    ecn: stashed.ecn,
-                };
+                let arrival =
+                    Arrival { now: stashed.now, addresses: stashed.addresses, ecn: stashed.ecn };
                 let mut packet = stashed.packet;
                 self.receive_coalesced(&arrival, &mut packet);
             }

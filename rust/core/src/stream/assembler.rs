@@ -188,12 +188,7 @@ impl Assembler {
                 self.pages.push(Page::default());
             }
             let first_page = offset >> PAGE_BITS == 0;
-            let start = self.start as usize & (PAGE - 1);
             let Some(page) = self.pages.get_mut(index) else { return };
-            if page.data.capacity() == 0 && index == 0 {
-                // A buffer was dropped or never there; what was read needs no place.
-                page.head = start;
-            }
             let end = at + now.len();
             if page.data.capacity() < end - page.head {
                 if first_page {

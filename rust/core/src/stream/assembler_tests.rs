@@ -47,6 +47,15 @@ fn in_order_bytes_come_back_and_small_streams_stay_small() {
 }
 
 #[test]
+fn a_stream_of_one_frame_takes_what_it_needs() {
+    let (mut asm, mut pool) = (Assembler::default(), ChunkPool::default());
+    assert!(asm.insert(0, &bytes(0, 32), true, &mut pool));
+    assert_eq!(asm.allocated(), 32);
+    assert_eq!(asm.read(100, true, &mut pool).unwrap(), bytes(0, 32));
+    assert_eq!(asm.allocated(), 0);
+}
+
+#[test]
 fn a_busy_stream_gets_whole_pages_and_reuses_them() {
     let mut rig = Rig::default();
     let mut offset = 0;

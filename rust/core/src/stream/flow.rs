@@ -89,11 +89,6 @@ impl RecvWindow {
     pub(crate) fn on_lost(&mut self) {
         self.limit.on_lost();
     }
-
-    /// The peer will send nothing more: no limit needs to be told.
-    pub(crate) fn cancel(&mut self) {
-        self.limit.cancel();
-    }
 }
 
 /// The connection's credit for sending, as the peer grants it (RFC 9000 section 4.1).
@@ -147,8 +142,6 @@ mod tests {
         w.on_lost();
         assert!(w.is_due());
         assert_eq!(w.refresh(at(0), RTT), 1250);
-        w.cancel();
-        assert!(!w.is_due());
     }
 
     #[test]

@@ -130,8 +130,6 @@ impl RecvPart {
         let ended = fin && self.final_size.is_none();
         if ended {
             self.final_size = Some(end);
-            // RFC 9000 section 3.2: no MAX_STREAM_DATA is needed from here on.
-            self.window.cancel();
         }
         if self.stopped {
             // RFC 9000 section 3.5: counted, but discarded.
@@ -164,7 +162,6 @@ impl RecvPart {
         self.reset_code = code;
         self.state = if self.stopped { RecvState::ResetRead } else { RecvState::ResetRecvd };
         self.data = Assembler::default();
-        self.window.cancel();
         self.stop.cancel();
         Some(final_size - unread_from)
     }
@@ -192,7 +189,6 @@ impl RecvPart {
             }
         };
         self.stopped = true;
-        self.window.cancel();
         self.data = Assembler::default();
         released
     }

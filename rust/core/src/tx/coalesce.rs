@@ -39,11 +39,11 @@ impl Connection {
         let mut packets = self.write_levels(now, buf);
         let last = packets.last()?;
         let mut len = last.start + last.draft.sealed_len(0);
-        if self.needs_padding(&packets) {
-            if let Some(last) = packets.last_mut() {
-                last.draft.pad_to(&mut buf[last.start..], size - last.start - TAG);
-                len = size;
-            }
+        if self.needs_padding(&packets)
+            && let Some(last) = packets.last_mut()
+        {
+            last.draft.pad_to(&mut buf[last.start..], size - last.start - TAG);
+            len = size;
         }
         self.seal_levels(now, packets, buf, mark.is_some());
         let active = self.paths[0].active_mut();
@@ -105,8 +105,7 @@ impl Connection {
             let room = &mut buf[start..];
             let Some(mut draft) = self.begin(0, ty, &dcid, room) else { break };
             let space = draft.space();
-            let eliciting =
-                self.window_open() || self.paths[0].probes[space_index(space)] > 0;
+            let eliciting = self.window_open() || self.paths[0].probes[space_index(space)] > 0;
             draft.frames(room, |fw| match ty {
                 PacketType::Initial | PacketType::Handshake => {
                     self.write_handshake(now, 0, space, eliciting, fw);

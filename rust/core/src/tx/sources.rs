@@ -8,6 +8,9 @@ use crate::stream::StreamChunk;
 use crate::time::Instant;
 use crate::tx::FrameWriter;
 
+/// Ranges in an ACK frame above which the peer is asked to acknowledge the frame.
+const MANY_RANGES: usize = 8;
+
 /// What a packet may carry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Allowed {
@@ -66,6 +69,11 @@ impl Connection {
         let acks = &mut self.paths[path].acks[space_index(space)];
         if acks.has_news() && acks.write(now, fw, EXPONENT) {
             self.stats.acks_sent += 1;
+            // RFC 9000 section 13.2.4: a pure receiver is never acknowledged, so now and then it
+            // asks, or the ranges it reports would only grow.
+            if acks.ranges().len() > MANY_RANGES && self.stats.acks_sent.is_multiple_of(16) {
+                self.control.ping();
+            }
         }
     }
 

@@ -51,7 +51,9 @@ impl Connection {
         let (mut len, mut packets) = (0, 0_u32);
         while len + segment <= room {
             let packet = &mut buf[len..len + segment];
-            let Some(size) = self.train_packet(now, path, &dcid, packet, &mut budget) else { break };
+            let Some(size) = self.train_packet(now, path, &dcid, packet, &mut budget) else {
+                break;
+            };
             len += size;
             packets += 1;
             // The kernel cuts a train into equal datagrams: a short one ends it.
@@ -95,9 +97,8 @@ impl Connection {
         let validating = self.paths[path].active().challenges.is_due(now)
             || self.paths[path].active().challenges.owes();
         let allowed = Allowed { eliciting, scatter: true };
-        let tail = draft.frames(buf, |fw| {
-            self.write_data(now, path, PacketType::OneRtt, allowed, fw)
-        });
+        let tail =
+            draft.frames(buf, |fw| self.write_data(now, path, PacketType::OneRtt, allowed, fw));
         if draft.is_empty() {
             return None;
         }

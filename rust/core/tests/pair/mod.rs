@@ -1,5 +1,6 @@
 //! Two endpoints joined by a perfect (or meddled with) link in virtual time.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test double fails by panicking")]
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -156,7 +157,13 @@ impl Pair {
                 }
                 while let Some(t) = c.poll_transmit(now, &mut buf) {
                     if std::env::var_os("PAIR_TRACE").is_some() {
-                        eprintln!("{:?} {} sends {} x {}", now, if client { "client" } else { "server" }, t.len, t.segment);
+                        eprintln!(
+                            "{:?} {} sends {} x {}",
+                            now,
+                            if client { "client" } else { "server" },
+                            t.len,
+                            t.segment
+                        );
                     }
                     for data in buf[..t.len].chunks(t.segment) {
                         mine.sent += 1;
@@ -251,13 +258,7 @@ impl Pair {
 }
 
 fn reply(r: Reply, arrives: Instant) -> Datagram {
-    Datagram {
-        arrives,
-        from: r.addresses.local,
-        to: r.addresses.remote,
-        ecn: None,
-        data: r.data,
-    }
+    Datagram { arrives, from: r.addresses.local, to: r.addresses.remote, ecn: None, data: r.data }
 }
 
 fn deliver(side: &mut Side, now: Instant) -> Vec<Reply> {

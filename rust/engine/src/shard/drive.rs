@@ -4,10 +4,10 @@ use std::any::Any;
 use std::cmp::Reverse;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use tquic_core::Connection;
 use tquic_core::error::TransportError;
 use tquic_core::events::Event;
 use tquic_core::time::Instant;
-use tquic_core::Connection;
 use tquic_net::udp::TrainError;
 
 use super::outbox::BATCH;

@@ -1,15 +1,15 @@
 //! What a shard does for other threads.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use tquic_core::Endpoint;
 use tquic_core::config::transport::MIN_DATAGRAM;
 use tquic_core::connection::ClientSetup;
 use tquic_core::error::TransportError;
 use tquic_core::events::ConnectionError;
 use tquic_core::path::FourTuple;
 use tquic_core::time::Instant;
-use tquic_core::Endpoint;
 use tquic_net::udp::UdpSocket;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::service::{Listener, Place, Service, Slot};
 use super::{CLIENTS, Command, Connect, Listen, Operation, Shard};
@@ -120,8 +120,7 @@ impl Shard {
 
     /// The largest datagram to try: not more than 1200 bytes where the system would fragment.
     fn payload(&mut self, socket: usize, remote: SocketAddr, configured: u16) -> u16 {
-        let whole =
-            self.sockets.get(socket).is_some_and(|e| e.socket.capabilities().dont_fragment);
+        let whole = self.sockets.get(socket).is_some_and(|e| e.socket.capabilities().dont_fragment);
         if whole { self.mtus.payload(self.now, remote, configured) } else { MIN_DATAGRAM }
     }
 

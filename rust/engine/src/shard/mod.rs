@@ -10,8 +10,8 @@ mod receive;
 mod service;
 mod socket;
 
-use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -187,9 +187,8 @@ impl Shard {
         }
         let deadline = self.deadline();
         let mut now = clock();
-        let spin_until = deadline.map_or(now + self.settings.spin, |d| {
-            d.min(now + self.settings.spin)
-        });
+        let spin_until =
+            deadline.map_or(now + self.settings.spin, |d| d.min(now + self.settings.spin));
         while now < spin_until {
             self.poller.wait(&mut self.events, Some(Duration::ZERO))?;
             if self.events.woken() || self.events.iter().next().is_some() {

@@ -42,11 +42,7 @@ pub(super) struct Slot {
 }
 
 impl Slot {
-    pub fn new(
-        handle: ConnectionHandle,
-        key: ConnectionKey,
-        app: Box<dyn Application>,
-    ) -> Self {
+    pub fn new(handle: ConnectionHandle, key: ConnectionKey, app: Box<dyn Application>) -> Self {
         Self {
             handle,
             key,
@@ -129,12 +125,15 @@ mod tests {
     #[test]
     fn a_slot_belongs_to_one_generation() {
         let mut table = Table::default();
-        let (old, new) = (ConnectionHandle::from_u64(1 << 32 | 5), ConnectionHandle::from_u64(2 << 32 | 5));
+        let (old, new) =
+            (ConnectionHandle::from_u64(1 << 32 | 5), ConnectionHandle::from_u64(2 << 32 | 5));
         let key = ConnectionKey::new(0, 0);
         assert!(table.insert(Slot::new(old, key, Box::new(Nothing))).is_none());
         assert!(table.get_mut(new).is_none());
         assert!(table.remove(new).is_none());
-        assert!(table.insert(Slot::new(new, key, Box::new(Nothing))).is_some_and(|s| s.handle == old));
+        assert!(
+            table.insert(Slot::new(new, key, Box::new(Nothing))).is_some_and(|s| s.handle == old)
+        );
         assert!(table.get_mut(old).is_none());
         assert!(table.remove(new).is_some());
         assert!(table.get_mut(new).is_none());

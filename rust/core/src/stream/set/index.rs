@@ -61,8 +61,9 @@ impl Index {
     pub fn insert(&mut self, id: StreamId, slot: usize) {
         let slot = slot as u32;
         let window = &mut self.windows[id.0 as usize & 3];
+        // The base never falls: whoever is below it is in the other table.
         if window.slots.is_empty() {
-            window.base = id.index();
+            window.base = window.base.max(id.index());
         }
         let Some(i) = id.index().checked_sub(window.base) else {
             self.others.insert(id.0, slot);
@@ -119,6 +120,19 @@ impl Index {
 mod tests {
     use super::*;
     use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+
+    #[test]
+    fn a_stream_before_the_window_stays_findable_when_the_window_empties() {
+        let mut index = Index::new(&mut Rng::from_seed([0; 32]));
+        index.insert(StreamId(900 * 4), 1);
+        index.insert(StreamId(800 * 4), 2);
+        index.remove(StreamId(900 * 4));
+        index.insert(StreamId(700 * 4), 3);
+        assert_eq!(
+            (index.get(StreamId(800 * 4)), index.get(StreamId(700 * 4))),
+            (Some(2), Some(3))
+        );
+    }
 
     #[test]
     fn an_old_stream_does_not_hold_the_window() {

@@ -172,6 +172,24 @@ fn discarded_bytes_return_to_the_connection() {
 }
 
 #[test]
+fn bytes_that_come_after_stopping_return_to_the_connection_too() {
+    let (mut client, mut server) = pair(&StreamConfig::default());
+    let id = client.open(Unidirectional).unwrap();
+    client.write(id, Bytes::from(vec![0; 1 << 20])).unwrap();
+    let first = build(&mut client, Instant::ZERO, MTU).unwrap();
+    receive(&mut server, &first).unwrap();
+    server.stop(id, 1).unwrap();
+    // STOP_SENDING is slow; the rest is under way already.
+    while let Some(packet) = build(&mut client, Instant::ZERO, MTU) {
+        receive(&mut server, &packet).unwrap();
+    }
+    assert_eq!((server.received, server.stats().receive_memory), (1 << 20, 0));
+    let limits: Vec<_> = std::iter::from_fn(|| build(&mut server, Instant::ZERO, MTU)).collect();
+    let max = StreamConfig::default().connection_window + (1 << 20);
+    assert!(limits.iter().flat_map(frames).any(|f| f == Frame::MaxData(max)));
+}
+
+#[test]
 fn a_hundred_thousand_streams_leave_nothing() {
     let config = StreamConfig { max_streams_bidi: 1000, ..StreamConfig::default() };
     let (mut client, mut server) = pair(&config);

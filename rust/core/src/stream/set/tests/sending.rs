@@ -136,6 +136,46 @@ fn blocked_streams_say_so_and_leave_the_way_to_others() {
 }
 
 #[test]
+fn lost_limits_are_told_again() {
+    let config = StreamConfig { max_streams_uni: 1, ..StreamConfig::default() };
+    let (mut client, mut server) = pair(&config);
+    let id = client.open(Unidirectional).unwrap();
+    client.write(id, Bytes::from(vec![1; 1 << 20])).unwrap();
+    client.finish(id).unwrap();
+    while let Some(packet) = build(&mut client, Instant::ZERO, MTU) {
+        receive(&mut server, &packet).unwrap();
+    }
+    assert_eq!(read_all(&mut server, id).0.len(), 1 << 20);
+    events(&mut server);
+    let expected = [
+        Frame::MaxData(config.connection_window + (1 << 20)),
+        Frame::MaxStreams { dir: Unidirectional, max: 2 },
+    ];
+    for _ in 0..3 {
+        let packet = build(&mut server, Instant::ZERO, MTU).unwrap();
+        assert_eq!(frames(&packet), expected);
+        assert!(!server.has_control());
+        lost(&mut server, &packet);
+    }
+}
+
+#[test]
+fn blocked_signals_that_are_no_longer_true_are_not_sent() {
+    let config =
+        StreamConfig { connection_window: 1000, max_streams_bidi: 1, ..StreamConfig::default() };
+    let mut client = ready(Client, &config);
+    open(&mut client, 2000);
+    assert!(client.next_frame(MTU).is_some() && client.open(Bidirectional).is_none());
+    client.on_max_data(1000);
+    client.on_max_streams(Bidirectional, 1).unwrap();
+    assert_eq!(client.blocked.pending(), Some(1000));
+    assert_eq!(client.local[0].blocked.pending(), Some(1));
+    client.on_max_data(1001);
+    client.on_max_streams(Bidirectional, 2).unwrap();
+    assert!(!client.has_control());
+}
+
+#[test]
 fn windows_grow_when_the_application_is_quick() {
     let config = StreamConfig {
         stream_window: 10_000,

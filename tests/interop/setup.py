@@ -1,0 +1,129 @@
+"""Builds the peers into a cache of their own, away from the repository's environment.
+
+The cache is `$TQUIC_INTEROP_CACHE`, else `~/.cache/tquic-interop`. Whatever cannot be built is reported with the
+reason, and its cells are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .peers import SUBJECT
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+AIOQUIC = "aioquic==1.7.2"
+BUILD_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """How to start a peer, or why it cannot be started."""
+
+    name: str
+    client: tuple[str, ...] = ()
+    server: tuple[str, ...] = ()
+    missing: str = ""
+
+    def command(self, role: str) -> tuple[str, ...]:
+        """The command line of a role."""
+        return self.client if role == "client" else self.server
+
+
+class _CannotBuild(Exception):
+    pass
+
+
+def cache() -> Path:
+    """Where built peers live."""
+    base = os.environ.get("TQUIC_INTEROP_CACHE")
+    folder = Path(base) if base else Path.home() / ".cache" / "tquic-interop"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def prepare(name: str) -> Program:
+    """A peer ready to start; builds what is not built yet."""
+    builders = {SUBJECT: _tquic, "quicgo": _quicgo, "quinn": _quinn, "aioquic": _aioquic}
+    try:
+        return builders[name]()
+    except _CannotBuild as error:
+        return Program(name, missing=str(error))
+
+
+def relay() -> tuple[Path | None, str]:
+    """The relay that plays links, from TQUIC_RELAY or built from this repository; or why there is none."""
+    if named := os.environ.get("TQUIC_RELAY"):
+        return Path(named), ""
+    target = cache() / "relay-target"
+    command = ["cargo", "build", "--release", "--package", "tquic-sim", "--bin", "tquic-relay"]
+    try:
+        _need("cargo", "Rust")
+        _run([*command, "--target-dir", str(target)], REPOSITORY, "cargo build of tquic-relay")
+    except _CannotBuild as error:
+        return None, str(error)
+    return target / "release" / "tquic-relay", ""
+
+
+def _tquic() -> Program:
+    command = (sys.executable, "-m", "tquic.interop")
+    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('tquic.interop') is None)"
+    tried = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        raise _CannotBuild("no module tquic.interop in this Python: install the package first")
+    return Program(SUBJECT, command, command)
+
+
+def _quicgo() -> Program:
+    _need("go", "Go")
+    binary = cache() / "quicgo"
+    _run(["go", "build", "-o", str(binary), "."], HERE / "peers" / "quicgo", "go build")
+    return Program("quicgo", (str(binary),), (str(binary),))
+
+
+def _quinn() -> Program:
+    _need("cargo", "Rust")
+    target = cache() / "quinn-target"
+    _run(
+        ["cargo", "build", "--release", "--locked", "--target-dir", str(target)],
+        HERE / "peers" / "quinn",
+        "cargo build",
+    )
+    binary = str(target / "release" / "tquic-interop-quinn")
+    return Program("quinn", (binary,), (binary,))
+
+
+def _aioquic() -> Program:
+    folder = cache() / "aioquic-venv"
+    python = folder / "bin" / "python"
+    stamp = folder / "installed"
+    if not stamp.exists() or stamp.read_text() != AIOQUIC:
+        _run([sys.executable, "-m", "venv", "--clear", str(folder)], HERE, "venv")
+        _run([str(python), "-m", "pip", "install", "--quiet", AIOQUIC], HERE, "pip install")
+        stamp.write_text(AIOQUIC)
+    scripts = HERE / "peers" / "aioquic"
+    return Program(
+        "aioquic", (str(python), str(scripts / "client.py")), (str(python), str(scripts / "server.py"))
+    )
+
+
+def _need(tool: str, language: str) -> None:
+    if shutil.which(tool) is None:
+        raise _CannotBuild(f"{language} is not installed")
+
+
+def _run(command: list[str], folder: Path, what: str) -> None:
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise _CannotBuild(f"{what} took longer than {BUILD_SECONDS:.0f} s") from error
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise _CannotBuild(f"{what} failed: {lines[-1] if lines else done.returncode}")
