@@ -2,6 +2,7 @@
 //! that run inside them, and the bridge over which another language drives connections.
 
 mod application;
+pub mod bridge;
 mod config;
 mod engine;
 pub mod hq;
