@@ -5,9 +5,12 @@
 //! behind locks inside. No thread of the engine ever waits for Python.
 
 mod buffer;
+mod certs;
 mod engine;
 mod error;
+mod hq;
 mod keylog;
+mod perf;
 mod settings;
 
 /// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
@@ -17,7 +20,13 @@ mod _engine {
     use pyo3::types::PyDict;
 
     #[pymodule_export]
+    use crate::certs::make_certificates;
+    #[pymodule_export]
     use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::hq::{HqFetch, HqPipe, HqServer};
+    #[pymodule_export]
+    use crate::perf::{PerfServer, perf_run, raw_udp_rate};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
 
