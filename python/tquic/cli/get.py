@@ -273,7 +273,7 @@ class _Run:
         target: Address = self.options.connect_to or server
         try:
             addresses = client.resolve(*target)
-        except CommandError:
+        except CommandError as error:
             for download in batch:
                 download.result = {"error": str(error)}
             self.failures.append(str(error))
