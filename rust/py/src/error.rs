@@ -91,15 +91,6 @@ fn datagram<'py>(py: Python<'py>, max: usize, message: &str) -> PyResult<Bound<'
     make(py, "DatagramError", (message,), Some(&kwargs))
 }
 
-/// Why a measurement gave no report.
-pub fn perf(py: Python<'_>, error: PerfError) -> PyErr {
-    match error {
-        PerfError::Connection(why) => raised(closed(py, &why)),
-        PerfError::Engine(why) => engine(py, why),
-        PerfError::Unsupported(why) => config(py, &why),
-    }
-}
-
 /// The peer reset a stream: an exception that is not raised yet.
 pub fn reset(py: Python<'_>, code: u64) -> PyResult<Bound<'_, PyAny>> {
     make(py, "StreamReset", (code,), None)
