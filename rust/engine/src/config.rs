@@ -10,6 +10,7 @@ use tquic_net::udp::SocketOptions;
 
 use crate::application::Application;
 use crate::key::ConnectionKey;
+use crate::shard::Inbox;
 
 /// Takes what an engine has to say to people: one line, rarely.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
@@ -87,7 +88,7 @@ pub struct LocalAddress {
 }
 
 /// A connection that has just been accepted: its first packet was authentic.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Accepted {
     /// Its name.
     pub key: ConnectionKey,
@@ -97,6 +98,8 @@ pub struct Accepted {
     pub local: SocketAddr,
     /// The client's.
     pub remote: SocketAddr,
+    /// The way back into its shard.
+    pub(crate) inbox: Arc<Inbox>,
 }
 
 /// Makes the applications of accepted connections. Called in the shards' threads.

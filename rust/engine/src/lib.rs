@@ -2,9 +2,13 @@
 //! that run inside them, and the bridge over which another language drives connections.
 
 mod application;
+pub mod bridge;
 mod config;
 mod engine;
+pub mod hq;
 mod key;
+pub mod perf;
+pub mod pump;
 mod shard;
 mod stats;
 

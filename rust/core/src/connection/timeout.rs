@@ -4,6 +4,7 @@ use tquic_wire::Space;
 
 use crate::connection::{Connection, State, timers};
 use crate::events::ConnectionError;
+use crate::path::mtu;
 use crate::recovery::{TimeoutAction, TimerContext};
 use crate::time::Instant;
 
@@ -114,7 +115,8 @@ impl Connection {
                 || self.handshake.peer_validated
                 || self.handshake.is_confirmed(),
             // RFC 9002 section 6.2.2.1: a blocked server waits for the client's next datagram.
-            amplification_blocked: server && self.paths[0].active().ledger.allowance() == 0,
+            amplification_blocked: server
+                && self.paths[0].active().ledger.allowance() < u64::from(mtu::BASE),
             peer_max_ack_delay: self.peer_max_ack_delay(),
         }
     }

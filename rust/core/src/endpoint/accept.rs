@@ -109,7 +109,7 @@ impl Endpoint {
         let rng = self.rng.fork();
         let connection = Connection::server(setup, self.factory.clone(), rng, batch.now);
         let handle = self.insert(connection, true);
-        self.route_events(batch.now, handle);
+        self.take_events(batch.now, handle);
         let len = datagram.len();
         deliver(self, batch, handle, datagram, len);
         // A packet that does not authenticate leaves nothing behind.

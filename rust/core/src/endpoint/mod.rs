@@ -279,7 +279,7 @@ impl Endpoint {
     /// After a connection was driven: takes its endpoint events and its next deadline. Returns false
     /// if the connection is gone.
     pub fn settle(&mut self, now: Instant, handle: ConnectionHandle) -> bool {
-        self.route_events(now, handle);
+        self.take_events(now, handle);
         let Some(entry) = self.entry(handle) else { return false };
         if entry.drained {
             self.remove(handle);
@@ -297,7 +297,7 @@ impl Endpoint {
 
     /// Takes the endpoint events of a connection. It stays, even if it is over: the application has
     /// not seen why.
-    fn route_events(&mut self, now: Instant, handle: ConnectionHandle) {
+    fn take_events(&mut self, now: Instant, handle: ConnectionHandle) {
         while let Some(event) = self.entry(handle).and_then(|e| e.connection.poll_endpoint_event())
         {
             self.on_event(now, handle, &event);

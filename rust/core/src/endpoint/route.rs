@@ -65,7 +65,7 @@ pub(super) fn deliver(
         entry.connection.receive(batch.now, batch.addresses, batch.ecn, train, stride);
         endpoint.touch(handle);
         // What a connection says to its endpoint counts for the next datagram already.
-        endpoint.route_events(batch.now, handle);
+        endpoint.take_events(batch.now, handle);
     }
     endpoint.in_hand = None;
 }

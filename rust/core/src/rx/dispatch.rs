@@ -39,7 +39,6 @@ impl Connection {
         }
         let tuple = self.settle_tuple(arrival, opened);
         let seen = self.on_frames(arrival, opened, tuple, payload)?;
-        self.restart_idle_on_receive(arrival.now);
         if self.keys.is_gone(opened.space) {
             // The packet completed the handshake and with it ended its own space.
             return Ok(());

@@ -33,6 +33,7 @@ impl Connection {
             State::Draining { .. } | State::Drained => return,
         }
         self.credit(&addresses, slot.len() as u64);
+        let opened_before = self.stats.packets_received;
         // Groups of a fixed size keep the masks on the stack.
         for group in slot.chunks_mut(stride.saturating_mul(TRAIN)) {
             let masks = self.train_masks(group, stride);
@@ -41,6 +42,9 @@ impl Connection {
             }
         }
         self.replay_stash();
+        if self.stats.packets_received > opened_before && self.state.is_open() {
+            self.restart_idle_on_receive(now);
+        }
     }
 
     /// Counts a datagram towards what may be sent back before the address is validated.

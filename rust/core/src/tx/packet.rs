@@ -123,7 +123,15 @@ impl Connection {
         let mut w = Writer::new(buf);
         let (pn_offset, length) = if ty == PacketType::OneRtt {
             let phase = self.keys.one_rtt.as_ref()?.phase();
-            (header::write_short(&mut w, false, phase, dcid, number, pn_len), None)
+            let pn_offset = header::write_short(&mut w, false, phase, dcid, number, pn_len);
+            // RFC 9287 section 3.1: an unpredictable fixed bit, for peers that said they ignore it.
+            let cleared = self.peer.grease_quic_bit
+                && self.config.grease
+                && number.wrapping_mul(self.ids.grease) >> 63 != 0;
+            if cleared {
+                buf[0] &= !header::FIXED_BIT;
+            }
+            (pn_offset, None)
         } else {
             let version = match ty {
                 // RFC 9369 section 4.1: 0-RTT is sent in the original version.

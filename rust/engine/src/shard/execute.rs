@@ -56,7 +56,9 @@ impl Shard {
             }
             Command::With(key, operation) => self.operate(key, operation),
             // Who does not wait any more needs no answer; so below.
-            Command::Stats(reply) => drop(reply.try_send(self.stats())),
+            Command::Stats(reply) => {
+                let _ = reply.try_send(self.stats());
+            }
             Command::Shutdown { deadline_nanos, code, reason } => {
                 self.ending = Some(Instant::from_nanos(deadline_nanos));
                 for (_, service) in &mut self.services {
@@ -170,11 +172,13 @@ impl Shard {
         match operation {
             Operation::Close { code, reason } => connection.close(self.now, code, &reason),
             Operation::UpdateKeys { reply } => {
-                drop(reply.try_send(connection.update_keys(self.now)));
+                let _ = reply.try_send(connection.update_keys(self.now));
             }
-            Operation::Stats { reply } => drop(reply.try_send(ConnectionSnapshot::of(connection))),
+            Operation::Stats { reply } => {
+                let _ = reply.try_send(ConnectionSnapshot::of(connection));
+            }
             Operation::Migrate { socket, reply } => {
-                drop(reply.try_send(self.migrate(place, socket)));
+                let _ = reply.try_send(self.migrate(place, socket));
             }
         }
     }

@@ -88,8 +88,13 @@ impl Shard {
         let addresses = path.active().addresses;
         connection.limit_mtu(self.mtus.payload(self.now, addresses.remote, *max_payload));
         let key = self.inbox.key();
-        let accepted =
-            Accepted { key, listener: *id, local: addresses.local, remote: addresses.remote };
+        let accepted = Accepted {
+            key,
+            listener: *id,
+            local: addresses.local,
+            remote: addresses.remote,
+            inbox: self.inbox.clone(),
+        };
         match catch_unwind(AssertUnwindSafe(|| acceptor(&accepted))) {
             Ok(application) => {
                 self.enter(place, Slot::new(place.handle, key, application));

@@ -1,0 +1,134 @@
+//! Latencies: counts in buckets that are fine in relation to their value.
+
+/// Buckets per doubling: an error of at most 1/64.
+const SUB_BITS: u32 = 6;
+const SUB: usize = 1 << SUB_BITS;
+/// Values up to 2^40 ns (18 minutes); above, all count as that.
+const MAX_BITS: u32 = 40;
+const BUCKETS: usize = SUB * (MAX_BITS - SUB_BITS + 1) as usize;
+
+/// A log-linear histogram of durations in nanoseconds. Recording costs a few instructions.
+#[derive(Clone, Debug)]
+pub struct Histogram {
+    counts: Box<[u64]>,
+    total: u64,
+    max: u64,
+    sum: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Self { counts: vec![0; BUCKETS].into(), total: 0, max: 0, sum: 0 }
+    }
+}
+
+/// The bucket of a value.
+fn bucket(value: u64) -> usize {
+    let value = value.min((1 << MAX_BITS) - 1);
+    let bits = 64 - value.leading_zeros();
+    let shift = bits.saturating_sub(SUB_BITS + 1);
+    (shift as usize) * SUB + (value >> shift) as usize
+}
+
+/// The largest value in a bucket.
+fn upper(bucket: usize) -> u64 {
+    let shift = (bucket / SUB).saturating_sub(1);
+    let mantissa = bucket - shift * SUB;
+    ((mantissa as u64 + 1) << shift) - 1
+}
+
+impl Histogram {
+    /// Counts a value.
+    pub fn record(&mut self, nanos: u64) {
+        if let Some(count) = self.counts.get_mut(bucket(nanos)) {
+            *count += 1;
+        }
+        self.total += 1;
+        self.max = self.max.max(nanos);
+        self.sum = self.sum.saturating_add(nanos);
+    }
+
+    /// Adds the counts of another.
+    pub fn merge(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(a, b)| *a += b);
+        self.total += other.total;
+        self.max = self.max.max(other.max);
+        self.sum = self.sum.saturating_add(other.sum);
+    }
+
+    /// Values counted.
+    pub fn len(&self) -> u64 {
+        self.total
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
+    /// The largest value, exact.
+    pub fn max(&self) -> u64 {
+        self.max
+    }
+
+    /// The mean, exact; 0 if nothing was counted.
+    pub fn mean(&self) -> f64 {
+        if self.total == 0 { 0.0 } else { self.sum as f64 / self.total as f64 }
+    }
+
+    /// The value that the fraction `quantile` (0 to 1) of all values does not exceed, at most 1/64
+    /// too large; 0 if nothing was counted.
+    pub fn quantile(&self, quantile: f64) -> u64 {
+        let wanted = (self.total as f64 * quantile).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        for (at, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= wanted {
+                return upper(at).min(self.max);
+            }
+        }
+        self.max
+    }
+
+    /// The buckets that are not empty: largest value and count, for other programs.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let full = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        full.map(|(at, count)| (upper(at), *count))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_contiguous_and_fine() {
+        for value in (0..5000).chain((0..2000).map(|i| i * i * 269)).chain([(1 << 40) - 1]) {
+            let at = bucket(value);
+            assert!(value <= upper(at), "{value}");
+            assert!(at == 0 || upper(at - 1) < value, "{value}");
+            assert!(upper(at) - value <= value / 64, "{value} {}", upper(at));
+        }
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn quantiles_of_known_values() {
+        let mut h = Histogram::default();
+        assert_eq!((h.quantile(0.5), h.is_empty()), (0, true));
+        for value in (1..=1000).rev() {
+            h.record(value * 1000);
+        }
+        let mut both = Histogram::default();
+        both.merge(&h);
+        both.merge(&h);
+        for h in [h, both] {
+            for (q, exact) in [(0.0, 1000), (0.5, 500_000), (0.99, 990_000), (0.999, 999_000)] {
+                let got = h.quantile(q);
+                assert!((exact..=exact + exact / 64).contains(&got), "{q}: {got}");
+            }
+            assert_eq!((h.quantile(1.0), h.max(), h.mean()), (1_000_000, 1_000_000, 500_500.0));
+            assert_eq!(h.buckets().map(|(_, n)| n).sum::<u64>(), h.len());
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Streams that are filled from a source or emptied into a sink where they are, without a call per
+//! chunk.
+
+mod pattern;
+mod sink;
+mod source;
+
+use std::fmt;
+
+use tquic_core::stream::{ReadError, StreamError};
+
+pub use pattern::{Checker, slice as pattern_slice};
+pub use sink::{Inflow, Sink};
+pub use source::{Outflow, Source};
+
+/// What became of a pumped stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Bytes pumped.
+    pub bytes: u64,
+    /// SHA-256 of them, where one was asked for.
+    pub digest: Option<[u8; 32]>,
+    /// Bytes that were not what the pattern says.
+    pub mismatches: u64,
+    /// Why it ended before the end of the source or of the stream.
+    pub error: Option<PumpError>,
+}
+
+/// Why a pump ended early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PumpError {
+    /// The stream cannot be written.
+    Write(StreamError),
+    /// The stream cannot be read.
+    Read(ReadError),
+    /// The file cannot be read or written.
+    File(String),
+}
+
+impl fmt::Display for PumpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Write(error) => error.fmt(f),
+            Self::Read(error) => error.fmt(f),
+            Self::File(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for PumpError {}

@@ -1,0 +1,156 @@
+//! From a source into a stream.
+
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+use bytes::Bytes;
+use tquic_core::stream::{StreamError, StreamSet};
+use tquic_wire::StreamId;
+
+use super::{Outcome, PumpError, pattern};
+
+/// Bytes read from a file at a time.
+const FILE_CHUNK: u64 = 256 * 1024;
+
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// Where the bytes of a stream come from.
+#[derive(Debug)]
+pub enum Source {
+    /// This many zeros.
+    Zeros(u64),
+    /// This many bytes of the pattern that [`Sink::Verify`](super::Sink::Verify) checks.
+    Pattern(u64),
+    /// Part of a file.
+    File {
+        /// Open for reading.
+        file: File,
+        /// Where to read.
+        range: Range<u64>,
+    },
+    /// These.
+    Bytes(Bytes),
+}
+
+impl Source {
+    /// A file from `offset` to its end.
+    pub fn open(path: &Path, offset: u64) -> std::io::Result<Self> {
+        let file = File::open(path)?;
+        let end = file.metadata()?.len();
+        Ok(Self::File { file, range: offset.min(end)..end })
+    }
+
+    /// Bytes that are left.
+    pub fn remaining(&self) -> u64 {
+        match self {
+            Self::Zeros(n) | Self::Pattern(n) => *n,
+            Self::File { range, .. } => range.end.saturating_sub(range.start),
+            Self::Bytes(bytes) => bytes.len() as u64,
+        }
+    }
+
+    /// The next bytes, `at` bytes after those of the start: at most `max`, not empty while any
+    /// are left.
+    fn next(&mut self, at: u64, max: u64) -> Result<Bytes, PumpError> {
+        let max = max.min(self.remaining());
+        Ok(match self {
+            Self::Zeros(n) => {
+                let len = max.min(ZEROS.len() as u64);
+                *n -= len;
+                Bytes::from_static(&ZEROS[..len as usize])
+            }
+            Self::Pattern(n) => {
+                let bytes = pattern::slice(at, max);
+                *n -= bytes.len() as u64;
+                bytes
+            }
+            Self::File { file, range } => {
+                let mut buffer = vec![0; max.min(FILE_CHUNK) as usize];
+                let got = read_at(file, &mut buffer, range.start)
+                    .map_err(|e| PumpError::File(format!("the file cannot be read: {e}")))?;
+                if got == 0 {
+                    return Err(PumpError::File("the file became shorter".to_owned()));
+                }
+                buffer.truncate(got);
+                range.start += got as u64;
+                buffer.into()
+            }
+            Self::Bytes(bytes) => bytes.split_to(max as usize),
+        })
+    }
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
+}
+
+/// Fills one stream from a source and finishes it.
+#[derive(Debug)]
+pub struct Outflow {
+    id: StreamId,
+    source: Source,
+    bytes: u64,
+    finish: bool,
+}
+
+impl Outflow {
+    /// Fills `id`; at the end of the source the stream is finished, if `finish`.
+    pub fn new(id: StreamId, source: Source, finish: bool) -> Self {
+        Self { id, source, bytes: 0, finish }
+    }
+
+    /// The stream.
+    pub fn id(&self) -> StreamId {
+        self.id
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Ends the source here: the stream is finished at the next call of `drive`.
+    pub fn cut(&mut self) {
+        self.source = Source::Bytes(Bytes::new());
+    }
+
+    /// Writes as much as the stream takes: call it when the stream was made, and when it is writable
+    /// again. `Some` when it is over. Bytes written may still be on their way.
+    pub fn drive(&mut self, streams: &mut StreamSet) -> Option<Outcome> {
+        match self.fill(streams) {
+            Ok(false) => None,
+            Ok(true) => Some(Outcome { bytes: self.bytes, ..Outcome::default() }),
+            Err(error) => {
+                Some(Outcome { bytes: self.bytes, error: Some(error), ..Outcome::default() })
+            }
+        }
+    }
+
+    fn fill(&mut self, streams: &mut StreamSet) -> Result<bool, PumpError> {
+        while self.source.remaining() > 0 {
+            let room = streams.writable(self.id);
+            if room == 0 {
+                // Either the buffer is full, and the stream will tell when it has room, or it takes
+                // nothing any more: a write, which is refused in both cases, knows which.
+                return match streams.write(self.id, Bytes::new()) {
+                    Ok(()) | Err(StreamError::Full) => Ok(false),
+                    Err(error) => Err(PumpError::Write(error)),
+                };
+            }
+            let bytes = self.source.next(self.bytes, room)?;
+            self.bytes += bytes.len() as u64;
+            streams.write(self.id, bytes).map_err(PumpError::Write)?;
+        }
+        if self.finish {
+            streams.finish(self.id).map_err(PumpError::Write)?;
+        }
+        Ok(true)
+    }
+}
