@@ -204,7 +204,9 @@ impl Connection {
         }
         let path = &mut self.paths[path];
         let displaced = path.remote_cids.on_new(sequence, retire_prior_to, cid, token)?;
-        path.replace_remote_cids(&displaced);
+        if !path.replace_remote_cids(&displaced) {
+            return Err(TransportError::violation("every connection ID is retired"));
+        }
         self.events.push_endpoint(EndpointEvent::ResetToken(token));
         Ok(())
     }

@@ -21,11 +21,19 @@ fn established(under: Side) -> Arena {
     a
 }
 
+/// The challenges sent to the rogue's present address.
 fn challenges(a: &Arena) -> Vec<[u8; 8]> {
-    a.rogue.as_ref().unwrap().find(Level::OneRtt, |f| match f {
-        Frame::PathChallenge(data) => Some(*data),
-        _ => None,
+    let here = a.rogue.as_ref().unwrap().heard.iter().filter(|h| h.to == a.rogue_at);
+    here.flat_map(|h| {
+        h.frames()
+            .into_iter()
+            .filter_map(|f| match f {
+                Frame::PathChallenge(data) => Some(data),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
     })
+    .collect()
 }
 
 fn datagrams_to(sent: &[Sent], port: u16) -> Vec<usize> {
@@ -118,6 +126,7 @@ fn a_new_address_is_validated_twice_if_the_first_challenge_was_small() {
     a.send(&[Frame::Ping]);
     let first = challenges(&a);
     assert_eq!(first.len(), 1, "the first packet to a new address carries a challenge");
+    assert!(a.rogue().heard.iter().any(|h| h.to.port() == 6666), "the old one is asked too");
     assert!(datagrams_to(&a.sent, 7777).iter().all(|len| *len < 1200));
     // A wrong answer proves nothing.
     a.send(&[Frame::PathResponse(*b"a guess!")]);
@@ -426,4 +435,56 @@ fn nothing_is_sent_while_draining() {
                 .any(|e| matches!(e, Event::Closed(ConnectionError::PeerClose { code: 5, .. })))
         );
     }
+}
+
+/// RFC 9000 section 14.1: later Initial packets too count only in full datagrams.
+#[test]
+fn a_server_drops_initial_packets_in_small_datagrams() {
+    let mut a = Arena::new(Side::Server);
+    a.half_handshake();
+    let before = a.connection().stats().packets_received;
+    a.send_draft(Draft { padded: false, ..Draft::new(Level::Initial, vec![1]) });
+    assert_eq!(a.connection().stats().packets_received, before);
+}
+
+/// A challenge that the anti-amplification limit holds back is not waited for: it once made the
+/// engine ask to be woken at once, again and again.
+#[test]
+fn a_challenge_held_back_by_the_limit_does_not_spin() {
+    let mut a = established(Side::Server);
+    a.rogue_at.set_port(7777);
+    let datagram = a.rogue().seal(Draft::new(Level::OneRtt, vec![1]));
+    a.deliver(&datagram);
+    for _ in 0..20 {
+        a.advance(SEC / 10);
+    }
+    let sent: usize = datagrams_to(&a.sent, 7777).iter().sum();
+    assert!(sent <= 3 * datagram.len());
+}
+
+/// The engine keeps an ID for the address in use, and without one it cannot go on. It once waited
+/// for ever, and span on its timers meanwhile.
+#[test]
+fn a_peer_that_leaves_no_connection_id_ends_the_connection() {
+    let mut a = Arena::new(Side::Client);
+    a.handshake();
+    let ids = [ConnectionId::new(b"rogue-02").unwrap(), ConnectionId::new(b"rogue-03").unwrap()];
+    let new = |sequence: u64, retire_prior_to| Frame::NewConnectionId {
+        sequence,
+        retire_prior_to,
+        cid: ids[sequence as usize - 1],
+        reset_token: ResetToken::new([sequence as u8; 16]),
+    };
+    a.send(&[new(1, 0)]);
+    let now = a.now;
+    a.connection().migrate(now, "192.0.2.1:9".parse().unwrap()).unwrap();
+    a.pump();
+    // The only spare ID is being tried elsewhere: the address in use takes it.
+    a.send(&[new(1, 1)]);
+    assert_eq!(a.rogue().heard.last().unwrap().dcid, ids[0]);
+    assert_eq!(a.rogue().heard.last().unwrap().to.port(), 6666);
+    a.send(&[new(2, 2), Frame::Ping]);
+    a.advance(SEC);
+    assert_eq!(a.rogue().heard.last().unwrap().dcid, ids[1]);
+    assert!(!a.connection().is_closed());
 }

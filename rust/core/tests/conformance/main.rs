@@ -27,6 +27,7 @@ pub enum Stage {
 /// The frame type to be blamed is not specified.
 pub const ANY: u64 = u64::MAX;
 
+/// Breaks a rule and looks at the CONNECTION_CLOSE that comes back.
 pub fn run(under: Side, stage: Stage, act: fn(&mut Arena), code: TransportErrorCode, frame: u64) {
     let mut arena = Arena::new(under);
     match stage {

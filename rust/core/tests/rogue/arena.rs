@@ -146,13 +146,14 @@ impl Arena {
             self.endpoint.settle(self.now, handle);
         }
         for i in from..self.sent.len() {
-            let data = &self.sent[i].data;
+            let Sent { data, addresses, .. } = &self.sent[i];
+            let to = addresses.remote;
             match &mut self.rogue {
-                Some(rogue) => rogue.receive(data),
+                Some(rogue) => rogue.receive(to, data),
                 None if self.under == Side::Client => {
                     self.rogue = Rogue::server(&mut self.script, data);
                     if let Some(rogue) = &mut self.rogue {
-                        rogue.receive(data);
+                        rogue.receive(to, data);
                     }
                 }
                 None => {}

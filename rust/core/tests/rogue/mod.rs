@@ -8,6 +8,7 @@ pub mod arena;
 mod packet;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use tquic_crypto::session::{ClientConfigBuilder, Group, ServerConfigBuilder};
@@ -146,6 +147,8 @@ pub struct Heard {
     pub scid: Option<ConnectionId>,
     /// Size of the datagram it came in.
     pub datagram: usize,
+    /// Where the engine sent it.
+    pub to: SocketAddr,
     pub payload: Vec<u8>,
 }
 
@@ -323,11 +326,11 @@ impl Rogue {
     }
 
     /// Takes a datagram of the engine.
-    pub fn receive(&mut self, datagram: &[u8]) {
+    pub fn receive(&mut self, to: SocketAddr, datagram: &[u8]) {
         let mut rest = datagram;
         while !rest.is_empty() {
             // One at a time: the first packet may bring the keys of the second.
-            let (heard, tail) = self.open_first(rest, datagram.len());
+            let (heard, tail) = self.open_first(rest, to, datagram.len());
             rest = tail;
             let Some(heard) = heard else { continue };
             let space = space_of(heard.level);

@@ -1,5 +1,7 @@
 //! Sealing and opening of single packets.
 
+use std::net::SocketAddr;
+
 use tquic_crypto::{DirectionKeys, Level};
 use tquic_wire::header::{self, Long, LongFields};
 use tquic_wire::{ConnectionId, PacketType, Side, Version, Writer, pn};
@@ -147,6 +149,7 @@ impl Rogue {
     pub(super) fn open_first<'a>(
         &mut self,
         rest: &'a [u8],
+        to: SocketAddr,
         size: usize,
     ) -> (Option<Heard>, &'a [u8]) {
         let (level, dcid, scid, pn_offset, len) = if header::is_long(rest[0]) {
@@ -169,6 +172,7 @@ impl Rogue {
             dcid,
             scid,
             datagram: size,
+            to,
             payload,
         });
         self.unreadable += usize::from(heard.is_none());
