@@ -14,7 +14,6 @@ use tquic_core::events::ConnectionError;
 use tquic_core::stream::{ReadError, StreamError};
 use tquic_engine::EngineError;
 use tquic_engine::bridge::BridgeError;
-use tquic_engine::perf::PerfError;
 
 /// The class `name` of `tquic.errors`.
 fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
