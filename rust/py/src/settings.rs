@@ -130,7 +130,7 @@ impl Transport {
 
 /// The session tickets of many servers.
 #[pyclass(frozen, module = "tquic._engine")]
-pub struct TicketStore(tquic_crypto::TicketStore);
+pub struct TicketStore(pub tquic_crypto::TicketStore);
 
 #[pymethods]
 impl TicketStore {
@@ -178,9 +178,9 @@ fn key_log(
     path: Option<PathBuf>,
 ) -> PyResult<Option<tquic_crypto::session::KeyLogLine>> {
     let Some(path) = path else { return Ok(None) };
-    keylog::append_to(&path).map(Some).map_err(|why| {
-        error::config(py, &format!("keylog: cannot open {}: {why}", path.display()))
-    })
+    keylog::append_to(&path)
+        .map(Some)
+        .map_err(|why| error::config(py, &format!("keylog: cannot open {}: {why}", path.display())))
 }
 
 /// A client's TLS settings.

@@ -160,8 +160,7 @@ impl Connection {
 
     fn must_validate(&self, now: Instant, path: usize) -> bool {
         let active = self.paths[path].active();
-        (active.challenges.is_due(now) || active.challenges.owes())
-            && active.ledger.allowance() >= 64
+        (active.challenges.is_due(now) || active.challenges.owes()) && !active.ledger.is_blocked()
     }
 
     fn train_budget(&mut self, now: Instant, path: usize, content: bool) -> Budget {
