@@ -248,10 +248,11 @@ class Config:
 
     retry: RetryPolicy = "when-busy"
     """When clients must prove their address before anything is kept for them (Retry, RFC 9000
-    section 8.1.2). Default: when more than `retry_above` handshakes are under way."""
+    section 8.1.2). With ``"always"`` tokens of earlier connections do not count. Default: when at
+    least `retry_above` handshakes are under way."""
 
     retry_above: int = 256
-    """See `retry`. Default 256; at most 1048576."""
+    """See `retry`. Default 256; at most 1048576. 0 asks everybody who has no token."""
 
     max_handshakes: int = 16_384
     """Handshakes under way above which clients are refused. Default 16384; 1 to 1048576."""
