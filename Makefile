@@ -49,10 +49,13 @@ $(PACKAGE): $(TOOLS) $(SOURCES)
 	touch $@
 
 test: $(PACKAGE) ## runs the Rust and Python tests
-	mkdir -p reports
-	cargo test --workspace $(CARGO_FLAGS) 2>&1 | tee reports/rust.txt
-	$(BIN)/python -m pytest --junit-xml=reports/python.xml
-	@$(BIN)/python scripts/summarize_tests.py reports/rust.txt reports/python.xml
+	mkdir -p reports && rm -f reports/rust.txt reports/python.xml
+	@# A failure on one side does not hide the other: all run, any failure fails.
+	status=0; \
+	cargo test --workspace --no-fail-fast $(CARGO_FLAGS) 2>&1 | tee reports/rust.txt || status=1; \
+	$(BIN)/python -m pytest --junit-xml=reports/python.xml || status=1; \
+	$(BIN)/python scripts/summarize_tests.py reports/rust.txt reports/python.xml || status=1; \
+	exit $$status
 
 lint: $(PACKAGE) ## checks formatting, lints, types, stubs, sizes, workflows
 	cargo fmt --check

@@ -41,6 +41,10 @@ def describe(passed: int, failed: int, skipped: int) -> str:
 def main(arguments: list[str]) -> int:
     """Prints the line; fails if a test failed, or if one of the two sides ran none."""
     rust_report, python_report = map(Path, arguments)
+    for report in (rust_report, python_report):
+        if not report.exists():
+            print(f"test: failed, there is no {report}: its tests ended before they could report")
+            return 1
     rust = rust_counts(rust_report.read_text(encoding="utf-8"))
     python = python_counts(python_report.read_text(encoding="utf-8"))
     print(

@@ -3,7 +3,6 @@ from typing import Any, Final, TypeAlias, TypedDict, final, type_check_only
 from _typeshed import ReadableBuffer, StrPath
 
 from tquic.config import Config
-from tquic.perf import Load, Report, Totals
 
 __all__ = [
     "ACCEPTED",
@@ -28,6 +27,9 @@ __all__ = [
     "ClientTls",
     "Connection",
     "Engine",
+    "HqFetch",
+    "HqPipe",
+    "HqServer",
     "Hub",
     "PerfServer",
     "ServerTls",
@@ -36,7 +38,9 @@ __all__ = [
     "__version__",
     "build_info",
     "held_buffers",
-    "perf_client",
+    "make_certificates",
+    "perf_run",
+    "raw_udp_rate",
 ]
 
 _Address: TypeAlias = tuple[str, int]
@@ -73,20 +77,20 @@ CLOSED: Final[int]
 
 def build_info() -> _BuildInfo: ...
 def held_buffers() -> int: ...
-def perf_client(
+def make_certificates(names: list[str], days: int) -> tuple[str, str, str]: ...
+def perf_run(
     engine: Engine,
-    remote: _Address,
-    server_name: str,
-    transport: Transport,
-    tls: ClientTls,
-    load: Load,
+    task: Any,
     /,
     *,
+    tls: ClientTls,
+    transport: Transport,
+    server_name: str,
+    host: str,
+    port: int,
     tickets: TicketStore | None = None,
-    connections: int = 1,
-    local: _Address | None = None,
-    interface: str | None = None,
-) -> Report: ...
+) -> dict[str, Any]: ...
+def raw_udp_rate(seconds: float) -> dict[str, Any]: ...
 
 @final
 class Transport:
@@ -203,14 +207,62 @@ class PerfServer:
     def __new__(
         cls,
         engine: Engine,
+        config: Config,
+        /,
+        *,
+        tls: ServerTls,
+        transport: Transport,
         host: str,
         port: int,
-        config: Config,
-        transport: Transport,
-        tls: ServerTls,
-        /,
     ) -> PerfServer: ...
     @property
     def addresses(self) -> list[_Address]: ...
-    def totals(self) -> Totals: ...
-    def close(self) -> None: ...
+    def stats(self) -> dict[str, int]: ...
+
+@final
+class HqServer:
+    def __new__(
+        cls,
+        engine: Engine,
+        config: Config,
+        /,
+        *,
+        tls: ServerTls,
+        transport: Transport,
+        host: str,
+        port: int,
+        root: StrPath,
+    ) -> HqServer: ...
+    @property
+    def addresses(self) -> list[_Address]: ...
+    def stats(self) -> dict[str, int]: ...
+    def drain(self, seconds: float) -> bool: ...
+
+@final
+class HqPipe:
+    def __new__(cls) -> HqPipe: ...
+    def read(self, seconds: float) -> bytes | None: ...
+    def abandon(self) -> None: ...
+
+@final
+class HqFetch:
+    def __new__(
+        cls,
+        engine: Engine,
+        /,
+        *,
+        tls: ClientTls,
+        transport: Transport,
+        server_name: str,
+        addresses: list[_Address],
+        files: list[tuple[str, StrPath | HqPipe | None, bytes | None]],
+        parallel: int = 128,
+        update_keys: bool = False,
+        await_ticket: TicketStore | None = None,
+    ) -> HqFetch: ...
+    def wait(self, seconds: float) -> bool: ...
+    def progress(self) -> tuple[int, int]: ...
+    def cancel(self) -> None: ...
+    def migrate(self) -> bool: ...
+    def results(self) -> list[dict[str, Any] | None]: ...
+    def ending(self) -> dict[str, Any] | None: ...

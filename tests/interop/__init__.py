@@ -1,1 +1,1 @@
-"""Interoperability tests: real QUIC peers, a harness that runs them and a judge that reads their packets."""
+"""Interop tests: real QUIC peers, a harness that runs them, a judge that reads their packets."""

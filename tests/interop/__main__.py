@@ -11,8 +11,8 @@ from pathlib import Path
 
 from . import namespace, report, setup
 from .cases import CASES
-from .peers import PEERS, ROLES
-from .runner import FAIL, Result, refuses_unknown_case, run_case
+from .roster import PEERS, ROLES
+from .runner import FAIL, PASS, Result, refuses_unknown_case, run_case
 
 MODULE = __package__ or "tests.interop"
 
@@ -20,26 +20,19 @@ MODULE = __package__ or "tests.interop"
 def main(arguments: list[str]) -> int:
     """The exit status: 0 when no cell failed, 1 when some did, 2 when nothing could be run."""
     options = _options(arguments)
-    if not namespace.inside():
-        # Build outside: the namespace has no network to download with.
-        for name in _names(options):
-            if missing := setup.prepare(name).missing:
-                _say(f"{name}: {missing}")
-        try:
-            return namespace.reexec(MODULE, arguments)
-        except namespace.NoNamespace as error:
-            _say(str(error))
-            return 2
+    told = namespace.inside()
+    if told is None:
+        return _outside(options, arguments)
     namespace.bring_up()
-    programs = {name: setup.prepare(name) for name in _names(options)}
+    kit = setup.Kit.from_json(told)
     work = options.keep or Path(tempfile.mkdtemp(prefix="tquic-interop-"))
     refusals = {}
-    for name, program in programs.items():
+    for name, program in kit.programs.items():
         if not program.missing:
             for role in ROLES:
                 folder = work / f"unknown-{name}-{role}"
                 refusals[f"{name} {role}"] = refuses_unknown_case(program, role, folder)
-    results = _play(options, programs, work)
+    results = _play(options, kit, work)
     if options.keep is None:
         shutil.rmtree(work)
     for path in options.write:
@@ -48,19 +41,37 @@ def main(arguments: list[str]) -> int:
         print(json.dumps(report.to_json(results, options.profile, refusals), default=str))
     total = report.counts(results)
     _say(", ".join(f"{count} {verdict}" for verdict, count in total.items()))
+    if not total[PASS] and not total[FAIL]:
+        return 2
     return 1 if total[FAIL] or not all(refusals.values()) else 0
 
 
-def _play(options: argparse.Namespace, programs: dict[str, setup.Program], work: Path) -> list[Result]:
+def _outside(options: argparse.Namespace, arguments: list[str]) -> int:
+    """Builds, because the namespace has no network to download with, and goes on in there."""
+    kit = setup.build(_names(options))
+    for missing in (*(p.missing for p in kit.programs.values()), kit.relay_missing):
+        if missing:
+            _say(missing)
+    try:
+        return namespace.reexec(MODULE, arguments, kit.to_json())
+    except namespace.NoNamespaceError as error:
+        _say(str(error))
+        return 2
+
+
+def _play(options: argparse.Namespace, kit: setup.Kit, work: Path) -> list[Result]:
     results = []
     for client, server in _pairs(options):
         for name in options.cases:
             folder = work / f"{client}-{server}-{name}"
             shutil.rmtree(folder, ignore_errors=True)
-            result = run_case(CASES[name], programs[client], programs[server], options.profile, folder)
+            result = run_case(CASES[name], (client, server), kit, options.profile, folder)
             results.append(result)
             told = f" ({result.reason})" if result.reason else ""
-            _say(f"{client:>8} to {server:<8} {name:<20} {result.verdict:<5} {result.seconds:6.1f} s{told}")
+            _say(
+                f"{client:>8} to {server:<8} {name:<20} {result.verdict:<5} "
+                f"{result.seconds:6.1f} s{told}"
+            )
             if options.keep is None:
                 shutil.rmtree(folder, ignore_errors=True)
     return results
@@ -69,13 +80,23 @@ def _play(options: argparse.Namespace, programs: dict[str, setup.Program], work:
 def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m {MODULE}", description=__doc__)
     listed = lambda text: [part for part in text.split(",") if part]  # noqa: E731
-    parser.add_argument("--peers", type=listed, default=list(PEERS), help="comma-separated; default: all")
-    parser.add_argument("--cases", type=listed, default=list(CASES), help="comma-separated; default: all")
+    parser.add_argument(
+        "--peers", type=listed, default=list(PEERS), help="comma-separated; default: all"
+    )
+    parser.add_argument(
+        "--cases", type=listed, default=list(CASES), help="comma-separated; default: all"
+    )
     parser.add_argument("--subject", help="only pairs with this peer on one side, such as tquic")
-    parser.add_argument("--pair", action="append", default=[], help="only these pairs, CLIENT:SERVER")
+    parser.add_argument(
+        "--pair", action="append", default=[], help="only these pairs, CLIENT:SERVER"
+    )
     parser.add_argument("--profile", choices=("quick", "full"), default="quick")
-    parser.add_argument("--write", type=Path, action="append", default=[], metavar="FILE.md|FILE.json")
-    parser.add_argument("--keep", type=Path, help="keep captures, key logs, qlog and output in this folder")
+    parser.add_argument(
+        "--write", type=Path, action="append", default=[], metavar="FILE.md|FILE.json"
+    )
+    parser.add_argument(
+        "--keep", type=Path, help="keep captures, key logs, qlog and output in this folder"
+    )
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     options = parser.parse_args(arguments)
     for kind, given, known in (("case", options.cases, CASES), ("peer", options.peers, PEERS)):
@@ -90,7 +111,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
 
 def _pairs(options: argparse.Namespace) -> list[tuple[str, str]]:
     if options.pair:
-        return [(client, server) for client, _, server in (pair.partition(":") for pair in options.pair)]
+        return [
+            (client, server) for client, _, server in (pair.partition(":") for pair in options.pair)
+        ]
     pairs = [(client, server) for client in options.peers for server in options.peers]
     if options.subject:
         pairs = [pair for pair in pairs if options.subject in pair]

@@ -26,8 +26,8 @@ PCAP_HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, LONGEST, 101)  # 1
 class Capture:
     """A thread that keeps every datagram between `with` and its end.
 
-    The virtio header in front of each frame tells how the kernel would cut a train of segments (GSO), so trains
-    come out as the datagrams they are.
+    The virtio header in front of each frame tells how the kernel would cut a train of segments
+    (GSO), so trains come out as the datagrams they are.
     """
 
     def __init__(self) -> None:
@@ -102,11 +102,20 @@ def read_pcap(path: Path) -> list[Datagram]:
 
 
 def _packet(datagram: Datagram) -> bytes:
-    source, destination = (ipaddress.ip_address(host).packed for host in (datagram.source[0], datagram.destination[0]))
+    source, destination = (
+        ipaddress.ip_address(host).packed for host in (datagram.source[0], datagram.destination[0])
+    )
     length = 8 + len(datagram.data)
-    udp = struct.pack("!HHHH", datagram.source[1], datagram.destination[1], length, 0) + datagram.data
+    udp = (
+        struct.pack("!HHHH", datagram.source[1], datagram.destination[1], length, 0) + datagram.data
+    )
     if len(source) == 16:
-        return struct.pack("!IHBB", 6 << 28 | datagram.ecn << 20, length, UDP, 64) + source + destination + udp
+        return (
+            struct.pack("!IHBB", 6 << 28 | datagram.ecn << 20, length, UDP, 64)
+            + source
+            + destination
+            + udp
+        )
     header = struct.pack("!BBHHHBBH", 0x45, datagram.ecn, 20 + length, 0, 0x4000, 64, UDP, 0)
     return header + source + destination + udp
 
@@ -135,5 +144,6 @@ def _datagrams(at: float, ether_type: int, packet: bytes, step: int) -> list[Dat
     sender = (str(ipaddress.ip_address(source)), source_port)
     receiver = (str(ipaddress.ip_address(destination)), destination_port)
     return [
-        Datagram(at, sender, receiver, ecn, payload[i : i + step]) for i in range(0, len(payload), step)
+        Datagram(at, sender, receiver, ecn, payload[i : i + step])
+        for i in range(0, len(payload), step)
     ]

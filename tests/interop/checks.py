@@ -15,8 +15,8 @@ Check = Callable[[Evidence], str | None]
 MAX_STREAMS_AT_START = 1000
 MAX_ONE_RTT_BYTES = 5000
 LONG_CHAIN_BYTES = 7500
-# RFC 9000 section 8.1 says 3. Many servers check before they build a packet and so overshoot by that packet; the
-# runner forgives less than 4.
+# RFC 9000 section 8.1 says 3. Many servers check before they build a packet and so overshoot by
+# that packet; the runner forgives less than 4.
 AMPLIFICATION, FORGIVEN_AMPLIFICATION = 3, 4
 ECT, CE = (1, 2), 3
 
@@ -40,11 +40,17 @@ def version_1_only(evidence: Evidence) -> str | None:
 
 def decrypted(evidence: Evidence) -> str | None:
     """The key logs open the connection's packets: judging needs that."""
-    packets = list(evidence.server_side.packets(client=True)) + list(evidence.server_side.packets(client=False))
-    sealed = sum(1 for p in packets if p.frames is None and p.kind not in ("retry", "version_negotiation"))
+    packets = list(evidence.server_side.packets(client=True)) + list(
+        evidence.server_side.packets(client=False)
+    )
+    sealed = sum(
+        1 for p in packets if p.frames is None and p.kind not in ("retry", "version_negotiation")
+    )
     evidence.facts["sealed"] = sealed
     ours = [p for p in packets if p.kind == "1rtt" and p.frames is not None]
-    return None if ours else f"no 1-RTT packet could be decrypted ({sealed} sealed): key log missing?"
+    return (
+        None if ours else f"no 1-RTT packet could be decrypted ({sealed} sealed): key log missing?"
+    )
 
 
 def no_retry(evidence: Evidence) -> str | None:
@@ -74,7 +80,7 @@ def only_chacha20(evidence: Evidence) -> str | None:
 
 
 def stream_limit(evidence: Evidence) -> str | None:
-    """The server lets no more than 1,000 streams start, so that the client has to wait for credit."""
+    """The server lets no more than 1,000 streams start: the client has to wait for credit."""
     for connection in evidence.connections:
         limit = connection.tls.server_limit(INITIAL_MAX_STREAMS_BIDI)
         evidence.facts["initial_max_streams_bidi"] = limit
@@ -121,10 +127,13 @@ def resumed(evidence: Evidence) -> str | None:
 def early_data(evidence: Evidence) -> str | None:
     """The requests travelled as 0-RTT, not after the handshake.
 
-    The runner counts padding too, which path MTU probes are made of; they are none of this case's business.
+    The runner counts padding too, which path MTU probes are made of; they are none of this case's
+    business.
     """
     # Go's TLS does not log the early traffic secret: count packets that stay sealed as they are.
-    early = sum(p.payload_size or p.size for p in evidence.server_side.packets(client=True, kind="0rtt"))
+    early = sum(
+        p.payload_size or p.size for p in evidence.server_side.packets(client=True, kind="0rtt")
+    )
     late = sum(p.payload_size for p in evidence.server_side.packets(client=True, kind="1rtt"))
     accepted = [c.tls.early_data_accepted for c in evidence.connections]
     evidence.facts |= {"0-RTT bytes": early, "client 1-RTT bytes": late, "accepted": accepted}
@@ -138,7 +147,9 @@ def early_data(evidence: Evidence) -> str | None:
 def key_updated(evidence: Evidence) -> str | None:
     """Both sides sent packets with keys of a later generation."""
     for side, client in (("client", True), ("server", False)):
-        count = sum(1 for p in evidence.server_side.packets(client=client, kind="1rtt") if p.generation)
+        count = sum(
+            1 for p in evidence.server_side.packets(client=client, kind="1rtt") if p.generation
+        )
         evidence.facts[f"{side} packets after key update"] = count
         if not count:
             return f"no packet with updated keys from the {side}"
@@ -202,7 +213,7 @@ def ipv6_only(evidence: Evidence) -> str | None:
 
 
 def version_2(evidence: Evidence) -> str | None:
-    """The client begins with version 1, the server answers with version 2, and Handshake packets carry 2."""
+    """The client begins with version 1, the server goes on with version 2."""
     first = next(evidence.server_side.packets(client=True, kind="initial"), None)
     if first is None or first.version != VERSION_1:
         return "the first Initial is not version 1"
@@ -210,11 +221,15 @@ def version_2(evidence: Evidence) -> str | None:
     if answers != {VERSION_2}:
         return f"the server's Initial packets have versions {[hex(v) for v in sorted(answers)]}"
     later = {p.version for p in _long(evidence) if p.kind == "handshake"}
-    return None if later == {VERSION_2} else f"Handshake packets have versions {[hex(v) for v in sorted(later)]}"
+    return (
+        None
+        if later == {VERSION_2}
+        else f"Handshake packets have versions {[hex(v) for v in sorted(later)]}"
+    )
 
 
 def paths_validated(*, address: bool) -> Check:
-    """After each rebinding the first packet to the new address carries PATH_CHALLENGE, and it is answered."""
+    """The first packet to each new address carries PATH_CHALLENGE, and it is answered."""
 
     def check(evidence: Evidence) -> str | None:
         addresses = evidence.client_addresses()
@@ -231,7 +246,9 @@ def paths_validated(*, address: bool) -> Check:
                     return f"no packet to the new address {new[0]}:{new[1]}"
                 if not answered[0].named("PATH_CHALLENGE"):
                     return f"first packet to {new[0]}:{new[1]} has no PATH_CHALLENGE"
-            return _unanswered(connection.sent(client=True), _to_current_address(evidence, to_client), "server")
+            return _unanswered(
+                connection.sent(client=True), _to_current_address(evidence, to_client), "server"
+            )
         return "no connection"
 
     return check
@@ -244,13 +261,19 @@ def client_moved(evidence: Evidence) -> str | None:
         return f"{len(addresses)} client addresses, expected 2"
     for connection in evidence.connections:
         used = [
-            {p.destination for p in connection.sent(client=True, kind="1rtt") if p.datagram.source == address}
+            {
+                p.destination
+                for p in connection.sent(client=True, kind="1rtt")
+                if p.datagram.source == address
+            }
             for address in addresses
         ]
         # RFC 9000 section 9.5: no connection ID is used on two paths.
         if not used[1] or used[0] & used[1]:
             return "the client kept its destination connection ID"
-        to_client = [p for p in connection.sent(client=False) if p.datagram.destination == addresses[1]]
+        to_client = [
+            p for p in connection.sent(client=False) if p.datagram.destination == addresses[1]
+        ]
         if not any(p.named("PATH_CHALLENGE") for p in to_client):
             return "the server never challenged the new address"
         return _unanswered(connection.sent(client=True), to_client, "server")
@@ -258,13 +281,17 @@ def client_moved(evidence: Evidence) -> str | None:
 
 
 def preferred_address_used(evidence: Evidence) -> str | None:
-    """The client validated the server's preferred address and moved there with a new connection ID."""
+    """The client validated the preferred address and moved there with a new connection ID."""
     for connection in evidence.connections:
         preferred = connection.tls.preferred_address
         if preferred is None:
             return "the server announced no preferred address"
-        there = [p for p in connection.sent(client=True) if p.datagram.destination == preferred.ipv4]
-        before = [p for p in connection.sent(client=True) if p.datagram.destination != preferred.ipv4]
+        there = [
+            p for p in connection.sent(client=True) if p.datagram.destination == preferred.ipv4
+        ]
+        before = [
+            p for p in connection.sent(client=True) if p.datagram.destination != preferred.ipv4
+        ]
         if not there:
             return "the client never sent to the preferred address"
         if {p.destination for p in there} & {p.destination for p in before}:
@@ -281,7 +308,8 @@ def preferred_address_used(evidence: Evidence) -> str | None:
 def _to_current_address(evidence: Evidence, packets: list[Packet]) -> list[Packet]:
     """Packets sent to where the client was then.
 
-    A server may challenge the address the client has left, too (RFC 9000 section 9.3.3); nobody answers there.
+    A server may challenge the address the client has left, too (RFC 9000 section 9.3.3); nobody
+    answers there.
     """
     since: dict[tuple[str, int], float] = {}
     for datagram in evidence.to_server():
@@ -296,11 +324,16 @@ def _to_current_address(evidence: Evidence, packets: list[Packet]) -> list[Packe
 
 
 def _unanswered(answers: Iterable[Packet], asked: list[Packet], who: str) -> str | None:
-    """Challenges among `asked` without their response among `answers`."""
-    challenges = {f["data"] for p in asked for f in p.named("PATH_CHALLENGE")}
+    """A path challenged without any response; of several challenges one must be answered."""
     responses = {f["data"] for p in answers for f in p.named("PATH_RESPONSE")}
-    missing = len(challenges - responses)
-    return f"{missing} of {len(challenges)} PATH_CHALLENGE of the {who} unanswered" if missing else None
+    challenges: dict[tuple[str, int], set[bytes]] = {}
+    for packet in asked:
+        for frame in packet.named("PATH_CHALLENGE"):
+            challenges.setdefault(packet.datagram.destination, set()).add(frame["data"])
+    for (host, port), data in challenges.items():
+        if not data & responses:
+            return f"{len(data)} PATH_CHALLENGE of the {who} to {host}:{port} unanswered"
+    return None
 
 
 def _long(evidence: Evidence) -> list[Packet]:
@@ -313,4 +346,8 @@ def _long(evidence: Evidence) -> list[Packet]:
 
 
 def _server_crypto(connection: Connection) -> list[CryptoStream]:
-    return [stream for (kind, client), stream in connection.crypto.items() if not client and kind == "handshake"]
+    return [
+        stream
+        for (kind, client), stream in connection.crypto.items()
+        if not client and kind == "handshake"
+    ]

@@ -11,7 +11,7 @@ from .dissect import Connection, Datagram, Trace
 
 @dataclass
 class Evidence:
-    """The captured traffic of one run, on both sides of the link; without a link both sides are one."""
+    """The captured traffic of one run on both sides of the link; without a link they are one."""
 
     client_side: Trace
     server_side: Trace
@@ -28,10 +28,16 @@ class Evidence:
     def handshakes(self) -> int:
         """Distinct source connection IDs in the server's Initial packets.
 
-        The runner counts so too, but it also takes refusals for handshakes: a damaged token length makes a server
-        answer INVALID_TOKEN from yet another connection ID.
+        The runner counts so too, but it also takes refusals for handshakes: a damaged token length
+        makes a server answer INVALID_TOKEN from yet another connection ID.
         """
-        return len({p.source for p in self.server_side.packets(client=False, kind="initial") if p.named("CRYPTO")})
+        return len(
+            {
+                p.source
+                for p in self.server_side.packets(client=False, kind="initial")
+                if p.named("CRYPTO")
+            }
+        )
 
     def lost(self) -> int:
         """Datagrams that entered the link and never came out as they were."""

@@ -17,7 +17,8 @@ from cryptography.x509.oid import NameOID
 
 NAMES = ("localhost", "server", "server4", "server6", "server46")
 ADDRESSES = ("127.0.0.1", "127.0.0.2", "::1")
-# Host names that make each certificate of a long chain big: nine of them carry more than 7,500 bytes.
+# Host names that make each certificate of a long chain big: nine of them carry more than 7,500
+# bytes.
 PADDING_NAMES = 24
 
 
@@ -141,7 +142,8 @@ def _certificate(
         .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()), critical=False
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key()),
+            critical=False,
         )
     )
     if names:

@@ -1,6 +1,6 @@
-"""A network namespace of our own: only our traffic is captured, ports and addresses are free, packets stay below 1500.
+"""A network namespace of our own: nobody else's traffic, free ports, packets below 1500 bytes.
 
-Root makes one directly; anybody else gets one inside a user namespace, where the kernel allows that.
+Root makes one directly; anybody else gets one inside a user namespace, if the kernel allows that.
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ INSIDE = "TQUIC_INTEROP_NAMESPACE"
 LOOPBACK_MTU = "1500"
 
 
-class NoNamespace(Exception):
+class NoNamespaceError(Exception):
     """No network namespace can be had, with the reason."""
 
 
-def inside() -> bool:
-    """Whether this process already runs in the harness's namespace."""
-    return os.environ.get(INSIDE) == "1"
+def inside() -> str | None:
+    """What the process outside told; None when this one is not in the harness's namespace."""
+    return os.environ.get(INSIDE)
 
 
 def command() -> list[str]:
     """The prefix that starts a program in a fresh namespace."""
     if shutil.which("unshare") is None or shutil.which("ip") is None:
-        raise NoNamespace("unshare (util-linux) and ip (iproute2) are needed")
+        raise NoNamespaceError("unshare (util-linux) and ip (iproute2) are needed")
     own = ["unshare", "--net"]
     if os.geteuid() != 0:
         own += ["--user", "--map-root-user"]
     tried = subprocess.run([*own, "true"], capture_output=True, text=True, check=False)
     if tried.returncode:
-        raise NoNamespace(f"no network namespace: {tried.stderr.strip()}")
+        raise NoNamespaceError(f"no network namespace: {tried.stderr.strip()}")
     return own
 
 
-def reexec(module: str, arguments: list[str]) -> int:
-    """Runs `python -m module arguments` inside a namespace and gives its exit status."""
-    environment = os.environ | {INSIDE: "1"}
+def reexec(module: str, arguments: list[str], told: str) -> int:
+    """Runs `python -m module arguments` inside a namespace; `told` is what it finds there."""
+    environment = os.environ | {INSIDE: told}
     return subprocess.run(
         [*command(), sys.executable, "-m", module, *arguments], env=environment, check=False
     ).returncode

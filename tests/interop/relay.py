@@ -1,4 +1,4 @@
-"""The link between client and server: our simulator's link model, played in real time by `tquic-relay`."""
+"""The link between client and server: the simulator's, played by `tquic-relay`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,33 @@ START_SECONDS = 5.0
 class Relay:
     """A running relay in front of a server."""
 
-    def __init__(self, binary: Path, scenario: str, listen: tuple[str, int], to: tuple[str, int], report: Path) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        scenario: str,
+        listen: tuple[str, int],
+        to: tuple[str, int],
+        report: Path,
+    ) -> None:
         self._report = report
         self._port = listen[1]
         self._process = subprocess.Popen(
             [
-                str(binary), "--listen", _address(listen), "--to", _address(to), "--link", scenario, "--seed", "1",
-                "--summary", str(report),
+                str(binary),
+                "--listen",
+                _address(listen),
+                "--to",
+                _address(to),
+                "--link",
+                scenario,
+                "--seed",
+                "1",
+                "--summary",
+                str(report),
             ],
             stdout=subprocess.DEVNULL,
             stderr=report.with_suffix(".log").open("wb"),
-        )  # fmt: skip
+        )
 
     def ready(self) -> bool:
         """Waits until it listens."""

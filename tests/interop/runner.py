@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from .capture import Capture
-from .cases import CASES, Case
+from .cases import Case
 from .dissect import Trace
 from .dissect.keys import read_keylog
 from .evidence import Evidence
 from .files import Folders, compare, make_certificates, make_files
 from .namespace import wait_for_port
-from .peers import PEERS, SUBJECT
 from .relay import Relay
-from .setup import Program, relay
+from .roster import PEERS, SUBJECT
+from .setup import Kit, Program
 
 UNSUPPORTED = 127
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "n/a"
@@ -46,35 +46,39 @@ class Result:
     relay: dict[str, Any] | None = None
 
 
-class _Failed(Exception):
+class _FailedError(Exception):
     """The cell failed, with the reason."""
 
 
-class _NotApplicable(Exception):
+class _NotApplicableError(Exception):
     """The cell cannot be played, with the reason."""
 
 
-def run_case(case: Case, client: Program, server: Program, profile: str, work: Path) -> Result:
-    """One cell of the table. `work` keeps its files: capture, key logs, qlog, output."""
+def run_case(case: Case, pair: tuple[str, str], kit: Kit, profile: str, work: Path) -> Result:
+    """One cell of the table: a case between a client and a server, by name.
+
+    `work` keeps its files: capture, key logs, qlog, output.
+    """
+    client, server = (kit.programs[name] for name in pair)
     result = Result(case.name, client.name, server.name, PASS)
     started = time.monotonic()
     try:
         for role, program in (("client", client), ("server", server)):
             if why := PEERS[program.name].impossible.get((role, case.name)):
-                raise _NotApplicable(why)
+                raise _NotApplicableError(why)
             if program.missing:
-                raise _NotApplicable(f"{program.name}: {program.missing}")
-        _Run(case, client, server, profile, Folders(work), result).play()
-    except _NotApplicable as error:
+                raise _NotApplicableError(f"{program.name}: {program.missing}")
+        _Run(case, client, server, kit, profile, Folders(work), result).play()
+    except _NotApplicableError as error:
         result.verdict, result.reason = NOT_APPLICABLE, str(error)
-    except _Failed as error:
+    except _FailedError as error:
         result.verdict, result.reason = FAIL, str(error)
     result.seconds = round(time.monotonic() - started, 2)
     return result
 
 
 def refuses_unknown_case(program: Program, role: str, work: Path) -> bool:
-    """Whether a program leaves with 127 for a test case that does not exist, as the runner demands."""
+    """Whether a program leaves with 127 for a test case that does not exist."""
     folders = Folders(work)
     make_certificates(folders.certs, chain=1)
     environment = _environment(role, "no-such-case-8d1f", folders)
@@ -82,7 +86,11 @@ def refuses_unknown_case(program: Program, role: str, work: Path) -> bool:
     environment |= {"HOST": "127.0.0.1", "PORT": str(SERVER_PORT)}
     try:
         done = subprocess.run(
-            program.command(role), env=environment, capture_output=True, timeout=START_SECONDS, check=False
+            program.command(role),
+            env=environment,
+            capture_output=True,
+            timeout=START_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         return False
@@ -110,6 +118,7 @@ class _Run:
     case: Case
     client: Program
     server: Program
+    kit: Kit
     profile: str
     folders: Folders
     result: Result
@@ -117,7 +126,9 @@ class _Run:
     def play(self) -> None:
         """Everything from files to verdict."""
         scale = self.case.scale(self.profile)
-        names = make_files(self.folders.www, list(scale.sizes), self.case.name_length, self.case.name)
+        names = make_files(
+            self.folders.www, list(scale.sizes), self.case.name_length, self.case.name
+        )
         make_certificates(self.folders.certs, self.case.chain)
         link = self.case.link_in(self.profile)
         capture = Capture()
@@ -133,14 +144,14 @@ class _Run:
             capture.write(self.folders.root / "capture.pcap")
         overflow = (self.result.relay or {}).get("unplanned", {}).get("receive_overflow", 0)
         if overflow:
-            raise _Failed(f"the relay was too slow and lost {overflow} packets of its own")
+            raise _FailedError(f"the relay was too slow and lost {overflow} packets of its own")
         if capture.dropped:
-            raise _Failed(f"the harness lost {capture.dropped} captured packets")
+            raise _FailedError(f"the harness lost {capture.dropped} captured packets")
         self._judge(capture, link, len(names))
 
     def _judge(self, capture: Capture, link: str | None, files: int) -> None:
         if why := compare(self.folders.www, self.folders.downloads):
-            raise _Failed(why)
+            raise _FailedError(why)
         secrets = read_keylog(list(self.folders.keylogs))
         datagrams = capture.datagrams()
         server_side = Trace(datagrams, {SERVER_PORT, PREFERRED_PORT}, secrets)
@@ -149,7 +160,7 @@ class _Run:
         evidence = Evidence(client_side, server_side, files, strict, self.result.facts)
         for check in self.case.checks:
             if why := check(evidence):
-                raise _Failed(why)
+                raise _FailedError(why)
 
     @contextlib.contextmanager
     def _server(self) -> Iterator[None]:
@@ -160,7 +171,11 @@ class _Run:
         log = self.folders.root / "server.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                self.server.command("server"), env=environment, stdout=output, stderr=output, start_new_session=True
+                self.server.command("server"),
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         try:
             if not wait_for_port(SERVER_PORT, process, START_SECONDS):
@@ -173,16 +188,18 @@ class _Run:
 
     @contextlib.contextmanager
     def _relay(self, scenario: str) -> Iterator[None]:
-        binary, missing = relay()
-        if binary is None:
-            raise _NotApplicable(missing)
+        if self.kit.relay_missing:
+            raise _FailedError(self.kit.relay_missing)
         link = Relay(
-            binary, scenario, (self.case.host, RELAY_PORT), (self.case.host, SERVER_PORT),
+            Path(self.kit.relay),
+            scenario,
+            (self.case.host, RELAY_PORT),
+            (self.case.host, SERVER_PORT),
             self.folders.root / "relay.json",
-        )  # fmt: skip
+        )
         try:
             if not link.ready():
-                raise _Failed("the relay did not start")
+                raise _FailedError("the relay did not start")
             yield
         finally:
             self.result.relay = link.stop()
@@ -194,13 +211,19 @@ class _Run:
         log = self.folders.root / "client.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                self.client.command("client"), env=environment, stdout=output, stderr=output, start_new_session=True
+                self.client.command("client"),
+                env=environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         try:
             status = process.wait(timeout)
         except subprocess.TimeoutExpired:
             got = sum(path.stat().st_size for path in self.folders.downloads.iterdir())
-            raise _Failed(f"client not done in {timeout:.0f} s ({got} bytes written)") from None
+            raise _FailedError(
+                f"client not done in {timeout:.0f} s ({got} bytes written)"
+            ) from None
         finally:
             _stop(process)
         if status:
@@ -210,10 +233,10 @@ class _Run:
         name = (self.client if role == "client" else self.server).name
         lines = log.read_text(errors="replace").strip().splitlines()
         if status == UNSUPPORTED:
-            raise _NotApplicable(f"{name} {role} does not play this case (exit 127)")
+            raise _NotApplicableError(f"{name} {role} does not play this case (exit 127)")
         said = f": {lines[-1][:160]}" if lines else ""
         what = "does not listen" if status is None else f"ended with {status}"
-        raise _Failed(f"{name} {role} {what}{said}")
+        raise _FailedError(f"{name} {role} {what}{said}")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
@@ -225,8 +248,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def all_cases() -> list[str]:
-    """Names of all cases in the order of the table."""
-    return list(CASES)

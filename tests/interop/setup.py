@@ -1,19 +1,20 @@
 """Builds the peers into a cache of their own, away from the repository's environment.
 
-The cache is `$TQUIC_INTEROP_CACHE`, else `~/.cache/tquic-interop`. Whatever cannot be built is reported with the
-reason, and its cells are skipped.
+The cache is `$TQUIC_INTEROP_CACHE`, else `~/.cache/tquic-interop`. Whatever cannot be built is
+reported with the reason, and its cells are skipped.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .peers import SUBJECT
+from .roster import SUBJECT
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
@@ -35,7 +36,30 @@ class Program:
         return self.client if role == "client" else self.server
 
 
-class _CannotBuild(Exception):
+@dataclass(frozen=True)
+class Kit:
+    """Everything built: it is made where there is a network, and used where there is none."""
+
+    programs: dict[str, Program]
+    relay: str = ""
+    relay_missing: str = ""
+
+    def to_json(self) -> str:
+        """For the environment of the process inside the namespace."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Kit:
+        """What `to_json` wrote."""
+        kit = json.loads(text)
+        programs = {
+            name: Program(name, tuple(p["client"]), tuple(p["server"]), p["missing"])
+            for name, p in kit["programs"].items()
+        }
+        return cls(programs, kit["relay"], kit["relay_missing"])
+
+
+class _CannotBuildError(Exception):
     pass
 
 
@@ -47,17 +71,23 @@ def cache() -> Path:
     return folder
 
 
+def build(names: list[str]) -> Kit:
+    """Builds these peers and the relay."""
+    relay, missing = _relay()
+    return Kit({name: prepare(name) for name in names}, str(relay or ""), missing)
+
+
 def prepare(name: str) -> Program:
     """A peer ready to start; builds what is not built yet."""
     builders = {SUBJECT: _tquic, "quicgo": _quicgo, "quinn": _quinn, "aioquic": _aioquic}
     try:
         return builders[name]()
-    except _CannotBuild as error:
+    except _CannotBuildError as error:
         return Program(name, missing=str(error))
 
 
-def relay() -> tuple[Path | None, str]:
-    """The relay that plays links, from TQUIC_RELAY or built from this repository; or why there is none."""
+def _relay() -> tuple[Path | None, str]:
+    """The relay, from TQUIC_RELAY or built from this repository; or why there is none."""
     if named := os.environ.get("TQUIC_RELAY"):
         return Path(named), ""
     target = cache() / "relay-target"
@@ -65,17 +95,21 @@ def relay() -> tuple[Path | None, str]:
     try:
         _need("cargo", "Rust")
         _run([*command, "--target-dir", str(target)], REPOSITORY, "cargo build of tquic-relay")
-    except _CannotBuild as error:
+    except _CannotBuildError as error:
         return None, str(error)
     return target / "release" / "tquic-relay", ""
 
 
 def _tquic() -> Program:
     command = (sys.executable, "-m", "tquic.interop")
-    probe = "import importlib.util, sys; sys.exit(importlib.util.find_spec('tquic.interop') is None)"
-    tried = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
+    probe = (
+        "import importlib.util, sys; sys.exit(importlib.util.find_spec('tquic.interop') is None)"
+    )
+    tried = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=False
+    )
     if tried.returncode:
-        raise _CannotBuild("no module tquic.interop in this Python: install the package first")
+        raise _CannotBuildError("no module tquic.interop in this Python: install the package first")
     return Program(SUBJECT, command, command)
 
 
@@ -108,13 +142,15 @@ def _aioquic() -> Program:
         stamp.write_text(AIOQUIC)
     scripts = HERE / "peers" / "aioquic"
     return Program(
-        "aioquic", (str(python), str(scripts / "client.py")), (str(python), str(scripts / "server.py"))
+        "aioquic",
+        (str(python), str(scripts / "client.py")),
+        (str(python), str(scripts / "server.py")),
     )
 
 
 def _need(tool: str, language: str) -> None:
     if shutil.which(tool) is None:
-        raise _CannotBuild(f"{language} is not installed")
+        raise _CannotBuildError(f"{language} is not installed")
 
 
 def _run(command: list[str], folder: Path, what: str) -> None:
@@ -123,7 +159,7 @@ def _run(command: list[str], folder: Path, what: str) -> None:
             command, cwd=folder, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise _CannotBuild(f"{what} took longer than {BUILD_SECONDS:.0f} s") from error
+        raise _CannotBuildError(f"{what} took longer than {BUILD_SECONDS:.0f} s") from error
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines()
-        raise _CannotBuild(f"{what} failed: {lines[-1] if lines else done.returncode}")
+        raise _CannotBuildError(f"{what} failed: {lines[-1] if lines else done.returncode}")

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from .capture import parse, read_pcap, write_pcap
 from .dissect import Datagram, Trace
-from .dissect.frames import Malformed, Reader, parse_frames
+from .dissect.frames import MalformedError, Reader, parse_frames
 from .dissect.headers import parse_long
 from .dissect.keys import (
     CHACHA20_POLY1305_SHA256,
@@ -26,15 +26,23 @@ from .dissect.tls import CryptoStream
 DESTINATION = bytes.fromhex("8394c8f03e515708")
 # RFC 9001 appendix A.3 and RFC 9369 appendix A.3.
 SERVER_PAYLOAD = bytes.fromhex(
-    "02000000000600405a020000560303eefce7f7b37ba1d1632e96677825ddf73988cfc79825df566dc5430b9a045a1200"
-    "130100002e00330024001d00209d3c940d89690b84d08a60993c144eca684d1081287c834d5311bcf32bb9da1a002b00020304"
+    "02000000000600405a020000560303eefce7f7b37ba1d1632e96677825ddf73988cfc79825df566d"
+    "c5430b9a045a1200"
+    "130100002e00330024001d00209d3c940d89690b84d08a60993c144eca684d1081287c834d5311bc"
+    "f32bb9da1a002b00020304"
 )
 SERVER_PACKETS = {
-    VERSION_1: "cf000000010008f067a5502a4262b5004075c0d95a482cd0991cd25b0aac406a5816b6394100f37a1c69797554780bb3"
-    "8cc5a99f5ede4cf73c3ec2493a1839b3dbcba3f6ea46c5b7684df3548e7ddeb9c3bf9c73cc3f3bded74b562bfb19fb84022f8ef4"
+    VERSION_1: "cf000000010008f067a5502a4262b5004075c0d95a482cd0991cd25b0aac406a5816b6394100f37a"
+    "1c69797554"
+    "780bb3"
+    "8cc5a99f5ede4cf73c3ec2493a1839b3dbcba3f6ea46c5b7684df3548e7ddeb9c3bf9c73cc3f3bded74b562bfb"
+    "19fb84022f8ef4"
     "cdd93795d77d06edbb7aaf2f58891850abbdca3d20398c276456cbc42158407dd074ee",
-    VERSION_2: "dc6b3343cf0008f067a5502a4262b5004075d92faaf16f05d8a4398c47089698baeea26b91eb761d9b89237bbf872630"
-    "17915358230035f7fd3945d88965cf17f9af6e16886c61bfc703106fbaf3cb4cfa52382dd16a393e42757507698075b2c984c707"
+    VERSION_2: "dc6b3343cf0008f067a5502a4262b5004075d92faaf16f05d8a4398c47089698baeea26b91eb761d"
+    "9b89237bbf"
+    "872630"
+    "17915358230035f7fd3945d88965cf17f9af6e16886c61bfc703106fbaf3cb4cfa52382dd16a393e4275750769"
+    "8075b2c984c707"
     "f0a0812d8cd5a6881eaf21ceda98f4bd23f6fe1a3e2c43edd9ce7ca84bed8521e2e140",
 }
 
@@ -65,11 +73,20 @@ def test_chacha20_packet_of_the_rfc() -> None:
     keys = PacketKeys(secret, CHACHA20_POLY1305_SHA256, VERSION_1)
     assert keys.mask(packet[5:21]).hex() == "aefefe7d03"
     assert keys.open(bytes.fromhex("4200bff4"), 654360564, packet[4:]) == b"\1"
-    assert keys.updated().secret.hex() == "1223504755036d556342ee9361d253421a826c9ecdf3c7148684b36b714881f9"
+    assert (
+        keys.updated().secret.hex()
+        == "1223504755036d556342ee9361d253421a826c9ecdf3c7148684b36b714881f9"
+    )
 
 
 @pytest.mark.parametrize(
-    ("encoded", "value"), [("25", 37), ("7bbd", 15293), ("9d7f3e7d", 494878333), ("c2197c5eff14e88c", 151288809941952652)]
+    ("encoded", "value"),
+    [
+        ("25", 37),
+        ("7bbd", 15293),
+        ("9d7f3e7d", 494878333),
+        ("c2197c5eff14e88c", 151288809941952652),
+    ],
 )
 def test_varint_of_the_rfc(encoded: str, value: int) -> None:
     """RFC 9000 appendix A.1."""
@@ -78,9 +95,9 @@ def test_varint_of_the_rfc(encoded: str, value: int) -> None:
 
 def test_truncated_bytes_are_malformed() -> None:
     """Too few bytes are never taken for a value."""
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         parse_frames(b"\x06\x00\x05abc")
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedError):
         parse_long(bytes.fromhex(SERVER_PACKETS[VERSION_1])[:-1])
 
 
@@ -96,12 +113,16 @@ def test_crypto_stream_reassembles() -> None:
     assert stream.highest == len(message)
 
 
-def protect(destination: bytes, number: int, payload: bytes, client_source: bytes = b"client00") -> bytes:
+def protect(
+    destination: bytes, number: int, payload: bytes, client_source: bytes = b"client00"
+) -> bytes:
     """A client Initial as a client makes it."""
     keys = initial_keys(destination, VERSION_1, client=True)
     length = (len(payload) + 4 + 16) | 0x4000
     header = struct.pack("!BIB", 0xC3, VERSION_1, len(destination)) + destination
-    header += bytes([len(client_source)]) + client_source + b"\0" + struct.pack("!HI", length, number)
+    header += (
+        bytes([len(client_source)]) + client_source + b"\0" + struct.pack("!HI", length, number)
+    )
     key = expand_label(keys.secret, "quic key", 16, "sha256")
     iv = expand_label(keys.secret, "quic iv", 12, "sha256")
     nonce = (int.from_bytes(iv) ^ number).to_bytes(12)
@@ -130,7 +151,10 @@ def test_a_damaged_connection_id_makes_no_connection() -> None:
     )
     assert [c.original_destination for c in trace.connections] == [DESTINATION]
     assert trace.strays == 1
-    kinds = [(p.from_client, p.number, [f.name for f in p.frames or ()]) for p in trace.connections[0].packets]
+    kinds = [
+        (p.from_client, p.number, [f.name for f in p.frames or ()])
+        for p in trace.connections[0].packets
+    ]
     assert kinds == [(True, 0, ["PING"]), (False, 1, ["ACK", "CRYPTO"])]
     assert trace.connections[0].tls.suite == 0x1301
 
@@ -140,7 +164,9 @@ def test_keylog_lines(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("# comment\nCLIENT_TRAFFIC_SECRET_0 aa bb\nbroken line\n")
     (tmp_path / "b").write_text("SERVER_TRAFFIC_SECRET_0 aa cc\n")
     secrets = read_keylog([tmp_path / "a", tmp_path / "b", tmp_path / "none"])
-    assert secrets == {b"\xaa": {"CLIENT_TRAFFIC_SECRET_0": b"\xbb", "SERVER_TRAFFIC_SECRET_0": b"\xcc"}}
+    assert secrets == {
+        b"\xaa": {"CLIENT_TRAFFIC_SECRET_0": b"\xbb", "SERVER_TRAFFIC_SECRET_0": b"\xcc"}
+    }
 
 
 def test_capture_files_keep_datagrams(tmp_path: Path) -> None:
@@ -161,4 +187,6 @@ def test_a_train_of_segments_is_cut() -> None:
     udp = struct.pack("!HHHH", 5000, 4433, 16, 0) + b"aaabbbcc"
     found = parse(1.0, vnet + ethernet + ip + udp)
     assert [d.data for d in found] == [b"aaa", b"bbb", b"cc"]
-    assert {(d.source, d.destination, d.ecn) for d in found} == {(("127.0.0.1", 5000), ("127.0.0.1", 4433), 2)}
+    assert {(d.source, d.destination, d.ecn) for d in found} == {
+        (("127.0.0.1", 5000), ("127.0.0.1", 4433), 2)
+    }

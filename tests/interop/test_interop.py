@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from .cases import CASES
-from .namespace import NoNamespace, command
-from .peers import PEERS, SUBJECT
+from .namespace import NoNamespaceError, command
+from .roster import PEERS, SUBJECT
 from .runner import FAIL, NOT_APPLICABLE
 from .setup import REPOSITORY, prepare
 
@@ -28,18 +28,31 @@ def table(peer: str) -> dict[tuple[str, str], dict[str, Any]]:
             pytest.skip(f"{name}: {missing}")
     try:
         command()
-    except NoNamespace as error:
+    except NoNamespaceError as error:
         pytest.skip(str(error))
     done = subprocess.run(
         [
-            sys.executable, "-m", "tests.interop", "--pair", f"{SUBJECT}:{peer}",
-            "--pair", f"{peer}:{SUBJECT}", "--profile", "quick", "--json",
+            sys.executable,
+            "-m",
+            "tests.interop",
+            "--pair",
+            f"{SUBJECT}:{peer}",
+            "--pair",
+            f"{peer}:{SUBJECT}",
+            "--profile",
+            "quick",
+            "--json",
         ],
-        cwd=REPOSITORY, env=os.environ, stdout=subprocess.PIPE, text=True, check=False,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
     return {(cell["case"], cell["client"]): cell for cell in json.loads(done.stdout)["cells"]}
 
 
+@pytest.mark.slow
 @pytest.mark.interop
 @pytest.mark.parametrize("role", ["client", "server"])
 @pytest.mark.parametrize("peer", PEER_NAMES)

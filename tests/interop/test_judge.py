@@ -1,4 +1,4 @@
-"""The judge condemns what it must: each fact is tried on traffic that has it and on traffic that lacks it."""
+"""The judge condemns what it must: each fact is tried on traffic with it and without it."""
 
 from __future__ import annotations
 
@@ -26,21 +26,42 @@ class Script:
         self.datagrams: list[Datagram] = []
 
     def packet(
-        self, kind: str, *frames: Frame, client: bool = True, size: int = 1200, ecn: int = 0, version: int = VERSION_1,
-        cid: bytes = b"cid", token: bytes = b"", address: tuple[str, int] = CLIENT,
-        server: tuple[str, int] = SERVER, generation: int = 0,
-    ) -> Script:  # fmt: skip
+        self,
+        kind: str,
+        *frames: Frame,
+        client: bool = True,
+        size: int = 1200,
+        ecn: int = 0,
+        version: int = VERSION_1,
+        cid: bytes = b"cid",
+        token: bytes = b"",
+        address: tuple[str, int] = CLIENT,
+        server: tuple[str, int] = SERVER,
+        generation: int = 0,
+    ) -> Script:
         """One more packet, alone in its datagram."""
         source, destination = (address, server) if client else (server, address)
         number = len(self.datagrams)
-        datagram = Datagram(number / 100, source, destination, ecn, number.to_bytes(2) + bytes(size - 2))
+        datagram = Datagram(
+            number / 100, source, destination, ecn, number.to_bytes(2) + bytes(size - 2)
+        )
         self.datagrams.append(datagram)
         self.connection.packets.append(
             Packet(
-                datagram, client, kind, version, cid, b"" if client else b"server", token, size, number=number,
-                generation=generation, payload_size=size, frames=list(frames),
+                datagram,
+                client,
+                kind,
+                version,
+                cid,
+                b"" if client else b"server",
+                token,
+                size,
+                number=number,
+                generation=generation,
+                payload_size=size,
+                frames=list(frames),
             )
-        )  # fmt: skip
+        )
         return self
 
     def trace(self) -> Trace:
@@ -102,7 +123,11 @@ def with_ecn(*, client: int = 2, server: int = 2, report: str = "ACK_ECN") -> Sc
 
 def rebound(*frames: Frame, answer: bytes = b"12345678") -> Script:
     """A client whose port changes; `frames` are in the first packet to the new one."""
-    script = handshake().packet("1rtt", address=MOVED).packet("1rtt", *frames, client=False, address=MOVED)
+    script = (
+        handshake()
+        .packet("1rtt", address=MOVED)
+        .packet("1rtt", *frames, client=False, address=MOVED)
+    )
     return script.packet("1rtt", response(answer), address=MOVED)
 
 
@@ -117,7 +142,9 @@ def preferring(cid: bytes = b"new", back: tuple[str, int] = PREFERRED) -> Script
     """A client that follows the preferred address."""
     script = handshake()
     host = bytes([127, 0, 0, 1]) + PREFERRED[1].to_bytes(2)
-    script.connection.tls.server_parameters[PREFERRED_ADDRESS] = host + bytes(18) + b"\x03new" + bytes(16)
+    script.connection.tls.server_parameters[PREFERRED_ADDRESS] = (
+        host + bytes(18) + b"\x03new" + bytes(16)
+    )
     script.packet("1rtt", challenge(), cid=cid, server=PREFERRED)
     script.packet("1rtt", response(), client=False, server=PREFERRED)
     return script.packet("1rtt", Frame("STREAM", {"id": 0}), client=False, server=back)
@@ -153,7 +180,9 @@ def suites(*offered: int, taken: int = CHACHA20_POLY1305_SHA256) -> Evidence:
 def streams(limit: int, used: int, files: int) -> Evidence:
     """Requests on streams of their own."""
     script = handshake()
-    script.connection.tls.server_parameters[INITIAL_MAX_STREAMS_BIDI] = (limit | 0x80000000).to_bytes(4)
+    script.connection.tls.server_parameters[INITIAL_MAX_STREAMS_BIDI] = (
+        limit | 0x80000000
+    ).to_bytes(4)
     for number in range(used):
         script.packet("1rtt", Frame("STREAM", {"id": 4 * number}))
     return script.evidence(files=files)
@@ -161,13 +190,20 @@ def streams(limit: int, used: int, files: int) -> Evidence:
 
 def version_two(answer: int, later: int) -> Evidence:
     """Compatible version negotiation."""
-    script = Script().packet("initial", crypto()).packet("initial", crypto(), client=False, version=answer)
+    script = (
+        Script()
+        .packet("initial", crypto())
+        .packet("initial", crypto(), client=False, version=answer)
+    )
     return script.packet("handshake", client=False, version=later).evidence()
 
 
 def link(near: Iterable[bytes], far: Iterable[bytes]) -> Evidence:
     """Datagrams before and behind a link."""
-    sides = [Trace([Datagram(0.0, CLIENT, SERVER, 0, d) for d in side], {SERVER[1]}, {}) for side in (near, far)]
+    sides = [
+        Trace([Datagram(0.0, CLIENT, SERVER, 0, d) for d in side], {SERVER[1]}, {})
+        for side in (near, far)
+    ]
     return Evidence(sides[0], sides[1], 1, strict=True)
 
 
@@ -256,6 +292,15 @@ def test_challenge_to_an_abandoned_address_needs_no_answer() -> None:
     assert ANY_PORT(script.evidence()) is None
 
 
+def test_a_lost_challenge_may_be_repeated() -> None:
+    """Only a path without any answered challenge fails."""
+    script = rebound(challenge(b"lost....")).packet(
+        "1rtt", challenge(b"again..."), client=False, address=MOVED
+    )
+    assert ANY_PORT(script.evidence()) is not None
+    assert ANY_PORT(script.packet("1rtt", response(b"again..."), address=MOVED).evidence()) is None
+
+
 @pytest.mark.parametrize(
     ("got", "why"),
     [
@@ -265,7 +310,9 @@ def test_challenge_to_an_abandoned_address_needs_no_answer() -> None:
         ({"a": b"1", "b": b"2", "c": b""}, "1 files nobody asked for"),
     ],
 )
-def test_downloads_are_compared_byte_for_byte(tmp_path: Path, got: dict[str, bytes], why: str | None) -> None:
+def test_downloads_are_compared_byte_for_byte(
+    tmp_path: Path, got: dict[str, bytes], why: str | None
+) -> None:
     """Missing, changed and additional files are all found."""
     for folder, files in (("www", {"a": b"1", "b": b"2"}), ("downloads", got)):
         (tmp_path / folder).mkdir()

@@ -38,3 +38,10 @@ def test_counts_are_added_up(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 )
 def test_a_failure_or_no_test_at_all_fails(tmp_path: Path, rust: str, python: str) -> None:
     assert summarize_tests.main(reports(tmp_path, rust, python)) == 1
+
+
+def test_a_missing_report_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rust.txt").write_text(CARGO)
+    absent = tmp_path / "python.xml"
+    assert summarize_tests.main([str(tmp_path / "rust.txt"), str(absent)]) == 1
+    assert f"there is no {absent}" in capsys.readouterr().out

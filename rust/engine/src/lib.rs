@@ -5,6 +5,7 @@ mod application;
 pub mod bridge;
 mod config;
 mod engine;
+pub mod hq;
 mod key;
 pub mod perf;
 pub mod pump;

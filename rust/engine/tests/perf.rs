@@ -38,7 +38,8 @@ fn bytes_come_down_and_go_up_over_one_stream_and_many() {
     assert_eq!((report.bytes, server.counters.totals().received), (20 * MB, 20 * MB));
     assert!(report.packets_per_send_call > 2.0, "trains leave as such: {report:?}");
 
-    let both = Bulk { download: Some(5 * MB + 7), upload: Some(3 * MB + 1), streams: 300, duration: None };
+    let both =
+        Bulk { download: Some(5 * MB + 7), upload: Some(3 * MB + 1), streams: 300, duration: None };
     let report = run(&server, Scenario::Bulk(both));
     assert_eq!(report.bytes, 8 * MB + 8);
     assert_eq!(server.counters.totals().received, 23 * MB + 1);
@@ -107,8 +108,11 @@ fn handshakes_of_all_kinds() {
         assert!(report.verified, "all of the kind that was asked for: {kind:?}");
         assert!(report.rate_per_second > 0.0 && report.latency_us.is_some());
     }
-    // Two kinds need a connection for their first ticket.
-    assert_eq!(server.counters.totals().connections, 62);
+    // Two kinds need a connection for their first ticket. The last ones may still be on their way.
+    let start = std::time::Instant::now();
+    while server.counters.totals().connections < 62 {
+        assert!(start.elapsed() < common::LONG, "{:?}", server.counters.totals());
+    }
 }
 
 #[test]
@@ -125,10 +129,11 @@ fn datagrams_arrive() {
     let load = DatagramLoad { count: 5000, size: 1000 };
     let report = run(&server, Scenario::Datagrams(load));
     let totals = server.counters.totals();
-    // What was acknowledged has arrived; the last ones may have been lost on a busy machine.
+    // What was acknowledged has arrived; others may have been lost on a busy machine.
     assert!(totals.datagrams >= report.bytes / 1000);
     assert_eq!(totals.datagram_bytes, totals.datagrams * 1000);
     assert!(report.bytes >= 4000 * 1000, "{report:?}");
+    assert!(report.packets_per_send_call > 16.0, "equal datagrams leave as trains: {report:?}");
 }
 
 #[test]

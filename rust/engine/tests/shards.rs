@@ -173,7 +173,10 @@ fn a_client_moves_to_another_address_and_keys_change() {
     let end = events.recv_timeout(LONG).unwrap();
     let reason = b"enough".to_vec();
     assert_eq!(end, Event::Closed(ConnectionError::LocalClose { code: 7, reason }));
-    assert!(matches!(client.connection_stats(ConnectionKey::from_u64(9999)), Err(EngineError::Gone)));
+    assert!(matches!(
+        client.connection_stats(ConnectionKey::from_u64(9999)),
+        Err(EngineError::Gone)
+    ));
 }
 
 /// Panics at the first stream, if it is an unlucky one.
@@ -295,6 +298,13 @@ fn shutdown_tells_both_ends_and_ends_threads() {
     client.connect(request.clone(), Box::new(Watcher(sender))).unwrap();
     client.connect(request.clone(), Box::new(Flood)).unwrap();
     assert_eq!(events.recv_timeout(LONG).unwrap(), Event::Connected);
+    // Before the handshake is complete at the server, too, its code would stay hidden (RFC 9000
+    // section 10.2.3).
+    let start = std::time::Instant::now();
+    while server.counters.totals().connections < 2 {
+        assert!(start.elapsed() < LONG);
+        std::thread::yield_now();
+    }
     server.engine.shutdown(LONG, 3, b"closing time");
     let end = loop {
         match events.recv_timeout(LONG).unwrap() {

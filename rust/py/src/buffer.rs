@@ -144,8 +144,7 @@ impl Chunk {
         let start = data.as_ptr().cast_mut().cast();
         // SAFETY: CPython gives a valid `view`. The memory belongs to `slf`, is never changed, and
         // stays where it is: the view gets a reference to `slf`.
-        let filled =
-            unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start, len, 1, flags) };
+        let filled = unsafe { ffi::PyBuffer_FillInfo(view, slf.as_ptr(), start, len, 1, flags) };
         if filled < 0 { Err(PyErr::fetch(slf.py())) } else { Ok(()) }
     }
 }

@@ -14,7 +14,6 @@ use tquic_core::events::ConnectionError;
 use tquic_core::stream::{ReadError, StreamError};
 use tquic_engine::EngineError;
 use tquic_engine::bridge::BridgeError;
-use tquic_engine::perf::PerfError;
 
 /// The class `name` of `tquic.errors`.
 fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -89,15 +88,6 @@ fn datagram<'py>(py: Python<'py>, max: usize, message: &str) -> PyResult<Bound<'
     let kwargs = PyDict::new(py);
     kwargs.set_item("max_size", (max > 0).then_some(max))?;
     make(py, "DatagramError", (message,), Some(&kwargs))
-}
-
-/// Why a measurement gave no report.
-pub fn perf(py: Python<'_>, error: PerfError) -> PyErr {
-    match error {
-        PerfError::Connection(why) => raised(closed(py, &why)),
-        PerfError::Engine(why) => engine(py, why),
-        PerfError::Unsupported(why) => config(py, &why),
-    }
 }
 
 /// The peer reset a stream: an exception that is not raised yet.

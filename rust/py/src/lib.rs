@@ -5,10 +5,12 @@
 //! behind locks inside. No thread of the engine ever waits for Python.
 
 mod buffer;
+mod certs;
 mod connection;
 mod engine;
 mod error;
 mod event;
+mod hq;
 mod hub;
 mod keylog;
 mod perf;
@@ -21,13 +23,17 @@ mod _engine {
     use pyo3::types::PyDict;
 
     #[pymodule_export]
+    use crate::certs::make_certificates;
+    #[pymodule_export]
     use crate::connection::Connection;
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
+    use crate::hq::{HqFetch, HqPipe, HqServer};
+    #[pymodule_export]
     use crate::hub::Hub;
     #[pymodule_export]
-    use crate::perf::{PerfServer, perf_client};
+    use crate::perf::{PerfServer, perf_run, raw_udp_rate};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
 

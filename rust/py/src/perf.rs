@@ -1,6 +1,5 @@
-//! The perf protocol, both ends native: no Python runs while bytes do.
+//! Measuring: the perf protocol of the engine, and what the machine's loopback carries without it.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,106 +7,140 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use tquic_engine::perf::{
-    self, Bulk, ClientOptions, DatagramLoad, HandshakeKind, Handshakes, Report, Requests, Scenario,
-    ServerCounters,
+    self, Bulk, ClientOptions, DatagramLoad, HandshakeKind, Handshakes, PerfError, Report,
+    Requests, Scenario,
 };
-use tquic_engine::{ConnectRequest, ListenRequest, ListenerId};
+use tquic_engine::{ConnectRequest, ListenRequest, Listening};
 
 use crate::engine::Engine;
 use crate::error;
-use crate::hub::pair;
 use crate::settings::{AcceptSettings, ClientTls, ServerTls, TicketStore, Transport, address};
 
-/// The dataclasses of `tquic.perf`, told apart by their attributes.
-#[derive(FromPyObject)]
-pub enum Load {
-    Bulk {
-        download: Option<u64>,
-        upload: Option<u64>,
-        streams: usize,
-        duration: Option<f64>,
-    },
-    Requests {
-        total: Option<u64>,
-        inflight: usize,
-        response: u64,
-        duration: Option<f64>,
-    },
-    Handshakes {
-        count: u64,
-        kind: String,
-    },
-    Datagrams {
-        count: u64,
-        size: usize,
-    },
+/// Answers perf clients.
+#[pyclass(frozen, module = "tquic._engine")]
+pub struct PerfServer {
+    listening: Listening,
+    counters: Arc<perf::ServerCounters>,
 }
 
-impl Load {
-    fn build(self, py: Python<'_>) -> PyResult<Scenario> {
-        let duration = |seconds: Option<f64>| {
-            let duration = seconds.map(Duration::try_from_secs_f64).transpose();
-            duration.map_err(|_| error::config(py, &"duration must be in seconds"))
-        };
-        Ok(match self {
-            Self::Bulk { download, upload, streams, duration: d } => {
-                Scenario::Bulk(Bulk { download, upload, streams, duration: duration(d)? })
-            }
-            Self::Requests { total, inflight, response, duration: d } => {
-                Scenario::Requests(Requests { total, inflight, response, duration: duration(d)? })
-            }
-            Self::Handshakes { count, kind } => {
-                let kind = match kind.as_str() {
-                    "full" => HandshakeKind::Full,
-                    "resumed" => HandshakeKind::Resumed,
-                    "0rtt" => HandshakeKind::ZeroRtt,
-                    other => {
-                        let why = format!("kind: {other:?} is not full, resumed or 0rtt");
-                        return Err(error::config(py, &why));
-                    }
-                };
-                Scenario::Handshakes(Handshakes { count, kind })
-            }
-            Self::Datagrams { count, size } => Scenario::Datagrams(DatagramLoad { count, size }),
-        })
+#[pymethods]
+impl PerfServer {
+    #[new]
+    #[pyo3(signature = (engine, config, /, *, tls, transport, host, port))]
+    fn new(
+        py: Python<'_>,
+        engine: &Engine,
+        config: AcceptSettings,
+        tls: &ServerTls,
+        transport: &Transport,
+        host: &str,
+        port: u16,
+    ) -> PyResult<Self> {
+        let (accept, more, token_key) = config.build(py, tls, transport)?;
+        let address = address(py, host, port)?;
+        let request = ListenRequest { more, token_key, ..ListenRequest::new(address, accept) };
+        let counters = Arc::<perf::ServerCounters>::default();
+        let acceptor = perf::Server::acceptor(counters.clone());
+        let listening = py.detach(|| engine.engine.listen(&request, acceptor));
+        let listening = listening.map_err(|e| error::engine(py, e))?;
+        Ok(Self { listening, counters })
+    }
+
+    #[getter]
+    fn addresses(&self) -> Vec<(String, u16)> {
+        self.listening.addresses.iter().map(|a| (a.ip().to_string(), a.port())).collect()
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let totals = self.counters.totals();
+        let dict = PyDict::new(py);
+        dict.set_item("connections", totals.connections)?;
+        dict.set_item("requests", totals.requests)?;
+        dict.set_item("bytes_received", totals.received)?;
+        dict.set_item("datagrams", totals.datagrams)?;
+        dict.set_item("datagram_bytes", totals.datagram_bytes)?;
+        Ok(dict)
     }
 }
 
-/// Runs a measurement and waits for its end, without the GIL. Answers a dict.
+/// What a perf client does: attributes of a Python object, exactly one of the first four of them
+/// the one that counts.
+#[derive(FromPyObject)]
+pub struct Task {
+    requests: Option<u64>,
+    handshakes: Option<u64>,
+    datagrams: Option<u64>,
+    download: Option<u64>,
+    upload: Option<u64>,
+    duration: Option<f64>,
+    streams: usize,
+    inflight: usize,
+    response: u64,
+    handshake_kind: String,
+    datagram_size: usize,
+}
+
+impl Task {
+    fn scenario(self, py: Python<'_>) -> PyResult<Scenario> {
+        let duration = self.duration.map(|seconds| {
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|_| error::config(py, &"duration must be a time in seconds"))
+        });
+        let duration = duration.transpose()?;
+        if let Some(count) = self.handshakes {
+            let kind = match self.handshake_kind.as_str() {
+                "full" => HandshakeKind::Full,
+                "resume" => HandshakeKind::Resumed,
+                "0rtt" => HandshakeKind::ZeroRtt,
+                other => return Err(error::config(py, &format!("no handshake is {other:?}"))),
+            };
+            return Ok(Scenario::Handshakes(Handshakes { count, kind }));
+        }
+        if let Some(count) = self.datagrams {
+            return Ok(Scenario::Datagrams(DatagramLoad { count, size: self.datagram_size }));
+        }
+        if self.requests.is_some() {
+            return Ok(Scenario::Requests(Requests {
+                total: self.requests,
+                inflight: self.inflight,
+                response: self.response,
+                duration,
+            }));
+        }
+        let Self { download, upload, streams, .. } = self;
+        Ok(Scenario::Bulk(Bulk { download, upload, streams, duration }))
+    }
+}
+
+/// Does the task against a perf server and gives the report. Blocks without the GIL; ends early,
+/// with an exception, when the engine is shut down.
 #[pyfunction]
-#[pyo3(signature = (engine, remote, server_name, transport, tls, load, /, *, tickets=None, connections=1, local=None, interface=None))]
-#[expect(clippy::too_many_arguments, reason = "named in Python; each is one setting")]
-pub fn perf_client<'py>(
+#[pyo3(signature = (engine, task, /, *, tls, transport, server_name, host, port, tickets=None))]
+#[allow(clippy::too_many_arguments, reason = "keywords in Python")]
+pub fn perf_run<'py>(
     py: Python<'py>,
-    engine: &Bound<'py, Engine>,
-    remote: (String, u16),
+    engine: &Engine,
+    task: Task,
+    tls: &ClientTls,
+    transport: &Transport,
     server_name: String,
-    transport: &Bound<'py, Transport>,
-    tls: &Bound<'py, ClientTls>,
-    load: Load,
+    host: &str,
+    port: u16,
     tickets: Option<Py<TicketStore>>,
-    connections: usize,
-    local: Option<(String, u16)>,
-    interface: Option<String>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let local = local.map(|(host, port)| address(py, &host, port)).transpose()?;
+    let request = ConnectRequest::new(address(py, host, port)?, server_name, tls.0.clone());
     let options = ClientOptions {
-        request: ConnectRequest {
-            remote: address(py, &remote.0, remote.1)?,
-            local,
-            interface,
-            server_name,
-            transport: transport.get().0.clone(),
-            tls: tls.get().0.clone(),
-            token: Vec::new(),
-        },
+        request: ConnectRequest { transport: transport.0.clone(), ..request },
         tickets: tickets.map(|store| store.get().0.clone()),
-        connections,
-        scenario: load.build(py)?,
+        connections: 1,
+        scenario: task.scenario(py)?,
     };
-    let engine = engine.get().engine.clone();
-    let report = py.detach(|| perf::run(&engine, &options));
-    report_dict(py, &report.map_err(|e| error::perf(py, e))?)
+    match py.detach(|| perf::run(&engine.engine, &options)) {
+        Ok(report) => report_dict(py, &report),
+        Err(PerfError::Connection(e)) => Err(PyErr::from_value(error::closed(py, &e)?)),
+        Err(PerfError::Engine(e)) => Err(error::engine(py, e)),
+        Err(PerfError::Unsupported(why)) => Err(error::config(py, &why)),
+    }
 }
 
 fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyDict>> {
@@ -124,94 +157,42 @@ fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyD
     dict.set_item("max_rss_bytes", report.max_rss_bytes)?;
     dict.set_item("lost_packets", report.lost_packets)?;
     dict.set_item("rate_per_second", report.rate_per_second)?;
-    let latency = match &report.latency_us {
-        None => None,
-        Some(latency) => {
-            let parts = PyDict::new(py);
-            parts.set_item("p50", latency.p50)?;
-            parts.set_item("p90", latency.p90)?;
-            parts.set_item("p99", latency.p99)?;
-            parts.set_item("p99_9", latency.p99_9)?;
-            parts.set_item("max", latency.max)?;
-            Some(parts)
-        }
-    };
-    dict.set_item("latency_us", latency)?;
-    let paths = PyList::empty(py);
-    for path in &report.paths {
-        let one = PyDict::new(py);
-        one.set_item("id", path.id)?;
-        one.set_item("local", pair(&path.local))?;
-        one.set_item("remote", pair(&path.remote))?;
-        one.set_item("bytes", path.bytes)?;
-        one.set_item("srtt_us", path.srtt_us)?;
-        one.set_item("lost", path.lost)?;
-        one.set_item("mtu", path.mtu)?;
-        paths.append(one)?;
-    }
-    dict.set_item("paths", paths)?;
+    let latency = report.latency_us.map(|latency| {
+        let dict = PyDict::new(py);
+        dict.set_item("p50", latency.p50)?;
+        dict.set_item("p90", latency.p90)?;
+        dict.set_item("p99", latency.p99)?;
+        dict.set_item("p99_9", latency.p99_9)?;
+        dict.set_item("max", latency.max)?;
+        PyResult::Ok(dict)
+    });
+    dict.set_item("latency_us", latency.transpose()?)?;
+    let paths = report.paths.iter().map(|path| {
+        let dict = PyDict::new(py);
+        dict.set_item("id", path.id)?;
+        dict.set_item("local", path.local.to_string())?;
+        dict.set_item("remote", path.remote.to_string())?;
+        dict.set_item("bytes", path.bytes)?;
+        dict.set_item("srtt_us", path.srtt_us)?;
+        dict.set_item("lost", path.lost)?;
+        dict.set_item("mtu", path.mtu)?;
+        PyResult::Ok(dict)
+    });
+    dict.set_item("paths", PyList::new(py, paths.collect::<PyResult<Vec<_>>>()?)?)?;
     Ok(dict)
 }
 
-/// A perf server, which listens as long as this object lives.
-#[pyclass(frozen, module = "tquic._engine")]
-pub struct PerfServer {
-    engine: Arc<tquic_engine::Engine>,
-    counters: Arc<ServerCounters>,
-    listener: ListenerId,
-    addresses: Vec<SocketAddr>,
-}
-
-#[pymethods]
-impl PerfServer {
-    #[new]
-    #[pyo3(signature = (engine, host, port, config, transport, tls, /))]
-    fn new(
-        py: Python<'_>,
-        engine: &Bound<'_, Engine>,
-        host: &str,
-        port: u16,
-        config: AcceptSettings,
-        transport: &Bound<'_, Transport>,
-        tls: &Bound<'_, ServerTls>,
-    ) -> PyResult<Self> {
-        let (accept, more, token_key) = config.build(py, tls.get(), transport.get())?;
-        let request = ListenRequest { address: address(py, host, port)?, more, accept, token_key };
-        let engine = engine.get().engine.clone();
-        let counters = Arc::<ServerCounters>::default();
-        let acceptor = perf::Server::acceptor(counters.clone());
-        let listening = py.detach(|| engine.listen(&request, acceptor));
-        let listening = listening.map_err(|e| error::engine(py, e))?;
-        let (listener, addresses) = (listening.id, listening.addresses);
-        Ok(Self { engine, counters, listener, addresses })
-    }
-
-    #[getter]
-    fn addresses(&self) -> Vec<(String, u16)> {
-        self.addresses.iter().map(pair).collect()
-    }
-
-    /// What was served so far.
-    fn totals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let totals = self.counters.totals();
-        let dict = PyDict::new(py);
-        dict.set_item("connections", totals.connections)?;
-        dict.set_item("requests", totals.requests)?;
-        dict.set_item("bytes_received", totals.received)?;
-        dict.set_item("mismatches", totals.mismatches)?;
-        dict.set_item("datagrams", totals.datagrams)?;
-        dict.set_item("datagram_bytes", totals.datagram_bytes)?;
-        Ok(dict)
-    }
-
-    /// Accepts no more connections; those that are there go on.
-    fn close(&self, py: Python<'_>) {
-        py.detach(|| self.engine.unlisten(self.listener));
-    }
-}
-
-impl Drop for PerfServer {
-    fn drop(&mut self) {
-        self.engine.unlisten(self.listener);
-    }
+/// What loopback carries as plain UDP datagrams in trains (GSO and GRO), for `seconds`: Gbit/s sent
+/// and received, and datagrams per system call.
+#[pyfunction]
+pub fn raw_udp_rate(py: Python<'_>, seconds: f64) -> PyResult<Bound<'_, PyDict>> {
+    let duration = Duration::try_from_secs_f64(seconds)
+        .map_err(|_| error::config(py, &"seconds must be a duration in seconds"))?;
+    let rate = py.detach(|| tquic_net::udp::raw_rate(duration))?;
+    let dict = PyDict::new(py);
+    dict.set_item("sent_gbps", rate.sent_gbps)?;
+    dict.set_item("received_gbps", rate.received_gbps)?;
+    dict.set_item("packets_per_send_call", rate.datagrams_per_send())?;
+    dict.set_item("packets_per_receive_call", rate.datagrams_per_recv())?;
+    Ok(dict)
 }

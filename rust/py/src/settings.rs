@@ -178,9 +178,9 @@ fn key_log(
     path: Option<PathBuf>,
 ) -> PyResult<Option<tquic_crypto::session::KeyLogLine>> {
     let Some(path) = path else { return Ok(None) };
-    keylog::append_to(&path).map(Some).map_err(|why| {
-        error::config(py, &format!("keylog: cannot open {}: {why}", path.display()))
-    })
+    keylog::append_to(&path)
+        .map(Some)
+        .map_err(|why| error::config(py, &format!("keylog: cannot open {}: {why}", path.display())))
 }
 
 /// A client's TLS settings.

@@ -1,4 +1,4 @@
-"""Reads captured QUIC traffic: decrypts packets with a key log and says what happened on each connection.
+"""Reads captured QUIC traffic: decrypts it with key logs and says what happened.
 
 Written apart from the engine under test, so that a mistake there is not repeated here.
 """

@@ -16,7 +16,9 @@ def main(arguments: list[str]) -> int:
     """One line per packet, connection by connection."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="with capture.pcap and *.keys")
-    parser.add_argument("--port", type=int, default=4433, help="the server's port, or the relay's: 5433")
+    parser.add_argument(
+        "--port", type=int, default=4433, help="the server's port, or the relay's: 5433"
+    )
     options = parser.parse_args(arguments)
     datagrams = read_pcap(options.folder / "capture.pcap")
     trace = Trace(datagrams, {options.port}, read_keylog(sorted(options.folder.glob("*.keys"))))
@@ -24,12 +26,15 @@ def main(arguments: list[str]) -> int:
         print(f"connection {connection.original_destination.hex()}, TLS: {connection.tls}")
         start = connection.packets[0].datagram.time
         for packet in connection.packets:
-            source, destination = (f"{a[0]}:{a[1]}" for a in (packet.datagram.source, packet.datagram.destination))
+            source, destination = (
+                f"{a[0]}:{a[1]}" for a in (packet.datagram.source, packet.datagram.destination)
+            )
             frames = "sealed" if packet.frames is None else " ".join(map(_told, packet.frames))
             print(
-                f"{packet.datagram.time - start:9.4f} {source} > {destination} ecn={packet.datagram.ecn} "
-                f"{packet.kind} v{packet.version:x} dcid={packet.destination.hex()} pn={packet.number} "
-                f"gen={packet.generation} {packet.size}B {frames}"
+                f"{packet.datagram.time - start:9.4f} {source} > {destination} "
+                f"ecn={packet.datagram.ecn} {packet.kind} v{packet.version:x} "
+                f"dcid={packet.destination.hex()} pn={packet.number} gen={packet.generation} "
+                f"{packet.size}B {frames}"
             )
     print(f"{len(trace.datagrams)} datagrams, {trace.strays} packets of no connection")
     return 0
@@ -37,10 +42,11 @@ def main(arguments: list[str]) -> int:
 
 def _told(frame: Frame) -> str:
     fields = (
-        f"{name}={len(value)}B" if isinstance(value, bytes) and name == "data" and len(value) > 8
+        f"{name}={len(value)}B"
+        if isinstance(value, bytes) and name == "data" and len(value) > 8
         else f"{name}={value.hex() if isinstance(value, bytes) else value}"
         for name, value in frame.fields.items()
-    )  # fmt: skip
+    )
     return f"{frame.name}({','.join(fields)})"
 
 

@@ -1,4 +1,4 @@
-"""Frames of RFC 9000 section 19 and the extensions our peers negotiate, as far as a judge needs them."""
+"""Frames of RFC 9000 section 19 and of extensions, as far as a judge needs them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-class Malformed(Exception):
+class MalformedError(Exception):
     """The bytes are not what they should be."""
 
 
@@ -25,7 +25,7 @@ class Reader:
     def take(self, count: int) -> bytes:
         """The next `count` bytes."""
         if count > self.left:
-            raise Malformed(f"{count} bytes wanted, {self.left} left")
+            raise MalformedError(f"{count} bytes wanted, {self.left} left")
         self.position += count
         return self.data[self.position - count : self.position]
 
@@ -76,7 +76,10 @@ EMPTY_FRAMES = {0x01: "PING", 0x1E: "HANDSHAKE_DONE", 0x1F: "IMMEDIATE_ACK"}
 
 
 def parse_frames(payload: bytes) -> tuple[list[Frame], int]:
-    """All frames of a packet but PADDING, and the bytes of padding. A frame nobody knows ends the list as UNKNOWN."""
+    """All frames of a packet but PADDING, and the bytes of padding.
+
+    A frame nobody knows ends the list as UNKNOWN.
+    """
     reader = Reader(payload)
     frames = []
     padding = 0
@@ -108,19 +111,26 @@ def _frame(kind: int, reader: Reader) -> Frame:
         case 0x07:
             return Frame("NEW_TOKEN", {"token": reader.take(reader.varint())})
         case 0x18:
-            fields: dict[str, Any] = {"sequence": reader.varint(), "retire_prior_to": reader.varint()}
+            fields: dict[str, Any] = {
+                "sequence": reader.varint(),
+                "retire_prior_to": reader.varint(),
+            }
             fields["cid"] = reader.opaque(1)
             reader.take(16)
             return Frame("NEW_CONNECTION_ID", fields)
         case 0x1A | 0x1B:
-            return Frame("PATH_CHALLENGE" if kind == 0x1A else "PATH_RESPONSE", {"data": reader.take(8)})
+            return Frame(
+                "PATH_CHALLENGE" if kind == 0x1A else "PATH_RESPONSE", {"data": reader.take(8)}
+            )
         case 0x1C | 0x1D:
             fields = {"error": reader.varint()}
             if kind == 0x1C:
                 fields["frame"] = reader.varint()
             return Frame("CONNECTION_CLOSE", fields | {"reason": reader.take(reader.varint())})
         case 0x30 | 0x31:
-            return Frame("DATAGRAM", {"data": reader.take(reader.varint() if kind == 0x31 else reader.left)})
+            return Frame(
+                "DATAGRAM", {"data": reader.take(reader.varint() if kind == 0x31 else reader.left)}
+            )
     return Frame("UNKNOWN", {"type": kind})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .frames import Malformed, Reader
+from .frames import MalformedError, Reader
 from .keys import VERSION_1, VERSION_2
 
 # Long packet types in the order of their two bits; version 2 rotates them (RFC 9369 section 3.2).
@@ -40,9 +40,11 @@ def parse_long(datagram: bytes) -> tuple[LongHeader, bytes]:
     destination = reader.opaque(1)
     source = reader.opaque(1)
     if version == 0:
-        return LongHeader("version_negotiation", 0, destination, source, b"", datagram, len(datagram)), b""
+        return LongHeader(
+            "version_negotiation", 0, destination, source, b"", datagram, len(datagram)
+        ), b""
     if version not in LONG_TYPES:
-        raise Malformed(f"unknown version {version:#x}")
+        raise MalformedError(f"unknown version {version:#x}")
     kind = LONG_TYPES[version][first >> 4 & 0x03]
     if kind == "retry":
         token = reader.take(max(reader.left - 16, 0))
@@ -51,6 +53,6 @@ def parse_long(datagram: bytes) -> tuple[LongHeader, bytes]:
     length = reader.varint()
     end = reader.position + length
     if length > reader.left or length < 20:
-        raise Malformed(f"length {length} with {reader.left} bytes left")
+        raise MalformedError(f"length {length} with {reader.left} bytes left")
     header = LongHeader(kind, version, destination, source, token, datagram[:end], reader.position)
     return header, datagram[end:]

@@ -49,7 +49,9 @@ def expand_label(secret: bytes, label: str, length: int, digest: str) -> bytes:
 class PacketKeys:
     """Keys of one direction at one encryption level and key generation."""
 
-    def __init__(self, secret: bytes, suite: int, version: int, header_key: bytes | None = None) -> None:
+    def __init__(
+        self, secret: bytes, suite: int, version: int, header_key: bytes | None = None
+    ) -> None:
         self.secret, self.suite, self.version = secret, suite, version
         self._digest, length = SUITES[suite]
         prefix = LABELS[version]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .frames import Malformed, Reader
+from .frames import MalformedError, Reader
 
 CLIENT_HELLO, SERVER_HELLO, ENCRYPTED_EXTENSIONS, CERTIFICATE = 1, 2, 8, 11
 PRE_SHARED_KEY, EARLY_DATA, QUIC_TRANSPORT_PARAMETERS = 41, 42, 57
@@ -63,7 +63,8 @@ class Handshake:
     """What the TLS handshake of one connection showed."""
 
     client_random: bytes | None = None
-    # More than one when the client changed its ClientHello after Retry, against RFC 9000 section 17.2.5.3.
+    # More than one when the client changed its ClientHello after Retry, against RFC 9000 section
+    # 17.2.5.3.
     client_randoms: set[bytes] = field(default_factory=set)
     offered_suites: list[int] = field(default_factory=list)
     suite: int | None = None
@@ -100,7 +101,7 @@ class Handshake:
             self.certificates += 1
 
     def server_limit(self, parameter: int) -> int:
-        """An integer transport parameter of the server; 0 where it sent none (RFC 9000 section 18.2)."""
+        """An integer transport parameter of the server; 0 where it sent none."""
         value = self.server_parameters.get(parameter)
         return Reader(value).varint() if value else 0
 
@@ -134,6 +135,6 @@ def _parameters(extensions: dict[int, bytes]) -> dict[int, bytes]:
     while reader.left:
         name = reader.varint()
         if name in found:
-            raise Malformed(f"transport parameter {name:#x} sent twice")
+            raise MalformedError(f"transport parameter {name:#x} sent twice")
         found[name] = reader.take(reader.varint())
     return found

@@ -6,14 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from .frames import Frame, Malformed, parse_frames
+from .frames import Frame, MalformedError, parse_frames
 from .headers import LongHeader, is_long, parse_long
 from .keys import VERSION_1, PacketKeys, Secrets, candidates, initial_keys
 from .tls import CryptoStream, Handshake
 
 Address = tuple[str, int]
 
-SPACES = {"initial": "initial", "handshake": "handshake", "0rtt": "application", "1rtt": "application"}
+SPACES = {
+    "initial": "initial",
+    "handshake": "handshake",
+    "0rtt": "application",
+    "1rtt": "application",
+}
 SECRET_LABELS = {
     ("handshake", True): "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
     ("handshake", False): "SERVER_HANDSHAKE_TRAFFIC_SECRET",
@@ -74,8 +79,11 @@ class Connection:
     client_ids: set[bytes] = field(default_factory=set)
     server_ids: set[bytes] = field(default_factory=set)
     client_addresses: set[Address] = field(default_factory=set)
-    crypto: dict[tuple[str, bool], CryptoStream] = field(default_factory=lambda: defaultdict(CryptoStream))
-    # Connection IDs of Retry packets: Initial keys come from the one the client took (RFC 9001 section 5.2).
+    crypto: dict[tuple[str, bool], CryptoStream] = field(
+        default_factory=lambda: defaultdict(CryptoStream)
+    )
+    # Connection IDs of Retry packets: Initial keys come from the one the client took (RFC 9001
+    # section 5.2).
     retry_sources: list[bytes] = field(default_factory=list)
     _keys: dict[tuple[str, bool, int], list[PacketKeys]] = field(default_factory=dict)
     _largest: dict[tuple[str, bool], int] = field(default_factory=dict)
@@ -88,7 +96,7 @@ class Connection:
                 yield packet
 
     def keys(self, kind: str, version: int, *, client: bool, secrets: Secrets) -> list[PacketKeys]:
-        """Key generations known so far, oldest first; several at first when the suite is still open."""
+        """Key generations known so far, oldest first; candidates while the suite is open."""
         slot = (kind, client, version)
         if slot not in self._keys:
             if kind == "initial":
@@ -125,7 +133,7 @@ class Connection:
 
 
 class Trace:
-    """All connections among captured datagrams; `server` holds the ports that belong to the server."""
+    """All connections among captured datagrams; `server_ports` tell the server's side."""
 
     def __init__(self, datagrams: list[Datagram], server_ports: set[int], secrets: Secrets) -> None:
         self.datagrams = [
@@ -161,7 +169,7 @@ class Trace:
                 else:
                     self._short(datagram, rest, connection)
                     return
-            except Malformed:
+            except MalformedError:
                 self.strays += 1
                 return
 
@@ -184,10 +192,14 @@ class Trace:
             self._early[header.destination].append((datagram, header))
             return None
         connection = Connection(header.destination)
-        packet = Packet(datagram, True, header.kind, header.version, header.destination, b"", b"", 0)
-        if header.kind != "initial" or self._decrypt(
-            connection, _Sealed(packet, header.packet, header.number_offset)
-        ) is None:
+        packet = Packet(
+            datagram, True, header.kind, header.version, header.destination, b"", b"", 0
+        )
+        if (
+            header.kind != "initial"
+            or self._decrypt(connection, _Sealed(packet, header.packet, header.number_offset))
+            is None
+        ):
             return None
         connection.server_ids.add(header.destination)
         self.connections.append(connection)
@@ -199,9 +211,15 @@ class Trace:
         if client:
             connection.client_addresses.add(datagram.source)
         packet = Packet(
-            datagram, client, header.kind, header.version, header.destination, header.source, header.token,
+            datagram,
+            client,
+            header.kind,
+            header.version,
+            header.destination,
+            header.source,
+            header.token,
             len(header.packet),
-        )  # fmt: skip
+        )
         connection.packets.append(packet)
         if header.kind == "retry":
             connection.retry_sources.append(header.source)
@@ -214,7 +232,6 @@ class Trace:
         client = self.from_client(datagram)
         found = self._find_short(datagram, data, client=client)
         if found is None:
-            # A coalesced 1-RTT packet carries the connection ID of its neighbours; this one is a stray.
             self.strays += 1
             return
         connection, destination = found
@@ -239,8 +256,10 @@ class Trace:
         for connection in reversed(self.connections):
             if client and destination in connection.server_ids:
                 return connection
-            if not client and destination in connection.client_ids and (
-                destination or datagram.destination in connection.client_addresses
+            if (
+                not client
+                and destination in connection.client_ids
+                and (destination or datagram.destination in connection.client_addresses)
             ):
                 return connection
         return None
@@ -278,7 +297,9 @@ class Trace:
         packet, data, offset = sealed.packet, sealed.data, sealed.number_offset
         if len(data) < offset + 20:
             return None
-        known = connection.keys(packet.kind, packet.version, client=packet.from_client, secrets=self._secrets)
+        known = connection.keys(
+            packet.kind, packet.version, client=packet.from_client, secrets=self._secrets
+        )
         if not known:
             return None
         if not connection.settled(packet):
@@ -300,15 +321,22 @@ class Trace:
         return None
 
     def _unprotect(
-        self, connection: Connection, packet: Packet, data: bytes, offset: int, key: PacketKeys,
+        self,
+        connection: Connection,
+        packet: Packet,
+        data: bytes,
+        offset: int,
+        key: PacketKeys,
         generation: int = 0,
-    ) -> bytes | None:  # fmt: skip
+    ) -> bytes | None:
         mask = key.mask(data[offset + 4 : offset + 20])
         first = data[0] ^ (mask[0] & (0x0F if data[0] & 0x80 else 0x1F))
         if packet.kind == "1rtt" and first >> 2 & 1 != generation & 1:
             return None
         length = (first & 0x03) + 1
-        number_bytes = bytes(a ^ b for a, b in zip(data[offset : offset + length], mask[1:], strict=False))
+        number_bytes = bytes(
+            a ^ b for a, b in zip(data[offset : offset + length], mask[1:], strict=False)
+        )
         number = connection.full_number(packet, int.from_bytes(number_bytes), length)
         header = bytes([first]) + data[1:offset] + number_bytes
         plain = key.open(header, number, data[offset + length :])

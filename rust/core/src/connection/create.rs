@@ -120,6 +120,7 @@ impl Connection {
             peer: None,
             retry: None,
             token: setup.token,
+            grease: rng.u64() | 1,
             negotiated_from: None,
         };
         let mut tuple = new_tuple(&config, setup.addresses, 0);
@@ -188,6 +189,7 @@ impl Connection {
             peer: Some(setup.scid),
             retry: setup.retried_from.map(|_| setup.dcid),
             token: Vec::new(),
+            grease: rng.u64() | 1,
             negotiated_from: None,
         };
         let mut tuple = new_tuple(&config, setup.addresses, 0);

@@ -68,6 +68,8 @@ pub struct Identity {
     pub retry: Option<ConnectionId>,
     /// Token for the client's Initial packets.
     pub token: Vec<u8>,
+    /// Decides in which packets the fixed bit is cleared (RFC 9287).
+    pub grease: u64,
     /// Versions of a Version Negotiation packet that made the client start again.
     pub negotiated_from: Option<Vec<Version>>,
 }

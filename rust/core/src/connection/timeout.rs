@@ -4,6 +4,7 @@ use tquic_wire::Space;
 
 use crate::connection::{Connection, State, timers};
 use crate::events::ConnectionError;
+use crate::path::{amplification, mtu};
 use crate::recovery::{TimeoutAction, TimerContext};
 use crate::time::Instant;
 
@@ -18,7 +19,11 @@ impl Connection {
         }
         let context = self.timer_context();
         let paths = self.paths.iter().flat_map(|p| {
-            let acks = p.acks.iter().filter_map(crate::space::AckTracker::timeout);
+            // An ACK that the anti-amplification limit holds back waits for the peer, not for time.
+            let allowance = p.active().ledger.allowance();
+            let least = [u64::from(mtu::BASE), u64::from(mtu::BASE), amplification::LEAST];
+            let acks = p.acks.iter().zip(least).filter(move |(_, least)| allowance >= *least);
+            let acks = acks.filter_map(|(acks, _)| acks.timeout());
             [p.recovery.timeout(&context), p.validation_timeout()].into_iter().flatten().chain(acks)
         });
         let keys = self.keys.one_rtt.as_ref().and_then(crate::keys::OneRttKeys::timeout);
@@ -114,7 +119,8 @@ impl Connection {
                 || self.handshake.peer_validated
                 || self.handshake.is_confirmed(),
             // RFC 9002 section 6.2.2.1: a blocked server waits for the client's next datagram.
-            amplification_blocked: server && self.paths[0].active().ledger.allowance() == 0,
+            amplification_blocked: server
+                && self.paths[0].active().ledger.allowance() < u64::from(mtu::BASE),
             peer_max_ack_delay: self.peer_max_ack_delay(),
         }
     }

@@ -74,7 +74,7 @@ impl Endpoint {
         let mut versions = accept.transport.versions.clone();
         if accept.transport.grease {
             // RFC 9000 section 6.3: reserved versions keep clients used to unknown ones.
-            versions.push(Version((self.rng.u64() as u32 & 0xf0f0_f0f0) | 0x0a0a_0a0a));
+            versions.push(Version::reserved(self.rng.u64() as u32));
         }
         let mut data = vec![0; 7 + dcid.len() + scid.len() + 4 * versions.len()];
         let mut w = Writer::new(&mut data);

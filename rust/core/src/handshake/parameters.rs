@@ -1,7 +1,7 @@
 //! Transport parameters: what we tell, and whether what the peer tells is true (RFC 9000 section 7).
 
 use tquic_wire::params::VersionInformation;
-use tquic_wire::{Side, TransportErrorCode, TransportParameters};
+use tquic_wire::{Side, TransportErrorCode, TransportParameters, Version};
 
 use crate::config::TransportConfig;
 use crate::connection::Identity;
@@ -22,7 +22,7 @@ pub(crate) fn ours(config: &TransportConfig, ids: &Identity, rng: &mut Rng) -> T
         min_ack_delay: Some(MIN_ACK_DELAY.min(config.max_ack_delay).as_micros() as u64),
         version_information: Some(VersionInformation {
             chosen: ids.version,
-            available: config.versions.clone(),
+            available: available_versions(config, rng),
         }),
         ..TransportParameters::default()
     };
@@ -38,6 +38,15 @@ pub(crate) fn ours(config: &TransportConfig, ids: &Identity, rng: &mut Rng) -> T
         p.retry_source_connection_id = ids.retry;
     }
     p
+}
+
+/// RFC 9368 section 3; with a reserved version that peers must skip (RFC 9000 section 15).
+fn available_versions(config: &TransportConfig, rng: &mut Rng) -> Vec<Version> {
+    let mut versions = config.versions.clone();
+    if config.grease {
+        versions.push(Version::reserved(rng.u64() as u32));
+    }
+    versions
 }
 
 /// RFC 9000 section 7.3: the connection IDs in the parameters must be those on the packets.
@@ -60,6 +69,10 @@ pub(crate) fn authenticate(
     }
     if theirs.retry_source_connection_id != ids.retry {
         return wrong("retry_source_connection_id does not match the Retry packet");
+    }
+    // RFC 9000 section 18.2.
+    if theirs.preferred_address.is_some() && ids.peer.is_some_and(|cid| cid.is_empty()) {
+        return wrong("preferred_address of a server with an empty connection ID");
     }
     Ok(())
 }

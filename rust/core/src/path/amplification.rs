@@ -3,6 +3,10 @@
 /// RFC 9000 section 8.1: at most three times the bytes received.
 const FACTOR: u64 = 3;
 
+/// With a smaller allowance than this nothing is sent: a PATH_CHALLENGE in a short-header packet
+/// fits.
+pub const LEAST: u64 = 64;
+
 /// Bytes to and from one 4-tuple.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ledger {
@@ -35,6 +39,11 @@ impl Ledger {
     /// Whether the limit is lifted.
     pub fn is_validated(&self) -> bool {
         self.validated
+    }
+
+    /// Whether nothing at all can be sent before something more arrives.
+    pub fn is_blocked(&self) -> bool {
+        self.allowance() < LEAST
     }
 
     /// Bytes that may be sent now.

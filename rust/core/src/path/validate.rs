@@ -101,6 +101,11 @@ impl Challenges {
         self.deadline.is_some_and(|t| t <= now)
     }
 
+    /// When the validation fails.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// When something is to be done next.
     pub fn timeout(&self) -> Option<Instant> {
         match (self.due, self.deadline) {

@@ -18,6 +18,8 @@ pub(crate) struct Arrival {
     pub(crate) now: Instant,
     pub(crate) addresses: FourTuple,
     pub(crate) ecn: Option<Ecn>,
+    /// Bytes that arrived together with it, for the ledger of an address seen for the first time.
+    pub(crate) bytes: u64,
 }
 
 /// A packet whose protection has been removed.

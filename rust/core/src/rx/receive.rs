@@ -4,7 +4,9 @@ use tquic_wire::header::{self, Long, LongHeader};
 use tquic_wire::{ConnectionId, PacketType, Side, Version};
 
 use crate::cid::CID_LEN;
+use crate::config::transport::MIN_DATAGRAM;
 use crate::connection::{Connection, State};
+use crate::handshake::Stashed;
 use crate::path::{Ecn, FourTuple};
 use crate::rx::Arrival;
 use crate::rx::open::{TRAIN, TrainMasks};
@@ -23,7 +25,8 @@ impl Connection {
         slot: &mut [u8],
         stride: usize,
     ) {
-        let arrival = Arrival { now, addresses, ecn };
+        let bytes = slot.len() as u64;
+        let arrival = Arrival { now, addresses, ecn, bytes };
         let stride = stride.max(1);
         self.stats.datagrams_received += slot.len().div_ceil(stride) as u64;
         self.stats.bytes_received += slot.len() as u64;
@@ -33,6 +36,7 @@ impl Connection {
             State::Draining { .. } | State::Drained => return,
         }
         self.credit(&addresses, slot.len() as u64);
+        let opened_before = self.stats.packets_received;
         // Groups of a fixed size keep the masks on the stack.
         for group in slot.chunks_mut(stride.saturating_mul(TRAIN)) {
             let masks = self.train_masks(group, stride);
@@ -41,6 +45,9 @@ impl Connection {
             }
         }
         self.replay_stash();
+        if self.stats.packets_received > opened_before && self.state.is_open() {
+            self.restart_idle_on_receive(now);
+        }
     }
 
     /// Counts a datagram towards what may be sent back before the address is validated.
@@ -80,6 +87,7 @@ impl Connection {
 
     /// RFC 9000 section 12.2: several packets in one datagram.
     fn receive_coalesced(&mut self, arrival: &Arrival, datagram: &mut [u8]) {
+        let datagram_len = datagram.len();
         let mut rest = datagram;
         let mut first_dcid: Option<ConnectionId> = None;
         while let Some(&first) = rest.first() {
@@ -113,9 +121,13 @@ impl Connection {
                     return;
                 }
             };
+            // RFC 9000 section 14.1: a server MUST discard Initial packets in smaller datagrams.
+            let small = datagram_len < usize::from(MIN_DATAGRAM)
+                && parsed.ty == PacketType::Initial
+                && self.ids.side == Side::Server;
             let (packet, tail) = rest.split_at_mut(len.min(rest.len()));
             // RFC 9000 section 12.2: packets for another connection ID than the first are dropped.
-            if *first_dcid.get_or_insert(parsed.dcid) == parsed.dcid {
+            if *first_dcid.get_or_insert(parsed.dcid) == parsed.dcid && !small {
                 if let Err(error) = self.receive_long(arrival, packet, parsed) {
                     self.fail(arrival.now, error);
                 }
@@ -130,8 +142,9 @@ impl Connection {
     fn replay_stash(&mut self) {
         while self.handshake.take_keys_changed() && self.state.is_open() {
             for stashed in self.handshake.stash.take() {
-                let arrival =
-                    Arrival { now: stashed.now, addresses: stashed.addresses, ecn: stashed.ecn };
+                let Stashed { now, addresses, ecn, .. } = stashed;
+                // Its bytes were counted when it came.
+                let arrival = Arrival { now, addresses, ecn, bytes: 0 };
                 let mut packet = stashed.packet;
                 self.receive_coalesced(&arrival, &mut packet);
             }

@@ -14,6 +14,9 @@ pub(super) const TAG: usize = 16;
 /// together have at least four bytes.
 const MIN_PN_AND_PAYLOAD: usize = 4;
 
+/// Room that is left for frames at least: a PATH_CHALLENGE fits.
+const SMALL_FRAME: usize = 9;
+
 /// A packet being written at the start of a buffer.
 pub(super) struct Draft {
     pub(super) ty: PacketType,
@@ -113,8 +116,10 @@ impl Connection {
             _ => Space::Data,
         };
         let token = if ty == PacketType::Initial { self.ids.token.as_slice() } else { &[] };
-        // First byte, version, two lengths, Length, packet number; 24 for tag and a frame.
-        if buf.len() < 64 + dcid.len() + token.len() + 24 {
+        // First byte, packet number, tag and a small frame; long headers have version, lengths and
+        // the other connection ID too.
+        let long = if ty == PacketType::OneRtt { 0 } else { 40 + token.len() };
+        if buf.len() < 1 + dcid.len() + long + pn::MAX_LEN + TAG + SMALL_FRAME {
             return None;
         }
         let recovery = &mut self.paths[path].recovery;
@@ -123,7 +128,15 @@ impl Connection {
         let mut w = Writer::new(buf);
         let (pn_offset, length) = if ty == PacketType::OneRtt {
             let phase = self.keys.one_rtt.as_ref()?.phase();
-            (header::write_short(&mut w, false, phase, dcid, number, pn_len), None)
+            let pn_offset = header::write_short(&mut w, false, phase, dcid, number, pn_len);
+            // RFC 9287 section 3.1: an unpredictable fixed bit, for peers that said they ignore it.
+            let cleared = self.peer.grease_quic_bit
+                && self.config.grease
+                && number.wrapping_mul(self.ids.grease) >> 63 != 0;
+            if cleared {
+                buf[0] &= !header::FIXED_BIT;
+            }
+            (pn_offset, None)
         } else {
             let version = match ty {
                 // RFC 9369 section 4.1: 0-RTT is sent in the original version.

@@ -188,16 +188,24 @@ impl Pair {
         }
     }
 
-    /// One step of virtual time. False when nothing is left to wait for.
-    pub fn step(&mut self) -> bool {
-        self.flush();
+    /// When something happens next.
+    fn next_time(&self) -> Option<Instant> {
         let next = [
             self.client.inbox.front().map(|d| d.arrives),
             self.server.inbox.front().map(|d| d.arrives),
             self.client.endpoint.timeout(),
             self.server.endpoint.timeout(),
         ];
-        let Some(next) = next.into_iter().flatten().min() else { return false };
+        next.into_iter().flatten().min()
+    }
+
+    /// One step of virtual time, at most to `end`. False when nothing happens until then.
+    pub fn step(&mut self, end: Instant) -> bool {
+        self.flush();
+        let Some(next) = self.next_time().filter(|next| *next <= end) else {
+            self.now = self.now.max(end);
+            return false;
+        };
         self.spins = if next > self.now { 0 } else { self.spins + 1 };
         if self.spins > 10_000 {
             for side in [&mut self.client, &mut self.server] {
@@ -231,7 +239,7 @@ impl Pair {
             if done(self) {
                 return true;
             }
-            if self.now > end || !self.step() {
+            if !self.step(end) {
                 return done(self);
             }
         }

@@ -287,8 +287,7 @@ impl Mailbox {
     pub fn consumed(&self, stream: StreamId, bytes: u64) {
         let mut shared = self.lock();
         shared.unread = shared.unread.saturating_sub(bytes);
-        let mut call =
-            shared.unread <= READ_TOTAL / 2 && std::mem::take(&mut shared.starved);
+        let mut call = shared.unread <= READ_TOTAL / 2 && std::mem::take(&mut shared.starved);
         if let Some(credit) = shared.streams.get_mut(&stream) {
             credit.unread = credit.unread.saturating_sub(bytes);
             if credit.unread <= READ_WINDOW / 2 && std::mem::take(&mut credit.starved) {

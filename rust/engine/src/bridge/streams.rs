@@ -354,12 +354,7 @@ impl Streams {
     }
 
     /// Gives back the credit of what was acknowledged.
-    fn settle(
-        &mut self,
-        set: &mut StreamSet,
-        shared: &mut Shared,
-        out: &mut VecDeque<EventKind>,
-    ) {
+    fn settle(&mut self, set: &mut StreamSet, shared: &mut Shared, out: &mut VecDeque<EventKind>) {
         for (id, len) in self.refunds.drain(..) {
             if let Some(credit) = shared.streams.get_mut(&id) {
                 credit.outstanding = credit.outstanding.saturating_sub(len);

@@ -13,7 +13,8 @@ mod server;
 use bytes::Bytes;
 
 pub use client::{
-    Bulk, ClientOptions, DatagramLoad, HandshakeKind, Handshakes, PerfError, Requests, Scenario, run,
+    Bulk, ClientOptions, DatagramLoad, HandshakeKind, Handshakes, PerfError, Requests, Scenario,
+    run,
 };
 pub use histogram::Histogram;
 pub use report::{Latency, PathReport, Report};

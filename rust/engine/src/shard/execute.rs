@@ -56,7 +56,9 @@ impl Shard {
             }
             Command::With(key, operation) => self.operate(key, operation),
             // Who does not wait any more needs no answer; so below.
-            Command::Stats(reply) => { let _ = reply.try_send(self.stats()); }
+            Command::Stats(reply) => {
+                let _ = reply.try_send(self.stats());
+            }
             Command::Shutdown { deadline_nanos, code, reason } => {
                 self.ending = Some(Instant::from_nanos(deadline_nanos));
                 for (_, service) in &mut self.services {
@@ -172,7 +174,9 @@ impl Shard {
             Operation::UpdateKeys { reply } => {
                 let _ = reply.try_send(connection.update_keys(self.now));
             }
-            Operation::Stats { reply } => { let _ = reply.try_send(ConnectionSnapshot::of(connection)); }
+            Operation::Stats { reply } => {
+                let _ = reply.try_send(ConnectionSnapshot::of(connection));
+            }
             Operation::Migrate { socket, reply } => {
                 let _ = reply.try_send(self.migrate(place, socket));
             }

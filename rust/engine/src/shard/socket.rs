@@ -362,10 +362,8 @@ mod tests {
         let mut sockets = Sockets::default();
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let at = sockets.add(&mut poller, bind("127.0.0.1:0"), 0, false).unwrap();
-        let addresses = FourTuple {
-            local: sockets.get(at).unwrap().local,
-            remote: peer.local_addr().unwrap(),
-        };
+        let addresses =
+            FourTuple { local: sockets.get(at).unwrap().local, remote: peer.local_addr().unwrap() };
         let now = Instant::ZERO;
         let full = |sockets: &mut Sockets, poller: &mut Poller, progress| {
             sockets.entries[at].on_full(at, now, progress, poller).unwrap();

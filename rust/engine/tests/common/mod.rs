@@ -10,9 +10,7 @@ use tquic_core::config::{AcceptConfig, TransportConfig};
 use tquic_crypto::session::{Group, TicketStore};
 use tquic_crypto::{ClientConfig, ServerConfig};
 use tquic_engine::perf::{self, ServerCounters};
-use tquic_engine::{
-    Acceptor, ConnectRequest, Engine, EngineConfig, ListenRequest, Listening, Log,
-};
+use tquic_engine::{Acceptor, ConnectRequest, Engine, EngineConfig, ListenRequest, Listening, Log};
 
 /// Longer than anything takes here; only a failure waits for it.
 pub const LONG: Duration = Duration::from_secs(30);
@@ -68,7 +66,12 @@ pub fn engine(shards: usize) -> Engine {
 }
 
 /// A listener of `engine`.
-pub fn listen(engine: &Engine, identity: &Identity, address: &str, acceptor: Acceptor) -> Listening {
+pub fn listen(
+    engine: &Engine,
+    identity: &Identity,
+    address: &str,
+    acceptor: Acceptor,
+) -> Listening {
     let accept = identity.accept(TransportConfig::default());
     let request = ListenRequest::new(address.parse().unwrap(), accept);
     engine.listen(&request, acceptor).unwrap()

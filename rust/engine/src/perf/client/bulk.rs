@@ -135,7 +135,8 @@ impl Client {
         self.tally.bytes += flow.sent + outcome.bytes;
         self.tally.mismatches += outcome.mismatches;
         self.tally.events += 1;
-        let stopped = self.start.is_some() && self.deadline.is_none() && self.bulk.duration.is_some();
+        let stopped =
+            self.start.is_some() && self.deadline.is_none() && self.bulk.duration.is_some();
         self.tally.failed += u64::from(outcome.error.is_some() || (short && !stopped));
     }
 

@@ -87,8 +87,7 @@ impl Application for Client {
         let Some(start) = self.start.filter(|_| !self.over) else { return };
         self.send(context);
         let stats = context.connection.datagrams().stats();
-        let settled =
-            stats.acked + stats.lost + stats.dropped_unsent + stats.dropped_too_large;
+        let settled = stats.acked + stats.lost + stats.dropped_unsent + stats.dropped_too_large;
         if !self.over && self.sent == self.load.count && settled >= self.sent {
             self.end(context, start, stats);
         }
