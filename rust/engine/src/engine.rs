@@ -18,6 +18,7 @@ use tquic_net::udp::{BufferSize, SocketOptions, UdpSocket, reuseport_by_cid};
 use crate::application::Application;
 use crate::config::{
     Acceptor, ConnectRequest, EngineConfig, ListenRequest, ListenerId, LocalAddress, Log,
+    within_buffer,
 };
 use crate::key::ConnectionKey;
 use crate::shard::{Command, Connect, Inbox, Listen, Operation, Refusal, Shard, ShardSetup, clock};
@@ -175,11 +176,16 @@ impl Engine {
             Some(key) => Keys::from_one(&key),
             None => Keys::random()?,
         };
+        let mut accept = request.accept.clone();
+        if let Some(socket) = sockets.first().and_then(|mine| mine.first()) {
+            let buffer = socket.capabilities().recv_buffer.granted;
+            accept.transport = within_buffer(&accept.transport, request.address.ip(), buffer);
+        }
         for ((shard, inbox), sockets) in (0..).zip(&self.inboxes).zip(sockets) {
             inbox.push(Command::Listen(Box::new(Listen {
                 id,
                 sockets,
-                accept: request.accept.clone(),
+                accept: accept.clone(),
                 endpoint: self.endpoint(shard),
                 secrets: keys.secrets()?,
                 acceptor: acceptor.clone(),
