@@ -44,6 +44,7 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "idle_timeout": (0, 86_400),
     "keep_alive": (0.1, 86_400),
     "handshake_timeout": (0.001, 3600),
+    "linger": (0, 3600),
     "stream_window": (_KiB, 4 * _GiB),
     "max_stream_window": (_KiB, 4 * _GiB),
     "connection_window": (_KiB, 4 * _GiB),
@@ -51,8 +52,7 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "max_bidi_streams": (0, 1 << 60),
     "max_uni_streams": (0, 1 << 60),
     "send_buffer": (_KiB, 4 * _GiB),
-    "read_buffer": (_KiB, _GiB),
-    "write_buffer": (1, _GiB),
+    "write_buffer": (0, _GiB),
     "initial_rtt": (0.000_001, 60),
     "initial_window": (1200, _GiB),
     "mtu": (1200, 65_507),
@@ -135,8 +135,8 @@ class Config:
     # ---- TLS, server ----
 
     client_auth: ClientAuth = "none"
-    """Whether clients must show a certificate signed by `client_ca`; with ``"optional"`` one that is
-    not trusted is refused, none at all is fine. Default ``"none"``."""
+    """Whether clients must show a certificate signed by `client_ca`; with ``"optional"`` none at all
+    is fine, but not one of another CA. Default ``"none"``."""
 
     client_ca: Credential | None = None
     """CAs of client certificates. Default none."""
@@ -155,6 +155,10 @@ class Config:
 
     handshake_timeout: float = 10.0
     """A handshake that takes longer is given up. Default 10 s; 0.001 to 3600 s."""
+
+    linger: float = 5.0
+    """How long leaving ``async with`` waits for the peer to acknowledge what was written. Default
+    5 s; at most 3600 s."""
 
     # ---- Streams ----
 
@@ -181,13 +185,9 @@ class Config:
     """Bytes of one stream that may wait in the engine for their acknowledgement. Bounds the
     throughput of one stream to this per round trip. Default 8 MiB; 1 KiB to 4 GiB."""
 
-    read_buffer: int = 1 * _MiB
-    """Received bytes of one stream that wait in Python to be read; more stay in the engine, and
-    then at the peer. Default 1 MiB; 1 KiB to 1 GiB."""
-
-    write_buffer: int = 1 * _MiB
-    """Bytes of one stream that may wait for room in the engine's `send_buffer` before `Stream.drain`
-    waits. Default 1 MiB; 1 byte to 1 GiB."""
+    write_buffer: int = 16 * _MiB
+    """Bytes of one stream that may wait for room in `send_buffer` because `Stream.write` was not
+    awaited; more raise `WriteBufferFull`. Default 16 MiB; up to 1 GiB."""
 
     # ---- Congestion control and loss ----
 
@@ -264,15 +264,16 @@ class Config:
     (RFC 9000 section 9.6); it listens there too. Default none; one IPv4 and one IPv6 at most."""
 
     token_key: bytes | None = None
-    """32 secret bytes from which stateless-reset and address tokens are made, so that a server which
-    restarts can end the connections of its predecessor at once. Default random."""
+    """32 secret bytes from which stateless-reset and address tokens are made: with them, a server
+    that was restarted ends the connections of its predecessor at once. Default random."""
 
     def __post_init__(self) -> None:
         for name, limits in _LIMITS.items():
             _check_number(name, getattr(self, name), *limits)
         for name, known in _CHOICES.items():
             _check_choice(name, getattr(self, name), known)
-        if isinstance(self.alpn, str) or not self.alpn:
+        alpn: object = self.alpn
+        if not isinstance(alpn, tuple) or not alpn:
             raise ConfigError("alpn must be a tuple of at least one protocol name")
         for protocol in self.alpn:
             if not 1 <= len(protocol.encode()) <= 255:
@@ -336,10 +337,11 @@ class Config:
 _SECRET: Final = {"key", "token_key"}
 
 
-def _check_number(name: str, value: float | None, low: float, high: float) -> None:
-    if value is None and Config.__dataclass_fields__[name].default is None:
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    default = Config.__dataclass_fields__[name].default
+    if value is None and default is None:
         return
-    whole = isinstance(Config.__dataclass_fields__[name].default, int) or name in _WHOLE
+    whole = isinstance(default, int) or name in _WHOLE
     if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
         kind = "a whole number" if whole else "a number"
         raise ConfigError(f"{name} must be {kind}, not {value!r}")

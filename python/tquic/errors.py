@@ -98,7 +98,7 @@ class ConnectionClosed(QuicError, ConnectionError):
 
 
 class ApplicationClosed(ConnectionClosed):
-    """One of the applications closed: CONNECTION_CLOSE of type 0x1d, with the application's code."""
+    """One of the applications closed, with its own code: CONNECTION_CLOSE of type 0x1d."""
 
     @property
     def clean(self) -> bool:

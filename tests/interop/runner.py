@@ -19,8 +19,8 @@ from .dissect.keys import read_keylog
 from .evidence import Evidence
 from .files import Folders, compare, make_certificates, make_files
 from .namespace import wait_for_port
-from .roster import PEERS, SUBJECT
 from .relay import Relay
+from .roster import PEERS, SUBJECT
 from .setup import Kit, Program
 
 UNSUPPORTED = 127

@@ -6,8 +6,8 @@ so that ``tquic --version`` stays quick however many there are. Such a module ha
 ``add_arguments(parser: argparse.ArgumentParser) -> None``
     declares its options;
 ``run(options: argparse.Namespace) -> int``
-    does the work and returns the exit status: 0 success, 1 the work failed. It raises `Failure`
-    or `Misuse` with a sentence that is printed.
+    does the work and returns the exit status: 0 success, 1 the work failed. Raises `CommandError`
+    or `UsageError` with a sentence that is printed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from tquic import build_info
-from tquic.cli.failure import Failure, Misuse
+from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.output import print_json
 
 # Subcommand -> the line that `tquic --help` shows for it. Its module is `tquic.cli.<subcommand>`.
@@ -53,12 +53,12 @@ def main(arguments: Sequence[str] | None = None, commands: Mapping[str, str] = C
         status: int = module.run(options)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except Misuse as misuse:
-        parsers[name].error(str(misuse))
-    except Failure as failure:
+    except UsageError as error:
+        parsers[name].error(str(error))
+    except CommandError as error:
         if getattr(options, "json", False):
-            print_json({"ok": False, "error": str(failure)})
-        print(f"tquic {name}: {failure}", file=sys.stderr)
+            print_json({"ok": False, "error": str(error)})
+        print(f"tquic {name}: {error}", file=sys.stderr)
         return 1
     return status
 
@@ -71,7 +71,7 @@ def _parser(
     parser.add_argument("--version", action="version", version=_version())
     parsers: dict[str, argparse.ArgumentParser] = {}
     if commands:
-        group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        group = parser.add_subparsers(title="commands", metavar="COMMAND")
         for name, summary in commands.items():
             parsers[name] = group.add_parser(name, help=summary, description=summary)
     return parser, parsers

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from tquic._engine import make_certificates
-from tquic.cli.failure import Failure
+from tquic.cli.failure import CommandError
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 DAYS = 365
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         ca, certificate, key = make_certificates(options.name or list(NAMES), options.days)
     except (ValueError, OverflowError) as error:
-        raise Failure(str(error)) from None
+        raise CommandError(str(error)) from None
     folder: Path = options.out
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
         write(folder / "cert.pem", certificate)
         write(folder / "key.pem", key, mode=0o600)
     except OSError as error:
-        raise Failure(f"cannot write to {folder}: {error.strerror}") from None
+        raise CommandError(f"cannot write to {folder}: {error.strerror}") from None
     for name, what in (
         ("ca.pem", "CA for clients to trust: tquic get --cacert"),
         ("cert.pem", "certificate for the server: tquic serve --cert"),

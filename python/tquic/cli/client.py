@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from tquic.cli.failure import Failure, Misuse
+from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.values import argument, host_and_port, show_address
 from tquic.config import Config
 from tquic.errors import (
@@ -71,7 +71,7 @@ def client_config(options: argparse.Namespace, alpn: str, **others: Any) -> Conf
             alpn=(alpn,), insecure=options.insecure, congestion=options.congestion, **others
         )
     except ConfigError as error:
-        raise Misuse(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def read_file(path: Path) -> bytes:
@@ -79,7 +79,7 @@ def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise Failure(f"cannot read {path}: {error.strerror}") from None
+        raise CommandError(f"cannot read {path}: {error.strerror}") from None
 
 
 def resolve(host: str, port: int) -> list[Address]:
@@ -88,7 +88,7 @@ def resolve(host: str, port: int) -> list[Address]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except (socket.gaierror, UnicodeError) as error:
         reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
-        raise Failure(f"cannot find the host {host}: {reason}") from None
+        raise CommandError(f"cannot find the host {host}: {reason}") from None
     addresses: list[Address] = []
     for _, _, _, _, sockaddr in found:
         numeric, number = str(sockaddr[0]), int(sockaddr[1])

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 
-class Failure(Exception):
+class CommandError(Exception):
     """The work failed, with a sentence for people: exit status 1."""
 
 
-class Misuse(Exception):
+class UsageError(Exception):
     """The command line makes no sense, with a sentence for people: exit status 2."""
 
 
@@ -36,7 +36,9 @@ class NotYet(argparse.Action):
         parser.error(f"{option_string} is not there yet: it needs {self.needs}")
 
 
-def not_yet(parser: argparse.ArgumentParser, needs: str, *options: str, values: bool = True) -> None:
+def not_yet(
+    parser: argparse.ArgumentParser, needs: str, *options: str, values: bool = True
+) -> None:
     """Declares options that come with a later part of tquic; `values` if they take one."""
     for option in options:
         parser.add_argument(option, action=NotYet, needs=needs, nargs=None if values else 0)

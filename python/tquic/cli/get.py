@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 from tquic._engine import Engine, HqFetch, HqPipe
 from tquic.cli import client
 from tquic.cli.client import Address
-from tquic.cli.failure import Failure, Misuse, not_yet
+from tquic.cli.failure import CommandError, UsageError, not_yet
 from tquic.cli.output import STEP, Progress, note, print_json, progress
 from tquic.cli.values import argument, duration, show_address, show_rate, show_size
 from tquic.config import Config
@@ -125,17 +125,17 @@ class Download:
 def run(options: argparse.Namespace) -> int:
     """Fetches every URL."""
     if options.resume:
-        raise Misuse(
+        raise UsageError(
             "-C goes on with a partial file, which needs HTTP/3: HTTP/0.9 has no ranges. Without "
             "-C the file is fetched from its beginning"
         )
     if options.tickets is not None:
-        raise Misuse(
+        raise UsageError(
             "--tickets: session tickets cannot be kept in a file yet; the connections of one run "
             "share them in memory (--0rtt)"
         )
     if options.json and options.output == "-":
-        raise Misuse("--json and -o - both want standard output")
+        raise UsageError("--json and -o - both want standard output")
     downloads = plan(options)
     store = SessionStore()
     config = client.client_config(
@@ -148,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         tls = config._client_tls
     except ConfigError as error:
-        raise Failure(str(error)) from None
+        raise CommandError(str(error)) from None
     del tls
     return _Run(options, config, store).run(downloads)
 
@@ -157,7 +157,9 @@ def plan(options: argparse.Namespace) -> list[Download]:
     """What goes where; wrong usage is found before anything is fetched."""
     digests: list[bytes] = options.sha256 or []
     if digests and len(digests) != len(options.urls):
-        raise Misuse(f"{len(options.urls)} URLs and {len(digests)} --sha256: give one for each URL")
+        raise UsageError(
+            f"{len(options.urls)} URLs, {len(digests)} --sha256: give one for each URL"
+        )
     downloads = [_parse(url, options.connect_to) for url in options.urls]
     for download, digest in zip(downloads, digests, strict=False):
         download.sha256 = digest
@@ -172,19 +174,19 @@ def plan(options: argparse.Namespace) -> list[Download]:
         return downloads
     if output is not None and not output.endswith("/") and not Path(output).is_dir():
         if len(downloads) > 1:
-            raise Misuse(f"-o {output}: several URLs need a folder; end its name with a slash")
+            raise UsageError(f"-o {output}: several URLs need a folder; end its name with a slash")
         downloads[0].target = _writable(Path(output))
         return downloads
     folder = Path(output or "")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Failure(f"cannot make the folder {folder}: {error.strerror}") from None
+        raise CommandError(f"cannot make the folder {folder}: {error.strerror}") from None
     taken: dict[Path, str] = {}
     for download in downloads:
         target = _writable(folder / _name(download.url))
         if other := taken.get(target):
-            raise Misuse(f"{other} and {download.url} would both become {target}")
+            raise UsageError(f"{other} and {download.url} would both become {target}")
         taken[target] = download.url
         download.target = target
     return downloads
@@ -195,11 +197,11 @@ def _parse(url: str, connect_to: Address | None) -> Download:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise Misuse(f"{url}: {error}") from None
+        raise UsageError(f"{url}: {error}") from None
     if parts.scheme != "https":
-        raise Misuse(f"{url}: QUIC has https:// URLs only")
+        raise UsageError(f"{url}: QUIC has https:// URLs only")
     if not parts.hostname or "@" in parts.netloc:
-        raise Misuse(f"{url}: a URL here is https://HOST[:PORT]/PATH")
+        raise UsageError(f"{url}: a URL here is https://HOST[:PORT]/PATH")
     query = f"?{quote(parts.query, safe=SAFE + '?')}" if parts.query else ""
     request = (quote(parts.path, safe=SAFE) or "/") + query
     host = parts.hostname
@@ -209,17 +211,17 @@ def _parse(url: str, connect_to: Address | None) -> Download:
 def _name(url: str) -> str:
     name = unquote(urlsplit(url).path.rpartition("/")[2], errors="surrogateescape")
     if name in ("", ".", "..") or "/" in name or "\0" in name or os.sep in name:
-        raise Misuse(f"{url} names no file: say with -o FILE what to call it")
+        raise UsageError(f"{url} names no file: say with -o FILE what to call it")
     return name
 
 
 def _writable(path: Path) -> Path:
     if path.is_dir():
-        raise Misuse(f"-o {path} is a folder")
+        raise UsageError(f"-o {path} is a folder")
     if path.exists() and not path.is_file():
-        raise Misuse(f"-o {path} is no ordinary file; use -o - and a pipe")
+        raise UsageError(f"-o {path} is no ordinary file; use -o - and a pipe")
     if not path.parent.is_dir():
-        raise Failure(f"there is no folder {path.parent}")
+        raise CommandError(f"there is no folder {path.parent}")
     return path
 
 
@@ -261,27 +263,26 @@ class _Run:
             return [group]
         if len(group) == 1:
             note(
-                "--0rtt: with one URL of a server nothing can be sent early, for tickets of earlier "
-                "runs are not kept"
+                "--0rtt: with one URL of a server nothing can be sent early: tickets are not kept "
+                "from one run to the next"
             )
             return [group]
         return [group[:1], group[1:]]
 
     def _fetch(self, server: Address, batch: list[Download], bar: Progress, *, last: bool) -> None:
-        host, port = server
         target: Address = self.options.connect_to or server
         try:
             addresses = client.resolve(*target)
-        except Failure as failure:
+        except CommandError as error:
             for download in batch:
-                download.result = {"error": str(failure)}
-            self.failures.append(str(failure))
+                download.result = {"error": str(error)}
+            self.failures.append(str(error))
             return
         fetch = HqFetch(
             self.engine,
             tls=self.config._client_tls,
             transport=self.config._transport,
-            server_name=host,
+            server_name=server[0],
             addresses=addresses,
             files=[download.as_file() for download in batch],
             # Output in the order of the URLs: what cannot be printed yet would only fill windows.

@@ -11,7 +11,7 @@ from typing import Any
 from tquic._engine import Engine, PerfServer, perf_run
 from tquic.cli import client, service
 from tquic.cli.client import Address
-from tquic.cli.failure import Failure, Misuse, not_yet
+from tquic.cli.failure import CommandError, UsageError, not_yet
 from tquic.cli.output import print_json
 from tquic.cli.values import argument, duration, host_and_port, positive, show_size, size
 from tquic.config import CipherSuite, Config
@@ -40,7 +40,9 @@ STREAMS = 1024
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares both roles and their options."""
     roles = parser.add_subparsers(dest="role", metavar="ROLE", required=True)
-    _server_options(roles.add_parser("server", help="answers clients", description="answers clients"))
+    _server_options(
+        roles.add_parser("server", help="answers clients", description="answers clients")
+    )
     _client_options(roles.add_parser("client", help="measures", description="measures"))
 
 
@@ -140,14 +142,14 @@ def task(options: argparse.Namespace) -> Task:
     if options.download is not None or options.upload is not None:
         asked.append("download and upload")
     if len(asked) > 1:
-        raise Misuse(f"{' and '.join(asked)}: one at a time can be measured")
+        raise UsageError(f"{' and '.join(asked)}: one at a time can be measured")
     if (options.resume or options.early) and options.handshakes is None:
-        raise Misuse("--resume and --0rtt are kinds of --handshakes")
+        raise UsageError("--resume and --0rtt are kinds of --handshakes")
     length = options.duration
     if length is None and not asked:
         length = DURATION
     if length is not None and (options.handshakes or options.datagrams):
-        raise Misuse("--duration ends transfers and requests; say how many of these")
+        raise UsageError("--duration ends transfers and requests; say how many of these")
     return Task(
         requests=options.requests,
         handshakes=options.handshakes,
@@ -175,15 +177,15 @@ def payload(mtu: int | None, address: str) -> dict[str, int]:
     headers = HEADERS[6 if ":" in address else 4]
     if not MIN_PAYLOAD <= mtu - headers <= 65_535 - HEADERS[4]:
         low, high = MIN_PAYLOAD + headers, 65_535 - HEADERS[4] + headers
-        raise Misuse(f"--mtu: QUIC needs packets of {low} to {high} bytes here")
+        raise UsageError(f"--mtu: QUIC needs packets of {low} to {high} bytes here")
     return {"mtu": mtu - headers}
 
 
 def _serve(options: argparse.Namespace) -> int:
     if options.backend != "udp":
-        raise Misuse("--backend xdp is not there yet: it needs AF_XDP")
+        raise UsageError("--backend xdp is not there yet: it needs AF_XDP")
     if options.workers > 128:
-        raise Misuse("--workers: at most 128 threads")
+        raise UsageError("--workers: at most 128 threads")
     address = service.bind_address(options)
     settings: dict[str, Any] = {
         "alpn": (ALPN,),
@@ -205,7 +207,7 @@ def _serve(options: argparse.Namespace) -> int:
             service.announce(server.addresses, certificate)
             service.serve_until_told(engine)
         except ConfigError as error:
-            raise Failure(f"{options.cert or 'the certificate'}: {error}") from None
+            raise CommandError(f"{options.cert or 'the certificate'}: {error}") from None
         except OSError as error:
             raise service.cannot_listen(address, error) from None
         finally:
@@ -215,7 +217,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 def _measure(options: argparse.Namespace) -> int:
     if options.api == "asyncio":
-        raise Misuse("--api asyncio is not there yet: it needs the asyncio interface")
+        raise UsageError("--api asyncio is not there yet: it needs the asyncio interface")
     work = task(options)
     addresses = client.resolve(*options.server)
     for address in addresses[:-1]:
@@ -232,8 +234,8 @@ def _measure(options: argparse.Namespace) -> int:
         raise _failure(error, options) from None
 
 
-def _failure(error: QuicError, options: argparse.Namespace) -> Failure:
-    return Failure(client.explain(error, options.server, PROTOCOL))
+def _failure(error: QuicError, options: argparse.Namespace) -> CommandError:
+    return CommandError(client.explain(error, options.server, PROTOCOL))
 
 
 def _config(
@@ -313,11 +315,13 @@ def _report(options: argparse.Namespace, report: dict[str, Any]) -> int:
 def lines(report: dict[str, Any]) -> list[str]:
     """The report for people."""
     rate, latency = report["rate_per_second"], report["latency_us"]
-    verified = "every byte verified" if report["verified"] else "NOT as it should be"
-    text = [
-        f"{show_size(report['bytes'])} in {report['seconds']:.3f} s: "
-        f"{report['gbps']:.3f} Gbit/s, {verified}",
-    ]
+    verified = "all as it should be" if report["verified"] else "NOT as it should be"
+    if report["bytes"]:
+        amount = f"{show_size(report['bytes'])} in {report['seconds']:.3f} s"
+        verified = "every byte verified" if report["verified"] else verified
+        text = [f"{amount}: {report['gbps']:.3f} Gbit/s, {verified}"]
+    else:
+        text = [f"{report['seconds']:.3f} s, {verified}"]
     if latency is not None:
         text.append(f"{rate:.1f} per second")
         values = ", ".join(

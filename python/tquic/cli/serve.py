@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tquic._engine import Engine, HqServer
 from tquic.cli import service
-from tquic.cli.failure import Failure, Misuse, not_yet
+from tquic.cli.failure import CommandError, UsageError, not_yet
 from tquic.cli.output import note
 from tquic.cli.values import argument, duration, positive
 from tquic.errors import ConfigError
@@ -67,11 +67,11 @@ def run(options: argparse.Namespace) -> int:
     for name in names:
         if name != ALPN:
             why = "HTTP/3 is not there yet" if name == "h3" else "it is not known"
-            raise Misuse(f"--alpn {name}: {why}; {ALPN} is")
+            raise UsageError(f"--alpn {name}: {why}; {ALPN} is")
     if not names:
-        raise Misuse("--alpn names no protocol")
+        raise UsageError("--alpn names no protocol")
     if options.workers > 128:
-        raise Misuse("--workers: at most 128 threads")
+        raise UsageError("--workers: at most 128 threads")
     retry = "always" if options.retry else "when-busy"
     with service.server_config(options, alpn=(ALPN,), retry=retry, early_data=True) as settings:
         config, certificate = settings
@@ -88,12 +88,12 @@ def _folder(text: str) -> Path:
         try:
             os.scandir(path).close()
         except OSError as error:
-            raise Failure(f"cannot read the folder {text}: {error.strerror}") from None
+            raise CommandError(f"cannot read the folder {text}: {error.strerror}") from None
         return path
     module, colon, name = text.partition(":")
     if colon and module.replace(".", "").isidentifier() and name.isidentifier():
-        raise Misuse(f"{text}: serving an ASGI application is not there yet: it needs HTTP/3")
-    raise Failure(f"{text} is no folder" if path.exists() else f"there is no folder {text}")
+        raise UsageError(f"{text}: serving an ASGI application is not there yet: it needs HTTP/3")
+    raise CommandError(f"{text} is no folder" if path.exists() else f"there is no folder {text}")
 
 
 def _serve(
@@ -115,7 +115,7 @@ def _serve(
             root=root,
         )
     except ConfigError as error:
-        raise Failure(f"{options.cert or 'the certificate'}: {error}") from None
+        raise CommandError(f"{options.cert or 'the certificate'}: {error}") from None
     except OSError as error:
         raise service.cannot_listen(address, error) from None
     service.announce(server.addresses, certificate)

@@ -15,7 +15,7 @@ from typing import Any
 from tquic._engine import Engine, make_certificates
 from tquic.cli import cert
 from tquic.cli.client import Address, add_congestion_option, read_file, resolve
-from tquic.cli.failure import Failure, Misuse
+from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.output import note
 from tquic.cli.values import argument, port_number, show_address
 from tquic.config import Config
@@ -55,11 +55,11 @@ def server_config(options: argparse.Namespace, **others: Any) -> Iterator[tuple[
     a folder that is gone afterwards.
     """
     if (options.cert is None) != (options.key is None):
-        raise Misuse("--cert and --key belong together: give both or none")
+        raise UsageError("--cert and --key belong together: give both or none")
     try:
         config = Config(congestion=options.congestion, **others)
     except ConfigError as error:
-        raise Misuse(str(error)) from None
+        raise UsageError(str(error)) from None
     if options.cert is not None:
         yield config.replace(cert=read_file(options.cert), key=read_file(options.key)), ""
         return
@@ -69,11 +69,13 @@ def server_config(options: argparse.Namespace, **others: Any) -> Iterator[tuple[
     try:
         ca, certificate, key = make_certificates(names, DAYS)
     except ValueError as error:
-        raise Failure(str(error)) from None
+        raise CommandError(str(error)) from None
     with tempfile.TemporaryDirectory(prefix="tquic-") as folder:
         path = Path(folder, "ca.pem")
         path.write_text(ca)
-        line = f"development certificate for {', '.join(names)}; clients trust it with --cacert {path}"
+        line = (
+            f"development certificate for {', '.join(names)}; clients trust it with --cacert {path}"
+        )
         yield config.replace(cert=certificate.encode(), key=key.encode()), line
 
 
@@ -82,10 +84,10 @@ def bind_address(options: argparse.Namespace) -> Address:
     return resolve(options.host, options.port)[0]
 
 
-def cannot_listen(address: Address, error: OSError) -> Failure:
+def cannot_listen(address: Address, error: OSError) -> CommandError:
     """A sentence about a refused address."""
     place = show_address(*address)
-    return Failure(f"cannot listen on {place}: {error.strerror or error}")
+    return CommandError(f"cannot listen on {place}: {error.strerror or error}")
 
 
 def announce(addresses: list[Address], certificate: str) -> None:

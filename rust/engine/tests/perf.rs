@@ -133,6 +133,7 @@ fn datagrams_arrive() {
     assert!(totals.datagrams >= report.bytes / 1000);
     assert_eq!(totals.datagram_bytes, totals.datagrams * 1000);
     assert!(report.bytes >= 4000 * 1000, "{report:?}");
+    assert!(report.packets_per_send_call > 16.0, "equal datagrams leave as trains: {report:?}");
 }
 
 #[test]

@@ -86,27 +86,36 @@ pub fn held() -> usize {
     HELD.load(Ordering::Relaxed)
 }
 
-/// The bytes of any object with the buffer protocol. Read-only memory is referenced, not copied;
-/// memory that can be written is copied unless `share`: then the caller promises not to change it.
-pub fn borrow(object: &Bound<'_, PyAny>, share: bool) -> PyResult<Bytes> {
+/// The bytes of any object with the buffer protocol, from `skip` on. Read-only memory is referenced,
+/// not copied; of memory that can be written up to `max` bytes are copied, unless `share`: then the
+/// caller promises not to change it. Answers too how many bytes there are in all.
+pub fn borrow(
+    object: &Bound<'_, PyAny>,
+    share: bool,
+    skip: usize,
+    max: usize,
+) -> PyResult<(Bytes, usize)> {
     let py = object.py();
     let buffer = PyUntypedBuffer::get(object)?;
     if !buffer.is_c_contiguous() {
         return Err(PyBufferError::new_err("the buffer must be contiguous"));
     }
-    let len = buffer.len_bytes();
-    let Some(start) = NonNull::new(buffer.buf_ptr().cast::<u8>()).filter(|_| len > 0) else {
-        return Ok(Bytes::new());
-    };
-    if len < SMALL || !(buffer.readonly() || share) {
+    let all = buffer.len_bytes();
+    let refer = buffer.readonly() || share;
+    let left = all.saturating_sub(skip);
+    let len = if refer { left } else { left.min(max) };
+    // SAFETY: `skip` is inside the buffer's memory if any byte is left behind it.
+    let start = (len > 0).then(|| unsafe { buffer.buf_ptr().cast::<u8>().add(skip) });
+    let Some(start) = start.and_then(NonNull::new) else { return Ok((Bytes::new(), all)) };
+    if len < SMALL || !refer {
         // SAFETY: `buffer` keeps the memory there for the length of this call, and we are attached
         // to the interpreter: nobody else is expected to change it now.
         let bytes = Bytes::copy_from_slice(unsafe { slice::from_raw_parts(start.as_ptr(), len) });
         buffer.release(py);
-        return Ok(bytes);
+        return Ok((bytes, all));
     }
     HELD.fetch_add(1, Ordering::Relaxed);
-    Ok(Bytes::from_owner(Held { start, len, buffer: Some(buffer) }))
+    Ok((Bytes::from_owner(Held { start, len, buffer: Some(buffer) }), all))
 }
 
 /// Received bytes for Python: `bytes`, or a read-only `memoryview` without a copy if they are many.

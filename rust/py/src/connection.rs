@@ -1,6 +1,6 @@
 //! One connection as Python drives it: commands go in, nothing waits.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,17 +20,11 @@ use crate::{buffer, error};
 pub struct Connection {
     engine: Arc<tquic_engine::Engine>,
     bridge: BridgeConnection,
-    /// Bytes that a stream may have unacknowledged.
-    send_buffer: u64,
 }
 
 impl Connection {
-    pub fn new(
-        engine: Arc<tquic_engine::Engine>,
-        bridge: BridgeConnection,
-        send_buffer: u64,
-    ) -> Self {
-        Self { engine, bridge, send_buffer }
+    pub fn new(engine: Arc<tquic_engine::Engine>, bridge: BridgeConnection) -> Self {
+        Self { engine, bridge }
     }
 }
 
@@ -63,11 +57,18 @@ impl Connection {
         let py = data.py();
         buffer::release_dropped(py);
         let stream = StreamId(stream);
-        let room = self.send_buffer.saturating_sub(self.bridge.buffered(stream));
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
-        let bytes = buffer::borrow(data, share, room)?;
-        // Also without room: that is how the engine learns that we wait for it.
-        self.bridge.write(stream, bytes).map_err(|e| error::bridge(py, e))
+        let mut written = 0;
+        loop {
+            // One byte more than there is room for: by that the engine sees that we wait for room.
+            let room = usize::try_from(self.bridge.room(stream)).unwrap_or(usize::MAX);
+            let (bytes, all) = buffer::borrow(data, share, written, room.saturating_add(1))?;
+            let offered = bytes.len();
+            let taken = self.bridge.write(stream, bytes).map_err(|e| error::bridge(py, e))?;
+            written += taken;
+            if taken < offered || written == all {
+                return Ok(written);
+            }
+        }
     }
 
     #[pyo3(signature = (stream, /))]
@@ -140,31 +141,29 @@ impl Connection {
         Ok(bytes)
     }
 
-    /// Writes what the stream brings from now on to a file, from `offset` on; `truncate` empties
-    /// the file before.
-    #[pyo3(signature = (stream, path, offset, truncate, hash, /))]
+    /// Writes what the stream brings to a file that is there: its byte `position` goes to `offset`.
+    /// What has crossed already comes, or has come, in DATA events.
+    #[pyo3(signature = (stream, path, offset, position, /))]
     fn recv_to_file(
         &self,
         py: Python<'_>,
         stream: u64,
         path: PathBuf,
         offset: u64,
-        truncate: bool,
-        hash: bool,
+        position: u64,
     ) -> PyResult<()> {
-        let file = py.detach(|| -> std::io::Result<File> {
-            OpenOptions::new().write(true).create(true).truncate(truncate).open(&path)
-        });
+        let file = py.detach(|| OpenOptions::new().write(true).open(&path));
         let file = file.map_err(|why| error::file(why, &path))?;
-        let sink = Sink::File { file, offset, hash };
-        self.bridge.attach_sink(StreamId(stream), sink).map_err(|e| error::bridge(py, e))
+        let sink = Sink::File { file, offset, hash: false };
+        let attached = self.bridge.attach_sink_at(StreamId(stream), sink, position);
+        attached.map_err(|e| error::bridge(py, e))
     }
 
     /// Sends a datagram: false if too many wait.
     #[pyo3(signature = (data, /))]
     fn send_datagram(&self, data: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = data.py();
-        let bytes = buffer::borrow(data, false, usize::MAX)?;
+        let (bytes, _) = buffer::borrow(data, false, 0, usize::MAX)?;
         self.bridge.send_datagram(bytes).map_err(|e| error::bridge(py, e))
     }
 

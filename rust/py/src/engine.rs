@@ -17,7 +17,7 @@ const MAX_LINES: usize = 64;
 
 /// What the engine's threads have to say. They never wait for Python.
 #[derive(Clone, Default)]
-struct Messages(Arc<Mutex<VecDeque<String>>>);
+pub struct Messages(Arc<Mutex<VecDeque<String>>>);
 
 impl Messages {
     fn push(&self, line: &str) {
@@ -27,7 +27,7 @@ impl Messages {
         }
     }
 
-    fn take(&self) -> VecDeque<String> {
+    pub fn take(&self) -> VecDeque<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -36,7 +36,18 @@ impl Messages {
 #[pyclass(frozen, module = "tquic._engine")]
 pub struct Engine {
     pub engine: Arc<tquic_engine::Engine>,
-    messages: Messages,
+    pub messages: Messages,
+    /// The process that has the threads.
+    process: u32,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if std::process::id() != self.process {
+            // After a fork there are no threads to wait for: the engine must never be dropped.
+            std::mem::forget(self.engine.clone());
+        }
+    }
 }
 
 #[pymethods]
@@ -71,16 +82,12 @@ impl Engine {
         };
         let engine = py.detach(|| tquic_engine::Engine::new(config));
         let engine = Arc::new(engine.map_err(|e| error::engine(py, e.into()))?);
-        Ok(Self { engine, messages })
+        Ok(Self { engine, messages, process: std::process::id() })
     }
 
     #[getter]
     fn shards(&self) -> usize {
         self.engine.shards()
-    }
-
-    fn take_messages(&self) -> Vec<String> {
-        self.messages.take().into()
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
@@ -93,7 +100,9 @@ impl Engine {
     fn shutdown(&self, py: Python<'_>, patience: f64, code: u64, reason: &[u8]) -> PyResult<()> {
         let patience = Duration::try_from_secs_f64(patience)
             .map_err(|_| error::config(py, &"patience must be a duration in seconds"))?;
-        py.detach(|| self.engine.shutdown(patience, code, reason));
+        if std::process::id() == self.process {
+            py.detach(|| self.engine.shutdown(patience, code, reason));
+        }
         buffer::release_dropped(py);
         Ok(())
     }

@@ -2,6 +2,8 @@
 //!
 //! The classes are those of `tquic.errors`; this file decides which one it is and how it reads.
 
+use std::path::Path;
+
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -11,6 +13,7 @@ use tquic_core::error::{TransportError, TransportErrorCode};
 use tquic_core::events::ConnectionError;
 use tquic_core::stream::{ReadError, StreamError};
 use tquic_engine::EngineError;
+use tquic_engine::bridge::BridgeError;
 
 /// The class `name` of `tquic.errors`.
 fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -21,7 +24,7 @@ fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
 
 /// An exception of the class `name` with a message and nothing else.
 pub fn exception(py: Python<'_>, name: &str, message: &str) -> PyErr {
-    make(py, name, (message,), None).map_or_else(|error| error, PyErr::from_value)
+    raised(make(py, name, (message,), None))
 }
 
 fn make<'py>(
@@ -50,19 +53,57 @@ pub fn engine(py: Python<'_>, error: EngineError) -> PyErr {
 /// With its number, Python picks the subclass of `OSError`.
 fn os(error: std::io::Error) -> PyErr {
     match error.raw_os_error() {
-        Some(number) => {
-            let text = error.to_string();
-            let text = text.split(" (os error").next().unwrap_or_default().to_owned();
-            PyOSError::new_err((number, text))
-        }
+        Some(number) => PyOSError::new_err((number, strerror(&error))),
         None => error.into(),
     }
+}
+
+/// The text of an error without its number, which Python shows anyway.
+fn strerror(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// A file that cannot be used.
+pub fn file(error: std::io::Error, path: &Path) -> PyErr {
+    match error.raw_os_error() {
+        Some(number) => PyOSError::new_err((number, strerror(&error), path.to_owned())),
+        None => error.into(),
+    }
+}
+
+/// Why a command of a connection was refused.
+pub fn bridge(py: Python<'_>, error: BridgeError) -> PyErr {
+    match error {
+        BridgeError::Closed => raised(silent(py, "ConnectionClosed", &error.to_string())),
+        BridgeError::UnknownStream | BridgeError::Ended | BridgeError::WrongDirection => {
+            exception(py, "StreamClosed", &error.to_string())
+        }
+        BridgeError::Busy => exception(py, "EngineError", &error.to_string()),
+        BridgeError::DatagramTooLarge { max } => raised(datagram(py, max, &error.to_string())),
+    }
+}
+
+fn datagram<'py>(py: Python<'py>, max: usize, message: &str) -> PyResult<Bound<'py, PyAny>> {
+    let kwargs = PyDict::new(py);
+    kwargs.set_item("max_size", (max > 0).then_some(max))?;
+    make(py, "DatagramError", (message,), Some(&kwargs))
+}
+
+/// The peer reset a stream: an exception that is not raised yet.
+pub fn reset(py: Python<'_>, code: u64) -> PyResult<Bound<'_, PyAny>> {
+    make(py, "StreamReset", (code,), None)
+}
+
+/// The peer stopped a stream: an exception that is not raised yet.
+pub fn stopped(py: Python<'_>, code: u64) -> PyResult<Bound<'_, PyAny>> {
+    make(py, "StreamStopped", (code,), None)
 }
 
 /// Why writing, finishing, resetting or stopping was refused.
 pub fn stream(py: Python<'_>, error: StreamError) -> PyErr {
     match error {
-        StreamError::Stopped(code) => coded(py, "StreamStopped", code),
+        StreamError::Stopped(code) => raised(stopped(py, code)),
         other => exception(py, "StreamClosed", &other.to_string()),
     }
 }
@@ -70,13 +111,14 @@ pub fn stream(py: Python<'_>, error: StreamError) -> PyErr {
 /// Why reading was refused.
 pub fn read(py: Python<'_>, error: ReadError) -> PyErr {
     match error {
-        ReadError::Reset(code) => coded(py, "StreamReset", code),
+        ReadError::Reset(code) => raised(reset(py, code)),
         other => exception(py, "StreamClosed", &other.to_string()),
     }
 }
 
-fn coded(py: Python<'_>, name: &str, code: u64) -> PyErr {
-    make(py, name, (code,), None).map_or_else(|error| error, PyErr::from_value)
+/// An exception to be raised; if even that fails, the failure.
+fn raised(exception: PyResult<Bound<'_, PyAny>>) -> PyErr {
+    exception.map_or_else(|failure| failure, PyErr::from_value)
 }
 
 /// Why a connection ended, as an exception that is not raised yet.

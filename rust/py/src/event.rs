@@ -15,47 +15,58 @@ use crate::connection::Connection;
 use crate::hub::pair;
 use crate::{buffer, error};
 
-/// Numbers of the kinds of events; the module exports them.
-pub mod kind {
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $value:literal;)*) => {
+        /// Numbers of the kinds of events.
+        pub mod kind {
+            $($(#[$doc])* pub const $name: u8 = $value;)*
+        }
+
+        /// What the module exports.
+        pub const KINDS: &[(&str, u8)] = &[$((stringify!($name), $value)),*];
+    };
+}
+
+kinds! {
     /// `a`: text for the log.
-    pub const LOG: u8 = 0;
+    LOG = 0;
     /// `a`: the `Connection`, `b`: the listener, `c`: the client's address.
-    pub const ACCEPTED: u8 = 1;
+    ACCEPTED = 1;
     /// `a`: a dict of what was agreed on.
-    pub const CONNECTED: u8 = 2;
+    CONNECTED = 2;
     /// Early data was refused and is sent again.
-    pub const ZERO_RTT_REJECTED: u8 = 3;
+    ZERO_RTT_REJECTED = 3;
     /// `a`: the stream.
-    pub const STREAM_OPENED: u8 = 4;
+    STREAM_OPENED = 4;
     /// `a`: the stream.
-    pub const STREAM_READY: u8 = 5;
+    STREAM_READY = 5;
     /// `a`: the stream, `b`: bytes or memoryview, `c`: whether the stream ends there.
-    pub const DATA: u8 = 6;
+    DATA = 6;
     /// `a`: the stream, `b`: bytes not acknowledged.
-    pub const WRITABLE: u8 = 7;
+    WRITABLE = 7;
     /// `a`: the stream.
-    pub const FINISHED: u8 = 8;
+    FINISHED = 8;
     /// `a`: the stream, `b`: the exception.
-    pub const RESET: u8 = 9;
+    RESET = 9;
     /// `a`: the stream, `b`: the exception.
-    pub const STOPPED: u8 = 10;
+    STOPPED = 10;
     /// `a`: the stream, `b`: whether it was a source, `c`: (bytes, digest or None, exception or
     /// None).
-    pub const PUMPED: u8 = 11;
+    PUMPED = 11;
     /// `a`: bytes.
-    pub const DATAGRAM: u8 = 12;
+    DATAGRAM = 12;
     /// Datagrams are taken again.
-    pub const DATAGRAMS_WRITABLE: u8 = 13;
+    DATAGRAMS_WRITABLE = 13;
     /// `a`: our address, `b`: the peer's.
-    pub const MIGRATED: u8 = 14;
+    MIGRATED = 14;
     /// `a`: our address, `b`: the peer's.
-    pub const PATH_FAILED: u8 = 15;
+    PATH_FAILED = 15;
     /// `a`: bytes.
-    pub const NEW_TOKEN: u8 = 16;
+    NEW_TOKEN = 16;
     /// `a`: the mark, `b`: a dict of counters.
-    pub const STATS: u8 = 17;
+    STATS = 17;
     /// `a`: the exception.
-    pub const CLOSED: u8 = 18;
+    CLOSED = 18;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;

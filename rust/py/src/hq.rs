@@ -42,8 +42,7 @@ impl HqServer {
     ) -> PyResult<Self> {
         let (accept, more, token_key) = config.build(py, tls, transport)?;
         let address = address(py, host, port)?;
-        let request =
-            ListenRequest { more, token_key, ..ListenRequest::new(address, accept) };
+        let request = ListenRequest { more, token_key, ..ListenRequest::new(address, accept) };
         let root = hq::Root::open(&root)?;
         let server = py.detach(|| hq::Server::start(engine.engine.clone(), &request, root));
         Ok(Self(server.map_err(|e| error::engine(py, e))?))

@@ -30,7 +30,7 @@ impl Hub {
     #[new]
     #[pyo3(signature = (engine, /))]
     fn new(engine: &Bound<'_, Engine>) -> PyResult<Self> {
-        let Engine { engine, messages } = engine.get();
+        let Engine { engine, messages, .. } = engine.get();
         Ok(Self { engine: engine.clone(), messages: messages.clone(), bridge: Bridge::new()? })
     }
 
@@ -82,7 +82,6 @@ impl Hub {
         token: Vec<u8>,
     ) -> PyResult<Connection> {
         let transport = transport.get().0.clone();
-        let send_buffer = transport.streams.send_buffer;
         let local = local.map(|(host, port)| address(py, &host, port)).transpose()?;
         let request = ConnectRequest {
             remote: address(py, &remote.0, remote.1)?,
@@ -95,7 +94,7 @@ impl Hub {
         };
         let connection = py.detach(|| self.bridge.connect(&self.engine, request));
         let connection = connection.map_err(|e| error::engine(py, e))?;
-        Ok(Connection::new(self.engine.clone(), connection, send_buffer))
+        Ok(Connection::new(self.engine.clone(), connection))
     }
 
     #[pyo3(signature = (host, port, config, transport, tls, /))]

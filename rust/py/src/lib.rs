@@ -5,9 +5,15 @@
 //! behind locks inside. No thread of the engine ever waits for Python.
 
 mod buffer;
+mod certs;
+mod connection;
 mod engine;
 mod error;
+mod event;
+mod hq;
+mod hub;
 mod keylog;
+mod perf;
 mod settings;
 
 /// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
@@ -17,12 +23,25 @@ mod _engine {
     use pyo3::types::PyDict;
 
     #[pymodule_export]
+    use crate::certs::make_certificates;
+    #[pymodule_export]
+    use crate::connection::Connection;
+    #[pymodule_export]
     use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::hq::{HqFetch, HqPipe, HqServer};
+    #[pymodule_export]
+    use crate::hub::Hub;
+    #[pymodule_export]
+    use crate::perf::{PerfServer, perf_run, raw_udp_rate};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        for (name, number) in crate::event::KINDS {
+            module.add(*name, number)?;
+        }
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 

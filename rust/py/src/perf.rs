@@ -7,8 +7,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use tquic_engine::perf::{
-    self, Bulk, ClientOptions, DatagramLoad, HandshakeKind, Handshakes, PerfError, Report, Requests,
-    Scenario,
+    self, Bulk, ClientOptions, DatagramLoad, HandshakeKind, Handshakes, PerfError, Report,
+    Requests, Scenario,
 };
 use tquic_engine::{ConnectRequest, ListenRequest, Listening};
 
@@ -66,7 +66,7 @@ impl PerfServer {
 /// What a perf client does: attributes of a Python object, exactly one of the first four of them
 /// the one that counts.
 #[derive(FromPyObject)]
-struct Task {
+pub struct Task {
     requests: Option<u64>,
     handshakes: Option<u64>,
     datagrams: Option<u64>,

@@ -130,7 +130,7 @@ impl Transport {
 
 /// The session tickets of many servers.
 #[pyclass(frozen, module = "tquic._engine")]
-pub struct TicketStore(tquic_crypto::TicketStore);
+pub struct TicketStore(pub tquic_crypto::TicketStore);
 
 #[pymethods]
 impl TicketStore {

@@ -23,5 +23,6 @@ pub mod random;
 pub mod relay;
 pub mod scenario;
 pub mod simulation;
+pub mod trial;
 
 pub use tquic_core::time::{Duration, Instant};

@@ -29,6 +29,7 @@ use crate::time::Instant;
 
 pub use control::Control;
 pub use create::{ClientSetup, ServerSetup};
+pub use migrate::MigrateError;
 pub use state::{Closing, Identity, State};
 pub use stats::{ConnectionStats, PathStats};
 pub use timers::Timers;

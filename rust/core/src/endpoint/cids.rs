@@ -50,6 +50,11 @@ impl CidTable {
         }
     }
 
+    /// Connection IDs, reset tokens, and connections that have any.
+    pub(super) fn sizes(&self) -> (usize, usize, usize) {
+        (self.cids.len(), self.tokens.len(), self.owned.len())
+    }
+
     pub(super) fn insert(&mut self, cid: ConnectionId, handle: ConnectionHandle) {
         // Two of our own random IDs meet once in 2^63; a client's first one may be taken on purpose.
         // Whoever was there first keeps it.

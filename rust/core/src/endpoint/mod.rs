@@ -72,6 +72,21 @@ pub struct EndpointStats {
     pub dropped: u64,
 }
 
+/// How much an endpoint holds. All zero when its connections are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Connections, those that are draining included.
+    pub connections: usize,
+    /// Handshakes of accepted connections under way.
+    pub half_open: usize,
+    /// Connection IDs that lead to a connection.
+    pub cids: usize,
+    /// Stateless reset tokens that end a connection.
+    pub reset_tokens: usize,
+    /// Connections that IDs or tokens belong to.
+    pub owners: usize,
+}
+
 struct Entry {
     connection: Connection,
     generation: u32,
@@ -227,6 +242,13 @@ impl Endpoint {
             generation: e.generation,
         };
         self.connections.iter().map(handle).collect()
+    }
+
+    /// What the endpoint holds, to find leaks.
+    pub fn census(&self) -> Census {
+        let (cids, reset_tokens, owners) = self.cids.sizes();
+        let (connections, half_open) = (self.connections.len(), self.half_open);
+        Census { connections, half_open, cids, reset_tokens, owners }
     }
 
     /// Accepts connections from now on, in this way.

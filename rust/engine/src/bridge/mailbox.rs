@@ -50,7 +50,8 @@ pub(super) enum BridgeCommand {
 /// What is attached to a stream.
 pub(super) enum Attachment {
     Source(Source, bool),
-    Sink(Sink),
+    /// With the position in the stream for which its offset is meant, if not where it is attached.
+    Sink(Sink, Option<u64>),
 }
 
 /// The credit of a stream.
@@ -275,6 +276,12 @@ impl Mailbox {
 
     pub fn buffered(&self, stream: StreamId) -> u64 {
         self.lock().streams.get(&stream).map_or(0, |credit| credit.outstanding)
+    }
+
+    pub fn room(&self, stream: StreamId) -> u64 {
+        let shared = self.lock();
+        let credit = shared.streams.get(&stream).filter(|credit| !credit.ended);
+        credit.map_or(0, |credit| self.send_buffer.saturating_sub(credit.outstanding))
     }
 
     pub fn consumed(&self, stream: StreamId, bytes: u64) {

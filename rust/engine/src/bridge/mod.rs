@@ -172,6 +172,11 @@ impl BridgeConnection {
         self.mailbox.buffered(stream)
     }
 
+    /// Bytes that the stream takes now: what `write` would accept.
+    pub fn room(&self, stream: StreamId) -> u64 {
+        self.mailbox.room(stream)
+    }
+
     /// Asks for one `Writable` event when no more than `bytes` are unacknowledged. True, and no
     /// event, if that is so already.
     pub fn notify_below(&self, stream: StreamId, bytes: u64) -> Result<bool, BridgeError> {
@@ -223,9 +228,23 @@ impl BridgeConnection {
     /// Empties the stream into a sink in the connection's thread, behind what has crossed already.
     /// `Pumped` tells the end; there are no more `Data` events.
     pub fn attach_sink(&self, stream: StreamId, sink: Sink) -> Result<(), BridgeError> {
+        self.attach(stream, Attachment::Sink(sink, None))
+    }
+
+    /// The same for a sink whose offset is meant for the byte at `position` of the stream: what has
+    /// crossed from there on, and is on its way in `Data` events, gets its place left free.
+    pub fn attach_sink_at(
+        &self,
+        stream: StreamId,
+        sink: Sink,
+        position: u64,
+    ) -> Result<(), BridgeError> {
+        self.attach(stream, Attachment::Sink(sink, Some(position)))
+    }
+
+    fn attach(&self, stream: StreamId, sink: Attachment) -> Result<(), BridgeError> {
         self.check_receives(stream)?;
-        let attachment = Attachment::Sink(sink);
-        self.mailbox.push_stream(stream, BridgeCommand::Attach(stream, attachment), false)
+        self.mailbox.push_stream(stream, BridgeCommand::Attach(stream, sink), false)
     }
 
     /// Sends an unreliable datagram. False if too many wait; `DatagramsWritable` tells when there

@@ -34,6 +34,21 @@ pub enum Loss {
     First(u64),
 }
 
+impl Loss {
+    /// The share of packets lost in the long run, at most.
+    pub fn average(&self) -> f64 {
+        match self {
+            Self::Random(chance) | Self::Limited { chance, .. } => chance.as_fraction(),
+            Self::GilbertElliott { worsen, recover, good, bad } => {
+                let [worsen, recover] = [worsen, recover].map(|p| p.as_fraction());
+                let bad_share = if worsen > 0.0 { worsen / (worsen + recover) } else { 0.0 };
+                good.as_fraction() * (1.0 - bad_share) + bad.as_fraction() * bad_share
+            }
+            Self::Listed(_) | Self::First(_) => 0.0,
+        }
+    }
+}
+
 /// A chance per packet that holds still after a number of hits in a row.
 #[derive(Clone, Debug)]
 pub(crate) struct LimitedChance {

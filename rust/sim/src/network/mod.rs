@@ -35,6 +35,15 @@ pub enum Edit {
         /// The links in order.
         links: Vec<LinkId>,
     },
+    /// Packets between these hosts take these links from now on, as [`Network::route_hosts`] says.
+    RouteHosts {
+        /// Source host, as it itself knows its address.
+        from: IpAddr,
+        /// Destination host.
+        to: IpAddr,
+        /// The links in order.
+        links: Vec<LinkId>,
+    },
     /// There is no way between these addresses any more; packets under way still arrive.
     Unroute {
         /// Source address.
@@ -195,6 +204,7 @@ impl Network {
             Edit::Route { from, to, links } => {
                 self.routes.insert((from, to), links.into());
             }
+            Edit::RouteHosts { from, to, links } => self.route_hosts(from, to, &links),
             Edit::Unroute { from, to } => {
                 self.routes.remove(&(from, to));
             }

@@ -1,0 +1,111 @@
+//! Plays many trials, one after another, and tells what went wrong in which.
+
+use lexopt::prelude::{Long, Short, ValueExt};
+use std::process::ExitCode;
+use std::time::Instant as Clock;
+use tquic_sim::trial::{self, Failure, draw, record::Counts, run};
+
+const HELP: &str = "\
+Plays connections between two endpoints in virtual time, with faults by chance, and checks each.
+
+  --runs N         how many trials (default 1000)
+  --seed S         seed of the first; each next has the next (default 1)
+  --scenario NAME  this scenario only (default: the seed chooses)
+  --failures N     stop after so many failures (default 20)
+  --every N        play every Nth trial twice and compare (default 16, 0 for never)
+  --list           list the scenarios
+
+With TQUIC_SIM_TRACE=1 in the environment every datagram and event is printed.
+";
+
+struct Options {
+    runs: u64,
+    seed: u64,
+    scenario: Option<String>,
+    failures: usize,
+    every: u64,
+}
+
+fn options() -> Result<Option<Options>, lexopt::Error> {
+    let mut options = Options { runs: 1000, seed: 1, scenario: None, failures: 20, every: 16 };
+    let mut parser = lexopt::Parser::from_env();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("runs") => options.runs = parser.value()?.parse()?,
+            Long("seed") => options.seed = parser.value()?.parse()?,
+            Long("scenario") => options.scenario = Some(parser.value()?.string()?),
+            Long("failures") => options.failures = parser.value()?.parse()?,
+            Long("every") => options.every = parser.value()?.parse()?,
+            Long("list") => {
+                trial::scenarios().for_each(|(name, about)| println!("{name:<12} {about}"));
+                return Ok(None);
+            }
+            Short('h') | Long("help") => {
+                print!("{HELP}");
+                return Ok(None);
+            }
+            _ => return Err(argument.unexpected()),
+        }
+    }
+    Ok(Some(options))
+}
+
+/// Plays one trial, twice if asked to.
+fn one(scenario: Option<&str>, seed: u64, twice: bool) -> Option<Result<Counts, Failure>> {
+    let plan = draw(scenario, seed)?;
+    let name = plan.scenario;
+    let again = twice.then(|| plan.clone());
+    let first = match run(plan) {
+        Ok(report) => report,
+        Err(failure) => return Some(Err(failure)),
+    };
+    if let Some(Ok(second)) = again.map(run)
+        && second != first
+    {
+        let what = vec![format!("took another course the second time: {first:?}, {second:?}")];
+        return Some(Err(Failure { scenario: name, seed, what, state: String::new() }));
+    }
+    Some(Ok(first.counts))
+}
+
+fn main() -> ExitCode {
+    let options = match options() {
+        Ok(Some(options)) => options,
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}\n\n{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    // A panic is a failure like others: told once, with its seed.
+    std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
+    let started = Clock::now();
+    let (mut counts, mut failures, mut done) = (Counts::default(), 0, 0);
+    for number in 0..options.runs {
+        let seed = options.seed.wrapping_add(number);
+        let twice = options.every > 0 && number % options.every == 0;
+        let Some(result) = one(options.scenario.as_deref(), seed, twice) else {
+            eprintln!("no such scenario; see --list");
+            return ExitCode::from(2);
+        };
+        done += 1;
+        match result {
+            Ok(more) => counts.add(&more),
+            Err(failure) => {
+                println!("FAILED {failure}\n");
+                failures += 1;
+                if failures == options.failures {
+                    break;
+                }
+            }
+        }
+    }
+    let took = started.elapsed().as_secs_f64();
+    println!(
+        "{done} trials from seed {}, {failures} failed, {:.1} s, {:.0} trials/s: {counts:?}",
+        options.seed,
+        took,
+        done as f64 / took.max(1e-9)
+    );
+    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
