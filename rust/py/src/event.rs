@@ -103,9 +103,7 @@ pub fn tuple<'py>(
         EventKind::Writable { stream, buffered } => {
             five(py, key, kind::WRITABLE, stream.0, buffered, ())
         }
-        EventKind::StreamOpened { stream } => {
-            five(py, key, kind::STREAM_OPENED, stream.0, (), ())
-        }
+        EventKind::StreamOpened { stream } => five(py, key, kind::STREAM_OPENED, stream.0, (), ()),
         EventKind::StreamReady { stream } => five(py, key, kind::STREAM_READY, stream.0, (), ()),
         EventKind::Finished { stream } => five(py, key, kind::FINISHED, stream.0, (), ()),
         EventKind::Reset { stream, code } => {

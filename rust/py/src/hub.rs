@@ -108,12 +108,7 @@ impl Hub {
         tls: &Bound<'_, ServerTls>,
     ) -> PyResult<Listening> {
         let (accept, more, token_key) = config.build(py, tls.get(), transport.get())?;
-        let request = ListenRequest {
-            address: address(py, host, port)?,
-            more,
-            accept,
-            token_key,
-        };
+        let request = ListenRequest { address: address(py, host, port)?, more, accept, token_key };
         let acceptor = self.bridge.acceptor(transport.get().0.streams.send_buffer);
         let listening = py.detach(|| self.engine.listen(&request, acceptor));
         let listening = listening.map_err(|e| error::engine(py, e))?;
