@@ -159,9 +159,10 @@ impl Events {
     fn forget_old_tokens(&mut self) {
         let is_token = |e: &Event| matches!(e, Event::NewToken(_));
         if self.application.iter().filter(|e| is_token(e)).count() >= MAX_TOKENS
-            && let Some(oldest) = self.application.iter().position(is_token) {
-                self.application.remove(oldest);
-            }
+            && let Some(oldest) = self.application.iter().position(is_token)
+        {
+            self.application.remove(oldest);
+        }
     }
 
     /// Tells the endpoint.

@@ -159,6 +159,7 @@ impl Engine {
     }
 
     /// Accepts connections; each gets the application that `acceptor` makes.
+    #[expect(clippy::needless_pass_by_value, reason = "callers give their share away")]
     pub fn listen(
         &self,
         request: &ListenRequest,
