@@ -159,7 +159,7 @@ impl Engine {
     }
 
     /// Accepts connections; each gets the application that `acceptor` makes.
-    #[expect(clippy::needless_pass_by_value, reason = "callers give their share away")]
+    #[allow(clippy::needless_pass_by_value, reason = "callers make it for this call alone")]
     pub fn listen(
         &self,
         request: &ListenRequest,
