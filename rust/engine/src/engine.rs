@@ -174,6 +174,7 @@ impl Engine {
     }
 
     /// Accepts connections; each gets the application that `acceptor` makes.
+    #[allow(clippy::needless_pass_by_value, reason = "callers make it for this call alone")]
     pub fn listen(
         &self,
         request: &ListenRequest,
