@@ -31,7 +31,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help test lint wheels clean
+.PHONY: help test lint wheels fuzz clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do \
@@ -78,8 +78,18 @@ wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, 
 	rm -rf wheels/try
 	@echo "wheels: $$(cd wheels && echo *) built, checked, installed and run; they lie in wheels/"
 
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 60
+CARGO_FUZZ := .tools/bin/cargo-fuzz
+
+$(CARGO_FUZZ):
+	cargo install cargo-fuzz --locked --root .tools
+
+fuzz: $(CARGO_FUZZ) ## fuzzes every target for FUZZ_SECONDS (60) with libFuzzer
+	$(PYTHON) scripts/fuzz.py $(CARGO_FUZZ) $(FUZZ_SECONDS)
+
 clean: ## deletes everything that was built, installed or reported here
-	rm -rf $(VENV) .tools build dist wheels reports target
+	rm -rf $(VENV) .tools build dist wheels reports target fuzz/target fuzz/artifacts
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find python cython build_backend scripts tests benches -name __pycache__ -type d -prune -exec rm -rf {} +
 	find python cython \( -name '*.so' -o -name '*.pyd' -o -name '*.c' \) -type f -delete
