@@ -562,3 +562,15 @@ fn forged_moves_of_the_peer_do_not_pile_up() {
     assert_eq!(a.closed(), None);
     assert!(!a.connection().is_closed());
 }
+
+/// A peer that talks all the time leaves no trail of old deadlines. It once did, one for each
+/// exchange.
+#[test]
+fn chatter_leaves_no_deadlines_behind() {
+    let mut a = established(Side::Server);
+    for _ in 0..1000 {
+        a.send(&[Frame::Ping]);
+        a.advance(SEC / 30);
+        assert!(a.endpoint.deadlines() <= 68, "{} deadlines", a.endpoint.deadlines());
+    }
+}
