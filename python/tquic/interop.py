@@ -155,8 +155,11 @@ class _Client:
             pass
         ending = fetch.ending()
         error = ending and ending["error"]
-        errors = [f"{url}: {r['error']}" for url, r in zip(urls, fetch.results(), strict=True)
-                  if r is None or r["error"]]  # fmt: skip
+        errors = [
+            f"{url}: {'not begun' if result is None else result['error']}"
+            for url, result in zip(urls, fetch.results(), strict=True)
+            if result is None or result["error"]
+        ]
         if error is not None:
             raise CommandError(str(error))
         if errors:

@@ -184,9 +184,13 @@ impl Path {
     /// Adds a 4-tuple beside the active one. The oldest that is not active makes room.
     pub fn add(&mut self, tuple: Tuple) -> usize {
         if self.tuples.len() == MAX_TUPLES {
-            // Not an own candidate: a peer's spoofed addresses must not push that out.
-            let at = self.tuples.iter().skip(1).position(|t| !t.candidate).map_or(1, |i| i + 1);
-            self.drop_tuple(at);
+            // A peer's spoofed addresses must push out neither an own candidate nor the last address
+            // that was validated (RFC 9000 section 9.3.2).
+            let others = || self.tuples.iter().skip(1);
+            let at = others()
+                .position(|t| !t.candidate && !t.ledger.is_validated())
+                .or_else(|| others().position(|t| !t.candidate));
+            self.drop_tuple(1 + at.unwrap_or(0));
         }
         self.tuples.push(tuple);
         self.tuples.len() - 1

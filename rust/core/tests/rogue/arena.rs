@@ -118,6 +118,9 @@ impl Arena {
         let mut replies: Vec<Reply> = Vec::new();
         self.endpoint.receive(self.now, addresses, None, (&mut data, len), &mut replies);
         for Reply { addresses, data } in replies {
+            if let Some(rogue) = &mut self.rogue {
+                rogue.receive(addresses.remote, &data);
+            }
             self.sent.push(Sent { at: self.now, addresses, data });
         }
         self.pump();
