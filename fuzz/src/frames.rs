@@ -6,8 +6,6 @@ use tquic_wire::{ConnectionId, Direction, Frame, ResetToken, StreamId};
 use super::rogue::{bytes, varints};
 use super::source::Source;
 
-
-
 /// Bytes that frames point to.
 static FILLER: [u8; 256] = [0x5a; 256];
 
@@ -25,11 +23,9 @@ pub fn frame(s: &mut Source<'_>) -> Vec<u8> {
     let frame = match s.u8() % 26 {
         0 => Frame::Ping,
         1 => return ack(s),
-        2 => Frame::ResetStream {
-            id: stream_id(s),
-            error_code: s.number(),
-            final_size: s.number(),
-        },
+        2 => {
+            Frame::ResetStream { id: stream_id(s), error_code: s.number(), final_size: s.number() }
+        }
         3 => Frame::StopSending { id: stream_id(s), error_code: s.number() },
         4 => {
             let data = if s.coin() { s.bytes(64) } else { sizes(s) };
