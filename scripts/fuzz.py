@@ -73,7 +73,9 @@ def main() -> int:
     for target in sys.argv[3:] or targets():
         result = report[target] = run(cargo_fuzz, target, seconds)
         state = "ok" if result["ok"] else "FAILED"
-        print(f"{target:14} {result['executions']:>12,} executions, {result['edges']} edges, {state}")
+        print(
+            f"{target:14} {result['executions']:>12,} executions, {result['edges']} edges, {state}"
+        )
     (ROOT / "reports").mkdir(exist_ok=True)
     (ROOT / "reports" / "fuzz.json").write_text(json.dumps(report, indent=2) + "\n")
     failed = [target for target, result in report.items() if not result["ok"]]
