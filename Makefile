@@ -31,7 +31,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help test lint wheels fuzz clean
+.PHONY: help demo test lint wheels fuzz clean
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do \
@@ -47,6 +47,9 @@ $(TOOLS): requirements-dev.txt
 $(PACKAGE): $(TOOLS) $(SOURCES)
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	touch $@
+
+demo: $(PACKAGE) ## moves a large file over QUIC on this machine, verifies and measures
+	$(BIN)/python scripts/demo.py
 
 test: $(PACKAGE) ## runs the Rust and Python tests
 	mkdir -p reports && rm -f reports/rust.txt reports/python.xml

@@ -10,7 +10,7 @@ A connection's exception says which side ended it (`by`), with which code by its
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 __all__ = [
     "AlpnError",
@@ -191,6 +191,9 @@ class StreamReset(StreamError, ConnectionResetError):
         super().__init__(f"the peer reset the stream with code {code:#x}")
         self.code = code
 
+    def __reduce__(self) -> tuple[type[Self], tuple[int]]:
+        return type(self), (self.code,)
+
 
 class StreamStopped(StreamError, BrokenPipeError):
     """The peer no longer wants to receive: STOP_SENDING. `code` is the application's."""
@@ -200,6 +203,9 @@ class StreamStopped(StreamError, BrokenPipeError):
     def __init__(self, code: int) -> None:
         super().__init__(f"the peer stopped the stream with code {code:#x}")
         self.code = code
+
+    def __reduce__(self) -> tuple[type[Self], tuple[int]]:
+        return type(self), (self.code,)
 
 
 class WriteBufferFull(StreamError, BufferError):

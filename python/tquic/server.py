@@ -81,6 +81,9 @@ class Server:
     def close(self, code: int = 0, reason: str = "") -> None:
         """Takes no new connections and closes those that are there; returns at once.
 
+        The engine keeps the address until it may forget the connections, some round trips later;
+        `Engine.shutdown` ends that, too.
+
         Args:
             code: application error code for the clients.
             reason: for people.

@@ -1,18 +1,41 @@
-"""Certificates, configurations and a server for the tests of the asyncio interface.
+"""Certificates, configurations and connections for the tests of the asyncio interface.
 
-Nothing here sleeps: tests wait for what they mean, and `asyncio.timeout` only ends what hangs.
+Nothing here sleeps: tests wait for what they mean, and the time limit only ends what hangs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
 import tquic
+
+TIME_LIMIT = 60.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that waits for something that never comes fails instead of blocking the others."""
+    for item in items:
+        here = Path(__file__).parent in item.path.parents
+        if here and isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+            item.obj = _limited(item.obj)
+
+
+def _limited(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def limited(*args: Any, **kwargs: Any) -> None:
+        async with asyncio.timeout(TIME_LIMIT):
+            await test(*args, **kwargs)
+
+    return limited
 
 
 class Identity:
@@ -21,12 +44,14 @@ class Identity:
     def __init__(self, *names: str) -> None:
         self.authority = trustme.CA()
         self.ca = self.authority.cert_pem.bytes()
-        server = self.authority.issue_cert(*names)
-        self.cert = b"".join(blob.bytes() for blob in server.cert_chain_pems)
-        self.key = server.private_key_pem.bytes()
-        client = self.authority.issue_cert("client@example.org")
-        self.client_cert = b"".join(blob.bytes() for blob in client.cert_chain_pems)
-        self.client_key = client.private_key_pem.bytes()
+        self.cert, self.key = self.issue(*names)
+        self.client_cert, self.client_key = self.issue("client@example.org")
+
+    def issue(self, *names: str, **options: Any) -> tuple[bytes, bytes]:
+        """A certificate and its key."""
+        leaf = self.authority.issue_cert(*names, **options)
+        chain = b"".join(blob.bytes() for blob in leaf.cert_chain_pems)
+        return chain, leaf.private_key_pem.bytes()
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +60,8 @@ def identity() -> Identity:
 
 
 @pytest.fixture(scope="session")
-def other_identity() -> Identity:
+def stranger() -> Identity:
+    """Of a CA that nobody trusts."""
     return Identity("localhost", "127.0.0.1")
 
 
@@ -49,26 +75,15 @@ def client_config(identity: Identity) -> tquic.Config:
     return tquic.Config(ca=identity.ca)
 
 
-@pytest.fixture(autouse=True)
-async def end_what_hangs() -> AsyncIterator[None]:
-    """A test that waits for something that never comes fails instead of blocking the others."""
-    task = asyncio.current_task()
-    assert task is not None
-    handle = asyncio.get_running_loop().call_later(60, task.cancel, "the test hangs")
-    yield
-    handle.cancel()
-
-
-Pair = Callable[..., contextlib.AbstractAsyncContextManager[tuple[tquic.Connection, tquic.Connection]]]
-
-
 @pytest.fixture
-def pair(server_config: tquic.Config, client_config: tquic.Config) -> Pair:
+def pair(server_config: tquic.Config, client_config: tquic.Config) -> Any:
     """Makes both ends of a connection: (client, server)."""
 
     @contextlib.asynccontextmanager
     async def make(
-        client: dict[str, object] | None = None, server: dict[str, object] | None = None
+        client: dict[str, Any] | None = None,
+        server: dict[str, Any] | None = None,
+        engine: tquic.Engine | None = None,
     ) -> AsyncIterator[tuple[tquic.Connection, tquic.Connection]]:
         accepted: asyncio.Future[tquic.Connection] = asyncio.get_running_loop().create_future()
 
@@ -76,20 +91,18 @@ def pair(server_config: tquic.Config, client_config: tquic.Config) -> Pair:
             accepted.set_result(connection)
             await connection.wait_closed()
 
+        ours, theirs = client_config.replace(**client or {}), server_config.replace(**server or {})
         async with (
-            tquic.serve(
-                "127.0.0.1", 0, handler, config=server_config.replace(**server or {})
-            ) as listening,
-            tquic.connect(
-                *listening.address, config=client_config.replace(**client or {})
-            ) as connection,
+            tquic.serve("127.0.0.1", 0, handler, config=theirs, engine=engine) as listening,
+            tquic.connect(*listening.address, config=ours, engine=engine) as connection,
         ):
             yield connection, await accepted
 
     return make
 
 
-async def echo(connection: tquic.Connection) -> None:
+@pytest.fixture
+def echo() -> Any:
     """A handler that sends back what it gets, stream by stream."""
 
     async def one(stream: tquic.Stream) -> None:
@@ -97,6 +110,9 @@ async def echo(connection: tquic.Connection) -> None:
             await stream.write(chunk)
         stream.finish()
 
-    async with asyncio.TaskGroup() as tasks:
-        async for stream in connection:
-            tasks.create_task(one(stream))
+    async def handler(connection: tquic.Connection) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            async for stream in connection:
+                tasks.create_task(one(stream))
+
+    return handler

@@ -158,10 +158,10 @@ impl Events {
     /// A server may send any number of tokens; one connection needs one.
     fn forget_old_tokens(&mut self) {
         let is_token = |e: &Event| matches!(e, Event::NewToken(_));
-        if self.application.iter().filter(|e| is_token(e)).count() >= MAX_TOKENS {
-            if let Some(oldest) = self.application.iter().position(is_token) {
-                self.application.remove(oldest);
-            }
+        if self.application.iter().filter(|e| is_token(e)).count() >= MAX_TOKENS
+            && let Some(oldest) = self.application.iter().position(is_token)
+        {
+            self.application.remove(oldest);
         }
     }
 

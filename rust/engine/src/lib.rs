@@ -16,6 +16,6 @@ pub use application::{Application, Context};
 pub use config::{
     Accepted, Acceptor, ConnectRequest, EngineConfig, ListenRequest, ListenerId, LocalAddress, Log,
 };
-pub use engine::{Engine, EngineError, Listening};
+pub use engine::{Engine, EngineError, Listening, Prepared};
 pub use key::ConnectionKey;
 pub use stats::{ConnectionSnapshot, ShardStats};

@@ -1,4 +1,5 @@
 //! The perf protocol between two engines over loopback.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Many connections, several shards, listeners that come and go, panics, the end.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 
 mod common;
 
@@ -321,4 +322,32 @@ fn shutdown_tells_both_ends_and_ends_threads() {
     assert!(matches!(refused, Err(EngineError::Ended)));
     // Dropping an engine ends it at once, whatever its connections do.
     drop(client);
+}
+
+#[test]
+fn a_client_goes_to_the_preferred_address() {
+    // A port that is free at both addresses, most likely.
+    let probe = std::net::UdpSocket::bind("127.0.0.2:0").unwrap();
+    let std::net::SocketAddr::V4(preferred) = probe.local_addr().unwrap() else { unreachable!() };
+    drop(probe);
+    let (server, client, identity) = (engine(1), engine(1), Identity::new());
+    let mut accept = identity.accept(TransportConfig::default());
+    accept.preferred.ipv4 = Some(preferred);
+    let mut request = ListenRequest::new("127.0.0.1:0".parse().unwrap(), accept);
+    request.more.push(preferred.into());
+    let acceptor = perf::Server::acceptor(Arc::default());
+    let listening = server.listen(&request, acceptor).unwrap();
+    assert_eq!(listening.addresses[1], preferred.into());
+    let (sender, events) = channel();
+    let request = identity.request(listening.addresses[0], None);
+    let key = client.connect(request, Box::new(Watcher(sender))).unwrap();
+    loop {
+        match events.recv_timeout(LONG).unwrap() {
+            Event::Migrated(addresses) => break assert_eq!(addresses.remote, preferred.into()),
+            Event::Connected | Event::NewToken(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    let stats = client.connection_stats(key).unwrap();
+    assert_eq!(stats.paths[0].addresses.remote, preferred.into());
 }

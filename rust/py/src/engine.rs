@@ -90,6 +90,11 @@ impl Engine {
         self.engine.shards()
     }
 
+    /// What the threads had to say since the last call, for programs without a hub.
+    fn take_messages(&self) -> Vec<String> {
+        self.messages.take().into()
+    }
+
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
         let stats = py.detach(|| self.engine.stats()).map_err(|e| error::engine(py, e))?;
         let shards: PyResult<Vec<_>> = stats.iter().map(|shard| shard_dict(py, shard)).collect();

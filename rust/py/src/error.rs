@@ -67,7 +67,7 @@ fn strerror(error: &std::io::Error) -> String {
 /// A file that cannot be used.
 pub fn file(error: std::io::Error, path: &Path) -> PyErr {
     match error.raw_os_error() {
-        Some(number) => PyOSError::new_err((number, strerror(&error), path.to_owned())),
+        Some(number) => PyOSError::new_err((number, strerror(&error), path.as_os_str().to_owned())),
         None => error.into(),
     }
 }

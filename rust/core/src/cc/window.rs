@@ -196,13 +196,14 @@ impl Window {
     }
 
     pub fn pacing_rate(&self, rtt: &Rtt) -> Option<u64> {
-        let srtt = rtt.smoothed();
-        if !rtt.has_sample() || srtt < UNPACED_RTT {
+        // The path's time, not that of queues: with many connections in one process most of the
+        // smoothed RTT is their waiting for the CPU, which pacing packet by packet makes longer.
+        if !rtt.has_sample() || rtt.min() < UNPACED_RTT {
             return None;
         }
         // RFC 9002 section 7.7: more than the window per RTT, so that the window stays the limit.
         let window = if self.in_slow_start() { self.cwnd * 2 } else { self.cwnd / 4 * 5 };
-        Some(scale(window, 1_000_000_000, nanos(srtt)))
+        Some(scale(window, 1_000_000_000, nanos(rtt.smoothed())))
     }
 
     /// RFC 9002 section 7.2: the initial window follows the datagram size until it has served.

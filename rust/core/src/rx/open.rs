@@ -218,7 +218,8 @@ impl Connection {
             if parsed.ty == PacketType::Initial && parsed.has_token {
                 return false;
             }
-            if parsed.version != self.ids.version {
+            // A packet of the original version that comes late changes nothing back.
+            if parsed.version != self.ids.original_version {
                 self.change_version(parsed.version);
             }
             if self.ids.peer.is_none() {
@@ -235,7 +236,10 @@ impl Connection {
         let other = self.ids.side == Side::Client
             && parsed.ty == PacketType::Initial
             && parsed.version != self.ids.version
-            && self.ids.peer.is_none()
+            // Also after packets of the original version: a server acknowledges the first part of
+            // a ClientHello before it has read which versions the client speaks.
+            && self.ids.version == self.ids.original_version
+            && self.keys.handshake.is_none()
             && self.config.versions.contains(&parsed.version);
         if other && self.keys.initial_original.is_none() {
             let keys =

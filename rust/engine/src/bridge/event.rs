@@ -151,7 +151,9 @@ impl ConnectedInfo {
         Self {
             alpn: handshake.alpn().unwrap_or_default().to_vec(),
             cipher: handshake.suite().map_or("", tquic_crypto::Suite::name),
-            group: session.and_then(|s| s.key_exchange_group()).map_or("", |g| g.name()),
+            group: session
+                .and_then(tquic_crypto::Session::key_exchange_group)
+                .map_or("", |g| g.name()),
             version: connection.version().0,
             resumed: session.is_some_and(tquic_crypto::Session::resumed),
             early_data: handshake.zero_rtt() == ZeroRtt::Accepted,

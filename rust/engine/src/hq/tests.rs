@@ -53,7 +53,7 @@ impl Scene {
     }
 
     fn put(&self, name: &str, size: usize) -> Vec<u8> {
-        let content: Vec<u8> = (0..size).map(|i| (i * 31 >> 5) as u8 ^ i as u8).collect();
+        let content: Vec<u8> = (0..size).map(|i| ((i * 31) >> 5) as u8 ^ i as u8).collect();
         fs::write(self.folder.path().join("www").join(name), &content).unwrap();
         content
     }

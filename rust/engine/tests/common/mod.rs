@@ -1,5 +1,6 @@
 //! Engines with certificates, over loopback.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test double fails by panicking")]
 #![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::net::SocketAddr;

@@ -137,17 +137,17 @@ impl Downloads {
         match progress {
             Progress::Waiting => {}
             Progress::Stalled => self.stalled.push(id),
-            Progress::Over(outcome) => self.end(id, now, outcome),
+            Progress::Over(outcome) => self.end(id, now, &outcome),
         }
     }
 
     fn give_up(&mut self, streams: &mut StreamSet, id: StreamId, now: Instant, error: PumpError) {
         // The stream may be over already.
         let _ = streams.close(id, code::CANCELLED);
-        self.end(id, now, Outcome { error: Some(error), ..Outcome::default() });
+        self.end(id, now, &Outcome { error: Some(error), ..Outcome::default() });
     }
 
-    fn end(&mut self, id: StreamId, now: Instant, outcome: Outcome) {
+    fn end(&mut self, id: StreamId, now: Instant, outcome: &Outcome) {
         let Some(download) = self.active.remove(&id) else { return };
         let (file, bytes, took) = (download.file, download.bytes, now - download.since);
         let digest = outcome.digest;
