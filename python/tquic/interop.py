@@ -173,16 +173,12 @@ class _Client:
         while not fetch.wait(1.0):
             pass
         ending = fetch.ending()
-        error = ending and ending["error"]
-        errors = [
-            f"{url}: {'not begun' if result is None else result['error']}"
-            for url, result in zip(urls, fetch.results(), strict=True)
-            if result is None or result["error"]
-        ]
-        if error is not None:
-            raise CommandError(str(error))
-        if errors:
-            raise CommandError(errors[0])
+        if ending is not None and ending["error"] is not None:
+            raise CommandError(str(ending["error"]))
+        for url, result in zip(urls, fetch.results(), strict=True):
+            error = "no result" if result is None else result["error"]
+            if error is not None:
+                raise CommandError(f"{url}: {error}")
 
     def _move(self, fetch: HqFetch) -> None:
         """Goes on from another port as soon as that is allowed (RFC 9000 section 9)."""
