@@ -38,7 +38,16 @@ def run(cargo_fuzz: str, target: str, seconds: int) -> dict[str, object]:
     before = set(artifacts.glob("*"))
     # libFuzzer needs flags of the compiler that only nightly has without this.
     environment = os.environ | {"RUSTC_BOOTSTRAP": "1"}
-    command = [cargo_fuzz, "fuzz", "run", "-s", "none", target, str(learned), str(FUZZ / "corpus" / target)]
+    command = [
+        cargo_fuzz,
+        "fuzz",
+        "run",
+        "-s",
+        "none",
+        target,
+        str(learned),
+        str(FUZZ / "corpus" / target),
+    ]
     options = [f"-max_total_time={seconds}", "-print_final_stats=1", "-timeout=20"]
     start = time.monotonic()
     done = subprocess.run(
