@@ -44,8 +44,7 @@ pub fn endpoint(data: &[u8]) {
     if under == Side::Client {
         arena.begin();
     }
-    let mut port =
-        Port { arena, source, given: HashMap::new(), clients: Vec::new(), seen: 0 };
+    let mut port = Port { arena, source, given: HashMap::new(), clients: Vec::new(), seen: 0 };
     while !port.source.is_empty() {
         port.act();
         port.check();

@@ -98,7 +98,11 @@ impl World {
                 assert_eq!(chunk.offset, model.read as u64);
                 assert!(chunk.data.len() <= max);
                 let end = model.read + chunk.data.len();
-                assert_eq!(Some(&chunk.data[..]), model.written.get(model.read..end), "other bytes");
+                assert_eq!(
+                    Some(&chunk.data[..]),
+                    model.written.get(model.read..end),
+                    "other bytes"
+                );
                 model.read = end;
                 if chunk.fin {
                     assert!(model.finished && end == model.written.len(), "ended too early");
