@@ -38,7 +38,16 @@ def run(cargo_fuzz: str, target: str, seconds: int) -> dict[str, object]:
     before = set(artifacts.glob("*"))
     # libFuzzer needs flags of the compiler that only nightly has without this.
     environment = os.environ | {"RUSTC_BOOTSTRAP": "1"}
-    command = [cargo_fuzz, "fuzz", "run", "-s", "none", target, str(learned), str(FUZZ / "corpus" / target)]
+    command = [
+        cargo_fuzz,
+        "fuzz",
+        "run",
+        "-s",
+        "none",
+        target,
+        str(learned),
+        str(FUZZ / "corpus" / target),
+    ]
     options = [f"-max_total_time={seconds}", "-print_final_stats=1", "-timeout=20"]
     start = time.monotonic()
     done = subprocess.run(
@@ -73,7 +82,9 @@ def main() -> int:
     for target in sys.argv[3:] or targets():
         result = report[target] = run(cargo_fuzz, target, seconds)
         state = "ok" if result["ok"] else "FAILED"
-        print(f"{target:14} {result['executions']:>12,} executions, {result['edges']} edges, {state}")
+        print(
+            f"{target:14} {result['executions']:>12,} executions, {result['edges']} edges, {state}"
+        )
     (ROOT / "reports").mkdir(exist_ok=True)
     (ROOT / "reports" / "fuzz.json").write_text(json.dumps(report, indent=2) + "\n")
     failed = [target for target, result in report.items() if not result["ok"]]

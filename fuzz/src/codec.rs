@@ -53,7 +53,7 @@ pub fn packet(data: &[u8]) {
 }
 
 fn again(h: &LongHeader<'_>) {
-    assert_eq!(h.token.is_empty() || h.ty == PacketType::Initial, true);
+    assert!(h.token.is_empty() || h.ty == PacketType::Initial);
     let fields = LongFields {
         ty: h.ty,
         version: h.version,

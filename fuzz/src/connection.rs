@@ -247,10 +247,10 @@ impl Play<'_> {
         if self.arena.sent.len() > 2000 {
             self.arena.sent.drain(..1000);
         }
-        if let Some(rogue) = &mut self.arena.rogue {
-            if rogue.heard.len() > 2000 {
-                rogue.heard.drain(..1000);
-            }
+        if let Some(rogue) = &mut self.arena.rogue
+            && rogue.heard.len() > 2000
+        {
+            rogue.heard.drain(..1000);
         }
     }
 

@@ -84,7 +84,7 @@ impl Port<'_> {
                 return;
             }
         };
-        if datagram.is_empty() || self.source.u8() % 8 != 0 {
+        if datagram.is_empty() || !self.source.u8().is_multiple_of(8) {
             return self.give(from, &datagram);
         }
         let mut damaged = datagram;
@@ -103,7 +103,7 @@ impl Port<'_> {
         if s.coin() {
             script.token = s.bytes(100).to_vec();
         }
-        if s.u8() % 8 == 0 {
+        if s.u8().is_multiple_of(8) {
             script.version = Version::V2;
         }
         let mut rogue = Rogue::client(&mut script);
@@ -138,7 +138,7 @@ impl Port<'_> {
             _ => None,
         };
         let original = original.unwrap_or_default();
-        if self.source.u8() % 4 == 0 {
+        if self.source.u8().is_multiple_of(4) {
             return (self.source.bytes(255).to_vec(), self.source.bytes(255).to_vec());
         }
         (known.as_slice().to_vec(), original.as_slice().to_vec())
@@ -164,7 +164,7 @@ impl Port<'_> {
         let (dcid, odcid) = (id(&dcid), id(&odcid));
         let scid = id(self.source.bytes(20));
         let token = self.source.bytes(100);
-        let version = if self.source.u8() % 4 == 0 { Version::V2 } else { Version::V1 };
+        let version = if self.source.u8().is_multiple_of(4) { Version::V2 } else { Version::V1 };
         let mut out = vec![0; 7 + dcid.len() + scid.len() + token.len()];
         write_retry(&mut Writer::new(&mut out), 0, version, &dcid, &scid, token);
         let tag = retry::integrity_tag(version, &odcid, &out);

@@ -55,9 +55,9 @@ pub fn frame(s: &mut Source<'_>) -> Vec<u8> {
         18 => Frame::RetireConnectionId { sequence: s.number() },
         19 => Frame::PathChallenge([s.u8(); 8]),
         20 => Frame::PathResponse([s.u8(); 8]),
-        21 if s.u8() % 8 == 0 => Frame::ConnectionClose(Close {
+        21 if s.u8().is_multiple_of(8) => Frame::ConnectionClose(Close {
             error_code: s.number(),
-            frame_type: s.coin().then(|| 6),
+            frame_type: s.coin().then_some(6),
             reason: sizes(s),
         }),
         22 => Frame::HandshakeDone,

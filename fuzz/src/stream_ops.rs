@@ -177,20 +177,14 @@ impl World {
         let flights = self.ends[at].flights.len() as u64;
         match op {
             1..4 => self.write(at, id, usize::from(s.u16() % 5000)),
-            4 => {
-                if self.ends[at].set.finish(id).is_ok() {
-                    self.models.entry((at, id)).or_default().finished = true;
-                }
+            4 if self.ends[at].set.finish(id).is_ok() => {
+                self.models.entry((at, id)).or_default().finished = true;
             }
-            5 => {
-                if self.ends[at].set.reset(id, 1).is_ok() {
-                    self.models.entry((at, id)).or_default().broken = true;
-                }
+            5 if self.ends[at].set.reset(id, 1).is_ok() => {
+                self.models.entry((at, id)).or_default().broken = true;
             }
-            6 => {
-                if self.ends[at].set.stop(id, 2).is_ok() {
-                    self.models.entry((1 - at, id)).or_default().broken = true;
-                }
+            6 if self.ends[at].set.stop(id, 2).is_ok() => {
+                self.models.entry((1 - at, id)).or_default().broken = true;
             }
             7 => {
                 let priority = Priority { urgency: s.u8() % 8, incremental: s.coin() };
@@ -219,7 +213,7 @@ impl World {
                 }
             }
             15 => {
-                self.now = self.now + Duration::from_millis(u64::from(s.u8()));
+                self.now += Duration::from_millis(u64::from(s.u8()));
                 self.events(at);
             }
             _ => {}
@@ -311,7 +305,7 @@ fn hostile(world: &mut World, s: &mut Source<'_>) {
         TransportErrorCode::FRAME_ENCODING_ERROR,
     ];
     while !s.is_empty() {
-        if s.u8() % 4 == 0 {
+        if s.u8().is_multiple_of(4) {
             world.ends[0].flights.clear();
             let at_zero = [&[0][..], s.bytes(6)].concat();
             // Applications act meanwhile, on the side that is under attack.

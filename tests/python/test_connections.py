@@ -113,6 +113,30 @@ async def test_leaving_delivers_what_was_written(
         assert await got == data
 
 
+async def test_what_arrived_can_be_read_after_the_end(pair: Any) -> None:
+    # More than the engine hands over before somebody reads.
+    data = bytes(range(256)) * 5_000
+    async with pair() as (client, server):
+        finished = client.open_stream()
+        finished.write(data)
+        finished.finish()
+        open_still = client.open_stream()
+        open_still.write(data)
+        client.send_datagram(b"datagram")
+        await client.flush()
+        client.close()
+        await server.wait_closed()
+        stream = await server.accept_stream()
+        assert await stream.read() == data
+        stream = await server.accept_stream()
+        assert await stream.readexactly(len(data)) == data
+        with pytest.raises(tquic.ApplicationClosed):
+            await stream.read(1)
+        assert await server.recv_datagram() == b"datagram"
+        with pytest.raises(tquic.ApplicationClosed):
+            await server.accept_stream()
+
+
 async def test_an_exception_closes_at_once(pair: Any) -> None:
     async with pair(client={"linger": 3600}, server={"stream_window": 1024}) as (client, server):
 

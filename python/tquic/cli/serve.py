@@ -11,6 +11,7 @@ from tquic.cli import service
 from tquic.cli.failure import CommandError, UsageError, not_yet
 from tquic.cli.output import note
 from tquic.cli.values import argument, duration, positive
+from tquic.config import Config
 from tquic.errors import ConfigError
 
 ALPN = "hq-interop"
@@ -100,7 +101,7 @@ def _serve(
     options: argparse.Namespace,
     engine: Engine,
     root: Path,
-    settings: tuple[service.Config, str],
+    settings: tuple[Config, str],
 ) -> int:
     config, certificate = settings
     address = service.bind_address(options)

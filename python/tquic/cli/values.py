@@ -24,7 +24,7 @@ def size(text: str) -> int:
         raise ValueError(f"{text!r} is no size: write a number and K, M, G, Ki, Mi or Gi")
     # Exact for what people write, also above 2**53.
     whole, _, fraction = match["number"].partition(".")
-    number = int(whole) * unit + int(fraction or "0") * unit // 10 ** len(fraction)
+    number: int = int(whole) * unit + int(fraction or "0") * unit // 10 ** len(fraction)
     if number > _MAX_SIZE:
         raise ValueError(f"{text!r} is more than a stream can carry, 2^62-1 bytes")
     return number

@@ -1,4 +1,11 @@
 //! What a hostile peer can make the engine do, keep or send is bounded: one test for each attack.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::type_complexity,
+    clippy::field_reassign_with_default,
+    reason = "tests fail by panicking, and change one thing at a time"
+)]
 
 #[path = "rogue/mod.rs"]
 mod rogue;

@@ -1,6 +1,13 @@
 //! The fuzz targets without a fuzzer: their corpora, and some thousands of inputs that are drawn at
 //! random or grown from the corpora by mutation. Every input is made from a seed, which a failure
 //! names: `HOSTILE_SEED=n cargo test -p tquic-core --test hostile TARGET` repeats that one alone.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::type_complexity,
+    clippy::field_reassign_with_default,
+    reason = "tests fail by panicking, and change one thing at a time"
+)]
 
 #[path = "../../../fuzz/src/lib.rs"]
 mod fuzz;

@@ -113,7 +113,8 @@ fn name(part: &[u8]) -> io::Result<&str> {
     std::str::from_utf8(part).map_err(|_| io::Error::from(io::ErrorKind::NotFound))
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
     use crate::hq::testing::Folder;
