@@ -78,7 +78,7 @@ impl Play<'_> {
         let known = self.known();
         for _ in 0..=self.source.below(4) {
             // Mostly honest, or scripts would end with their first packets.
-            let honest = level == Level::OneRtt && self.source.u8() % 8 != 0;
+            let honest = level == Level::OneRtt && !self.source.u8().is_multiple_of(8);
             payload.extend_from_slice(&match honest {
                 true => frames::honest(&mut self.source, &known),
                 false => frames::frame(&mut self.source),

@@ -119,7 +119,7 @@ pub fn honest(s: &mut Source<'_>, known: &Known) -> Vec<u8> {
         4 => Frame::StopSending { id: theirs(s, bidi), error_code: 1 },
         5..9 => {
             let (id, len) = (theirs(s, any), u64::from(s.u8()));
-            let fin = s.u8() % 4 == 0;
+            let fin = s.u8().is_multiple_of(4);
             let offset = if fin { STREAM_LEN - len } else { s.below(STREAM_LEN - 255) };
             Frame::Stream(StreamFrame { id, offset, fin, data: &FILLER[..len as usize] })
         }
