@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tquic_core::events::Event;
 use tquic_crypto::Level;
-use tquic_wire::{ConnectionId, Direction, Side, StreamId};
+use tquic_wire::{ConnectionId, Direction, Frame, Side, StreamId};
 
-use super::frames;
+use super::frames::{self, Known};
 use super::rogue::arena::{Arena, LEVELS, quiet};
 use super::rogue::{Draft, Rogue};
 use super::source::Source;
@@ -55,11 +55,34 @@ impl Play<'_> {
         if self.arena.rogue().can_send(level) { level } else { Level::Initial }
     }
 
+    fn known(&mut self) -> Known {
+        let rogue = self.arena.rogue();
+        let heard = rogue.heard.iter().filter(|h| h.level == Level::OneRtt);
+        let largest = heard.clone().map(|h| h.pn).max();
+        let challenges = heard.rev().flat_map(|h| {
+            h.frames()
+                .into_iter()
+                .filter_map(|f| match f {
+                    Frame::PathChallenge(data) => Some(data),
+                    _ => None,
+                })
+                .collect::<Vec<_>>()
+        });
+        let challenge = challenges.take(1).last();
+        Known { side: rogue.side, largest, challenge }
+    }
+
     fn draft(&mut self) -> Draft {
         let level = self.level();
         let mut payload = Vec::new();
+        let known = self.known();
         for _ in 0..=self.source.below(4) {
-            payload.extend_from_slice(&frames::frame(&mut self.source));
+            // Mostly honest, or scripts would end with their first packets.
+            let honest = level == Level::OneRtt && !self.source.u8().is_multiple_of(8);
+            payload.extend_from_slice(&match honest {
+                true => frames::honest(&mut self.source, &known),
+                false => frames::frame(&mut self.source),
+            });
         }
         Draft::new(level, payload)
     }
@@ -255,6 +278,8 @@ impl Play<'_> {
         assert!(self.arena.endpoint.is_empty(), "the connection does not end");
         assert_eq!(self.arena.endpoint.half_open(), 0);
         let closed = self.arena.events.iter().filter(|e| matches!(e, Event::Closed(_))).count();
-        assert!(closed <= 1, "told {closed} times");
+        // A client's first packet that comes again when all is over makes another connection.
+        let most = self.arena.endpoint.stats().accepted.max(1) as usize;
+        assert!(closed <= most, "{closed} ends of {most} connections");
     }
 }

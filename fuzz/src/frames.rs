@@ -1,7 +1,7 @@
 //! Frames that are well formed but mean anything.
 
 use tquic_wire::frame::{Close, StreamFrame};
-use tquic_wire::{ConnectionId, Direction, Frame, ResetToken, StreamId};
+use tquic_wire::{ConnectionId, Direction, Frame, ResetToken, Side, StreamId};
 
 use super::rogue::{bytes, varints};
 use super::source::Source;
@@ -86,4 +86,65 @@ fn ack(s: &mut Source<'_>) -> Vec<u8> {
         fields.extend([s.number(), s.number(), s.number()]);
     }
     varints(&fields)
+}
+
+/// What an honest peer knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// The peer's side.
+    pub side: Side,
+    /// Largest packet number heard.
+    pub largest: Option<u64>,
+    /// The last PATH_CHALLENGE heard.
+    pub challenge: Option<[u8; 8]>,
+}
+
+/// Bytes of each of the peer's streams.
+const STREAM_LEN: u64 = 4096;
+
+/// The bytes of one frame that breaks no rule by itself, so that scripts get far.
+pub fn honest(s: &mut Source<'_>, known: &Known) -> Vec<u8> {
+    let theirs = |s: &mut Source<'_>, dir| StreamId::new(known.side, dir, s.below(8));
+    let bidi = Direction::Bidirectional;
+    let any = direction(s);
+    let frame = match s.u8() % 20 {
+        0 => Frame::Ping,
+        1 | 2 => {
+            let Some(largest) = known.largest else { return bytes(&[Frame::Ping]) };
+            let largest = largest - s.below(3).min(largest);
+            let first = if s.coin() { 0 } else { s.below(largest + 1) };
+            return varints(&[2, largest, s.below(1000), 0, first]);
+        }
+        3 => Frame::ResetStream { id: theirs(s, any), error_code: 1, final_size: STREAM_LEN },
+        4 => Frame::StopSending { id: theirs(s, bidi), error_code: 1 },
+        5..9 => {
+            let (id, len) = (theirs(s, any), u64::from(s.u8()));
+            let fin = s.u8().is_multiple_of(4);
+            let offset = if fin { STREAM_LEN - len } else { s.below(STREAM_LEN - 255) };
+            Frame::Stream(StreamFrame { id, offset, fin, data: &FILLER[..len as usize] })
+        }
+        9 => Frame::MaxData(s.number()),
+        10 => Frame::MaxStreamData { id: theirs(s, bidi), max: s.number() },
+        11 => Frame::MaxStreams { dir: any, max: s.number().min(1 << 60) },
+        12 => Frame::StreamDataBlocked { id: theirs(s, any), limit: s.number() },
+        13 => {
+            let sequence = 1 + s.below(12);
+            let cid = ConnectionId::new(&sequence.to_be_bytes()).unwrap_or_default();
+            let reset_token = ResetToken::new([sequence as u8; 16]);
+            let retire_prior_to = s.below(sequence + 1);
+            Frame::NewConnectionId { sequence, retire_prior_to, cid, reset_token }
+        }
+        14 => Frame::RetireConnectionId { sequence: 1 + s.below(3) },
+        15 => Frame::PathChallenge([s.u8(); 8]),
+        16 => Frame::PathResponse(known.challenge.unwrap_or([0; 8])),
+        17 => Frame::Datagram { data: &FILLER[..usize::from(s.u8())] },
+        18 => Frame::AckFrequency {
+            sequence: s.number(),
+            threshold: s.below(20),
+            request_max_ack_delay_us: 1000 * (1 + s.below(200)),
+            reordering_threshold: s.below(5),
+        },
+        _ => Frame::ImmediateAck,
+    };
+    bytes(&[frame])
 }

@@ -306,13 +306,9 @@ fn hostile(world: &mut World, s: &mut Source<'_>) {
     ];
     while !s.is_empty() {
         if s.u8().is_multiple_of(4) {
+            // The application under attack acts meanwhile.
+            script_op(world, s);
             world.ends[0].flights.clear();
-            let at_zero = [&[0][..], s.bytes(6)].concat();
-            // Applications act meanwhile, on the side that is under attack.
-            let mut script = Source::new(&at_zero);
-            if script.u8() == 0 {
-                script_op(world, &mut script);
-            }
             continue;
         }
         let bytes = frames::frame(s);

@@ -138,6 +138,63 @@ fn crypto_fragments_are_bounded() {
     }
 }
 
+/// A TLS message that says it is 16 MiB long is not collected.
+#[test]
+fn endless_tls_messages_are_refused() {
+    for under in BOTH {
+        for level in LEVELS {
+            let mut a = Arena::new(under);
+            match level {
+                Level::Initial => a.begin(),
+                Level::Handshake => a.half_handshake(),
+                _ => a.handshake(),
+            }
+            let ty = match (level, under) {
+                (Level::Initial, Side::Server) => 1,
+                (Level::Initial, Side::Client) => 2,
+                (Level::Handshake, Side::Server) => 20,
+                (Level::Handshake, Side::Client) => 8,
+                _ => 4,
+            };
+            let mut data = vec![ty, 0xff, 0xff, 0xff];
+            data.resize(1000, 7);
+            let mut offset = a.rogue().crypto_offset(level);
+            for n in 0.. {
+                a.send_at(level, &bytes(&[Frame::Crypto { offset, data: &data }]));
+                if a.closed().is_some() {
+                    break;
+                }
+                assert!(n < 80, "{under:?} took {offset} bytes at {level:?}");
+                offset += 1000;
+                data.fill(7);
+            }
+        }
+    }
+}
+
+/// A Retry whose token leaves no room in an Initial packet of 1200 bytes: nothing can be sent, and
+/// nothing is tried for ever.
+#[test]
+fn a_retry_token_too_long_for_a_packet_ends_the_handshake() {
+    for len in [1000, 1100, 1150, 1200, 5000] {
+        let mut a = Arena::new(Side::Client);
+        a.begin();
+        let odcid = a.connection().original_dcid();
+        let (dcid, scid) = (a.rogue().dcid, ConnectionId::new(b"rogue-02").unwrap());
+        let token = vec![0x77; len];
+        let mut out = vec![0; 7 + dcid.len() + scid.len() + len];
+        let mut w = tquic_wire::Writer::new(&mut out);
+        let version = tquic_wire::Version::V1;
+        tquic_wire::header::write_retry(&mut w, 0, version, &dcid, &scid, &token);
+        let tag = tquic_crypto::retry::integrity_tag(version, &odcid, &out);
+        out.extend_from_slice(&tag);
+        a.deliver(&out);
+        a.advance(60 * SEC);
+        assert!(a.endpoint.is_empty());
+        assert!(a.events.iter().any(|e| matches!(e, Event::Closed(_))));
+    }
+}
+
 /// CVE-2025-4820: a peer that acknowledges what it has not received is found out by packet numbers
 /// that were never sent.
 #[test]

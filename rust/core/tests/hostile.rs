@@ -89,9 +89,9 @@ targets! {
     frame 20_000;
     params 20_000;
     client_hello 20_000;
-    stream_ops 3_000;
-    connection 2_000;
-    endpoint 1_000;
+    stream_ops 6_000;
+    connection 6_000;
+    endpoint 3_000;
 }
 
 #[test]

@@ -10,8 +10,9 @@ use tquic_wire::{ConnectionId, ResetToken};
 use crate::endpoint::ConnectionHandle;
 use crate::rng::Rng;
 
-/// Reset tokens remembered for a connection at most.
-const TOKENS: usize = 8;
+/// Reset tokens remembered for a connection at most: twice the connection IDs that a peer has active
+/// by default, so that the one in use is among them.
+const TOKENS: usize = 16;
 
 #[derive(Clone)]
 struct Keyed(u64, u64);
@@ -74,13 +75,21 @@ impl CidTable {
     }
 
     pub(super) fn insert_token(&mut self, token: ResetToken, handle: ConnectionHandle) {
+        let token = *token.as_bytes();
+        // Frames that tell of a token are repeated, which must not push out others. Whoever was
+        // there first keeps it.
+        if *self.tokens.entry(token).or_insert(handle) != handle {
+            return;
+        }
         let keys = self.owned.entry(handle).or_default();
+        if keys.tokens.contains(&token) {
+            return;
+        }
         if keys.tokens.len() == TOKENS {
             let oldest = keys.tokens.remove(0);
             self.tokens.remove(&oldest);
         }
-        keys.tokens.push(*token.as_bytes());
-        self.tokens.insert(*token.as_bytes(), handle);
+        keys.tokens.push(token);
     }
 
     pub(super) fn remove_all(&mut self, handle: ConnectionHandle) {
@@ -90,9 +99,7 @@ impl CidTable {
             self.cids.remove(cid);
         }
         for token in &keys.tokens {
-            if self.tokens.get(token) == Some(&handle) {
-                self.tokens.remove(token);
-            }
+            self.tokens.remove(token);
         }
     }
 
@@ -111,5 +118,55 @@ impl CidTable {
     /// The connection that a stateless reset with this token ends.
     pub(super) fn find_token(&self, token: &[u8; 16]) -> Option<ConnectionHandle> {
         self.tokens.get(token).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(n: u8) -> ResetToken {
+        ResetToken::new([n; 16])
+    }
+
+    #[test]
+    fn reset_tokens_are_bounded_and_repeated_ones_push_nothing_out() {
+        let mut table = CidTable::new(&mut Rng::from_seed([1; 32]));
+        let handle = ConnectionHandle::from_u64(7);
+        table.insert_token(token(0), handle);
+        for _ in 0..100 {
+            table.insert_token(token(1), handle);
+        }
+        assert_eq!(table.find_token(&[0; 16]), Some(handle));
+        for n in 2..100 {
+            table.insert_token(token(n), handle);
+        }
+        assert_eq!((table.tokens.len(), table.owned[&handle].tokens.len()), (TOKENS, TOKENS));
+        assert_eq!(table.find_token(&[99; 16]), Some(handle));
+        table.remove_all(handle);
+        assert!(table.tokens.is_empty() && table.owned.is_empty());
+    }
+
+    #[test]
+    fn ids_and_tokens_of_others_cannot_be_taken_over() {
+        let mut table = CidTable::new(&mut Rng::from_seed([1; 32]));
+        let (first, second) = (ConnectionHandle::from_u64(1), ConnectionHandle::from_u64(2));
+        let cid = ConnectionId::new(b"somebody").unwrap_or_default();
+        for handle in [first, second] {
+            table.insert(cid, handle);
+            table.insert_token(token(5), handle);
+        }
+        assert_eq!(
+            (table.find(b"somebody"), table.find_token(&[5; 16])),
+            (Some(first), Some(first))
+        );
+        table.remove(&cid, second);
+        table.remove_all(second);
+        assert_eq!(
+            (table.find(b"somebody"), table.find_token(&[5; 16])),
+            (Some(first), Some(first))
+        );
+        table.remove_all(first);
+        assert_eq!((table.find(b"somebody"), table.find_token(&[5; 16])), (None, None));
     }
 }
