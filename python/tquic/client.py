@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import socket
 from collections.abc import Generator
 from types import TracebackType
 from typing import Any, Final
 
+from tquic import _engine
 from tquic._hub import Hub
 from tquic.config import Config
 from tquic.connection import Connection
 from tquic.engine import Engine
-from tquic.errors import ConnectionClosed, HandshakeTimeout
+from tquic.errors import ConnectionClosed, EngineError, HandshakeTimeout
 
 __all__ = ["Connecting", "connect"]
 
@@ -92,7 +94,11 @@ class Connecting:
             local=self._local,
             interface=self._interface,
             token=store._take_token(server) if store is not None else b"",
+            begin=self._wait,
         )
+        if not self._wait:
+            # What is written until the caller waits for something goes out with the first packets.
+            hub.loop.call_soon(_begin_native, native)
         connection = Connection(hub, native, config, address)
         if store is not None:
             connection._on_token = lambda token: store._put_token(server, token)
@@ -137,8 +143,9 @@ def connect(
         engine: threads to use. Default: those of the process.
         local: numeric address (and port) to send from. Default: a socket shared by all.
         interface: network interface to send through; only together with `local`.
-        wait: wait until the handshake is complete. Without it the connection is there at once: what
-            is written now goes out as early data (0-RTT) if a ticket allows it.
+        wait: wait until the handshake is complete. Without it the connection is there at once, and
+            what is written before the next ``await`` goes out with the first packets, as early data
+            (0-RTT) if a ticket allows it.
 
     Raises:
         ConnectionClosed: the handshake failed. The subclass says how: `HandshakeTimeout`,
@@ -148,6 +155,12 @@ def connect(
         OSError: the name is not known, or the local address is not ours.
     """
     return Connecting(host, port, config or Config(), engine, local, interface, wait)
+
+
+def _begin_native(native: _engine.Connection) -> None:
+    # If the engine has ended, so has the connection: its event is on its way.
+    with contextlib.suppress(EngineError):
+        native.begin()
 
 
 async def _settle(

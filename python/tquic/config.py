@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
@@ -135,8 +136,8 @@ class Config:
     # ---- TLS, server ----
 
     client_auth: ClientAuth = "none"
-    """Whether clients must show a certificate signed by `client_ca`; with ``"optional"`` none at all
-    is fine, but not one of another CA. Default ``"none"``."""
+    """Whether clients must show a certificate signed by `client_ca`. With ``"optional"`` none at
+    all is fine, but not one of another CA. Default ``"none"``."""
 
     client_ca: Credential | None = None
     """CAs of client certificates. Default none."""
@@ -285,6 +286,7 @@ class Config:
             raise ConfigError("client_auth needs client_ca, the CAs that sign client certificates")
         if self.token_key is not None and len(self.token_key) != 32:
             raise ConfigError("token_key must have 32 bytes")
+        _check_addresses(self.preferred_address)
 
     def replace(self, **changes: Any) -> Self:
         """A copy in which some settings are different."""
@@ -362,6 +364,19 @@ def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
     for one in chosen:
         if one not in known:
             raise ConfigError(f"{name} must be of {', '.join(known)}, not {one!r}")
+
+
+def _check_addresses(addresses: tuple[tuple[str, int], ...]) -> None:
+    families = set()
+    for host, port in addresses:
+        try:
+            families.add(ipaddress.ip_address(host).version)
+        except ValueError:
+            raise ConfigError(f"preferred_address: {host!r} is not a numeric address") from None
+        if not 1 <= port <= 65_535:
+            raise ConfigError("preferred_address: the port must be from 1 to 65535")
+    if len(families) < len(addresses):
+        raise ConfigError("preferred_address: one IPv4 and one IPv6 address at most")
 
 
 def _content(name: str, credential: Credential | None) -> bytes | None:

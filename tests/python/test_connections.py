@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import Any
 
 import pytest
@@ -112,12 +113,40 @@ async def test_leaving_delivers_what_was_written(
         assert await got == data
 
 
+async def test_what_arrived_can_be_read_after_the_end(pair: Any) -> None:
+    # More than the engine hands over before somebody reads.
+    data = bytes(range(256)) * 5_000
+    async with pair() as (client, server):
+        finished = client.open_stream()
+        finished.write(data)
+        finished.finish()
+        open_still = client.open_stream()
+        open_still.write(data)
+        client.send_datagram(b"datagram")
+        await client.flush()
+        client.close()
+        await server.wait_closed()
+        stream = await server.accept_stream()
+        assert await stream.read() == data
+        stream = await server.accept_stream()
+        assert await stream.readexactly(len(data)) == data
+        with pytest.raises(tquic.ApplicationClosed):
+            await stream.read(1)
+        assert await server.recv_datagram() == b"datagram"
+        with pytest.raises(tquic.ApplicationClosed):
+            await server.accept_stream()
+
+
 async def test_an_exception_closes_at_once(pair: Any) -> None:
     async with pair(client={"linger": 3600}, server={"stream_window": 1024}) as (client, server):
-        with pytest.raises(ZeroDivisionError):
+
+        async def fail() -> None:
             async with client:
                 client.open_stream().write(bytes(10_000_000))
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
         await server.wait_closed()
         assert server.exception is not None
         assert server.exception.code == 1
@@ -187,12 +216,12 @@ async def test_servers_close(
 async def test_a_name_is_resolved(
     echo: Any, server_config: tquic.Config, client_config: tquic.Config
 ) -> None:
-    async with tquic.serve("127.0.0.1", 0, echo, config=server_config) as server:
+    async with (
+        tquic.serve("127.0.0.1", 0, echo, config=server_config) as server,
         # Where localhost is ::1 as well, nobody answers there.
-        async with tquic.connect(
-            "localhost", server.address[1], config=client_config
-        ) as connection:
-            assert connection.remote_address == server.address
+        tquic.connect("localhost", server.address[1], config=client_config) as connection,
+    ):
+        assert connection.remote_address == server.address
 
 
 async def test_datagrams(pair: Any) -> None:
@@ -272,6 +301,17 @@ async def test_migration_that_cannot_be(pair: Any) -> None:
         with pytest.raises(OSError, match="assign"):
             await client.migrate("192.0.2.1")
         await talk(client, server)
+
+
+async def test_the_preferred_address(pair: Any) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.3", 0))
+        preferred = free.getsockname()
+    async with pair(server={"preferred_address": (preferred,)}) as (client, server):
+        while client.remote_address != preferred:
+            await talk(client, server, 100)
+        (path,) = await client.paths()
+        assert path.remote == preferred
 
 
 async def test_key_updates(pair: Any) -> None:

@@ -1,4 +1,11 @@
 //! What a hostile peer can make the engine do, keep or send is bounded: one test for each attack.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::type_complexity,
+    clippy::field_reassign_with_default,
+    reason = "tests fail by panicking, and change one thing at a time"
+)]
 
 #[path = "rogue/mod.rs"]
 mod rogue;
@@ -561,4 +568,16 @@ fn forged_moves_of_the_peer_do_not_pile_up() {
     a.advance(10 * SEC);
     assert_eq!(a.closed(), None);
     assert!(!a.connection().is_closed());
+}
+
+/// A peer that talks all the time leaves no trail of old deadlines. It once did, one for each
+/// exchange.
+#[test]
+fn chatter_leaves_no_deadlines_behind() {
+    let mut a = established(Side::Server);
+    for _ in 0..1000 {
+        a.send(&[Frame::Ping]);
+        a.advance(SEC / 30);
+        assert!(a.endpoint.deadlines() <= 68, "{} deadlines", a.endpoint.deadlines());
+    }
 }

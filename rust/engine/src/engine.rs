@@ -83,6 +83,21 @@ pub struct Listening {
     pub addresses: Vec<SocketAddr>,
 }
 
+/// A connection that has not begun. Dropped, it never will, and its application is.
+pub struct Prepared {
+    inbox: Arc<Inbox>,
+    connect: Box<Connect>,
+}
+
+impl Prepared {
+    /// Begins it.
+    pub fn begin(self) -> Result<ConnectionKey, EngineError> {
+        let key = self.connect.key;
+        self.inbox.push(Command::Connect(self.connect))?;
+        Ok(key)
+    }
+}
+
 /// Threads with connections. Dropped, it ends at once; `shutdown` is politer.
 pub struct Engine {
     inboxes: Vec<Arc<Inbox>>,
@@ -231,15 +246,15 @@ impl Engine {
         request: ConnectRequest,
         application: Box<dyn Application>,
     ) -> Result<ConnectionKey, EngineError> {
-        self.connect_with(request, |_, _| application)
+        self.prepare(request, |_, _| application)?.begin()
     }
 
-    /// Begins a connection with an application that knows its name beforehand.
-    pub(crate) fn connect_with(
+    /// A connection to be begun, with an application that knows its name beforehand.
+    pub(crate) fn prepare(
         &self,
         request: ConnectRequest,
         make: impl FnOnce(ConnectionKey, &Arc<Inbox>) -> Box<dyn Application>,
-    ) -> Result<ConnectionKey, EngineError> {
+    ) -> Result<Prepared, EngineError> {
         let at = self.turn.fetch_add(1, Ordering::Relaxed) % self.inboxes.len() as u64;
         let inbox = self.inboxes.get(at as usize).ok_or(EngineError::Ended)?;
         let socket = match &request.local {
@@ -248,8 +263,8 @@ impl Engine {
         };
         let key = inbox.key();
         let application = make(key, inbox);
-        inbox.push(Command::Connect(Box::new(Connect { key, socket, request, application })))?;
-        Ok(key)
+        let connect = Box::new(Connect { key, socket, request, application });
+        Ok(Prepared { inbox: inbox.clone(), connect })
     }
 
     /// Closes a connection: returns at once, the shard does the rest.

@@ -2,14 +2,14 @@
 
 use std::fs::OpenOptions;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
 
 use tquic_core::stream::Priority;
-use tquic_engine::LocalAddress;
 use tquic_engine::bridge::BridgeConnection;
 use tquic_engine::pump::{Sink, Source};
+use tquic_engine::{LocalAddress, Prepared};
 use tquic_wire::{Direction, StreamId};
 
 use crate::settings::address;
@@ -20,11 +20,17 @@ use crate::{buffer, error};
 pub struct Connection {
     engine: Arc<tquic_engine::Engine>,
     bridge: BridgeConnection,
+    /// A client's connection that has not begun.
+    prepared: Mutex<Option<Prepared>>,
 }
 
 impl Connection {
-    pub fn new(engine: Arc<tquic_engine::Engine>, bridge: BridgeConnection) -> Self {
-        Self { engine, bridge }
+    pub fn new(
+        engine: Arc<tquic_engine::Engine>,
+        bridge: BridgeConnection,
+        prepared: Option<Prepared>,
+    ) -> Self {
+        Self { engine, bridge, prepared: Mutex::new(prepared) }
     }
 }
 
@@ -38,6 +44,13 @@ impl Connection {
     #[getter]
     fn is_client(&self) -> bool {
         self.bridge.side().is_client()
+    }
+
+    /// Begins a connection that was made without beginning. Otherwise without effect.
+    fn begin(&self, py: Python<'_>) -> PyResult<()> {
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let begun = py.detach(|| prepared.map(Prepared::begin).transpose());
+        begun.map(drop).map_err(|e| error::engine(py, e))
     }
 
     /// Opens a stream and gives its ID. It can be written at once.

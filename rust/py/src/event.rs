@@ -118,7 +118,7 @@ pub fn tuple<'py>(
         EventKind::Datagram(data) => one(kind::DATAGRAM, PyBytes::new(py, &data).into_any()),
         EventKind::DatagramsWritable => one(kind::DATAGRAMS_WRITABLE, none()?),
         EventKind::Accepted { connection, listener, remote } => {
-            let connection = Connection::new(engine.clone(), connection);
+            let connection = Connection::new(engine.clone(), connection, None);
             five(py, key, kind::ACCEPTED, connection, listener.0, pair(&remote))
         }
         EventKind::Connected(info) => one(kind::CONNECTED, connected(py, &info)?.into_any()),

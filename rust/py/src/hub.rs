@@ -69,7 +69,7 @@ impl Hub {
         Ok(py.detach(|| self.bridge.wait(timeout)))
     }
 
-    #[pyo3(signature = (remote, server_name, transport, tls, /, *, local=None, interface=None, token=Vec::new()))]
+    #[pyo3(signature = (remote, server_name, transport, tls, /, *, local=None, interface=None, token=Vec::new(), begin=true))]
     fn connect(
         &self,
         py: Python<'_>,
@@ -80,6 +80,7 @@ impl Hub {
         local: Option<(String, u16)>,
         interface: Option<String>,
         token: Vec<u8>,
+        begin: bool,
     ) -> PyResult<Connection> {
         let transport = transport.get().0.clone();
         let local = local.map(|(host, port)| address(py, &host, port)).transpose()?;
@@ -92,9 +93,16 @@ impl Hub {
             tls: tls.get().0.clone(),
             token,
         };
-        let connection = py.detach(|| self.bridge.connect(&self.engine, request));
-        let connection = connection.map_err(|e| error::engine(py, e))?;
-        Ok(Connection::new(self.engine.clone(), connection))
+        let made = py.detach(|| {
+            let (connection, prepared) = self.bridge.prepare(&self.engine, request)?;
+            if !begin {
+                return Ok((connection, Some(prepared)));
+            }
+            prepared.begin()?;
+            Ok((connection, None))
+        });
+        let (connection, prepared) = made.map_err(|e| error::engine(py, e))?;
+        Ok(Connection::new(self.engine.clone(), connection, prepared))
     }
 
     #[pyo3(signature = (host, port, config, transport, tls, /))]

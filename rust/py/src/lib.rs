@@ -3,10 +3,10 @@
 //! Nothing here may assume the GIL: the module declares `gil_used = false`, so free-threaded
 //! interpreters call into it from several threads at once. Classes are frozen; what changes is
 //! behind locks inside. No thread of the engine ever waits for Python.
-#![allow(
+#![expect(
     clippy::needless_pass_by_value,
     clippy::too_many_arguments,
-    reason = "PyO3 hands arguments over by value, and in Python they are keywords"
+    reason = "what Python passes is extracted into owned values, and named there"
 )]
 
 mod buffer;

@@ -97,6 +97,9 @@ impl Window {
 
     pub fn available(&self, in_flight: u64) -> u64 {
         match &self.prr {
+            // With nothing in flight no ACK will come to raise the quota, and no timer runs: one
+            // packet must go, whatever the proportion says.
+            Some(prr) if in_flight == 0 => prr.quota().max(self.mss),
             Some(prr) => prr.quota(),
             None => self.cwnd.saturating_sub(in_flight),
         }
@@ -222,4 +225,20 @@ impl Window {
 fn initial(configured: Option<u64>, mss: u64) -> u64 {
     let minimum = MINIMUM_DATAGRAMS * mss;
     configured.unwrap_or_else(|| (10 * mss).min(minimum.max(14_720))).max(minimum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recovery_with_nothing_in_flight_lets_one_packet_go() {
+        let config = ControllerConfig { initial_window: None, max_datagram: 1472, paced: false };
+        let mut w = Window::new(&config);
+        w.cut(Instant::from_nanos(5), 10_000, 14_720, false);
+        // The fast retransmit takes the quota to less than a packet, and then all else is lost.
+        w.on_sent(1200, 14_720);
+        assert_eq!(w.available(1200), 272);
+        assert_eq!(w.available(0), 1472);
+    }
 }

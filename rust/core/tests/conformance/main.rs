@@ -1,6 +1,13 @@
 //! What the engine answers to a peer that breaks the rules: the exact error code, and the type of
 //! the frame to blame. The QUIC and TLS rows of h3spec (`h3spec_*`) and those that audits of other
 //! stacks found wanting, each against a server and, where it can be done there, a client.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::type_complexity,
+    clippy::field_reassign_with_default,
+    reason = "tests fail by panicking, and change one thing at a time"
+)]
 
 #[path = "../rogue/mod.rs"]
 mod rogue;

@@ -81,6 +81,18 @@ impl BridgeApp {
         self.flush();
     }
 
+    /// What came before the end crosses as well, credit or not: the peer believes that we have it,
+    /// for it was acknowledged. Receive windows bound it.
+    fn deliver_rest(&mut self, connection: &mut Connection) {
+        let mailbox = self.mailbox.clone();
+        self.receive_datagrams(connection, &mut mailbox.lock());
+        let streams = connection.streams();
+        while let Some(event) = streams.poll_event() {
+            self.streams.on_event(event, streams, &mut self.out);
+        }
+        self.streams.deliver_rest(streams, &mut self.out);
+    }
+
     fn execute(&mut self, context: &mut Context<'_>) {
         let mut commands = std::mem::take(&mut self.commands);
         for command in commands.drain(..) {
@@ -144,7 +156,12 @@ impl Application for BridgeApp {
             Event::NewToken(token) => EventKind::NewToken(token),
             Event::Migrated(addresses) => EventKind::Migrated(addresses),
             Event::PathFailed(addresses) => EventKind::PathFailed(addresses),
-            Event::Closed(error) => return self.on_closed(error),
+            Event::Closed(error) => {
+                if !matches!(error, ConnectionError::LocalClose { .. }) {
+                    self.deliver_rest(context.connection);
+                }
+                return self.on_closed(error);
+            }
             // Looked at in each batch anyway.
             _ => return,
         };

@@ -22,7 +22,7 @@ use tquic_core::stream::Priority;
 use tquic_wire::{Direction, Side, StreamId};
 
 use crate::config::{Acceptor, ConnectRequest};
-use crate::engine::{Engine, EngineError};
+use crate::engine::{Engine, EngineError, Prepared};
 use crate::key::ConnectionKey;
 use crate::pump::{Sink, Source};
 use app::BridgeApp;
@@ -89,14 +89,26 @@ impl Bridge {
         engine: &Engine,
         request: ConnectRequest,
     ) -> Result<BridgeConnection, EngineError> {
+        let (connection, prepared) = self.prepare(engine, request)?;
+        prepared.begin()?;
+        Ok(connection)
+    }
+
+    /// The same for a connection that begins later: what is written before goes out with its first
+    /// packets, as 0-RTT if a ticket allows it.
+    pub fn prepare(
+        &self,
+        engine: &Engine,
+        request: ConnectRequest,
+    ) -> Result<(BridgeConnection, Prepared), EngineError> {
         let send_buffer = request.transport.streams.send_buffer;
         let mut connection = None;
-        engine.connect_with(request, |key, inbox| {
+        let prepared = engine.prepare(request, |key, inbox| {
             let mailbox = Arc::new(Mailbox::new(key, Side::Client, inbox.clone(), send_buffer));
             connection = Some(BridgeConnection { mailbox: mailbox.clone() });
             Box::new(BridgeApp::new(mailbox, self.queue.clone(), None))
         })?;
-        connection.ok_or(EngineError::Ended)
+        Ok((connection.ok_or(EngineError::Ended)?, prepared))
     }
 
     /// For [`Engine::listen`]: connections come as `Accepted` events. `send_buffer` is that of the

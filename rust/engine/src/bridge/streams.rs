@@ -353,6 +353,25 @@ impl Streams {
         }
     }
 
+    /// Brings across everything that was received, without credit: the connection is over.
+    pub fn deliver_rest(&mut self, set: &mut StreamSet, out: &mut VecDeque<EventKind>) {
+        let mut reading: Vec<_> =
+            self.streams.iter_mut().filter(|(_, stream)| stream.reads && stream.opened).collect();
+        reading.sort_unstable_by_key(|(id, _)| **id);
+        for (&id, stream) in reading {
+            if let Some(sink) = &mut stream.sink {
+                if let Some(outcome) = sink.drive(set) {
+                    out.push_back(EventKind::Pumped { stream: id, outgoing: false, outcome });
+                }
+                continue;
+            }
+            while let Ok(Some(chunk)) = set.read(id, usize::MAX) {
+                let fin = chunk.fin;
+                out.push_back(EventKind::Data { stream: id, data: chunk.data, fin });
+            }
+        }
+    }
+
     /// Gives back the credit of what was acknowledged.
     fn settle(&mut self, set: &mut StreamSet, shared: &mut Shared, out: &mut VecDeque<EventKind>) {
         for (id, len) in self.refunds.drain(..) {
