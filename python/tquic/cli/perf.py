@@ -260,7 +260,8 @@ def _config(
     options: argparse.Namespace, address: Address, patience: float | None, store: SessionStore
 ) -> Config:
     others: dict[str, Any] = {
-        "session_store": store,
+        # Without: a full handshake is one that resumes nothing.
+        "session_store": store if options.resume or options.early else None,
         "early_data": options.early,
         **payload(options.mtu, address[0]),
     }
