@@ -39,6 +39,7 @@ __all__ = [
     "build_info",
     "held_buffers",
     "make_certificates",
+    "perf_pattern",
     "perf_run",
     "raw_udp_rate",
 ]
@@ -78,6 +79,7 @@ CLOSED: Final[int]
 def build_info() -> _BuildInfo: ...
 def held_buffers() -> int: ...
 def make_certificates(names: list[str], days: int) -> tuple[str, str, str]: ...
+def perf_pattern() -> bytes: ...
 def perf_run(
     engine: Engine,
     task: Any,

@@ -86,6 +86,27 @@ def test_rates_and_latencies(perf: Server, certs: Path, arguments: list[str]) ->
     assert latency["p99_9"] <= latency["max"]
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--download", "5M", "--streams", "2"],
+        ["--upload", "5M"],
+        ["--duration", "300ms"],
+        ["--upload", "1G", "--duration", "300ms"],
+        ["--requests", "100", "--inflight", "10", "--response", "1K"],
+    ],
+)
+def test_through_asyncio(perf: Server, certs: Path, arguments: list[str]) -> None:
+    done = client(perf, certs, *arguments, "--api", "asyncio", "--json")
+    assert done.returncode == 0, done.stderr
+    report = document(done)
+    assert set(report) >= KEYS
+    assert report["verified"] is True
+    assert report["bytes"] > 0
+    assert set(report["paths"][0]) >= PATH_KEYS
+    assert (report["latency_us"] is not None) == ("--requests" in arguments)
+
+
 def test_datagrams(perf: Server, certs: Path) -> None:
     done = client(perf, certs, "--datagrams", "300", "--size", "1000", "--json")
     assert done.returncode == 0, done.stderr
@@ -144,7 +165,10 @@ def test_ctrl_c(perf: Server, certs: Path) -> None:
         (["client", "localhost:1", "--resume"], "kinds of --handshakes"),
         (["client", "localhost:1", "--download", "many"], "no size"),
         (["client", "127.0.0.1:1", "--mtu", "1000"], "1228 to 65535"),
-        (["client", "localhost:1", "--api", "asyncio"], "not there yet"),
+        (
+            ["client", "localhost:1", "--api", "asyncio", "--handshakes", "1"],
+            "transfers and requests",
+        ),
         (["client", "localhost:1", "--path", "eth0"], "not there yet: it needs multipath"),
         (["client", "localhost:1", "--scheduler", "x"], "not there yet: it needs multipath"),
         (["server", "--backend", "xdp"], "not there yet: it needs AF_XDP"),

@@ -101,7 +101,11 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
     client.add_trust_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
-        "--api", choices=("native", "asyncio"), default="native", help=argparse.SUPPRESS
+        "--api",
+        choices=("native", "asyncio"),
+        default="native",
+        help="measure inside the engine, or through the package's asyncio streams "
+        "(default: %(default)s)",
     )
     not_yet(parser, "multipath", "--path", "--scheduler")
 
@@ -216,9 +220,9 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    if options.api == "asyncio":
-        raise UsageError("--api asyncio is not there yet: it needs the asyncio interface")
     work = task(options)
+    if options.api == "asyncio":
+        return _measure_asyncio(options, work)
     addresses = client.resolve(*options.server)
     for address in addresses[:-1]:
         # Nobody at ::1 is no reason not to find the server at 127.0.0.1.
@@ -230,6 +234,20 @@ def _measure(options: argparse.Namespace) -> int:
             raise _failure(error, options) from None
     try:
         return _report(options, _run(options, work, addresses[-1], patience=None))
+    except QuicError as error:
+        raise _failure(error, options) from None
+
+
+def _measure_asyncio(options: argparse.Namespace, work: Task) -> int:
+    if work.handshakes or work.datagrams:
+        raise UsageError("--api asyncio measures transfers and requests")
+    from tquic.cli import perf_asyncio
+
+    host, port = options.server
+    address = (client.resolve(host, port)[0][0], port)
+    config = _config(options, address, None, SessionStore())
+    try:
+        return _report(options, perf_asyncio.run(options.server, config, work))
     except QuicError as error:
         raise _failure(error, options) from None
 

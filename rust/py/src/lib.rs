@@ -38,7 +38,7 @@ mod _engine {
     #[pymodule_export]
     use crate::hub::Hub;
     #[pymodule_export]
-    use crate::perf::{PerfServer, perf_run, raw_udp_rate};
+    use crate::perf::{PerfServer, perf_pattern, perf_run, raw_udp_rate};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 
 use tquic_engine::perf::{
     self, Bulk, ClientOptions, DatagramLoad, HandshakeKind, Handshakes, PerfError, Report,
@@ -195,4 +195,11 @@ pub fn raw_udp_rate(py: Python<'_>, seconds: f64) -> PyResult<Bound<'_, PyDict>>
     dict.set_item("packets_per_send_call", rate.datagrams_per_send())?;
     dict.set_item("packets_per_receive_call", rate.datagrams_per_recv())?;
     Ok(dict)
+}
+
+/// One period of the byte pattern that perf clients and servers send: the byte at offset `n` of a
+/// transfer is that at `n` modulo the length.
+#[pyfunction]
+pub fn perf_pattern(py: Python<'_>) -> Bound<'_, PyBytes> {
+    PyBytes::new(py, &tquic_engine::pump::pattern_slice(0, u64::MAX))
 }

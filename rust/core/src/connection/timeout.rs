@@ -94,11 +94,31 @@ impl Connection {
             TimeoutAction::Pto { space, probes } => {
                 // RFC 9002 section 6.2.4: new data first, else what is in flight, else PING.
                 recovery.probe_tokens(space, &mut router);
+                let other = match space {
+                    Space::Initial => Some(Space::Handshake),
+                    Space::Handshake => Some(Space::Initial),
+                    Space::Data => None,
+                };
+                if let Some(other) = other {
+                    recovery.probe_tokens(other, &mut router);
+                }
                 self.paths[path].probes[super::space_index(space)] = probes as u8;
+                self.probe_with(path, other, probes as u8);
                 self.on_pto(now, path, space);
             }
             TimeoutAction::Loss => self.sync_mtu(path),
             TimeoutAction::None => {}
+        }
+    }
+
+    /// RFC 9002 section 6.2.4: probes carry what other levels of the handshake wait for, too. The
+    /// peer may be unable to read the level that is probed without the other, whose packets were
+    /// declared lost and find no room in a window full of unreadable ones.
+    fn probe_with(&mut self, path: usize, other: Option<Space>, probes: u8) {
+        let Some(other) = other else { return };
+        let at = super::space_index(other);
+        if self.handshake.send[at].has_pending() {
+            self.paths[path].probes[at] = probes;
         }
     }
 
