@@ -19,8 +19,9 @@ impl Connection {
         }
         let context = self.timer_context();
         let paths = self.paths.iter().flat_map(|p| {
-            let acks = p.acks.iter().filter_map(crate::space::AckTracker::timeout);
-            [p.recovery.timeout(&context), p.validation_timeout()].into_iter().flatten().chain(acks)
+            [p.recovery.timeout(&context), p.validation_timeout(), p.ack_timeout()]
+                .into_iter()
+                .flatten()
         });
         let keys = self.keys.one_rtt.as_ref().and_then(crate::keys::OneRttKeys::timeout);
         paths.chain(keys).chain(self.timers.next()).min()

@@ -3,6 +3,10 @@
 /// RFC 9000 section 8.1: at most three times the bytes received.
 const FACTOR: u64 = 3;
 
+/// Bytes below which nothing is worth sending: a short-header packet with PATH_CHALLENGE or an ACK
+/// frame fits. The answer to a single small packet must not need more (three times 30 bytes).
+pub const LEAST: u64 = 64;
+
 /// Bytes to and from one 4-tuple.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ledger {
@@ -35,6 +39,11 @@ impl Ledger {
     /// Whether the limit is lifted.
     pub fn is_validated(&self) -> bool {
         self.validated
+    }
+
+    /// Whether anything may be sent before more arrives.
+    pub fn may_send(&self) -> bool {
+        self.allowance() >= LEAST
     }
 
     /// Bytes that may be sent now.

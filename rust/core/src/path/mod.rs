@@ -142,6 +142,19 @@ impl Path {
         }
     }
 
+    /// When an ACK frame falls due that could be sent. What the anti-amplification limit or the lack
+    /// of a connection ID holds back waits for the peer, not for the clock.
+    pub fn ack_timeout(&self) -> Option<Instant> {
+        let active = self.active();
+        self.remote_cids.cid(active.remote_cid)?;
+        let may_send = |at: usize| {
+            let least = if at == 2 { amplification::LEAST } else { u64::from(mtu::BASE) };
+            active.ledger.allowance() >= least
+        };
+        let acks = self.acks.iter().enumerate().filter(|(at, _)| may_send(*at));
+        acks.filter_map(|(_, acks)| acks.timeout()).min()
+    }
+
     /// The 4-tuple in use.
     pub fn active(&self) -> &Tuple {
         &self.tuples[0]
@@ -254,7 +267,11 @@ impl Path {
 
     /// When a validation needs attention next.
     pub fn validation_timeout(&self) -> Option<Instant> {
-        self.tuples.iter().filter_map(|t| t.challenges.timeout()).min()
+        let timeout = |t: &Tuple| {
+            let may_send = t.ledger.may_send() && self.remote_cids.cid(t.remote_cid).is_some();
+            t.challenges.timeout(may_send)
+        };
+        self.tuples.iter().filter_map(timeout).min()
     }
 
     /// Repeats a challenge after this long, gives up after three times that (RFC 9000 section 8.2.4).

@@ -113,8 +113,10 @@ impl Connection {
             _ => Space::Data,
         };
         let token = if ty == PacketType::Initial { self.ids.token.as_slice() } else { &[] };
-        // First byte, version, two lengths, Length, packet number; 24 for tag and a frame.
-        if buf.len() < 64 + dcid.len() + token.len() + 24 {
+        // First byte, version, two lengths, Length, packet number; 26 for tag and a frame. Short
+        // headers have the first byte and packet number only.
+        let header = if ty == PacketType::OneRtt { 5 } else { 64 };
+        if buf.len() < header + dcid.len() + token.len() + 26 {
             return None;
         }
         let recovery = &mut self.paths[path].recovery;

@@ -11,9 +11,6 @@ use crate::time::Instant;
 use crate::tx::Transmit;
 use crate::tx::packet::{SentOptions, TAG};
 
-/// Smallest datagram worth sending when the anti-amplification limit is low.
-const MIN_PROBE: u64 = 64;
-
 impl Connection {
     /// A challenge or an answer on a 4-tuple that is not the active one.
     pub(super) fn transmit_off_path(
@@ -24,7 +21,7 @@ impl Connection {
     ) -> Option<Transmit> {
         self.keys.one_rtt.as_ref()?;
         let index = 1 + self.paths[path].others_mut().iter().position(|t| {
-            (t.challenges.is_due(now) || t.challenges.owes()) && t.ledger.allowance() >= MIN_PROBE
+            (t.challenges.is_due(now) || t.challenges.owes()) && t.ledger.may_send()
         })?;
         let (interval, _) = self.paths[path].challenge_times(self.peer_max_ack_delay());
         let tuple = self.paths[path].tuple_mut(index)?;

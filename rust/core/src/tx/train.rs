@@ -5,7 +5,7 @@ use tquic_wire::{PacketType, Space};
 
 use crate::connection::Connection;
 use crate::error::{TransportError, TransportErrorCode};
-use crate::path::mtu;
+use crate::path::{amplification, mtu};
 use crate::stream::StreamChunk;
 use crate::time::Instant;
 use crate::tx::Transmit;
@@ -45,7 +45,13 @@ impl Connection {
         let mut budget = self.train_budget(now, path, content);
         let active = self.paths[path].active();
         let (addresses, mark) = (active.addresses, active.ecn.mark());
-        let segment = usize::from(active.mtu.current());
+        let segment = if active.ledger.is_validated() {
+            active.mtu.current()
+        } else {
+            // Timers know the limit in units of the base size.
+            active.mtu.current().min(mtu::BASE)
+        };
+        let segment = usize::from(segment);
         let room = buf.len().min(MAX_TRAIN).min(MAX_SEGMENTS * segment);
         let dcid = self.paths[path].remote_cids.cid(active.remote_cid)?;
         let (mut len, mut packets) = (0, 0_u32);
@@ -87,7 +93,7 @@ impl Connection {
         let probing = self.paths[path].probes[2] > 0;
         let eliciting = (budget.window >= segment || probing) && budget.allowance >= segment;
         let content = eliciting && (probing || self.has_content(now, path, PacketType::OneRtt));
-        let ack = self.ack_due(now, path, Space::Data) && budget.allowance > 0;
+        let ack = self.ack_due(now, path, Space::Data) && budget.allowance >= amplification::LEAST;
         if !content && !ack && !self.must_validate(now, path) {
             return None;
         }
@@ -148,8 +154,7 @@ impl Connection {
 
     fn must_validate(&self, now: Instant, path: usize) -> bool {
         let active = self.paths[path].active();
-        (active.challenges.is_due(now) || active.challenges.owes())
-            && active.ledger.allowance() >= 64
+        (active.challenges.is_due(now) || active.challenges.owes()) && active.ledger.may_send()
     }
 
     fn train_budget(&mut self, now: Instant, path: usize, content: bool) -> Budget {
