@@ -141,6 +141,11 @@ impl CryptoRecv {
         }
     }
 
+    /// Whether nothing has arrived at all.
+    pub fn is_untouched(&self) -> bool {
+        self.read == 0 && self.pieces.is_empty()
+    }
+
     /// Whether bytes wait for a gap to be filled.
     pub fn has_gap(&self) -> bool {
         !self.pieces.is_empty()

@@ -218,7 +218,11 @@ impl Connection {
             if parsed.ty == PacketType::Initial && parsed.has_token {
                 return false;
             }
-            if parsed.version != self.ids.version {
+            // Not back to the original version: that is a late packet of before the change.
+            if parsed.version != self.ids.version && parsed.version != self.ids.original_version {
+                if !self.may_change_version() {
+                    return false;
+                }
                 self.change_version(parsed.version);
             }
             if self.ids.peer.is_none() {
@@ -229,13 +233,23 @@ impl Connection {
         self.ids.peer == Some(parsed.scid)
     }
 
+    /// Whether a client waits for the server's choice of version. RFC 9369 section 4.1: handshake
+    /// bytes in the original version settle it; acknowledgements alone do not, because the server
+    /// sends them before it has the whole ClientHello.
+    fn may_change_version(&self) -> bool {
+        self.ids.side == Side::Client
+            && self.ids.version == self.ids.original_version
+            && self.keys.initial.is_some()
+            && self.keys.handshake.is_none()
+            && self.handshake.recv[0].is_untouched()
+    }
+
     /// A client that offered several versions makes the Initial keys of the one that the server
     /// chose, to see whether the packet is genuine.
     fn prepare_version(&mut self, parsed: &Parsed) {
-        let other = self.ids.side == Side::Client
-            && parsed.ty == PacketType::Initial
+        let other = parsed.ty == PacketType::Initial
             && parsed.version != self.ids.version
-            && self.ids.peer.is_none()
+            && self.may_change_version()
             && self.config.versions.contains(&parsed.version);
         if other && self.keys.initial_original.is_none() {
             let keys =
