@@ -20,7 +20,7 @@ use crate::connection::space_index;
 use crate::error::TransportError;
 
 pub use crypto_stream::{CryptoRecv, CryptoSend};
-pub(crate) use stash::Stash;
+pub(crate) use stash::{Stash, Stashed};
 
 /// Bytes of a ClientHello that a server collects before it judges. Post-quantum shares and long
 /// tickets need 3 KiB; nothing honest needs 64.

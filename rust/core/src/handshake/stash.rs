@@ -32,7 +32,7 @@ impl Stash {
             return false;
         }
         self.bytes += packet.len();
-        let Arrival { now, addresses, ecn } = *arrival;
+        let Arrival { now, addresses, ecn, .. } = *arrival;
         self.packets.push(Stashed { now, addresses, ecn, packet: packet.to_vec() });
         true
     }

@@ -18,6 +18,8 @@ pub(crate) struct Arrival {
     pub(crate) now: Instant,
     pub(crate) addresses: FourTuple,
     pub(crate) ecn: Option<Ecn>,
+    /// Bytes of all datagrams that came together.
+    pub(crate) bytes: u64,
 }
 
 /// A packet whose protection has been removed.

@@ -5,6 +5,7 @@ use tquic_wire::{ConnectionId, PacketType, Side, Version};
 
 use crate::cid::CID_LEN;
 use crate::connection::{Connection, State};
+use crate::handshake::Stashed;
 use crate::path::{Ecn, FourTuple};
 use crate::rx::Arrival;
 use crate::rx::open::{TRAIN, TrainMasks};
@@ -23,7 +24,7 @@ impl Connection {
         slot: &mut [u8],
         stride: usize,
     ) {
-        let arrival = Arrival { now, addresses, ecn };
+        let arrival = Arrival { now, addresses, ecn, bytes: slot.len() as u64 };
         let stride = stride.max(1);
         self.stats.datagrams_received += slot.len().div_ceil(stride) as u64;
         self.stats.bytes_received += slot.len() as u64;
@@ -134,9 +135,9 @@ impl Connection {
     fn replay_stash(&mut self) {
         while self.handshake.take_keys_changed() && self.state.is_open() {
             for stashed in self.handshake.stash.take() {
-                let arrival =
-                    Arrival { now: stashed.now, addresses: stashed.addresses, ecn: stashed.ecn };
-                let mut packet = stashed.packet;
+                let Stashed { now, addresses, ecn, mut packet } = stashed;
+                // Its bytes were counted when it came.
+                let arrival = Arrival { now, addresses, ecn, bytes: 0 };
                 self.receive_coalesced(&arrival, &mut packet);
             }
         }
