@@ -1,11 +1,12 @@
 //! The application of one connection at one end: it does what the plan says and notes what is wrong.
 
 use super::pattern;
-use super::plan::{Act, ConnectionPlan, Ending, What, client_address};
+use super::plan::{Act, ConnectionPlan, Ending, What, client_address, nat_address};
 use super::record::{Record, seconds};
 use super::stream::{StreamEnd, Wrong, transfer_of};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use tquic_core::Connection;
 use tquic_core::connection::ConnectionStats;
 use tquic_core::datagram::DatagramError;
@@ -40,6 +41,7 @@ pub struct Conversation {
     datagrams_sent: u64,
     datagrams_seen: BTreeSet<u64>,
     token: Option<Vec<u8>>,
+    outside: Option<SocketAddr>,
     connected: bool,
     over: bool,
     done: bool,
@@ -70,6 +72,7 @@ impl Conversation {
             datagrams_sent: 0,
             datagrams_seen: BTreeSet::new(),
             token: None,
+            outside: None,
             connected: false,
             over: false,
             done: false,
@@ -89,6 +92,11 @@ impl Conversation {
     /// Whether the connection presents a token of an earlier one.
     pub fn uses_token(&self) -> bool {
         self.plan.use_token
+    }
+
+    /// What a NAT calls the client's first address now, if it changed since the last call.
+    pub fn take_outside(&mut self) -> Option<SocketAddr> {
+        self.outside.take()
     }
 
     /// The newest token of the server, once.
@@ -207,7 +215,7 @@ impl Conversation {
             StreamEvent::Finished { id } => self.stream(id)?.on_finished(),
             StreamEvent::Stopped { id, code } => self.stream(id)?.on_stopped(streams, code),
             StreamEvent::Reset { id, code } => {
-                self.stream(id)?.on_reset(code)?;
+                self.stream(id)?.on_reset(streams, code)?;
                 self.stream(id)?.write(streams)
             }
         }
@@ -225,6 +233,9 @@ impl Conversation {
         record: &mut Record,
     ) {
         self.over = true;
+        if !self.done && record.unfinished.len() < 4 {
+            record.unfinished.push(self.describe());
+        }
         record.end(self.connection, self.side).over = Some((now, error));
         let ConnectionStats { key_updates, .. } = c.stats();
         record.counts.key_updates += key_updates;
@@ -321,17 +332,17 @@ impl Conversation {
                 c.update_keys(now);
             }
             What::Ping => c.ping(),
+            What::Rebind { index, other_host } if c.handshake().is_confirmed() => {
+                self.outside = Some(nat_address(self.connection, index, other_host));
+            }
+            What::Rebind { .. } => self.postpone(now, act),
             What::Migrate(index) => {
                 use tquic_core::connection::MigrateError::{NoConnectionId, NotConfirmed};
                 let to = client_address(self.connection, index);
                 match c.migrate(now, to) {
                     Ok(()) => {}
                     // Later: the other side has not said enough yet.
-                    Err(NotConfirmed | NoConnectionId) => {
-                        let later = now + LOOK_PERIOD * 5 - self.began;
-                        self.acts.push(Act { at: later, ..act });
-                        self.acts.sort_by_key(|act| core::cmp::Reverse(act.at));
-                    }
+                    Err(NotConfirmed | NoConnectionId) => self.postpone(now, act),
                     Err(e) => return Err(format!("cannot migrate: {e}")),
                 }
             }
@@ -342,6 +353,12 @@ impl Conversation {
             }
         }
         Ok(())
+    }
+
+    fn postpone(&mut self, now: Instant, act: Act) {
+        let later = now + LOOK_PERIOD * 5 - self.began;
+        self.acts.push(Act { at: later, ..act });
+        self.acts.sort_by_key(|act| core::cmp::Reverse(act.at));
     }
 
     fn send_datagram(&mut self, c: &mut Connection, size: usize) -> Result<(), Wrong> {

@@ -6,7 +6,7 @@
 //! the client that shows it. Each datagram carries what its sender has heard in its label, which no
 //! endpoint reads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// Label of a client's datagram whose connection presents a token: the token proves the IP address
@@ -27,7 +27,7 @@ struct Account {
 #[derive(Debug, Default)]
 pub struct Ledger {
     accounts: BTreeMap<SocketAddr, Account>,
-    heard_hosts: BTreeMap<IpAddr, ()>,
+    heard_hosts: BTreeSet<IpAddr>,
 }
 
 impl Ledger {
@@ -36,18 +36,18 @@ impl Ledger {
         self.accounts.entry(address).or_insert(Account { index, ..Account::default() })
     }
 
-    /// A datagram of `bytes` with this label arrived from `address`.
-    pub fn on_received(&mut self, address: SocketAddr, bytes: u64, label: u64, corrupted: bool) {
-        let known_host = self.heard_hosts.contains_key(&address.ip());
+    /// A datagram of `bytes` with this label arrived from `address`. The answer to what was sent
+    /// elsewhere counts as well (RFC 9000 section 8.2.3).
+    pub fn on_received(&mut self, address: SocketAddr, bytes: u64, label: u64) {
+        let token = label & TOKEN != 0 && self.heard_hosts.contains(&address.ip());
         let account = self.account(address);
         account.received += bytes;
-        if corrupted {
-            return;
-        }
-        let proved = account.index < MAX_ADDRESSES && label & (1 << account.index) != 0;
-        if proved || (label & TOKEN != 0 && known_host) {
-            account.heard = true;
-            self.heard_hosts.insert(address.ip(), ());
+        account.heard |= token;
+        for (address, account) in &mut self.accounts {
+            account.heard |= account.index < MAX_ADDRESSES && label & (1 << account.index) != 0;
+            if account.heard {
+                self.heard_hosts.insert(address.ip());
+            }
         }
     }
 
@@ -73,19 +73,16 @@ mod tests {
     fn only_an_answer_lifts_the_limit() {
         let [a, b] = [1, 2].map(|host| SocketAddr::from(([10, 0, 0, host], 1)));
         let mut ledger = Ledger::default();
-        ledger.on_received(a, 1200, 0, false);
+        ledger.on_received(a, 1200, 0);
         let to_a = ledger.on_sent(a, 3600).unwrap();
         assert!(ledger.on_sent(a, 1).is_err());
-        ledger.on_received(b, 100, to_a, false);
-        assert!(ledger.on_sent(b, 301).is_err(), "the answer came from elsewhere");
-        ledger.on_received(a, 100, to_a, true);
-        assert!(ledger.on_sent(a, 1).is_err(), "what is corrupted proves nothing");
-        ledger.on_received(a, 100, to_a, false);
+        ledger.on_received(b, 100, to_a);
+        assert!(ledger.on_sent(b, 301).is_err(), "the answer proves another address");
         assert!(ledger.on_sent(a, 1 << 20).is_ok());
         let other_port = SocketAddr::from(([10, 0, 0, 1], 9));
-        ledger.on_received(other_port, 10, 0, false);
+        ledger.on_received(other_port, 10, 0);
         assert!(ledger.on_sent(other_port, 31).is_err());
-        ledger.on_received(other_port, 10, TOKEN, false);
+        ledger.on_received(other_port, 10, TOKEN);
         assert!(ledger.on_sent(other_port, 3100).is_ok());
     }
 }

@@ -28,7 +28,7 @@ mod verdict;
 use crate::simulation::{Outcome, Simulation};
 use core::fmt;
 use party::Party;
-use plan::{CLIENT_ADDRESSES, PREFERRED, Plan, SERVER, client_address};
+use plan::{CLIENT_ADDRESSES, NAT_ADDRESSES, PREFERRED, Plan, SERVER, client_address, nat_address};
 use record::{Counts, Record};
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -112,9 +112,12 @@ fn play(plan: Plan) -> Result<Report, (Vec<String>, String)> {
     let mut simulation = Simulation::new(network::build(&plan), seed);
     let connections = plan.connections.len();
     let record = Rc::new(RefCell::new(Record::new(plan, trace)));
-    let mine: Vec<SocketAddr> = (0..connections)
-        .flat_map(|c| (0..CLIENT_ADDRESSES).map(move |index| client_address(c, index)))
-        .collect();
+    let mut mine = Vec::new();
+    for c in 0..connections {
+        mine.extend((0..CLIENT_ADDRESSES).map(|index| client_address(c, index)));
+        let outside = |index| [false, true].map(|other| nat_address(c, index, other));
+        mine.extend((0..NAT_ADDRESSES).flat_map(outside));
+    }
     let client = simulation.add(Party::new(Side::Client, &record, tls.clone()), host, &mine);
     let servers = [SERVER, SocketAddr::V4(PREFERRED)];
     let server = simulation.add(Party::new(Side::Server, &record, tls), host, &servers);
@@ -133,7 +136,9 @@ fn play(plan: Plan) -> Result<Report, (Vec<String>, String)> {
         wrong.extend(simulation.host_mut(server).leftovers());
     }
     if !wrong.is_empty() {
-        let state = [client, server].map(|host| simulation.host_mut(host).describe()).concat();
+        let left = [client, server].map(|host| simulation.host_mut(host).describe()).concat();
+        let unfinished = record.borrow().unfinished.join("\n  ");
+        let state = format!("  {unfinished}\n{left}");
         return Err((wrong, state));
     }
     let record = record.borrow();

@@ -1,6 +1,9 @@
 //! The network of a plan, ready to run.
 
-use super::plan::{Change, NetworkPlan, PREFERRED, Plan, SERVER, VICTIM, client_address};
+use super::plan::{
+    Change, NAT_ADDRESSES, NetworkPlan, PREFERRED, Plan, SERVER, VICTIM, client_address,
+    nat_address,
+};
 use crate::link::LinkConfig;
 use crate::network::{Edit, Network};
 use crate::simulation::HostConfig;
@@ -15,8 +18,11 @@ pub fn build(plan: &Plan) -> Network {
     let first = (&wires.to_server, &wires.to_client);
     let second = wires.second.as_ref().map_or(first, |(there, back)| (there, back));
     for (index, (there, back)) in [(0, first), (1, second)] {
-        let host = client_address(0, index).ip();
-        route(&mut network, host, &servers, there, back, None);
+        let mut hosts = vec![client_address(0, index).ip()];
+        if index == 0 {
+            hosts.extend(nat_hosts());
+        }
+        route(&mut network, &hosts, &servers, (there, back), None);
     }
     // What an attacker sends in somebody's name comes fast; nobody answers there.
     let there = network.add_link(&LinkConfig::default());
@@ -24,33 +30,36 @@ pub fn build(plan: &Plan) -> Network {
     for &(at, change) in &wires.edits {
         let at = Instant::ZERO + at;
         match change {
-            Change::Rebind { connection, outside } => {
-                let inside = client_address(connection, 0);
-                network.at(at, Edit::Rebind { inside, outside });
-            }
             Change::Mtu(bytes) => {
                 let smaller = |link: &LinkConfig| LinkConfig { mtu: Some(bytes), ..link.clone() };
-                let host = client_address(0, 0).ip();
+                let mut hosts = vec![client_address(0, 0).ip()];
+                hosts.extend(nat_hosts());
                 let (there, back) = (smaller(first.0), smaller(first.1));
-                route(&mut network, host, &servers, &there, &back, Some(at));
+                route(&mut network, &hosts, &servers, (&there, &back), Some(at));
             }
         }
     }
     network
 }
 
-/// Routes between a host of the client and the server's, now or later.
+/// Outside addresses of the NAT before the client's first address.
+fn nat_hosts() -> impl Iterator<Item = IpAddr> {
+    let hosts = (0..NAT_ADDRESSES).flat_map(|i| [false, true].map(|o| nat_address(0, i, o).ip()));
+    let distinct: std::collections::BTreeSet<IpAddr> = hosts.collect();
+    distinct.into_iter()
+}
+
+/// Routes between hosts of the client and the server's, now or later.
 fn route(
     network: &mut Network,
-    host: IpAddr,
+    hosts: &[IpAddr],
     servers: &[IpAddr],
-    there: &LinkConfig,
-    back: &LinkConfig,
+    (there, back): (&LinkConfig, &LinkConfig),
     at: Option<Instant>,
 ) {
     let there = network.add_link(there);
     let back = network.add_link(back);
-    for &server in servers {
+    for (&host, &server) in hosts.iter().flat_map(|h| servers.iter().map(move |s| (h, s))) {
         for (from, to, links) in [(host, server, vec![there]), (server, host, vec![back])] {
             match at {
                 None => network.route_hosts(from, to, &links),

@@ -28,8 +28,8 @@ pub type Shared = Rc<RefCell<Record>>;
 
 /// How often a client looks whether a connection before is over, for the next to begin.
 const LOOK_PERIOD: Duration = Duration::from_millis(50);
-/// Packets that may exceed the congestion window in a row: probes of three spaces, and one that was
-/// under way.
+/// Packets that may exceed the congestion window beside two for each probe timeout: those of a
+/// handshake, one that was under way.
 const PROBES: u64 = 8;
 
 /// See the module.
@@ -39,6 +39,8 @@ pub struct Party {
     tls: Tls,
     endpoint: Endpoint,
     conversations: BTreeMap<ConnectionHandle, Conversation>,
+    /// The largest congestion windows so far.
+    peaks: BTreeMap<ConnectionHandle, u64>,
     /// Client: connections of the plan not begun yet, in order.
     waiting: VecDeque<usize>,
     /// Client: when to look at them.
@@ -50,6 +52,8 @@ pub struct Party {
     /// Server: it is still to forget its tickets.
     forgets: bool,
     ledger: Ledger,
+    /// Client: what a NAT calls its addresses.
+    nat: BTreeMap<SocketAddr, SocketAddr>,
     /// Client: what was heard, as a label.
     heard: u64,
     ecn: EcnFault,
@@ -70,6 +74,7 @@ impl Party {
             endpoint: endpoint(side, plan, &tls.server),
             tls,
             conversations: BTreeMap::new(),
+            peaks: BTreeMap::new(),
             waiting: match side {
                 Side::Client => (0..plan.connections.len()).collect(),
                 Side::Server => VecDeque::new(),
@@ -79,6 +84,7 @@ impl Party {
             restart: plan.restart.filter(|_| side == Side::Server).map(at),
             forgets: side == Side::Server && plan.tls.forgets,
             ledger: Ledger::default(),
+            nat: BTreeMap::new(),
             heard: 0,
             ecn: plan.network.ecn[usize::from(side == Side::Client)],
             spoof: (
@@ -217,10 +223,12 @@ impl Party {
             label |= TOKEN;
         }
         let mut sent = Vec::new();
+        let peak = self.peaks.entry(handle).or_default();
         loop {
+            *peak = c.path(0).map_or(0, |path| path.recovery.cwnd()).max(*peak);
             let before = flight(c);
             let Some(t) = c.poll_transmit(now, &mut self.buffer) else { break };
-            check_window(now, c, before, &mut record);
+            check_window(now, c, (before, peak), &mut record);
             for data in self.buffer[..t.len].chunks(t.segment.max(1)) {
                 sent.push((t.addresses, t.ecn, data.to_vec()));
             }
@@ -229,16 +237,37 @@ impl Party {
             Some(talk) => talk.serve(now, c, &mut record),
             None => while c.poll_event().is_some() {},
         }
-        if let Some(token) = talk.and_then(Conversation::take_token) {
-            self.token = token;
+        if let Some(talk) = talk {
+            if let Some(token) = talk.take_token() {
+                self.token = token;
+            }
+            if let Some(outside) = talk.take_outside() {
+                self.nat.insert(client_address(talk.connection(), 0), outside);
+            }
         }
+        let settled = c.handshake().is_confirmed();
         check_memory(now, c, &mut record);
+        if record.trace {
+            let wakes = c.timeout().map(seconds);
+            eprintln!(
+                "{} {:?} waits for {wakes:?}: {}",
+                seconds(now),
+                self.side,
+                c.describe_timers()
+            );
+        }
         drop(record);
         if !self.endpoint.settle(now, handle) {
             self.conversations.remove(&handle);
+            self.peaks.remove(&handle);
         }
         for (addresses, ecn, data) in sent {
-            self.send(now, (addresses, ecn, data), label, out);
+            let packet = self.send(now, (addresses, ecn, data), label);
+            // In the handshake whoever is on the way can spoil it (RFC 9000 section 21.1.1).
+            if settled && self.side == Side::Client && self.spoof.0.happens(&mut self.spoof.1) {
+                out.send(Packet { from: VICTIM, ..packet.clone() });
+            }
+            out.send(packet);
         }
     }
 
@@ -247,8 +276,7 @@ impl Party {
         now: Instant,
         (addresses, ecn, data): (FourTuple, Option<Ecn>, Vec<u8>),
         label: u64,
-        out: &mut Outbox,
-    ) {
+    ) -> Packet {
         let mut record = self.record.borrow_mut();
         record.counts.packets += 1;
         if record.trace {
@@ -267,11 +295,20 @@ impl Party {
         };
         drop(record);
         let ecn = packet_ecn(ecn);
-        let packet = Packet::datagram(addresses.local, addresses.remote, ecn, data).with_tag(label);
-        if self.side == Side::Client && self.spoof.0.happens(&mut self.spoof.1) {
-            out.send(Packet { from: VICTIM, ..packet.clone() });
+        let outside = self.nat.get(&addresses.local).copied().unwrap_or(addresses.local);
+        Packet::datagram(outside, addresses.remote, ecn, data).with_tag(label)
+    }
+
+    /// Whether the NAT lets a packet in; if so it gets its inside address.
+    fn admit(&self, packet: &mut Packet) -> bool {
+        if let Some((&inside, _)) = self.nat.iter().find(|(_, outside)| **outside == packet.to) {
+            packet.to = inside;
+            return true;
         }
-        out.send(packet);
+        // What was once an address of ours is nobody's now.
+        let inside = [0, 1].map(|index| client_address(0, index).ip());
+        let here = self.side == Side::Server || inside.contains(&packet.to.ip());
+        here && !self.nat.contains_key(&packet.to)
     }
 
     /// Takes as many packets as could have come in one GRO train.
@@ -313,13 +350,13 @@ impl Host for Party {
             let accept = acceptance(&self.record.borrow().plan, &self.tls.other_server);
             self.endpoint.start_accepting(accept);
         }
+        packets.retain_mut(|p| self.admit(p));
         for p in packets.iter() {
             match self.side {
                 Side::Server => {
-                    self.ledger.on_received(p.from, p.bytes.len() as u64, p.tag, p.corrupted);
+                    self.ledger.on_received(p.from, p.bytes.len() as u64, p.tag);
                 }
-                Side::Client if !p.corrupted => self.heard |= p.tag,
-                Side::Client => {}
+                Side::Client => self.heard |= p.tag,
             }
             if self.record.borrow().trace {
                 trace(now, self.side, "<-", (p.to, p.from), &p.bytes, core_ecn(p.ecn));
@@ -358,7 +395,8 @@ impl Host for Party {
         }
         for reply in core::mem::take(&mut self.replies) {
             let label = self.heard;
-            self.send(now, (reply.addresses, None, reply.data), label, out);
+            let packet = self.send(now, (reply.addresses, None, reply.data), label);
+            out.send(packet);
         }
         if self.look.is_some_and(|at| at <= now) {
             self.begin_connections(now);
@@ -411,11 +449,20 @@ fn flight(c: &Connection) -> u64 {
     c.path(0).map_or(0, |path| path.recovery.bytes_in_flight())
 }
 
-/// RFC 9002 section 7: nothing but probes makes more bytes fly than the window allows.
-fn check_window(now: Instant, c: &Connection, before: u64, record: &mut Record) {
+/// RFC 9002 section 7: nothing but probes makes more bytes fly than the window allows. The window is
+/// the largest so far: after a cut what flies comes down in proportion (RFC 9937).
+fn check_window(
+    now: Instant,
+    c: &Connection,
+    (before, peak): (u64, &mut u64),
+    record: &mut Record,
+) {
     let Some(path) = c.path(0) else { return };
-    let (after, window) = (path.recovery.bytes_in_flight(), path.recovery.cwnd());
-    let spare = PROBES * u64::from(path.active().mtu.current());
+    *peak = path.recovery.cwnd().max(*peak);
+    let (after, window) = (path.recovery.bytes_in_flight(), *peak);
+    let probes = PROBES + 2 * path.recovery.stats().ptos;
+    let config = if c.side() == Side::Client { &record.plan.client } else { &record.plan.server };
+    let spare = probes * u64::from(config.max_udp_payload);
     if after > before && after > window + spare {
         let side = c.side();
         record.violation(
@@ -433,7 +480,8 @@ fn check_memory(now: Instant, c: &mut Connection, record: &mut Record) {
     let stats = c.streams().stats();
     let open = stats.streams as u64;
     let window = config.max_connection_window.max(config.connection_window);
-    let receive = window + window / 8 + open * 65_536;
+    // A window may lie across two pages of 64 KiB.
+    let receive = window + window / 8 + open * 2 * 65_536;
     let send = open * (config.send_buffer + 65_536);
     let streams = 2 * (config.max_streams_bidi + config.max_streams_uni) + 2_000;
     let wrong = if stats.receive_memory as u64 > receive {

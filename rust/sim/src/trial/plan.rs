@@ -29,10 +29,16 @@ pub fn client_address(connection: usize, index: u16) -> SocketAddr {
     address(ip, 50_000 + connection as u16 * CLIENT_ADDRESSES + index)
 }
 
+/// Outside addresses of a NAT for one connection.
+pub const NAT_ADDRESSES: u16 = 8;
+
 /// The address number `index` that a NAT gives to connection `connection`.
 pub fn nat_address(connection: usize, index: u16, other_host: bool) -> SocketAddr {
     let host = if other_host { 1 + index as u8 } else { 1 };
-    address([100, 64, u8::from(other_host), host], 20_000 + connection as u16 * 64 + index)
+    address(
+        [100, 64, u8::from(other_host), host],
+        20_000 + connection as u16 * NAT_ADDRESSES + index,
+    )
 }
 
 /// Everything that a run is made of, but for the seed of chance.
@@ -66,6 +72,16 @@ pub struct Plan {
     pub may_die: bool,
     /// A run that takes longer has stalled.
     pub limit: Duration,
+}
+
+impl Plan {
+    /// Whether a second run must take the same course. Not with corruption: it may fall on bytes
+    /// that TLS drew at random, and make of them a header that is answered.
+    pub fn is_repeatable(&self) -> bool {
+        let second = self.network.second.iter().flat_map(|(there, back)| [there, back]);
+        let links = [&self.network.to_server, &self.network.to_client];
+        links.into_iter().chain(second).all(|link| link.corruption.is_none())
+    }
 }
 
 /// TLS of both ends.
@@ -107,13 +123,6 @@ pub struct NetworkPlan {
 /// A change of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The NAT gives this connection (from its first address) another outside address.
-    Rebind {
-        /// The connection.
-        connection: usize,
-        /// What it is called from now on.
-        outside: SocketAddr,
-    },
     /// The links of the first path carry no UDP payload larger than this any more.
     Mtu(u32),
 }
@@ -206,8 +215,16 @@ pub enum What {
     UpdateKeys,
     /// Sends a PING.
     Ping,
-    /// The client moves to its address of this number.
+    /// The client moves to its address of this number, once the handshake is confirmed.
     Migrate(u16),
+    /// A NAT gives the client's first address another outside address, once the handshake is
+    /// confirmed: before, QUIC relies on stable addresses (RFC 9000 section 9).
+    Rebind {
+        /// A number for the new address.
+        index: u16,
+        /// Not only another port.
+        other_host: bool,
+    },
     /// Sends unreliable datagrams of this size.
     Datagrams {
         /// How many.

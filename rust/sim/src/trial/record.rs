@@ -33,6 +33,8 @@ pub struct Record {
     pub names: Vec<(ConnectionId, usize)>,
     /// What went wrong, with the time.
     pub violations: Vec<(Instant, String)>,
+    /// What applications had left to do when their connection ended.
+    pub unfinished: Vec<String>,
     /// A hash over what the applications saw.
     pub digest: Digest,
     /// Whether to print what happens.
@@ -90,6 +92,7 @@ impl Record {
             plan,
             names: Vec::new(),
             violations: Vec::new(),
+            unfinished: Vec::new(),
             digest: Digest::new(),
             trace,
             counts: Counts::default(),

@@ -1,7 +1,7 @@
 //! The scenarios: which faults and which work come together.
 
 use super::draw::{Dice, connection, small_windows, transfer};
-use super::plan::{Act, Change, Cut, EcnFault, Ending, Plan, Start, What, nat_address};
+use super::plan::{Act, Change, Cut, EcnFault, Ending, Plan, Start, What};
 use crate::link::{
     Aggregation, CodelConfig, Corruption, DualPi2Config, Jitter, Limit, LinkConfig, Loss,
     PolicerConfig, QueueConfig, Rate, Reorder, StepConfig,
@@ -295,11 +295,10 @@ fn spread(plan: &mut Plan, dice: &mut Dice, millis: u32) {
 fn rebind(plan: &mut Plan, dice: &mut Dice) {
     let times = dice.between(1, 5);
     for index in 0..times {
-        let outside = nat_address(0, index as u16, dice.percent(40));
-        let at = dice.moment(MS * 4000);
-        plan.network.edits.push((at, Change::Rebind { connection: 0, outside }));
+        let what = What::Rebind { index: index as u16, other_host: dice.percent(40) };
+        let act = Act { side: Side::Client, at: dice.moment(MS * 4000), what };
+        plan.connections[0].acts.push(act);
     }
-    plan.network.edits.sort_by_key(|(at, _)| *at);
     // Only the client can tell the NAT that it still wants to hear.
     plan.client.keep_alive = Some(dice.time(MS * 500, MS * 5000));
     spread(plan, dice, 4000);

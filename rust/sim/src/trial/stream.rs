@@ -257,11 +257,15 @@ impl StreamEnd {
     }
 
     /// The peer gave it up.
-    pub fn on_reset(&mut self, code: u64) -> Result<(), Wrong> {
+    pub fn on_reset(&mut self, streams: &mut StreamSet, code: u64) -> Result<(), Wrong> {
         let id = self.id;
         let Some(r) = &mut self.receiver else {
             return Err(format!("{id:?} reset without a receiving part"));
         };
+        // Reading is what takes note of it.
+        if !r.over && streams.read(id, 1) != Err(ReadError::Reset(code)) {
+            return Err(format!("{id:?} was reset and can be read"));
+        }
         r.on_error(id, ReadError::Reset(code))?;
         if let Some(s) = &mut self.sender {
             s.may_write = true;

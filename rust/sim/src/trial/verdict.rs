@@ -1,6 +1,6 @@
 //! Judges a run by what was written down.
 
-use super::plan::{Ending, Plan};
+use super::plan::{Ending, Plan, What};
 use super::record::{EndRecord, Record, seconds};
 use crate::simulation::Outcome;
 use tquic_core::events::ConnectionError;
@@ -82,7 +82,8 @@ fn explained(
     let other_closed = other.closed.is_some_and(|closed| closed <= at);
     // The other end is gone, and its last words may have been lost.
     let other_gone = other.over.as_ref().is_some_and(|(over, _)| *over <= at);
-    let deaf = other_gone && !plan.network.is_faithful();
+    let rebinds = connection.acts.iter().any(|act| matches!(act.what, What::Rebind { .. }));
+    let deaf = other_gone && (rebinds || !plan.network.is_faithful());
     let restarted = plan.restart.is_some_and(|time| Instant::ZERO + time <= at);
     match error {
         ConnectionError::LocalClose { code: said, .. } => mine.closed.is_some() && *said == code,
