@@ -31,7 +31,10 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help test lint wheels clean
+.PHONY: help demo test lint interop fuzz wheels clean
+
+# A hang must not use up a CI run.
+LIMIT := $(if $(shell command -v timeout),timeout 2400,)
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1 \2/p' Makefile | while read -r name text; do \
@@ -48,11 +51,14 @@ $(PACKAGE): $(TOOLS) $(SOURCES)
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	touch $@
 
+demo: $(PACKAGE) ## moves a large file over QUIC on this machine, verifies and measures
+	$(BIN)/python scripts/demo.py
+
 test: $(PACKAGE) ## runs the Rust and Python tests
 	mkdir -p reports && rm -f reports/rust.txt reports/python.xml
 	@# A failure on one side does not hide the other: all run, any failure fails.
 	status=0; \
-	cargo test --workspace --no-fail-fast $(CARGO_FLAGS) 2>&1 | tee reports/rust.txt || status=1; \
+	$(LIMIT) cargo test --workspace --no-fail-fast $(CARGO_FLAGS) 2>&1 | tee reports/rust.txt || status=1; \
 	$(BIN)/python -m pytest --junit-xml=reports/python.xml || status=1; \
 	$(BIN)/python scripts/summarize_tests.py reports/rust.txt reports/python.xml || status=1; \
 	exit $$status
@@ -68,6 +74,13 @@ lint: $(PACKAGE) ## checks formatting, lints, types, stubs, sizes, workflows
 	@scripts/check_workflows.sh
 	@echo "lint: formatting, clippy, ruff, mypy, stubs and layout passed; no report, findings are printed"
 
+# The table of docs/interop.md, from real runs; needs root or user namespaces, and Go for quic-go.
+interop: $(PACKAGE) ## runs the interop cases with other people's stacks, writes docs/interop.md
+	mkdir -p reports
+	$(BIN)/python -m tests.interop --subject tquic --profile quick \
+		--write docs/interop.md --write reports/interop.json
+	@echo "interop: no failed cell; the table is docs/interop.md, the facts are reports/interop.json"
+
 wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, and tries the wheel
 	rm -rf wheels
 	$(BIN)/python -m build --outdir wheels
@@ -78,8 +91,18 @@ wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, 
 	rm -rf wheels/try
 	@echo "wheels: $$(cd wheels && echo *) built, checked, installed and run; they lie in wheels/"
 
+# Seconds for each fuzz target.
+FUZZ_SECONDS ?= 60
+CARGO_FUZZ := .tools/bin/cargo-fuzz
+
+$(CARGO_FUZZ):
+	cargo install cargo-fuzz --locked --root .tools
+
+fuzz: $(CARGO_FUZZ) ## fuzzes every target for FUZZ_SECONDS (60) with libFuzzer
+	$(PYTHON) scripts/fuzz.py $(CARGO_FUZZ) $(FUZZ_SECONDS)
+
 clean: ## deletes everything that was built, installed or reported here
-	rm -rf $(VENV) .tools build dist wheels reports target
+	rm -rf $(VENV) .tools build dist wheels reports target fuzz/target fuzz/artifacts
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find python cython build_backend scripts tests benches -name __pycache__ -type d -prune -exec rm -rf {} +
 	find python cython \( -name '*.so' -o -name '*.pyd' -o -name '*.c' \) -type f -delete

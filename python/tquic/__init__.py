@@ -1,5 +1,96 @@
-"""A QUIC engine for Python with a Rust core."""
+"""A QUIC engine for Python with a Rust core.
+
+`connect` and `serve` are the way in, for asyncio (and uvloop)::
+
+    async with tquic.connect("example.com", 4433) as conn:
+        stream = conn.open_stream()
+        await stream.write(b"hello")
+        stream.finish()
+        print(await stream.read())
+
+`Config` has every setting, `tquic.errors` every exception.
+"""
+
+import logging
 
 from tquic._engine import __version__, build_info
+from tquic.client import connect
+from tquic.config import Config
+from tquic.connection import Connection
+from tquic.engine import Engine
+from tquic.errors import (
+    AlpnError,
+    ApplicationClosed,
+    CertificateError,
+    CertificateExpired,
+    CertificateNameMismatch,
+    CertificateRequired,
+    ConfigError,
+    ConnectionClosed,
+    ConnectionRefused,
+    DatagramError,
+    EngineError,
+    HandshakeError,
+    HandshakeTimeout,
+    IdleTimeout,
+    MigrationError,
+    QuicError,
+    StatelessReset,
+    StreamClosed,
+    StreamError,
+    StreamReset,
+    StreamStopped,
+    TransportClosed,
+    UntrustedCertificate,
+    VersionError,
+    WriteBufferFull,
+)
+from tquic.server import Server, serve
+from tquic.session import SessionStore
+from tquic.stats import ConnectionStats, HandshakeInfo, PathStats, ShardStats
+from tquic.stream import Stream
 
-__all__ = ["__version__", "build_info"]
+__all__ = [
+    "AlpnError",
+    "ApplicationClosed",
+    "CertificateError",
+    "CertificateExpired",
+    "CertificateNameMismatch",
+    "CertificateRequired",
+    "Config",
+    "ConfigError",
+    "Connection",
+    "ConnectionClosed",
+    "ConnectionRefused",
+    "ConnectionStats",
+    "DatagramError",
+    "Engine",
+    "EngineError",
+    "HandshakeError",
+    "HandshakeInfo",
+    "HandshakeTimeout",
+    "IdleTimeout",
+    "MigrationError",
+    "PathStats",
+    "QuicError",
+    "Server",
+    "SessionStore",
+    "ShardStats",
+    "StatelessReset",
+    "Stream",
+    "StreamClosed",
+    "StreamError",
+    "StreamReset",
+    "StreamStopped",
+    "TransportClosed",
+    "UntrustedCertificate",
+    "VersionError",
+    "WriteBufferFull",
+    "__version__",
+    "build_info",
+    "connect",
+    "serve",
+]
+
+# A library says nothing unless the program sets up logging.
+logging.getLogger("tquic").addHandler(logging.NullHandler())

@@ -1,6 +1,51 @@
-from typing import Final, TypedDict, type_check_only
+from typing import Any, Final, TypeAlias, TypedDict, final, type_check_only
 
-__all__ = ["__version__", "build_info"]
+from _typeshed import ReadableBuffer, StrPath
+
+from tquic.config import Config
+
+__all__ = [
+    "ACCEPTED",
+    "CLOSED",
+    "CONNECTED",
+    "DATA",
+    "DATAGRAM",
+    "DATAGRAMS_WRITABLE",
+    "FINISHED",
+    "LOG",
+    "MIGRATED",
+    "NEW_TOKEN",
+    "PATH_FAILED",
+    "PUMPED",
+    "RESET",
+    "STATS",
+    "STOPPED",
+    "STREAM_OPENED",
+    "STREAM_READY",
+    "WRITABLE",
+    "ZERO_RTT_REJECTED",
+    "ClientTls",
+    "Connection",
+    "Engine",
+    "HqFetch",
+    "HqPipe",
+    "HqServer",
+    "Hub",
+    "PerfServer",
+    "ServerTls",
+    "TicketStore",
+    "Transport",
+    "__version__",
+    "build_info",
+    "held_buffers",
+    "make_certificates",
+    "perf_run",
+    "raw_udp_rate",
+]
+
+_Address: TypeAlias = tuple[str, int]
+# The connection's key, the kind, and what belongs to it.
+_Event: TypeAlias = tuple[int, int, Any, Any, Any]
 
 @type_check_only
 class _BuildInfo(TypedDict):
@@ -10,4 +55,217 @@ class _BuildInfo(TypedDict):
 
 __version__: Final[str]
 
+LOG: Final[int]
+ACCEPTED: Final[int]
+CONNECTED: Final[int]
+ZERO_RTT_REJECTED: Final[int]
+STREAM_OPENED: Final[int]
+STREAM_READY: Final[int]
+DATA: Final[int]
+WRITABLE: Final[int]
+FINISHED: Final[int]
+RESET: Final[int]
+STOPPED: Final[int]
+PUMPED: Final[int]
+DATAGRAM: Final[int]
+DATAGRAMS_WRITABLE: Final[int]
+MIGRATED: Final[int]
+PATH_FAILED: Final[int]
+NEW_TOKEN: Final[int]
+STATS: Final[int]
+CLOSED: Final[int]
+
 def build_info() -> _BuildInfo: ...
+def held_buffers() -> int: ...
+def make_certificates(names: list[str], days: int) -> tuple[str, str, str]: ...
+def perf_run(
+    engine: Engine,
+    task: Any,
+    /,
+    *,
+    tls: ClientTls,
+    transport: Transport,
+    server_name: str,
+    host: str,
+    port: int,
+    tickets: TicketStore | None = None,
+) -> dict[str, Any]: ...
+def raw_udp_rate(seconds: float) -> dict[str, Any]: ...
+
+@final
+class Transport:
+    def __new__(cls, config: Config, /) -> Transport: ...
+
+@final
+class TicketStore:
+    def __new__(cls, servers: int, /) -> TicketStore: ...
+    def __len__(self) -> int: ...
+    def clear(self) -> None: ...
+
+@final
+class ClientTls:
+    def __new__(
+        cls,
+        config: Config,
+        /,
+        *,
+        ca: bytes | None,
+        cert: bytes | None,
+        key: bytes | None,
+        keylog: StrPath | None,
+        tickets: TicketStore | None,
+    ) -> ClientTls: ...
+
+@final
+class ServerTls:
+    def __new__(
+        cls,
+        config: Config,
+        /,
+        *,
+        cert: bytes,
+        key: bytes,
+        client_ca: bytes | None,
+        keylog: StrPath | None,
+    ) -> ServerTls: ...
+
+@final
+class Engine:
+    def __new__(
+        cls,
+        shards: int = 1,
+        *,
+        cpus: list[int] = ...,
+        spin: float = 0.0,
+        gso: bool = True,
+        gro: bool = True,
+        socket_buffer: int = ...,
+    ) -> Engine: ...
+    @property
+    def shards(self) -> int: ...
+    def take_messages(self) -> list[str]: ...
+    def stats(self) -> list[dict[str, Any]]: ...
+    def shutdown(self, patience: float = 0.0, code: int = 0, reason: bytes = ...) -> None: ...
+
+@final
+class Hub:
+    def __new__(cls, engine: Engine, /) -> Hub: ...
+    def fileno(self) -> int: ...
+    def poll(self, max: int, /) -> list[_Event]: ...
+    def wait(self, timeout: float | None = None, /) -> bool: ...
+    def connect(
+        self,
+        remote: _Address,
+        server_name: str,
+        transport: Transport,
+        tls: ClientTls,
+        /,
+        *,
+        local: _Address | None = None,
+        interface: str | None = None,
+        token: bytes = ...,
+        begin: bool = True,
+    ) -> Connection: ...
+    def listen(
+        self,
+        host: str,
+        port: int,
+        config: Config,
+        transport: Transport,
+        tls: ServerTls,
+        /,
+    ) -> tuple[int, list[_Address]]: ...
+    def unlisten(self, listener: int, /) -> None: ...
+
+@final
+class Connection:
+    @property
+    def key(self) -> int: ...
+    @property
+    def is_client(self) -> bool: ...
+    @property
+    def max_datagram(self) -> int: ...
+    def begin(self) -> None: ...
+    def open(self, bidirectional: bool, /) -> int: ...
+    def write(self, stream: int, data: ReadableBuffer, /, share: bool = False) -> int: ...
+    def buffered(self, stream: int, /) -> int: ...
+    def notify_below(self, stream: int, bytes: int, /) -> bool: ...
+    def finish(self, stream: int, /) -> None: ...
+    def reset(self, stream: int, code: int, /) -> None: ...
+    def stop(self, stream: int, code: int, /) -> None: ...
+    def set_priority(self, stream: int, urgency: int, incremental: bool, /) -> None: ...
+    def consumed(self, stream: int, bytes: int, /) -> None: ...
+    def send_file(self, stream: int, path: StrPath, offset: int, size: int | None, /) -> int: ...
+    def recv_to_file(self, stream: int, path: StrPath, offset: int, position: int, /) -> None: ...
+    def send_datagram(self, data: ReadableBuffer, /) -> bool: ...
+    def consumed_datagrams(self, count: int, bytes: int, /) -> None: ...
+    def ping(self) -> None: ...
+    def request_stats(self, tag: int, /) -> None: ...
+    def close(self, code: int, reason: bytes, /) -> None: ...
+    def migrate(self, local: _Address | None, interface: str | None, /) -> None: ...
+    def update_keys(self) -> bool: ...
+
+@final
+class PerfServer:
+    def __new__(
+        cls,
+        engine: Engine,
+        config: Config,
+        /,
+        *,
+        tls: ServerTls,
+        transport: Transport,
+        host: str,
+        port: int,
+    ) -> PerfServer: ...
+    @property
+    def addresses(self) -> list[_Address]: ...
+    def stats(self) -> dict[str, int]: ...
+
+@final
+class HqServer:
+    def __new__(
+        cls,
+        engine: Engine,
+        config: Config,
+        /,
+        *,
+        tls: ServerTls,
+        transport: Transport,
+        host: str,
+        port: int,
+        root: StrPath,
+    ) -> HqServer: ...
+    @property
+    def addresses(self) -> list[_Address]: ...
+    def stats(self) -> dict[str, int]: ...
+    def drain(self, seconds: float) -> bool: ...
+
+@final
+class HqPipe:
+    def __new__(cls) -> HqPipe: ...
+    def read(self, seconds: float) -> bytes | None: ...
+    def abandon(self) -> None: ...
+
+@final
+class HqFetch:
+    def __new__(
+        cls,
+        engine: Engine,
+        /,
+        *,
+        tls: ClientTls,
+        transport: Transport,
+        server_name: str,
+        addresses: list[_Address],
+        files: list[tuple[str, StrPath | HqPipe | None, bytes | None]],
+        parallel: int = 128,
+        update_keys: bool = False,
+        await_ticket: TicketStore | None = None,
+    ) -> HqFetch: ...
+    def wait(self, seconds: float) -> bool: ...
+    def progress(self) -> tuple[int, int]: ...
+    def cancel(self) -> None: ...
+    def migrate(self) -> bool: ...
+    def results(self) -> list[dict[str, Any] | None]: ...
+    def ending(self) -> dict[str, Any] | None: ...

@@ -19,8 +19,8 @@ from .dissect.keys import read_keylog
 from .evidence import Evidence
 from .files import Folders, compare, make_certificates, make_files
 from .namespace import wait_for_port
-from .roster import PEERS, SUBJECT
 from .relay import Relay
+from .roster import PEERS, SUBJECT
 from .setup import Kit, Program
 
 UNSUPPORTED = 127
@@ -233,7 +233,8 @@ class _Run:
         name = (self.client if role == "client" else self.server).name
         lines = log.read_text(errors="replace").strip().splitlines()
         if status == UNSUPPORTED:
-            raise _NotApplicableError(f"{name} {role} does not play this case (exit 127)")
+            # What a library cannot do stands in the roster; anything else is a hole.
+            raise _FailedError(f"{name} {role} refuses the case (127), the roster gives no reason")
         said = f": {lines[-1][:160]}" if lines else ""
         what = "does not listen" if status is None else f"ended with {status}"
         raise _FailedError(f"{name} {role} {what}{said}")

@@ -6,7 +6,8 @@ so that ``tquic --version`` stays quick however many there are. Such a module ha
 ``add_arguments(parser: argparse.ArgumentParser) -> None``
     declares its options;
 ``run(options: argparse.Namespace) -> int``
-    does the work and returns the exit status: 0 success, 1 the work failed.
+    does the work and returns the exit status: 0 success, 1 the work failed. Raises `CommandError`
+    or `UsageError` with a sentence that is printed.
 """
 
 from __future__ import annotations
@@ -17,9 +18,16 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from tquic import build_info
+from tquic.cli.failure import CommandError, UsageError
+from tquic.cli.output import print_json
 
 # Subcommand -> the line that `tquic --help` shows for it. Its module is `tquic.cli.<subcommand>`.
-COMMANDS: Mapping[str, str] = {}
+COMMANDS: Mapping[str, str] = {
+    "cert": "makes certificates for development",
+    "serve": "serves the files of a folder",
+    "get": "downloads files",
+    "perf": "measures throughput, request and handshake rates",
+}
 
 # What a shell reports for a program ended by Ctrl-C: 128 + SIGINT.
 _INTERRUPTED = 130
@@ -45,6 +53,13 @@ def main(arguments: Sequence[str] | None = None, commands: Mapping[str, str] = C
         status: int = module.run(options)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except UsageError as error:
+        parsers[name].error(str(error))
+    except CommandError as error:
+        if getattr(options, "json", False):
+            print_json({"ok": False, "error": str(error)})
+        print(f"tquic {name}: {error}", file=sys.stderr)
+        return 1
     return status
 
 
@@ -56,7 +71,7 @@ def _parser(
     parser.add_argument("--version", action="version", version=_version())
     parsers: dict[str, argparse.ArgumentParser] = {}
     if commands:
-        group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+        group = parser.add_subparsers(title="commands", metavar="COMMAND")
         for name, summary in commands.items():
             parsers[name] = group.add_parser(name, help=summary, description=summary)
     return parser, parsers

@@ -25,7 +25,8 @@ pub struct DatagramConfig {
     /// Bytes that wait to be sent, each datagram counting 64 more. When it is full the oldest are
     /// dropped. Default 1 MiB.
     pub send_queue: usize,
-    /// Bytes that wait to be read, counted and bounded alike. Default 1 MiB.
+    /// Bytes that wait to be read, counted and bounded alike. Default 4 MiB: all that one batch of
+    /// the socket can bring before the application looks, small datagrams included.
     pub receive_queue: usize,
     /// Whether the fate of each sent datagram is to be reported. Default false.
     pub reports: bool,
@@ -33,7 +34,7 @@ pub struct DatagramConfig {
 
 impl Default for DatagramConfig {
     fn default() -> Self {
-        Self { max_frame_size: 65_535, send_queue: 1 << 20, receive_queue: 1 << 20, reports: false }
+        Self { max_frame_size: 65_535, send_queue: 1 << 20, receive_queue: 4 << 20, reports: false }
     }
 }
 

@@ -127,13 +127,17 @@ pub enum EndpointEvent {
     CidRetired(ConnectionId),
     /// The peer resets the connection with this token.
     ResetToken(ResetToken),
-    /// The handshake is over, well or not: it no longer counts as half open.
+    /// The handshake is complete: it no longer counts as half open. One that failed does, as long as
+    /// its state is kept.
     HandshakeOver,
     /// The client's address is proven and it should get a token for next time.
     WantsToken,
     /// Nothing is left to do: the state can go.
     Drained,
 }
+
+/// NEW_TOKEN frames that wait for the application at most; older ones go.
+const MAX_TOKENS: usize = 8;
 
 /// Queues of both kinds.
 #[derive(Default)]
@@ -145,7 +149,20 @@ pub struct Events {
 impl Events {
     /// Tells the application.
     pub fn push(&mut self, event: Event) {
+        if matches!(event, Event::NewToken(_)) {
+            self.forget_old_tokens();
+        }
         self.application.push_back(event);
+    }
+
+    /// A server may send any number of tokens; one connection needs one.
+    fn forget_old_tokens(&mut self) {
+        let is_token = |e: &Event| matches!(e, Event::NewToken(_));
+        if self.application.iter().filter(|e| is_token(e)).count() >= MAX_TOKENS
+            && let Some(oldest) = self.application.iter().position(is_token)
+        {
+            self.application.remove(oldest);
+        }
     }
 
     /// Tells the endpoint.

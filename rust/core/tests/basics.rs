@@ -132,6 +132,21 @@ fn versions_are_negotiated_compatibly() {
     assert_eq!(p.server.endpoint.stats().version_negotiations, 2);
 }
 
+/// The ClientHello takes two datagrams; the server acknowledges the first in the client's version.
+#[test]
+fn versions_are_negotiated_after_an_early_acknowledgement() {
+    let wants_v2 =
+        TransportConfig { versions: vec![Version::V2, Version::V1], ..TransportConfig::default() };
+    let mut p = Pair::with(TransportConfig::default(), wants_v2, |a| a);
+    p.client.meddler = Some(Box::new(|d, n| {
+        d.arrives += Duration::from_millis(if n == 2 { 15 } else { 0 });
+        true
+    }));
+    let h = p.establish();
+    assert_eq!(p.client_conn(h).version(), Version::V2);
+    assert_eq!(p.server_conn().version(), Version::V2);
+}
+
 #[test]
 fn no_common_version_is_said_so() {
     let v1 = TransportConfig { versions: vec![Version::V1], ..TransportConfig::default() };

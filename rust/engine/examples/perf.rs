@@ -209,13 +209,15 @@ fn total(engine: Option<&Engine>) -> Result<ShardStats> {
 
 fn print(report: &Report, server: Option<(&ShardStats, &ShardStats)>) {
     println!(
-        "{:.2} Gbit/s, {:.0}/s; {} bytes in {:.3} s, {}; client: {:.1} packets per send, {:.1} per \
-         receive, CPU {:.2} s, lost {}, RSS {} MB",
+        "{:.2} Gbit/s, {:.0}/s; {} bytes in {:.3} s, {}; client: {} packets sent, {} received, \
+         {:.1} per send, {:.1} per receive, CPU {:.2} s, lost {}, RSS {} MB",
         report.gbps,
         report.rate_per_second,
         report.bytes,
         report.seconds,
         if report.verified { "verified" } else { "NOT VERIFIED" },
+        report.packets_sent,
+        report.packets_received,
         report.packets_per_send_call,
         report.packets_per_receive_call,
         report.cpu_seconds,

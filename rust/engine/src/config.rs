@@ -1,6 +1,6 @@
 //! Settings of an engine, its listeners and the connections it begins.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use tquic_net::udp::SocketOptions;
 
 use crate::application::Application;
 use crate::key::ConnectionKey;
+use crate::shard::Inbox;
 
 /// Takes what an engine has to say to people: one line, rarely.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
@@ -87,7 +88,7 @@ pub struct LocalAddress {
 }
 
 /// A connection that has just been accepted: its first packet was authentic.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct Accepted {
     /// Its name.
     pub key: ConnectionKey,
@@ -97,6 +98,8 @@ pub struct Accepted {
     pub local: SocketAddr,
     /// The client's.
     pub remote: SocketAddr,
+    /// The way back into its shard.
+    pub(crate) inbox: Arc<Inbox>,
 }
 
 /// Makes the applications of accepted connections. Called in the shards' threads.
@@ -124,5 +127,56 @@ impl ListenRequest {
     /// Listens at one address.
     pub fn new(address: SocketAddr, accept: AcceptConfig) -> Self {
         Self { address, more: Vec::new(), accept, token_key: None }
+    }
+}
+
+/// A receive window that small does not pay even where the socket's buffer is smaller.
+const LEAST_WINDOW: u64 = 256 * 1024;
+
+/// The settings for a path that does not leave this host, where nothing but the socket's receive
+/// buffer queues: a window beyond that only fills it, until it drops whole trains. Measured over
+/// loopback with a buffer of 4 MiB, on a busy machine: with windows of 8 and 16 MiB most runs of
+/// 1.5 GB lost hundreds of packets, with 4 MiB none did, and on an idle one none was slower.
+/// `granted` is the buffer in bytes. Other paths need windows for their round-trip times.
+pub(crate) fn within_buffer(
+    transport: &Arc<TransportConfig>,
+    peer: IpAddr,
+    granted: usize,
+) -> Arc<TransportConfig> {
+    let streams = &transport.streams;
+    let stream = (granted as u64).max(LEAST_WINDOW);
+    let connection = stream + stream / 2;
+    let fits = streams.max_stream_window <= stream && streams.max_connection_window <= connection;
+    if fits || !peer.to_canonical().is_loopback() {
+        return transport.clone();
+    }
+    let mut fitting = TransportConfig::clone(transport);
+    for (window, limit) in [
+        (&mut fitting.streams.stream_window, stream),
+        (&mut fitting.streams.max_stream_window, stream),
+        (&mut fitting.streams.connection_window, connection),
+        (&mut fitting.streams.max_connection_window, connection),
+    ] {
+        *window = (*window).min(limit);
+    }
+    Arc::new(fitting)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_fit_the_socket_on_loopback_only() {
+        let transport = Arc::new(TransportConfig::default());
+        let fit = |ip: &str, granted| within_buffer(&transport, ip.parse().unwrap(), granted);
+        let windows =
+            |t: &TransportConfig| (t.streams.max_stream_window, t.streams.max_connection_window);
+        for ip in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(windows(&fit(ip, 4 << 20)), (4 << 20, 6 << 20));
+            assert_eq!(windows(&fit(ip, 1000)), (LEAST_WINDOW, LEAST_WINDOW * 3 / 2));
+            assert!(Arc::ptr_eq(&fit(ip, 1 << 30), &transport));
+        }
+        assert!(Arc::ptr_eq(&fit("192.0.2.1", 1000), &transport));
     }
 }

@@ -18,6 +18,7 @@ use tquic_net::udp::{BufferSize, SocketOptions, UdpSocket, reuseport_by_cid};
 use crate::application::Application;
 use crate::config::{
     Acceptor, ConnectRequest, EngineConfig, ListenRequest, ListenerId, LocalAddress, Log,
+    within_buffer,
 };
 use crate::key::ConnectionKey;
 use crate::shard::{Command, Connect, Inbox, Listen, Operation, Refusal, Shard, ShardSetup, clock};
@@ -80,6 +81,21 @@ pub struct Listening {
     pub id: ListenerId,
     /// Where, in the order of the request: port 0 has become a real one.
     pub addresses: Vec<SocketAddr>,
+}
+
+/// A connection that has not begun. Dropped, it never will, and its application is.
+pub struct Prepared {
+    inbox: Arc<Inbox>,
+    connect: Box<Connect>,
+}
+
+impl Prepared {
+    /// Begins it.
+    pub fn begin(self) -> Result<ConnectionKey, EngineError> {
+        let key = self.connect.key;
+        self.inbox.push(Command::Connect(self.connect))?;
+        Ok(key)
+    }
 }
 
 /// Threads with connections. Dropped, it ends at once; `shutdown` is politer.
@@ -158,6 +174,7 @@ impl Engine {
     }
 
     /// Accepts connections; each gets the application that `acceptor` makes.
+    #[allow(clippy::needless_pass_by_value, reason = "callers make it for this call alone")]
     pub fn listen(
         &self,
         request: &ListenRequest,
@@ -175,11 +192,16 @@ impl Engine {
             Some(key) => Keys::from_one(&key),
             None => Keys::random()?,
         };
+        let mut accept = request.accept.clone();
+        if let Some(socket) = sockets.first().and_then(|mine| mine.first()) {
+            let buffer = socket.capabilities().recv_buffer.granted;
+            accept.transport = within_buffer(&accept.transport, request.address.ip(), buffer);
+        }
         for ((shard, inbox), sockets) in (0..).zip(&self.inboxes).zip(sockets) {
             inbox.push(Command::Listen(Box::new(Listen {
                 id,
                 sockets,
-                accept: request.accept.clone(),
+                accept: accept.clone(),
                 endpoint: self.endpoint(shard),
                 secrets: keys.secrets()?,
                 acceptor: acceptor.clone(),
@@ -224,15 +246,15 @@ impl Engine {
         request: ConnectRequest,
         application: Box<dyn Application>,
     ) -> Result<ConnectionKey, EngineError> {
-        self.connect_with(request, |_, _| application)
+        self.prepare(request, |_, _| application)?.begin()
     }
 
-    /// Begins a connection with an application that knows its name beforehand.
-    pub(crate) fn connect_with(
+    /// A connection to be begun, with an application that knows its name beforehand.
+    pub(crate) fn prepare(
         &self,
         request: ConnectRequest,
         make: impl FnOnce(ConnectionKey, &Arc<Inbox>) -> Box<dyn Application>,
-    ) -> Result<ConnectionKey, EngineError> {
+    ) -> Result<Prepared, EngineError> {
         let at = self.turn.fetch_add(1, Ordering::Relaxed) % self.inboxes.len() as u64;
         let inbox = self.inboxes.get(at as usize).ok_or(EngineError::Ended)?;
         let socket = match &request.local {
@@ -241,8 +263,8 @@ impl Engine {
         };
         let key = inbox.key();
         let application = make(key, inbox);
-        inbox.push(Command::Connect(Box::new(Connect { key, socket, request, application })))?;
-        Ok(key)
+        let connect = Box::new(Connect { key, socket, request, application });
+        Ok(Prepared { inbox: inbox.clone(), connect })
     }
 
     /// Closes a connection: returns at once, the shard does the rest.

@@ -1,9 +1,12 @@
 //! The engine as a running thing: shard threads that own endpoints and sockets, applications in Rust
 //! that run inside them, and the bridge over which another language drives connections.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking"))]
 
 mod application;
+pub mod bridge;
 mod config;
 mod engine;
+pub mod hq;
 mod key;
 pub mod perf;
 pub mod pump;
@@ -14,6 +17,6 @@ pub use application::{Application, Context};
 pub use config::{
     Accepted, Acceptor, ConnectRequest, EngineConfig, ListenRequest, ListenerId, LocalAddress, Log,
 };
-pub use engine::{Engine, EngineError, Listening};
+pub use engine::{Engine, EngineError, Listening, Prepared};
 pub use key::ConnectionKey;
 pub use stats::{ConnectionSnapshot, ShardStats};

@@ -1,26 +1,70 @@
 //! The Python extension module `tquic._engine`: thin, batched, one error funnel.
 //!
 //! Nothing here may assume the GIL: the module declares `gil_used = false`, so free-threaded
-//! interpreters call into it from several threads at once.
+//! interpreters call into it from several threads at once. Classes are frozen; what changes is
+//! behind locks inside. No thread of the engine ever waits for Python.
+#![expect(
+    clippy::needless_pass_by_value,
+    clippy::too_many_arguments,
+    reason = "what Python passes is extracted into owned values, and named there"
+)]
 
-use pyo3::prelude::*;
-use pyo3::types::PyDict;
+mod buffer;
+mod certs;
+mod connection;
+mod engine;
+mod error;
+mod event;
+mod hq;
+mod hub;
+mod keylog;
+mod perf;
+mod settings;
 
-/// What this binary is: `version` (str), `debug` (bool, compiled with debug assertions) and
-/// `target` (str, the Rust target triple it was compiled for).
-#[pyfunction]
-fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
-    let info = PyDict::new(py);
-    info.set_item("version", env!("CARGO_PKG_VERSION"))?;
-    info.set_item("debug", cfg!(debug_assertions))?;
-    info.set_item("target", env!("TQUIC_TARGET"))?;
-    Ok(info)
-}
+/// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
+#[pyo3::pymodule(gil_used = false)]
+mod _engine {
+    use pyo3::prelude::*;
+    use pyo3::types::PyDict;
 
-/// The compiled engine of the package tquic; private, re-exported by `tquic`.
-#[pymodule(gil_used = false)]
-fn _engine(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
-    module.add_function(wrap_pyfunction!(build_info, module)?)?;
-    Ok(())
+    #[pymodule_export]
+    use crate::certs::make_certificates;
+    #[pymodule_export]
+    use crate::connection::Connection;
+    #[pymodule_export]
+    use crate::engine::Engine;
+    #[pymodule_export]
+    use crate::hq::{HqFetch, HqPipe, HqServer};
+    #[pymodule_export]
+    use crate::hub::Hub;
+    #[pymodule_export]
+    use crate::perf::{PerfServer, perf_run, raw_udp_rate};
+    #[pymodule_export]
+    use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        for (name, number) in crate::event::KINDS {
+            module.add(*name, number)?;
+        }
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+
+    /// What this binary is: `version` (str), `debug` (bool, compiled with debug assertions) and
+    /// `target` (str, the Rust target triple it was compiled for).
+    #[pyfunction]
+    fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+        let info = PyDict::new(py);
+        info.set_item("version", env!("CARGO_PKG_VERSION"))?;
+        info.set_item("debug", cfg!(debug_assertions))?;
+        info.set_item("target", env!("TQUIC_TARGET"))?;
+        Ok(info)
+    }
+
+    /// Python buffers that the engine holds, or has dropped and not yet given back.
+    #[pyfunction]
+    fn held_buffers(py: Python<'_>) -> usize {
+        crate::buffer::release_dropped(py);
+        crate::buffer::held()
+    }
 }

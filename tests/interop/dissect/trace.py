@@ -222,9 +222,12 @@ class Trace:
         )
         connection.packets.append(packet)
         if header.kind == "retry":
+            # A ClientHello of two datagrams may be answered twice; clients take the first answer
+            # (RFC 9000 section 17.2.5.2).
+            if not any(p.destination in connection.retry_sources for p in connection.packets):
+                # It asks for the same ClientHello again, which not every client sends.
+                connection.crypto.pop(("initial", True), None)
             connection.retry_sources.append(header.source)
-            # It asks for the same ClientHello again, which not every client sends.
-            connection.crypto.pop(("initial", True), None)
         elif header.kind != "version_negotiation":
             self._open(connection, _Sealed(packet, header.packet, header.number_offset))
 

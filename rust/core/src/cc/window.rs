@@ -97,6 +97,9 @@ impl Window {
 
     pub fn available(&self, in_flight: u64) -> u64 {
         match &self.prr {
+            // With nothing in flight no ACK will come to raise the quota, and no timer runs: one
+            // packet must go, whatever the proportion says.
+            Some(prr) if in_flight == 0 => prr.quota().max(self.mss),
             Some(prr) => prr.quota(),
             None => self.cwnd.saturating_sub(in_flight),
         }
@@ -196,13 +199,14 @@ impl Window {
     }
 
     pub fn pacing_rate(&self, rtt: &Rtt) -> Option<u64> {
-        let srtt = rtt.smoothed();
-        if !rtt.has_sample() || srtt < UNPACED_RTT {
+        // The path's time, not that of queues: with many connections in one process most of the
+        // smoothed RTT is their waiting for the CPU, which pacing packet by packet makes longer.
+        if !rtt.has_sample() || rtt.min() < UNPACED_RTT {
             return None;
         }
         // RFC 9002 section 7.7: more than the window per RTT, so that the window stays the limit.
         let window = if self.in_slow_start() { self.cwnd * 2 } else { self.cwnd / 4 * 5 };
-        Some(scale(window, 1_000_000_000, nanos(srtt)))
+        Some(scale(window, 1_000_000_000, nanos(rtt.smoothed())))
     }
 
     /// RFC 9002 section 7.2: the initial window follows the datagram size until it has served.
@@ -221,4 +225,20 @@ impl Window {
 fn initial(configured: Option<u64>, mss: u64) -> u64 {
     let minimum = MINIMUM_DATAGRAMS * mss;
     configured.unwrap_or_else(|| (10 * mss).min(minimum.max(14_720))).max(minimum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn recovery_with_nothing_in_flight_lets_one_packet_go() {
+        let config = ControllerConfig { initial_window: None, max_datagram: 1472, paced: false };
+        let mut w = Window::new(&config);
+        w.cut(Instant::from_nanos(5), 10_000, 14_720, false);
+        // The fast retransmit takes the quota to less than a packet, and then all else is lost.
+        w.on_sent(1200, 14_720);
+        assert_eq!(w.available(1200), 272);
+        assert_eq!(w.available(0), 1472);
+    }
 }

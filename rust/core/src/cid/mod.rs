@@ -28,6 +28,11 @@ impl CidFactory {
         Self { shard, shards: shards.max(1), reset }
     }
 
+    /// Whether `cid` could be one of this shard's.
+    pub fn is_ours(&self, cid: &[u8]) -> bool {
+        cid.first().is_some_and(|first| first % self.shards == self.shard)
+    }
+
     /// A fresh connection ID, unpredictable but for its shard.
     pub fn generate(&self, rng: &mut Rng) -> ConnectionId {
         let mut bytes = rng.array::<CID_LEN>();

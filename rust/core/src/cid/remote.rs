@@ -103,8 +103,10 @@ impl RemoteCids {
         if prior_to <= self.retire_prior_to {
             return Ok(Vec::new());
         }
-        self.retire_prior_to = prior_to;
         let (gone, kept): (Vec<_>, Vec<_>) = self.known.iter().partition(|k| k.sequence < prior_to);
+        // Before anything changes: the CONNECTION_CLOSE still needs an ID.
+        self.check_room(gone.len())?;
+        self.retire_prior_to = prior_to;
         self.known = kept;
         for k in &gone {
             self.retire_now(k.sequence)?;
@@ -112,12 +114,18 @@ impl RemoteCids {
         Ok(gone.iter().filter(|k| k.in_use).map(|k| k.sequence).collect())
     }
 
-    fn retire_now(&mut self, sequence: u64) -> Result<(), TransportError> {
-        // CVE-2024-22189: a peer that issues and retires while it withholds acknowledgements would
-        // make this queue grow without end. RFC 9000 section 5.1.2 asks for at least twice the limit.
-        if (self.pending.len() + self.in_flight) as u64 >= self.limit.saturating_mul(2).max(16) {
+    /// CVE-2024-22189: a peer that issues and retires while it withholds acknowledgements would make
+    /// the queue grow without end. RFC 9000 section 5.1.2 asks for at least twice the limit.
+    fn check_room(&self, more: usize) -> Result<(), TransportError> {
+        let queued = (self.pending.len() + self.in_flight + more) as u64;
+        if queued > self.limit.saturating_mul(2).max(16) {
             return Err(limit_error("too many connection IDs wait to be retired"));
         }
+        Ok(())
+    }
+
+    fn retire_now(&mut self, sequence: u64) -> Result<(), TransportError> {
+        self.check_room(1)?;
         self.pending.push_back(sequence);
         if self.retired.len() >= 64 {
             self.retired.remove(0);

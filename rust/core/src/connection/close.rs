@@ -53,9 +53,6 @@ impl Connection {
     }
 
     fn finish(&mut self, error: ConnectionError) {
-        if matches!(self.state, State::Handshaking) {
-            self.events.push_endpoint(EndpointEvent::HandshakeOver);
-        }
         self.timers = super::Timers::default();
         self.events.push(Event::Closed(error));
     }

@@ -102,6 +102,7 @@ impl Connection {
         let cid = path.active().remote_cid;
         let mut tuple = new_tuple(&self.config, arrival.addresses, cid);
         tuple.mtu.lower_limit(limit);
+        tuple.ledger.on_received(arrival.bytes);
         if path.active().addresses.same_hosts(&arrival.addresses) {
             // A NAT gave another port: the path below is the same (RFC 9000 section 9.4).
             tuple.mtu = path.active().mtu.clone();

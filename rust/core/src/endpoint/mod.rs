@@ -312,9 +312,31 @@ impl Endpoint {
             if entry.scheduled.is_none_or(|s| at < s) {
                 entry.scheduled = Some(at);
                 self.timers.push(Reverse((at, handle)));
+                self.drop_stale_deadlines();
             }
         }
         true
+    }
+
+    /// A deadline that came forward leaves its old entry behind until that is due: with an idle
+    /// timeout of 30 s and an exchange each 10 ms that would be thousands for each connection.
+    fn drop_stale_deadlines(&mut self) {
+        if self.timers.len() < 64 + 4 * self.connections.len() {
+            return;
+        }
+        let mut entries = core::mem::take(&mut self.timers).into_vec();
+        entries.retain(|Reverse((at, handle))| {
+            let entry = self.connections.get(handle.index as usize);
+            entry.is_some_and(|e| e.generation == handle.generation && e.scheduled == Some(*at))
+        });
+        entries.sort_unstable();
+        entries.dedup();
+        self.timers = entries.into();
+    }
+
+    /// Deadlines that are kept, stale ones included: at most 64 and four for each connection.
+    pub fn deadlines(&self) -> usize {
+        self.timers.len()
     }
 
     /// Takes the endpoint events of a connection. It stays, even if it is over: the application has

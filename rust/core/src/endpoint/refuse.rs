@@ -40,7 +40,10 @@ impl ResetLimit {
 impl Endpoint {
     /// RFC 9000 section 10.3: we do not know this connection (any more).
     pub(super) fn reset_stranger(&mut self, batch: &mut Batch<'_>, datagram: &[u8]) {
-        let Some(dcid) = header::short_dcid(datagram, crate::cid::CID_LEN) else {
+        let dcid = header::short_dcid(datagram, crate::cid::CID_LEN);
+        // RFC 9000 section 21.11: a packet for another shard that strayed here must not tell the
+        // token that ends the connection there.
+        let Some(dcid) = dcid.filter(|dcid| self.factory.is_ours(dcid)) else {
             self.stats.dropped += 1;
             return;
         };

@@ -86,6 +86,8 @@ pub struct CryptoRecv {
     read: u64,
     pieces: BTreeMap<u64, Vec<u8>>,
     buffered: usize,
+    /// TLS has gone on to another level.
+    done: bool,
 }
 
 impl CryptoRecv {
@@ -102,6 +104,11 @@ impl CryptoRecv {
         }
         if end <= self.read || data.is_empty() {
             return Ok(());
+        }
+        if self.done {
+            return Err(TransportError::violation(
+                "more handshake data at an encryption level that is done",
+            ));
         }
         let too_much = end - self.read > limit as u64
             || self.buffered + data.len() > 2 * limit
@@ -141,14 +148,16 @@ impl CryptoRecv {
         }
     }
 
-    /// Whether nothing has arrived at all.
-    pub fn is_untouched(&self) -> bool {
-        self.read == 0 && self.pieces.is_empty()
-    }
-
-    /// Whether bytes wait for a gap to be filled.
-    pub fn has_gap(&self) -> bool {
-        !self.pieces.is_empty()
+    /// TLS goes on to another level: RFC 9001 section 4.1.3 allows no byte that it has not read, now
+    /// or later.
+    pub fn finish(&mut self) -> Result<(), TransportError> {
+        self.done = true;
+        if self.pieces.is_empty() {
+            return Ok(());
+        }
+        Err(TransportError::violation(
+            "handshake data left over at an encryption level that is done",
+        ))
     }
 }
 
@@ -165,7 +174,10 @@ mod tests {
         }
         let got: Vec<u8> = std::iter::from_fn(|| r.read()).flatten().collect();
         assert_eq!(got, bytes);
-        assert!(!r.has_gap());
+        assert!(r.finish().is_ok());
+        // Late copies are fine, more is not.
+        assert!(r.insert(50, &bytes[50..], 1 << 16).is_ok());
+        assert!(r.insert(50, &[0; 51], 1 << 16).is_err());
     }
 
     #[test]

@@ -167,7 +167,7 @@ impl Handshake {
         let change = session.write(self.send[space_index(self.write_space)].buffer());
         match &change {
             Some(KeyChange::Handshake(_)) => {
-                self.leave(Space::Initial)?;
+                self.recv[0].finish()?;
                 (self.write_space, self.read_space) = (Space::Handshake, Space::Handshake);
             }
             Some(KeyChange::OneRtt(..)) => self.write_space = Space::Data,
@@ -176,23 +176,13 @@ impl Handshake {
         Ok(change)
     }
 
-    /// RFC 9001 section 4.1.3: no bytes may be left over when the level rises.
-    fn leave(&self, space: Space) -> Result<(), TransportError> {
-        if self.recv[space_index(space)].has_gap() {
-            return Err(TransportError::violation(
-                "handshake data left over at an encryption level that is done",
-            ));
-        }
-        Ok(())
-    }
-
     /// Whether the handshake has just become complete.
     pub(crate) fn take_completion(&mut self) -> Result<bool, TransportError> {
         let done = self.session.as_ref().is_some_and(|s| !s.is_handshaking());
         if !done || self.complete {
             return Ok(false);
         }
-        self.leave(Space::Handshake)?;
+        self.recv[1].finish()?;
         self.read_space = Space::Data;
         self.complete = true;
         Ok(true)

@@ -70,6 +70,10 @@ pub(crate) fn authenticate(
     if theirs.retry_source_connection_id != ids.retry {
         return wrong("retry_source_connection_id does not match the Retry packet");
     }
+    // RFC 9000 section 18.2.
+    if theirs.preferred_address.is_some() && ids.peer.is_some_and(|cid| cid.is_empty()) {
+        return wrong("preferred_address of a server with an empty connection ID");
+    }
     Ok(())
 }
 

@@ -55,3 +55,28 @@ impl KeyRing {
         self.failures
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tquic_crypto::{Suite, TrafficSecret, UpdateSecrets};
+    use tquic_wire::Version;
+
+    use super::*;
+
+    #[test]
+    fn forged_packets_end_the_connection_at_the_integrity_limit() {
+        let secret = || TrafficSecret::new(Suite::Aes128Gcm, &[7; 32]).unwrap();
+        let direction = || DirectionKeys::derive(Version::V1, &secret());
+        let keys = Keys { local: direction(), remote: direction() };
+        let updates = UpdateSecrets::new(Version::V1, secret(), secret());
+        let mut ring = KeyRing {
+            one_rtt: Some(OneRttKeys::new(Suite::Aes128Gcm, keys, updates, None)),
+            // RFC 9001 section 6.6: 2^52 for AES-GCM, two to go.
+            failures: (1 << 52) - 2,
+            ..KeyRing::default()
+        };
+        assert_eq!(ring.on_open_failure(), Ok(()));
+        let error = ring.on_open_failure().unwrap_err();
+        assert_eq!(error.code, TransportErrorCode::AEAD_LIMIT_REACHED);
+    }
+}

@@ -3,8 +3,8 @@
 /// RFC 9000 section 8.1: at most three times the bytes received.
 const FACTOR: u64 = 3;
 
-/// Bytes below which nothing is worth sending: a short-header packet with PATH_CHALLENGE or an ACK
-/// frame fits. The answer to a single small packet must not need more (three times 30 bytes).
+/// With a smaller allowance than this nothing is sent: a PATH_CHALLENGE in a short-header packet
+/// fits.
 pub const LEAST: u64 = 64;
 
 /// Bytes to and from one 4-tuple.
@@ -41,9 +41,9 @@ impl Ledger {
         self.validated
     }
 
-    /// Whether anything may be sent before more arrives.
-    pub fn may_send(&self) -> bool {
-        self.allowance() >= LEAST
+    /// Whether nothing at all can be sent before something more arrives.
+    pub fn is_blocked(&self) -> bool {
+        self.allowance() < LEAST
     }
 
     /// Bytes that may be sent now.

@@ -120,8 +120,9 @@ impl Path {
         }
     }
 
-    /// The peer wants these connection IDs retired: their users take others, or are dropped.
-    pub fn replace_remote_cids(&mut self, displaced: &[u64]) {
+    /// The peer wants these connection IDs retired: their users take others, or are dropped. False if
+    /// none is left for the active 4-tuple.
+    pub fn replace_remote_cids(&mut self, displaced: &[u64]) -> bool {
         for &sequence in displaced {
             let fresh = self.remote_cids.take_unused();
             let mut index = self.tuples.len();
@@ -132,7 +133,6 @@ impl Path {
                 }
                 match fresh {
                     Some(cid) => self.tuples[index].remote_cid = cid,
-                    // The active one waits for the peer to issue more (`remote_cid` has none now).
                     None if index == 0 => {}
                     None => {
                         self.tuples.remove(index);
@@ -140,6 +140,15 @@ impl Path {
                 }
             }
         }
+        // The active one is worth more than those that are only being tried.
+        while self.remote_cids.cid(self.tuples[0].remote_cid).is_none() {
+            if self.tuples.len() == 1 {
+                return false;
+            }
+            let other = self.tuples.remove(1);
+            self.tuples[0].remote_cid = other.remote_cid;
+        }
+        true
     }
 
     /// When an ACK frame falls due that could be sent. What the anti-amplification limit or the lack
@@ -188,9 +197,13 @@ impl Path {
     /// Adds a 4-tuple beside the active one. The oldest that is not active makes room.
     pub fn add(&mut self, tuple: Tuple) -> usize {
         if self.tuples.len() == MAX_TUPLES {
-            // Not an own candidate: a peer's spoofed addresses must not push that out.
-            let at = self.tuples.iter().skip(1).position(|t| !t.candidate).map_or(1, |i| i + 1);
-            self.drop_tuple(at);
+            // A peer's spoofed addresses must push out neither an own candidate nor the last address
+            // that was validated (RFC 9000 section 9.3.2).
+            let others = || self.tuples.iter().skip(1);
+            let at = others()
+                .position(|t| !t.candidate && !t.ledger.is_validated())
+                .or_else(|| others().position(|t| !t.candidate));
+            self.drop_tuple(1 + at.unwrap_or(0));
         }
         self.tuples.push(tuple);
         self.tuples.len() - 1
@@ -267,11 +280,12 @@ impl Path {
 
     /// When a validation needs attention next.
     pub fn validation_timeout(&self) -> Option<Instant> {
-        let timeout = |t: &Tuple| {
-            let may_send = t.ledger.may_send() && self.remote_cids.cid(t.remote_cid).is_some();
-            t.challenges.timeout(may_send)
+        // A challenge that the anti-amplification limit holds back waits for the peer, not for time.
+        let of = |t: &Tuple| match t.ledger.is_blocked() {
+            true => t.challenges.deadline(),
+            false => t.challenges.timeout(),
         };
-        self.tuples.iter().filter_map(timeout).min()
+        self.tuples.iter().filter_map(of).min()
     }
 
     /// Repeats a challenge after this long, gives up after three times that (RFC 9000 section 8.2.4).

@@ -101,10 +101,14 @@ impl Challenges {
         self.deadline.is_some_and(|t| t <= now)
     }
 
-    /// When something is to be done next. A challenge that may not be sent yet waits for what
-    /// arrives, not for the clock.
-    pub fn timeout(&self, may_send: bool) -> Option<Instant> {
-        match (self.due.filter(|_| may_send), self.deadline) {
+    /// When the validation fails.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// When something is to be done next.
+    pub fn timeout(&self) -> Option<Instant> {
+        match (self.due, self.deadline) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }

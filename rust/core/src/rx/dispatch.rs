@@ -70,19 +70,17 @@ impl Connection {
         let mut seen = Seen::default();
         let mut reader = Reader::new(payload);
         while !reader.is_empty() {
+            let start = reader.position();
             let frame = next_frame(&mut reader).map_err(|e| frame_error(&e))?;
             let ty = frame.ty();
             // RFC 9000 section 12.4: table 3.
             if !rules::permitted(ty, packet) {
-                return Err(TransportError::violation(
-                    "a frame in a packet type where it is not \
-                    allowed",
-                )
-                .in_frame(ty));
+                let reason = "a frame in a packet type where it is not allowed";
+                return Err(blame(TransportError::violation(reason), payload, start));
             }
             seen.ack_eliciting |= rules::is_ack_eliciting(ty);
             seen.non_probing |= !rules::is_probing(ty);
-            self.on_frame(arrival, opened, frame).map_err(|e| blame(e, ty))?;
+            self.on_frame(arrival, opened, tuple, frame).map_err(|e| blame(e, payload, start))?;
             if !self.state.is_open() {
                 break;
             }
@@ -209,7 +207,9 @@ impl Connection {
         }
         let path = &mut self.paths[path];
         let displaced = path.remote_cids.on_new(sequence, retire_prior_to, cid, token)?;
-        path.replace_remote_cids(&displaced);
+        if !path.replace_remote_cids(&displaced) {
+            return Err(TransportError::violation("every connection ID is retired"));
+        }
         self.events.push_endpoint(EndpointEvent::ResetToken(token));
         Ok(())
     }
@@ -261,10 +261,13 @@ impl Connection {
     }
 }
 
-fn blame(mut e: TransportError, ty: u64) -> TransportError {
+/// Blames the frame that starts at `start`, by the type that stands there: STREAM and DATAGRAM have
+/// several (RFC 9000 section 19.19).
+fn blame(mut e: TransportError, payload: &[u8], start: usize) -> TransportError {
     // TLS alerts are about the handshake, not about the frame that carried its bytes.
-    if e.frame.is_none() && e.code.tls_alert().is_none() {
-        e.frame = Some(ty);
+    if e.code.tls_alert().is_none() {
+        let ty = payload.get(start..).and_then(|frame| Reader::new(frame).varint().ok());
+        e.frame = ty.or(e.frame);
     }
     e
 }

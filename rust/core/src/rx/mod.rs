@@ -18,7 +18,7 @@ pub(crate) struct Arrival {
     pub(crate) now: Instant,
     pub(crate) addresses: FourTuple,
     pub(crate) ecn: Option<Ecn>,
-    /// Bytes of all datagrams that came together.
+    /// Bytes that arrived together with it, for the ledger of an address seen for the first time.
     pub(crate) bytes: u64,
 }
 

@@ -218,11 +218,8 @@ impl Connection {
             if parsed.ty == PacketType::Initial && parsed.has_token {
                 return false;
             }
-            // Not back to the original version: that is a late packet of before the change.
-            if parsed.version != self.ids.version && parsed.version != self.ids.original_version {
-                if !self.may_change_version() {
-                    return false;
-                }
+            // A packet of the original version that comes late changes nothing back.
+            if parsed.version != self.ids.original_version {
                 self.change_version(parsed.version);
             }
             if self.ids.peer.is_none() {
@@ -249,7 +246,10 @@ impl Connection {
     fn prepare_version(&mut self, parsed: &Parsed) {
         let other = parsed.ty == PacketType::Initial
             && parsed.version != self.ids.version
-            && self.may_change_version()
+            // Also after packets of the original version: a server acknowledges the first part of
+            // a ClientHello before it has read which versions the client speaks.
+            && self.ids.version == self.ids.original_version
+            && self.keys.handshake.is_none()
             && self.config.versions.contains(&parsed.version);
         if other && self.keys.initial_original.is_none() {
             let keys =

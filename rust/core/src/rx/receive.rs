@@ -4,6 +4,7 @@ use tquic_wire::header::{self, Long, LongHeader};
 use tquic_wire::{ConnectionId, PacketType, Side, Version};
 
 use crate::cid::CID_LEN;
+use crate::config::transport::MIN_DATAGRAM;
 use crate::connection::{Connection, State};
 use crate::handshake::Stashed;
 use crate::path::{Ecn, FourTuple};
@@ -24,7 +25,8 @@ impl Connection {
         slot: &mut [u8],
         stride: usize,
     ) {
-        let arrival = Arrival { now, addresses, ecn, bytes: slot.len() as u64 };
+        let bytes = slot.len() as u64;
+        let arrival = Arrival { now, addresses, ecn, bytes };
         let stride = stride.max(1);
         self.stats.datagrams_received += slot.len().div_ceil(stride) as u64;
         self.stats.bytes_received += slot.len() as u64;
@@ -85,6 +87,7 @@ impl Connection {
 
     /// RFC 9000 section 12.2: several packets in one datagram.
     fn receive_coalesced(&mut self, arrival: &Arrival, datagram: &mut [u8]) {
+        let datagram_len = datagram.len();
         let mut rest = datagram;
         let mut first_dcid: Option<ConnectionId> = None;
         while let Some(&first) = rest.first() {
@@ -118,9 +121,13 @@ impl Connection {
                     return;
                 }
             };
+            // RFC 9000 section 14.1: a server MUST discard Initial packets in smaller datagrams.
+            let small = datagram_len < usize::from(MIN_DATAGRAM)
+                && parsed.ty == PacketType::Initial
+                && self.ids.side == Side::Server;
             let (packet, tail) = rest.split_at_mut(len.min(rest.len()));
             // RFC 9000 section 12.2: packets for another connection ID than the first are dropped.
-            if *first_dcid.get_or_insert(parsed.dcid) == parsed.dcid {
+            if *first_dcid.get_or_insert(parsed.dcid) == parsed.dcid && !small {
                 if let Err(error) = self.receive_long(arrival, packet, parsed) {
                     self.fail(arrival.now, error);
                 }
@@ -135,9 +142,10 @@ impl Connection {
     fn replay_stash(&mut self) {
         while self.handshake.take_keys_changed() && self.state.is_open() {
             for stashed in self.handshake.stash.take() {
-                let Stashed { now, addresses, ecn, mut packet } = stashed;
+                let Stashed { now, addresses, ecn, .. } = stashed;
                 // Its bytes were counted when it came.
                 let arrival = Arrival { now, addresses, ecn, bytes: 0 };
+                let mut packet = stashed.packet;
                 self.receive_coalesced(&arrival, &mut packet);
             }
         }

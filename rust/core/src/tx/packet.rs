@@ -14,6 +14,9 @@ pub(super) const TAG: usize = 16;
 /// together have at least four bytes.
 const MIN_PN_AND_PAYLOAD: usize = 4;
 
+/// Room that is left for frames at least: a PATH_CHALLENGE fits.
+const SMALL_FRAME: usize = 9;
+
 /// A packet being written at the start of a buffer.
 pub(super) struct Draft {
     pub(super) ty: PacketType,
@@ -113,10 +116,10 @@ impl Connection {
             _ => Space::Data,
         };
         let token = if ty == PacketType::Initial { self.ids.token.as_slice() } else { &[] };
-        // First byte, version, two lengths, Length, packet number; 26 for tag and a frame. Short
-        // headers have the first byte and packet number only.
-        let header = if ty == PacketType::OneRtt { 5 } else { 64 };
-        if buf.len() < header + dcid.len() + token.len() + 26 {
+        // First byte, packet number, tag and a small frame; long headers have version, lengths and
+        // the other connection ID too.
+        let long = if ty == PacketType::OneRtt { 0 } else { 40 + token.len() };
+        if buf.len() < 1 + dcid.len() + long + pn::MAX_LEN + TAG + SMALL_FRAME {
             return None;
         }
         let recovery = &mut self.paths[path].recovery;

@@ -21,7 +21,7 @@ impl Connection {
     ) -> Option<Transmit> {
         self.keys.one_rtt.as_ref()?;
         let index = 1 + self.paths[path].others_mut().iter().position(|t| {
-            (t.challenges.is_due(now) || t.challenges.owes()) && t.ledger.may_send()
+            (t.challenges.is_due(now) || t.challenges.owes()) && !t.ledger.is_blocked()
         })?;
         let (interval, _) = self.paths[path].challenge_times(self.peer_max_ack_delay());
         let tuple = self.paths[path].tuple_mut(index)?;
@@ -120,6 +120,9 @@ impl Connection {
             let packet = &mut buf[len..room];
             let Some(mut draft) = self.begin(0, ty, &dcid, packet) else { break };
             draft.frames(packet, |fw| fw.frame(&close_frame(&error, ty), None));
+            if draft.is_empty() {
+                break;
+            }
             draft.pad_for_sample(packet);
             if ty == PacketType::Initial && self.ids.side == Side::Client {
                 // RFC 9000 section 14.1. What follows is not worth a larger datagram.

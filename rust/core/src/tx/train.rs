@@ -13,7 +13,7 @@ use crate::tx::packet::{Draft, SentOptions};
 use crate::tx::sources::Allowed;
 
 /// Packets of a train at most: what UDP GSO takes in one call.
-const MAX_SEGMENTS: usize = 64;
+const MAX_SEGMENTS: u32 = 64;
 /// Bytes of a train at most: an IP packet's length field has 16 bits.
 const MAX_TRAIN: usize = 65_507;
 
@@ -45,23 +45,21 @@ impl Connection {
         let mut budget = self.train_budget(now, path, content);
         let active = self.paths[path].active();
         let (addresses, mark) = (active.addresses, active.ecn.mark());
-        let segment = if active.ledger.is_validated() {
-            active.mtu.current()
-        } else {
-            // Timers know the limit in units of the base size.
-            active.mtu.current().min(mtu::BASE)
-        };
-        let segment = usize::from(segment);
-        let room = buf.len().min(MAX_TRAIN).min(MAX_SEGMENTS * segment);
+        let mut segment = usize::from(active.mtu.current());
+        let room = buf.len().min(MAX_TRAIN);
         let dcid = self.paths[path].remote_cids.cid(active.remote_cid)?;
         let (mut len, mut packets) = (0, 0_u32);
-        while len + segment <= room {
+        while len + segment <= room && packets < MAX_SEGMENTS {
             let packet = &mut buf[len..len + segment];
             let Some(size) = self.train_packet(now, path, &dcid, packet, &mut budget) else {
                 break;
             };
             len += size;
             packets += 1;
+            if packets == 1 && self.may_shorten(now, path) {
+                // Unreliable datagrams of one length fill all packets alike, if not to the brim.
+                segment = size;
+            }
             // The kernel cuts a train into equal datagrams: a short one ends it.
             if size < segment {
                 break;
@@ -78,6 +76,14 @@ impl Connection {
             active.ecn.on_sent(packets);
         }
         Some(Transmit { addresses, ecn: mark, segment: first_len, len })
+    }
+
+    /// Whether the packets of a train may all be as short as its first: more datagrams wait, and
+    /// nothing that needs a long packet does.
+    fn may_shorten(&self, now: Instant, path: usize) -> bool {
+        self.datagrams.has_data()
+            && self.paths[path].probes[2] == 0
+            && !self.must_validate(now, path)
     }
 
     /// Writes one packet; `None` if there is nothing (more) to put into it.
@@ -154,7 +160,7 @@ impl Connection {
 
     fn must_validate(&self, now: Instant, path: usize) -> bool {
         let active = self.paths[path].active();
-        (active.challenges.is_due(now) || active.challenges.owes()) && active.ledger.may_send()
+        (active.challenges.is_due(now) || active.challenges.owes()) && !active.ledger.is_blocked()
     }
 
     fn train_budget(&mut self, now: Instant, path: usize, content: bool) -> Budget {

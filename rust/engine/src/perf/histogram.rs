@@ -5,7 +5,7 @@ const SUB_BITS: u32 = 6;
 const SUB: usize = 1 << SUB_BITS;
 /// Values up to 2^40 ns (18 minutes); above, all count as that.
 const MAX_BITS: u32 = 40;
-const BUCKETS: usize = SUB * (MAX_BITS - SUB_BITS + 2) as usize;
+const BUCKETS: usize = SUB * (MAX_BITS - SUB_BITS + 1) as usize;
 
 /// A log-linear histogram of durations in nanoseconds. Recording costs a few instructions.
 #[derive(Clone, Debug)]

@@ -28,6 +28,15 @@ pub enum Sink {
     },
 }
 
+impl Sink {
+    /// Leaves room for so many bytes that come by another way.
+    pub(crate) fn skip(&mut self, bytes: u64) {
+        if let Self::File { offset, .. } = self {
+            *offset += bytes;
+        }
+    }
+}
+
 /// What a sink does with a piece.
 struct Consumer {
     checker: Option<Checker>,

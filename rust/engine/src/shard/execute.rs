@@ -14,6 +14,7 @@ use tquic_net::udp::UdpSocket;
 use super::service::{Listener, Place, Service, Slot};
 use super::{CLIENTS, Command, Connect, Listen, Operation, Shard};
 use crate::application::Application;
+use crate::config::within_buffer;
 use crate::key::ConnectionKey;
 use crate::stats::ConnectionSnapshot;
 
@@ -92,8 +93,10 @@ impl Shard {
             }
         };
         let payload = self.payload(at, remote, request.transport.max_udp_payload);
+        let buffer = self.sockets.get(at).map(|e| e.socket.capabilities().recv_buffer.granted);
+        let buffer = buffer.unwrap_or(usize::MAX);
         let setup = ClientSetup {
-            transport: request.transport,
+            transport: within_buffer(&request.transport, remote.ip(), buffer),
             tls: request.tls,
             server_name: request.server_name,
             token: request.token,

@@ -12,9 +12,6 @@ use crate::config::Accepted;
 use tquic_core::endpoint::Reply;
 use tquic_core::error::TransportError;
 
-/// Calls on one socket in a turn at most: the others, and what there is to send, must not starve.
-const RECV_CALLS: usize = 4;
-
 impl Shard {
     pub(super) fn receive_ready(&mut self) {
         let ready: ArrayVec<_, { super::EVENTS }> = self.events.iter().collect();
@@ -33,37 +30,34 @@ impl Shard {
         }
     }
 
+    /// One call, which is up to a MiB: what is left is reported again after the connections have
+    /// had their turn. Reading on first costs more, for the bytes leave the cache before they are
+    /// used.
     fn receive(&mut self, socket: usize) {
-        for _ in 0..RECV_CALLS {
-            let Some(entry) = self.sockets.get(socket) else { return };
-            let received = match entry.socket.recv(&mut self.scratch.recv) {
-                Ok(received) => received,
-                Err(error) => return self.warn(&format!("receiving failed: {error}")),
-            };
-            let service = entry.service;
-            let Some(s) = self.services.get_mut(service) else { return };
-            let (now, replies) = (self.now, &mut self.scratch.replies);
-            let mut panics = Vec::new();
-            for slot in self.scratch.recv.slots() {
-                let addresses = entry.four_tuple(slot.remote, slot.local_ip);
-                let ecn = slot.ecn.map(from_socket);
-                let result = catch_unwind(AssertUnwindSafe(|| {
-                    s.endpoint.receive(now, addresses, ecn, (slot.data, slot.stride), replies);
-                }));
-                if let Err(panic) = result {
-                    panics.push((s.endpoint.take_in_hand(), panic));
-                }
+        let Some(entry) = self.sockets.get(socket) else { return };
+        if let Err(error) = entry.socket.recv(&mut self.scratch.recv) {
+            return self.warn(&format!("receiving failed: {error}"));
+        }
+        let service = entry.service;
+        let Some(s) = self.services.get_mut(service) else { return };
+        let (now, replies) = (self.now, &mut self.scratch.replies);
+        let mut panics = Vec::new();
+        for slot in self.scratch.recv.slots() {
+            let addresses = entry.four_tuple(slot.remote, slot.local_ip);
+            let ecn = slot.ecn.map(from_socket);
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                s.endpoint.receive(now, addresses, ecn, (slot.data, slot.stride), replies);
+            }));
+            if let Err(panic) = result {
+                panics.push((s.endpoint.take_in_hand(), panic));
             }
-            if !self.scratch.replies.is_empty() {
-                send_replies(&self.sockets, socket, &self.scratch.replies);
-                self.scratch.replies.clear();
-            }
-            for (handle, panic) in panics {
-                self.contain(handle.map(|handle| Place { service, handle }), &*panic);
-            }
-            if received < self.scratch.recv.capacity() {
-                return;
-            }
+        }
+        if !self.scratch.replies.is_empty() {
+            send_replies(&self.sockets, socket, &self.scratch.replies);
+            self.scratch.replies.clear();
+        }
+        for (handle, panic) in panics {
+            self.contain(handle.map(|handle| Place { service, handle }), &*panic);
         }
     }
 
@@ -88,8 +82,13 @@ impl Shard {
         let addresses = path.active().addresses;
         connection.limit_mtu(self.mtus.payload(self.now, addresses.remote, *max_payload));
         let key = self.inbox.key();
-        let accepted =
-            Accepted { key, listener: *id, local: addresses.local, remote: addresses.remote };
+        let accepted = Accepted {
+            key,
+            listener: *id,
+            local: addresses.local,
+            remote: addresses.remote,
+            inbox: self.inbox.clone(),
+        };
         match catch_unwind(AssertUnwindSafe(|| acceptor(&accepted))) {
             Ok(application) => {
                 self.enter(place, Slot::new(place.handle, key, application));

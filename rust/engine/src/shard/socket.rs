@@ -355,4 +355,49 @@ mod tests {
         assert_eq!(sockets.find(0, address("127.0.0.2", own_port)), None);
         assert_eq!(sockets.find(0, address("127.0.0.1", any_port)), Some(any), "it is shared");
     }
+
+    #[test]
+    fn trains_wait_for_a_full_socket_and_leave_in_order() {
+        let (mut poller, mut outbox) = (Poller::new().unwrap(), Outbox::new());
+        let mut sockets = Sockets::default();
+        let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = sockets.add(&mut poller, bind("127.0.0.1:0"), 0, false).unwrap();
+        let addresses =
+            FourTuple { local: sockets.get(at).unwrap().local, remote: peer.local_addr().unwrap() };
+        let now = Instant::ZERO;
+        let full = |sockets: &mut Sockets, poller: &mut Poller, progress| {
+            sockets.entries[at].on_full(at, now, progress, poller).unwrap();
+        };
+        full(&mut sockets, &mut poller, true);
+        for n in 0..40_u8 {
+            let train = outbox.fill(Place::default(), |buf| {
+                buf[0] = n;
+                Some(tquic_core::tx::Transmit { addresses, ecn: None, segment: 1, len: 1 })
+            });
+            if let Some(train) = train {
+                sockets.push(at, train);
+            }
+        }
+        assert!(outbox.is_full(), "the number of trains is bounded");
+        let mut failures = Vec::new();
+        sockets.flush(at, now, &mut poller, &mut outbox, &mut failures).unwrap();
+        assert!(outbox.is_full() && sockets.has_queued(), "nothing leaves through a full socket");
+        // Writable, and full again without progress, twice: a timer takes over from the poller.
+        sockets.on_writable(at, &mut poller).unwrap();
+        full(&mut sockets, &mut poller, false);
+        assert_eq!(sockets.retry_at(), None);
+        sockets.on_writable(at, &mut poller).unwrap();
+        full(&mut sockets, &mut poller, false);
+        assert_eq!(sockets.retry_at(), Some(now + RETRY));
+        sockets.on_writable(at, &mut poller).unwrap();
+        assert_eq!(sockets.retry_at(), Some(now + RETRY));
+        sockets.on_timeout(now + RETRY);
+        sockets.flush(at, now, &mut poller, &mut outbox, &mut failures).unwrap();
+        assert!(failures.is_empty() && !sockets.has_queued() && !outbox.is_full());
+        for n in 0..32 {
+            let mut byte = [0];
+            assert_eq!(peer.recv(&mut byte).unwrap(), 1);
+            assert_eq!(byte, [n]);
+        }
+    }
 }

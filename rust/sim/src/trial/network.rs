@@ -4,7 +4,7 @@ use super::plan::{
     Change, NAT_ADDRESSES, NetworkPlan, PREFERRED, Plan, SERVER, VICTIM, client_address,
     nat_address,
 };
-use crate::link::LinkConfig;
+use crate::link::{LinkConfig, Rate};
 use crate::network::{Edit, Network};
 use crate::simulation::HostConfig;
 use std::net::IpAddr;
@@ -96,7 +96,7 @@ fn queue_bytes(link: &LinkConfig) -> u64 {
         }
     };
     match limit {
-        Limit::Packets(packets) => packets as u64 * 1500,
+        Limit::Packets(packets) => packets * 1500,
         Limit::Bytes(bytes) => bytes,
     }
 }
@@ -110,10 +110,8 @@ impl NetworkPlan {
         let mut longest = Duration::ZERO;
         for links in paths.into_iter().flatten() {
             let round = round_trip(links) + host.timer_lateness * 2 + Duration::from_millis(50);
-            let slowest = [links.0, links.1]
-                .into_iter()
-                .filter_map(|link| link.rate.map(|rate| rate.as_bps()))
-                .min();
+            let slowest =
+                [links.0, links.1].into_iter().filter_map(|link| link.rate.map(Rate::as_bps)).min();
             let wire = slowest.map_or(Duration::ZERO, |rate| {
                 Duration::from_secs_f64(bytes as f64 * 8.0 / rate as f64)
             });

@@ -20,7 +20,7 @@ pub fn judge(record: &Record, outcome: Outcome, served: Instant) -> Vec<String> 
             seconds(served).trim()
         )),
         Outcome::Spinning(host) => {
-            wrong.push(format!("{host:?} wants to be woken at once, for ever"))
+            wrong.push(format!("{host:?} wants to be woken at once, for ever"));
         }
     }
     for index in 0..record.ends.len() {

@@ -62,9 +62,12 @@ class FileClient(QuicConnectionProtocol):
         """Goes on from a new local port, with a new connection ID (RFC 9000 section 9.5)."""
         old = self._transport
         wildcard = "::" if ":" in old.get_extra_info("sockname")[0] else "0.0.0.0"
-        await self._loop.create_datagram_endpoint(lambda: self, local_addr=(wildcard, 0))
-        old.close()
+        # Socket and connection ID change together: nothing may leave the new port under the old ID.
+        self._transport, _ = await self._loop.create_datagram_endpoint(
+            lambda: Forwarder(self), local_addr=(wildcard, 0)
+        )
         self.change_connection_id()
+        old.close()
 
     async def wait_closed(self) -> None:
         """Gives CONNECTION_CLOSE a moment; the whole closing period is three PTO long."""
@@ -73,6 +76,17 @@ class FileClient(QuicConnectionProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The old socket of a moved connection ends; the connection does not."""
+
+
+class Forwarder(asyncio.DatagramProtocol):
+    """Hands datagrams of a second socket to the client."""
+
+    def __init__(self, client: FileClient) -> None:
+        self._client = client
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        """A datagram for the client."""
+        self._client.datagram_received(data, addr)
 
 
 def dial(config: QuicConfiguration, url: SplitResult, **options: object) -> AbstractAsyncContextManager[FileClient]:

@@ -156,10 +156,11 @@ impl Client {
         }
     }
 
-    /// Ends this connection and begins the next.
+    /// Begins the next connection. This one ends in the next turn: closed at once, it would never
+    /// send its last handshake message, and the server would have done less than a handshake.
     fn go_on(&mut self, context: &mut Context<'_>) {
         self.over = true;
-        context.connection.close(context.now, 0, b"");
+        context.wake_at = Some(context.now);
         let mut state = self.run.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.left > 0 {
             drop(state);
@@ -194,7 +195,10 @@ impl Application for Client {
 
     fn on_tick(&mut self, context: &mut Context<'_>) {
         self.ask(context);
-        if self.over || !self.is_served() {
+        if self.over {
+            return context.connection.close(context.now, 0, b"");
+        }
+        if !self.is_served() {
             return;
         }
         if !self.recorded {

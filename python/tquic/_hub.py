@@ -1,0 +1,101 @@
+"""Where an event loop and the engine meet: one descriptor, batches of events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from tquic import _engine
+from tquic.engine import Engine
+
+__all__ = ["Hub"]
+
+_logger = logging.getLogger("tquic.engine")
+
+# Events handled before the loop has its turn again.
+_BATCH: Final = 512
+
+_hubs: dict[tuple[asyncio.AbstractEventLoop, Engine], Hub] = {}
+
+
+class _Connection(Protocol):
+    def _on_event(self, kind: int, a: Any, b: Any, c: Any) -> None: ...
+
+
+class Hub:
+    """The connections and listeners of one event loop on one engine."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+        self.loop = loop
+        self.engine = engine
+        self.native = _engine.Hub(engine._native)
+        self._connections: dict[int, _Connection] = {}
+        self._listeners: dict[int, Callable[[_engine.Connection, tuple[str, int]], None]] = {}
+        self._watching = False
+
+    @classmethod
+    def current(cls, engine: Engine | None) -> Hub:
+        """That of the running loop."""
+        loop = asyncio.get_running_loop()
+        for key in [key for key in _hubs if key[0].is_closed()]:
+            del _hubs[key]
+        key = (loop, engine or Engine.default())
+        hub = _hubs.get(key)
+        if hub is None:
+            hub = _hubs[key] = cls(*key)
+        return hub
+
+    def add_connection(self, key: int, connection: _Connection) -> None:
+        self._connections[key] = connection
+        self._watch()
+
+    def remove_connection(self, key: int) -> None:
+        self._connections.pop(key, None)
+        self._rest()
+
+    def add_listener(
+        self, number: int, accept: Callable[[_engine.Connection, tuple[str, int]], None]
+    ) -> None:
+        self._listeners[number] = accept
+        self._watch()
+
+    def remove_listener(self, number: int) -> None:
+        self._listeners.pop(number, None)
+        self._rest()
+
+    def _watch(self) -> None:
+        if not self._watching:
+            self._watching = True
+            self.loop.add_reader(self.native.fileno(), self._on_readable)
+
+    def _rest(self) -> None:
+        if self._watching and not self._connections and not self._listeners:
+            self._watching = False
+            self.loop.remove_reader(self.native.fileno())
+            _hubs.pop((self.loop, self.engine), None)
+
+    def _on_readable(self) -> None:
+        # The descriptor stays readable while more events wait.
+        for key, kind, a, b, c in self.native.poll(_BATCH):
+            try:
+                self._dispatch(key, kind, a, b, c)
+            except Exception as error:
+                # One connection's failure is not another's.
+                self.loop.call_exception_handler(
+                    {"message": "tquic: an event could not be handled", "exception": error}
+                )
+
+    def _dispatch(self, key: int, kind: int, a: Any, b: Any, c: Any) -> None:
+        connection = self._connections.get(key)
+        if kind == _engine.LOG:
+            _logger.warning("%s", a)
+        elif kind == _engine.ACCEPTED:
+            accept = self._listeners.get(b)
+            if accept is None:
+                a.close(0, b"the server is closed")
+            else:
+                accept(a, c)
+        elif connection is not None:
+            connection._on_event(kind, a, b, c)

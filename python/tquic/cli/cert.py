@@ -1,0 +1,64 @@
+"""``tquic cert``: certificates for development."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from tquic._engine import make_certificates
+from tquic.cli.failure import CommandError
+
+NAMES = ("localhost", "127.0.0.1", "::1")
+DAYS = 365
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.add_argument(
+        "--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)"
+    )
+    parser.add_argument(
+        "--name",
+        action="append",
+        metavar="HOST",
+        help=f"host name or address that the certificate is for; may be repeated "
+        f"(default: {', '.join(NAMES)})",
+    )
+    parser.add_argument(
+        "--days", type=int, default=DAYS, metavar="N", help=f"days it is good (default: {DAYS})"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Writes ca.pem, cert.pem and key.pem."""
+    try:
+        ca, certificate, key = make_certificates(options.name or list(NAMES), options.days)
+    except (ValueError, OverflowError) as error:
+        raise CommandError(str(error)) from None
+    folder: Path = options.out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / "ca.pem", ca)
+        write(folder / "cert.pem", certificate)
+        write(folder / "key.pem", key, mode=0o600)
+    except OSError as error:
+        raise CommandError(f"cannot write to {folder}: {error.strerror}") from None
+    for name, what in (
+        ("ca.pem", "CA for clients to trust: tquic get --cacert"),
+        ("cert.pem", "certificate for the server: tquic serve --cert"),
+        ("key.pem", "its private key: tquic serve --key"),
+    ):
+        print(f"{folder / name}  {what}")
+    return 0
+
+
+def write(path: Path, text: str, mode: int = 0o644) -> None:
+    """Writes a file that was never readable by more people than `mode` says."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
+            file.write(text)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

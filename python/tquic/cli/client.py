@@ -1,0 +1,121 @@
+"""What commands share that connect: options, addresses, sentences about what went wrong."""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from pathlib import Path
+from typing import Any
+
+from tquic.cli.failure import CommandError, UsageError
+from tquic.cli.values import argument, host_and_port, show_address
+from tquic.config import Config
+from tquic.errors import (
+    AlpnError,
+    CertificateExpired,
+    CertificateNameMismatch,
+    ConfigError,
+    ConnectionClosed,
+    ConnectionRefused,
+    HandshakeTimeout,
+    UntrustedCertificate,
+)
+
+CONGESTION = ("cubic", "newreno")
+
+Address = tuple[str, int]
+
+
+def add_trust_options(parser: argparse.ArgumentParser) -> None:
+    """Declares how the server is verified."""
+    trust = parser.add_mutually_exclusive_group()
+    trust.add_argument(
+        "--cacert",
+        type=Path,
+        metavar="FILE",
+        help="CAs to trust (PEM) instead of those of the system",
+    )
+    trust.add_argument(
+        "--insecure",
+        action="store_true",
+        help="take any certificate: anybody on the way can be the server; for tests",
+    )
+
+
+def add_congestion_option(parser: argparse.ArgumentParser) -> None:
+    """Declares the congestion controller."""
+    parser.add_argument(
+        "--congestion",
+        choices=CONGESTION,
+        default="cubic",
+        help="congestion controller (default: %(default)s)",
+    )
+
+
+def add_connect_to_option(parser: argparse.ArgumentParser) -> None:
+    """Declares another place to connect to."""
+    parser.add_argument(
+        "--connect-to",
+        type=argument(host_and_port),
+        metavar="HOST:PORT",
+        help="connect there; the certificate must still be for the host of the URL",
+    )
+
+
+def client_config(options: argparse.Namespace, alpn: str, **others: Any) -> Config:
+    """The configuration that the options ask for."""
+    if options.cacert is not None:
+        others["ca"] = read_file(options.cacert)
+    try:
+        return Config(
+            alpn=(alpn,), insecure=options.insecure, congestion=options.congestion, **others
+        )
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
+
+
+def read_file(path: Path) -> bytes:
+    """The content, or a sentence."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandError(f"cannot read {path}: {error.strerror}") from None
+
+
+def resolve(host: str, port: int) -> list[Address]:
+    """The numeric addresses of a host, best first."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    except (socket.gaierror, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
+        raise CommandError(f"cannot find the host {host}: {reason}") from None
+    addresses: list[Address] = []
+    for _, _, _, _, sockaddr in found:
+        numeric, number = str(sockaddr[0]), int(sockaddr[1])
+        if len(sockaddr) == 4 and sockaddr[3] and "%" not in numeric:
+            numeric = f"{numeric}%{sockaddr[3]}"
+        if (numeric, number) not in addresses:
+            addresses.append((numeric, number))
+    return addresses
+
+
+def explain(error: BaseException, server: Address, protocol: str) -> str:
+    """Why a connection failed, with what one can do about it."""
+    place = show_address(*server)
+    match error:
+        case UntrustedCertificate(by="local"):
+            return (
+                f"the certificate of {place} is not signed by a CA that is trusted here: name its "
+                "CA with --cacert FILE (or, for tests only, take any certificate with --insecure)"
+            )
+        case CertificateNameMismatch(by="local") | CertificateExpired(by="local"):
+            return f"{place}: {error.reason}"
+        case AlpnError():
+            return f"{place} speaks QUIC, but not {protocol}"
+        case HandshakeTimeout():
+            return f"no answer from {place} over UDP: is a QUIC server listening there?"
+        case ConnectionRefused():
+            return f"{place} takes no connections now: {error.reason or error}"
+        case ConnectionClosed():
+            return f"{place}: {error}"
+    return str(error)

@@ -1,0 +1,112 @@
+"""What commands print: progress for people at a terminal, one JSON document for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import Any, Protocol, TextIO
+
+from tquic.cli.values import show_rate, show_size
+
+# Seconds between two looks of a progress line.
+STEP = 0.1
+
+
+def note(text: str) -> None:
+    """A line for people; on stderr, where it disturbs no output."""
+    print(f"tquic: {text}", file=sys.stderr, flush=True)
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """The one document."""
+    json.dump(document, sys.stdout, indent=2)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+class Progress(Protocol):
+    """Shows how far a transfer is."""
+
+    def show(self, received: int, done: int) -> None:
+        """`received` bytes and `done` files so far."""
+
+    def close(self) -> None:
+        """Leaves the terminal as it was."""
+
+
+def progress(files: int, *, wanted: bool, stream: TextIO = sys.stderr) -> Progress:
+    """Rich's bar if it is installed, a plain line else; nothing unless a terminal shows it."""
+    if not wanted or not stream.isatty():
+        return _Silent()
+    try:
+        return _Rich(files)
+    except ImportError:
+        return _Plain(files, stream)
+
+
+class _Silent:
+    def show(self, received: int, done: int) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class _Plain:
+    def __init__(self, files: int, stream: TextIO) -> None:
+        self._files = files
+        self._stream = stream
+        self._started = time.monotonic()
+        self._width = 0
+
+    def show(self, received: int, done: int) -> None:
+        seconds = max(time.monotonic() - self._started, 1e-9)
+        line = f"{show_size(received)}  {show_rate(received / seconds)}"
+        if self._files > 1:
+            line += f"  {done} of {self._files} files"
+        self._write(line)
+
+    def _write(self, line: str) -> None:
+        self._stream.write("\r" + line.ljust(self._width))
+        self._stream.flush()
+        self._width = len(line)
+
+    def close(self) -> None:
+        self._write("")
+        self._stream.write("\r")
+        self._stream.flush()
+
+
+class _Rich:
+    def __init__(self, files: int) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            DownloadColumn,
+            SpinnerColumn,
+            TextColumn,
+            TimeElapsedColumn,
+            TransferSpeedColumn,
+        )
+        from rich.progress import Progress as Bar
+
+        # Without sizes (HTTP/0.9 has none) there is no end to fill a bar up to.
+        self._bar = Bar(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            DownloadColumn(binary_units=True),
+            TransferSpeedColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._files = files
+        self._task = self._bar.add_task("", total=None)
+        self._bar.start()
+
+    def show(self, received: int, done: int) -> None:
+        description = f"{done} of {self._files} files" if self._files > 1 else ""
+        self._bar.update(self._task, completed=received, description=description)
+
+    def close(self) -> None:
+        self._bar.stop()

@@ -1,0 +1,389 @@
+"""Settings of connections and servers: plain values, checked once, never changed."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
+
+from tquic import _engine
+from tquic.errors import ConfigError
+from tquic.session import SessionStore
+
+__all__ = [
+    "CipherSuite",
+    "ClientAuth",
+    "Config",
+    "Congestion",
+    "Credential",
+    "Group",
+    "RetryPolicy",
+    "Version",
+]
+
+Credential: TypeAlias = str | bytes | os.PathLike[str]
+"""A certificate or key: the path of a file, or the content itself as `bytes`; PEM or DER."""
+
+CipherSuite: TypeAlias = Literal[
+    "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"
+]
+ClientAuth: TypeAlias = Literal["none", "optional", "required"]
+Congestion: TypeAlias = Literal["cubic", "newreno"]
+Group: TypeAlias = Literal["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]
+RetryPolicy: TypeAlias = Literal["when-busy", "always", "never"]
+Version: TypeAlias = Literal["v1", "v2"]
+
+_KiB: Final = 1 << 10
+_MiB: Final = 1 << 20
+_GiB: Final = 1 << 30
+
+# The smallest and the largest value of every number. Times are in seconds, sizes in bytes.
+_LIMITS: Final[dict[str, tuple[float, float]]] = {
+    "idle_timeout": (0, 86_400),
+    "keep_alive": (0.1, 86_400),
+    "handshake_timeout": (0.001, 3600),
+    "linger": (0, 3600),
+    "stream_window": (_KiB, 4 * _GiB),
+    "max_stream_window": (_KiB, 4 * _GiB),
+    "connection_window": (_KiB, 4 * _GiB),
+    "max_connection_window": (_KiB, 4 * _GiB),
+    "max_bidi_streams": (0, 1 << 60),
+    "max_uni_streams": (0, 1 << 60),
+    "send_buffer": (_KiB, 4 * _GiB),
+    "write_buffer": (0, _GiB),
+    "initial_rtt": (0.000_001, 60),
+    "initial_window": (1200, _GiB),
+    "mtu": (1200, 65_507),
+    "max_ack_delay": (0, 16.383),
+    "active_connection_id_limit": (2, 64),
+    "key_update_interval": (1, 1 << 62),
+    "max_datagram_frame_size": (0, 65_535),
+    "datagram_queue": (_KiB, _GiB),
+    "retry_above": (0, 1 << 20),
+    "max_handshakes": (1, 1 << 20),
+    "max_connections": (1, 1 << 24),
+}
+
+_CHOICES: Final[dict[str, tuple[str, ...]]] = {
+    "ciphers": get_args(CipherSuite),
+    "client_auth": get_args(ClientAuth),
+    "congestion": get_args(Congestion),
+    "groups": get_args(Group),
+    "retry": get_args(RetryPolicy),
+    "versions": get_args(Version),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Settings of a connection or a server; one object may serve any number of both.
+
+    Times are in seconds, sizes in bytes. `Config()` is a client that trusts the system's CAs.
+    Nothing can be changed later: `replace` makes another one.
+
+    Raises:
+        ConfigError: a value is outside its limits. Certificates are only read when the
+            configuration is first used.
+    """
+
+    # ---- TLS, both sides ----
+
+    alpn: tuple[str, ...] = ("tquic",)
+    """Application protocols, best first; QUIC cannot go without (RFC 9001 section 8.1). Default
+    ``("tquic",)``; 1 to 255 bytes each."""
+
+    cert: Credential | None = None
+    """Certificate chain, end entity first. Servers need one; a client shows it to servers that ask.
+    Default none."""
+
+    key: Credential | None = None
+    """Private key of `cert`: PKCS #8, PKCS #1 or SEC 1, not encrypted. Default none."""
+
+    ciphers: tuple[CipherSuite, ...] = get_args(CipherSuite)
+    """Cipher suites by their IANA names, best first. Default all three."""
+
+    groups: tuple[Group, ...] = ("X25519MLKEM768", "x25519", "secp256r1")
+    """Key-exchange groups, best first. Default these three; ``"secp384r1"`` is possible too."""
+
+    early_data: bool = False
+    """Client: send early data (0-RTT) where a ticket in `session_store` allows it. Server: accept
+    it. Early data can be replayed by an attacker within limits (RFC 9001 section 9.2). Default
+    off."""
+
+    keylog: str | os.PathLike[str] | None = None
+    """File to which TLS secrets are appended, for debugging. Default: what the environment variable
+    ``SSLKEYLOGFILE`` says, else none."""
+
+    # ---- TLS, client ----
+
+    ca: Credential | None = None
+    """Certificates of the CAs to trust; a self-signed server certificate is possible too. Default:
+    those of the system, or of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``."""
+
+    insecure: bool = False
+    """Take any server certificate: anybody on the way can be the server. For tests. Default off."""
+
+    server_name: str | None = None
+    """The name that the server's certificate must be for. Default: the host given to `connect`."""
+
+    session_store: SessionStore | None = None
+    """Where session tickets and address tokens are kept for later connections. Default none:
+    sessions are not resumed."""
+
+    # ---- TLS, server ----
+
+    client_auth: ClientAuth = "none"
+    """Whether clients must show a certificate signed by `client_ca`. With ``"optional"`` none at
+    all is fine, but not one of another CA. Default ``"none"``."""
+
+    client_ca: Credential | None = None
+    """CAs of client certificates. Default none."""
+
+    resumption: bool = True
+    """Give clients tickets to resume their sessions. Default on."""
+
+    # ---- Time ----
+
+    idle_timeout: float = 30.0
+    """A connection silent for this long is over (RFC 9000 section 10.1); 0 means never. The smaller
+    value of both ends counts. Default 30 s, at most 86400 s."""
+
+    keep_alive: float | None = None
+    """Send a PING when nothing was received for this long. Default off; 0.1 to 86400 s."""
+
+    handshake_timeout: float = 10.0
+    """A handshake that takes longer is given up. Default 10 s; 0.001 to 3600 s."""
+
+    linger: float = 5.0
+    """How long leaving ``async with`` waits for the peer to acknowledge what was written. Default
+    5 s; at most 3600 s."""
+
+    # ---- Streams ----
+
+    stream_window: int = 2 * _MiB
+    """Receive window of a new stream. Default 2 MiB; 1 KiB to 4 GiB."""
+
+    max_stream_window: int = 16 * _MiB
+    """Where automatic tuning of a stream's window stops. Default 16 MiB; 1 KiB to 4 GiB."""
+
+    connection_window: int = 3 * _MiB
+    """Receive window of a connection at its start. Default 3 MiB; 1 KiB to 4 GiB."""
+
+    max_connection_window: int = 24 * _MiB
+    """Where automatic tuning of the connection's window stops: bounds the memory that a peer can
+    take. Default 24 MiB; 1 KiB to 4 GiB."""
+
+    max_bidi_streams: int = 128
+    """Bidirectional streams that the peer may have open at a time. Default 128; at most 2^60."""
+
+    max_uni_streams: int = 128
+    """Unidirectional streams that the peer may have open at a time. Default 128; at most 2^60."""
+
+    send_buffer: int = 8 * _MiB
+    """Bytes of one stream that may wait in the engine for their acknowledgement. Bounds the
+    throughput of one stream to this per round trip. Default 8 MiB; 1 KiB to 4 GiB."""
+
+    write_buffer: int = 16 * _MiB
+    """Bytes of one stream that may wait for room in `send_buffer` because `Stream.write` was not
+    awaited; more raise `WriteBufferFull`. Default 16 MiB; up to 1 GiB."""
+
+    # ---- Congestion control and loss ----
+
+    congestion: Congestion = "cubic"
+    """Congestion controller. Default ``"cubic"`` (RFC 9438)."""
+
+    initial_rtt: float = 0.333
+    """Round-trip time assumed before the first sample. Default 0.333 s; 1 us to 60 s."""
+
+    initial_window: int | None = None
+    """Congestion window at the start. Default by RFC 9002 section 7.2, about 14 KB; 1200 bytes to
+    1 GiB."""
+
+    pacing: bool = True
+    """Spread packets over the round trip. Default on."""
+
+    ack_frequency: bool = True
+    """Ask the peer, where it can, to acknowledge less often. Default on."""
+
+    max_ack_delay: float = 0.025
+    """How long acknowledgements are held back at most. Default 0.025 s; at most 16.383 s."""
+
+    # ---- Packets ----
+
+    mtu: int = 1472
+    """Largest UDP payload that is tried. Default 1472 (Ethernet with IPv4); 1200 to 65507."""
+
+    mtu_discovery: bool = True
+    """Search for the largest packet that the path carries (RFC 8899). Default on."""
+
+    ecn: bool = True
+    """Use explicit congestion notification (RFC 9000 section 13.4). Default on."""
+
+    grease: bool = True
+    """Send reserved values now and then so that they stay usable (RFC 9287). Default on."""
+
+    versions: tuple[Version, ...] = ("v1", "v2")
+    """QUIC versions, most wanted first. Default v1 (RFC 9000), then v2 (RFC 9369)."""
+
+    active_connection_id_limit: int = 8
+    """Connection IDs of the peer that are kept. Default 8; 2 to 64."""
+
+    key_update_interval: int | None = None
+    """Update packet keys after this many packets. Default: before the cipher's limit (RFC 9001
+    section 6.6); at least 1."""
+
+    max_datagram_frame_size: int = 65_535
+    """Largest DATAGRAM frame accepted (RFC 9221); 0 refuses datagrams. Default and limit 65535."""
+
+    datagram_queue: int = 1 * _MiB
+    """Bytes of datagrams that wait to be sent, and to be read; the oldest make room. Each counts 64
+    bytes more than it has. Default 1 MiB; 1 KiB to 1 GiB."""
+
+    # ---- Server ----
+
+    migration: bool = True
+    """Allow clients to change their address (RFC 9000 section 9). Default on."""
+
+    retry: RetryPolicy = "when-busy"
+    """When clients must prove their address before anything is kept for them (Retry, RFC 9000
+    section 8.1.2). With ``"always"`` tokens of earlier connections do not count. Default: when at
+    least `retry_above` handshakes are under way."""
+
+    retry_above: int = 256
+    """See `retry`. Default 256; at most 1048576. 0 asks everybody who has no token."""
+
+    max_handshakes: int = 16_384
+    """Handshakes under way above which clients are refused. Default 16384; 1 to 1048576."""
+
+    max_connections: int = 100_000
+    """Connections above which clients are refused. Default 100000; 1 to 16777216."""
+
+    preferred_address: tuple[tuple[str, int], ...] = ()
+    """Numeric addresses and ports at which this server would rather be reached after the handshake
+    (RFC 9000 section 9.6); it listens there too. Default none; one IPv4 and one IPv6 at most."""
+
+    token_key: bytes | None = None
+    """32 secret bytes from which stateless-reset and address tokens are made: with them, a server
+    that was restarted ends the connections of its predecessor at once. Default random."""
+
+    def __post_init__(self) -> None:
+        for name, limits in _LIMITS.items():
+            _check_number(name, getattr(self, name), *limits)
+        for name, known in _CHOICES.items():
+            _check_choice(name, getattr(self, name), known)
+        alpn: object = self.alpn
+        if not isinstance(alpn, tuple) or not alpn:
+            raise ConfigError("alpn must be a tuple of at least one protocol name")
+        for protocol in self.alpn:
+            if not 1 <= len(protocol.encode()) <= 255:
+                raise ConfigError("alpn: a protocol name has 1 to 255 bytes")
+        if (self.cert is None) != (self.key is None):
+            raise ConfigError("cert and key belong together: give both or none")
+        if self.client_auth != "none" and self.client_ca is None:
+            raise ConfigError("client_auth needs client_ca, the CAs that sign client certificates")
+        if self.token_key is not None and len(self.token_key) != 32:
+            raise ConfigError("token_key must have 32 bytes")
+        _check_addresses(self.preferred_address)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy in which some settings are different."""
+        return replace(self, **changes)
+
+    def __repr__(self) -> str:
+        # Defaults say nothing, secrets must not stand in logs.
+        changed = (
+            f"{f.name}={'...' if f.name in _SECRET else repr(getattr(self, f.name))}"
+            for f in fields(self)
+            if getattr(self, f.name) != f.default
+        )
+        return f"Config({', '.join(changed)})"
+
+    @cached_property
+    def _transport(self) -> _engine.Transport:
+        return _engine.Transport(self)
+
+    @cached_property
+    def _client_tls(self) -> _engine.ClientTls:
+        ca, cert, key = (_content(name, getattr(self, name)) for name in ("ca", "cert", "key"))
+        keylog = self._keylog
+
+        def make(tickets: _engine.TicketStore | None) -> _engine.ClientTls:
+            return _engine.ClientTls(
+                self, ca=ca, cert=cert, key=key, keylog=keylog, tickets=tickets
+            )
+
+        if self.session_store is None:
+            return make(None)
+        same = (
+            *(self.alpn, self.ciphers, self.groups, self.early_data, self.insecure),
+            *(ca, cert, key, keylog),
+        )
+        return self.session_store._client_tls(same, make)
+
+    @cached_property
+    def _server_tls(self) -> _engine.ServerTls:
+        cert, key = _content("cert", self.cert), _content("key", self.key)
+        if cert is None or key is None:
+            raise ConfigError("a server needs a certificate: set cert and key")
+        client_ca = _content("client_ca", self.client_ca)
+        return _engine.ServerTls(self, cert=cert, key=key, client_ca=client_ca, keylog=self._keylog)
+
+    @property
+    def _keylog(self) -> str | None:
+        path = self.keylog or os.environ.get("SSLKEYLOGFILE")
+        return os.fspath(path) if path else None
+
+
+_SECRET: Final = {"key", "token_key"}
+
+
+def _check_number(name: str, value: object, low: float, high: float) -> None:
+    default = Config.__dataclass_fields__[name].default
+    if value is None and default is None:
+        return
+    whole = isinstance(default, int) or name in _WHOLE
+    if isinstance(value, bool) or not isinstance(value, int if whole else int | float):
+        kind = "a whole number" if whole else "a number"
+        raise ConfigError(f"{name} must be {kind}, not {value!r}")
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must be from {low:g} to {high:g}, not {value!r}")
+
+
+# Whole numbers whose default is None.
+_WHOLE: Final = {"initial_window", "key_update_interval"}
+
+
+def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
+    several = isinstance(Config.__dataclass_fields__[name].default, tuple)
+    if several and (not isinstance(value, tuple) or not value):
+        raise ConfigError(f"{name} must be a tuple of at least one of {', '.join(known)}")
+    chosen = value if isinstance(value, tuple) else (value,)
+    for one in chosen:
+        if one not in known:
+            raise ConfigError(f"{name} must be of {', '.join(known)}, not {one!r}")
+
+
+def _check_addresses(addresses: tuple[tuple[str, int], ...]) -> None:
+    families = set()
+    for host, port in addresses:
+        try:
+            families.add(ipaddress.ip_address(host).version)
+        except ValueError:
+            raise ConfigError(f"preferred_address: {host!r} is not a numeric address") from None
+        if not 1 <= port <= 65_535:
+            raise ConfigError("preferred_address: the port must be from 1 to 65535")
+    if len(families) < len(addresses):
+        raise ConfigError("preferred_address: one IPv4 and one IPv6 address at most")
+
+
+def _content(name: str, credential: Credential | None) -> bytes | None:
+    if credential is None or isinstance(credential, bytes):
+        return credential
+    try:
+        return Path(credential).read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{name}: cannot read {os.fspath(credential)}: {reason}") from error

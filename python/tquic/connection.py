@@ -1,0 +1,490 @@
+"""Connections: streams, datagrams, paths, and how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+
+from tquic import _engine
+from tquic._wait import Waiters
+from tquic.config import Config
+from tquic.errors import ConnectionClosed, EngineError, MigrationError
+from tquic.stats import ConnectionStats, HandshakeInfo, PathStats
+from tquic.stream import Stream
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from tquic._hub import Hub
+
+__all__ = ["Connection"]
+
+# The application error code when the body of ``async with`` failed.
+_FAILED: Final = 1
+
+
+class Connection:
+    """A QUIC connection: made by `connect`, or given to the handler of `serve`.
+
+    As a context manager it closes itself: at an ordinary exit when the peer has everything that was
+    written (at the latest after `Config.linger`), after an exception at once and with code 1.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        native: _engine.Connection,
+        config: Config,
+        remote: tuple[str, int],
+    ) -> None:
+        self._hub = hub
+        self._loop = hub.loop
+        self._native = native
+        self._config = config
+        self._remote = remote
+        self._key = native.key
+        self._is_client = native.is_client
+        self._info: HandshakeInfo | None = None
+        self._zero_rtt: bool | None = None
+        self._closed: ConnectionClosed | None = None
+        self._streams: dict[int, Stream] = {}
+        self._unaccepted: deque[Stream] = deque()
+        self._datagrams: deque[bytes] = deque()
+        self._datagrams_wait = False
+        self._stats: dict[int, asyncio.Future[ConnectionStats]] = {}
+        self._migrations: deque[asyncio.Future[None]] = deque()
+        self._news = Waiters(hub.loop)
+        # Called once, as soon as there is something for a handler to do.
+        self._on_begun: Callable[[], None] | None = None
+        self._on_token: Callable[[bytes], None] | None = None
+        self._on_over: Callable[[], None] | None = None
+        hub.add_connection(self._key, self)
+
+    # ---- What it is ----
+
+    @property
+    def is_client(self) -> bool:
+        """Whether this end began the connection."""
+        return self._is_client
+
+    @property
+    def config(self) -> Config:
+        """Its settings."""
+        return self._config
+
+    @property
+    def info(self) -> HandshakeInfo:
+        """What the handshake agreed on.
+
+        Raises:
+            RuntimeError: the handshake is not complete; see `wait_connected`.
+        """
+        if self._info is None:
+            raise RuntimeError("the handshake is not complete")
+        return self._info
+
+    @property
+    def alpn(self) -> str:
+        """The application protocol; see `info`."""
+        return self.info.alpn
+
+    @property
+    def connected(self) -> bool:
+        """Whether the handshake was completed."""
+        return self._info is not None
+
+    @property
+    def zero_rtt(self) -> bool | None:
+        """Whether early data was accepted; `None` if there was none, or that is not known yet.
+
+        Early data that the server refuses is sent again after the handshake: nothing is lost.
+        """
+        return self._zero_rtt
+
+    @property
+    def remote_address(self) -> tuple[str, int]:
+        """The peer's address."""
+        return self._remote
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is over."""
+        return self._closed is not None
+
+    @property
+    def exception(self) -> ConnectionClosed | None:
+        """Why it is over; `None` while it is not."""
+        return self._closed
+
+    def __repr__(self) -> str:
+        host, port = self._remote
+        side = "to" if self._is_client else "from"
+        state = "closed" if self.closed else "open" if self.connected else "connecting"
+        return f"<Connection {side} {host}:{port}, {state}>"
+
+    async def wait_connected(self) -> None:
+        """Waits until the handshake is complete.
+
+        Raises:
+            ConnectionClosed: it failed; the subclass says how.
+        """
+        while self._info is None:
+            self._check_open()
+            await self._news.wait()
+
+    # ---- Streams ----
+
+    def open_stream(self, *, unidirectional: bool = False) -> Stream:
+        """Opens a stream, which can be written at once.
+
+        While the peer allows no more streams, what is written waits, and so does `Stream.drain` as
+        soon as it is much. Before the handshake is complete, a client's data goes out as early data
+        if a ticket allows it.
+
+        Raises:
+            ConnectionClosed: the connection is over.
+            EngineError: some thousand streams wait for the peer's permission already.
+        """
+        self._check_open()
+        number = self._native.open(not unidirectional)
+        stream = Stream(self, number, early=self._info is None)
+        self._streams[number] = stream
+        return stream
+
+    async def accept_stream(self) -> Stream:
+        """Waits for the next stream that the peer opens.
+
+        Raises:
+            ConnectionClosed: the connection is over, and all its streams were accepted.
+        """
+        while not self._unaccepted:
+            self._check_open()
+            await self._news.wait()
+        return self._unaccepted.popleft()
+
+    def __aiter__(self) -> Self:
+        """The streams that the peer opens, until the connection ends.
+
+        Raises:
+            ConnectionClosed: it ended with an error.
+        """
+        return self
+
+    async def __anext__(self) -> Stream:
+        try:
+            return await self.accept_stream()
+        except ConnectionClosed as error:
+            if error.clean:
+                raise StopAsyncIteration from None
+            raise
+
+    # ---- Datagrams (RFC 9221) ----
+
+    @property
+    def max_datagram_size(self) -> int:
+        """Bytes of the largest datagram that can be sent now; 0 if the peer takes none."""
+        return self._native.max_datagram
+
+    def send_datagram(self, data: ReadableBuffer) -> bool:
+        """Sends an unreliable datagram. False: too many wait, and this one was not taken.
+
+        See `drain_datagrams`.
+
+        Raises:
+            DatagramError: it is too large, or the peer takes none.
+            ConnectionClosed: the connection is over.
+        """
+        self._check_open()
+        taken = self._native.send_datagram(data)
+        if not taken:
+            self._datagrams_wait = True
+        return taken
+
+    async def drain_datagrams(self) -> None:
+        """Waits, after `send_datagram` took one no more, until there is room.
+
+        Raises:
+            ConnectionClosed: the connection is over.
+        """
+        while self._datagrams_wait:
+            self._check_open()
+            await self._news.wait()
+
+    async def recv_datagram(self) -> bytes:
+        """Waits for the next datagram. Those that nobody reads make room for newer ones.
+
+        Raises:
+            ConnectionClosed: the connection is over, and all datagrams were read.
+        """
+        while not self._datagrams:
+            self._check_open()
+            await self._news.wait()
+        data = self._datagrams.popleft()
+        self._native.consumed_datagrams(1, len(data))
+        return data
+
+    # ---- The way ----
+
+    async def migrate(
+        self, local: str | tuple[str, int] | None = None, *, interface: str | None = None
+    ) -> None:
+        """Client: moves the connection to another local address, without a pause.
+
+        Args:
+            local: numeric address, or one and a port. Default: a fresh port on any address.
+            interface: network interface to send through.
+
+        Raises:
+            MigrationError: the server forbids it, it is too early, or the new path does not work;
+                the connection goes on over the old one.
+            OSError: the address is not ours.
+            ConnectionClosed: the connection is over.
+        """
+        self._check_open()
+        address = (local, 0) if isinstance(local, str) else local
+        try:
+            self._native.migrate(address, interface)
+        except EngineError:
+            self._check_open()
+            raise
+        done = self._loop.create_future()
+        self._migrations.append(done)
+        await done
+
+    def update_keys(self) -> bool:
+        """Begins a key update (RFC 9001 section 6). False: it is too early for another.
+
+        Raises:
+            ConnectionClosed: the connection is over.
+        """
+        self._check_open()
+        return self._native.update_keys()
+
+    def ping(self) -> None:
+        """Asks the peer for a sign of life, which puts off the idle timeout of both ends.
+
+        Raises:
+            ConnectionClosed: the connection is over.
+        """
+        self._check_open()
+        self._native.ping()
+
+    async def stats(self) -> ConnectionStats:
+        """Its counters and paths, now.
+
+        Raises:
+            ConnectionClosed: the connection is over.
+        """
+        self._check_open()
+        tag = max(self._stats, default=0) + 1
+        answer: asyncio.Future[ConnectionStats] = self._loop.create_future()
+        self._stats[tag] = answer
+        try:
+            self._native.request_stats(tag)
+            return await answer
+        finally:
+            del self._stats[tag]
+
+    async def paths(self) -> tuple[PathStats, ...]:
+        """Its paths, now. See `stats`."""
+        return (await self.stats()).paths
+
+    # ---- The end ----
+
+    def close(self, code: int = 0, reason: str = "") -> None:
+        """Closes the connection, and returns at once: the engine tells the peer.
+
+        What the peer has not acknowledged is lost; see `flush`. Closing again does nothing.
+
+        Args:
+            code: application error code, below 2^62. 0 is an ordinary end.
+            reason: for people; 256 bytes reach the peer at most.
+        """
+        if not 0 <= code < 1 << 62:
+            raise ValueError("code must be from 0 to 2^62-1")
+        if self._closed is None:
+            # If it is closed already, the event that says why is on its way.
+            with contextlib.suppress(ConnectionClosed):
+                self._native.close(code, reason.encode())
+
+    async def flush(self) -> None:
+        """Waits until the peer's transport has everything that was written to streams so far.
+
+        Streams that fail are left out.
+        """
+        waits = [self._loop.create_task(_quietly(s)) for s in list(self._streams.values())]
+        try:
+            if waits:
+                await asyncio.wait(waits)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def wait_closed(self) -> None:
+        """Waits until the connection is over; `exception` then says why."""
+        while self._closed is None:
+            await self._news.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        failed = kind is not None and not issubclass(kind, asyncio.CancelledError)
+        try:
+            if kind is None and self._closed is None and self._streams:
+                await self._linger()
+        finally:
+            self.close(_FAILED if failed else 0)
+        await self.wait_closed()
+
+    async def _linger(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.flush(), self._config.linger)
+
+    # ---- Inside ----
+
+    def _check_open(self) -> None:
+        if self._closed is not None:
+            raise self._closed
+
+    def _forget(self, stream: Stream) -> None:
+        """Nothing more will happen to the stream, perhaps."""
+        if stream._over:
+            self._streams.pop(stream.id, None)
+
+    def _begun(self) -> None:
+        if self._on_begun is not None:
+            begun, self._on_begun = self._on_begun, None
+            begun()
+
+    def _on_event(self, kind: int, a: Any, b: Any, c: Any) -> None:
+        self._handlers[kind](self, a, b, c)
+
+    def _on_connected(self, info: dict[str, Any], *_: Any) -> None:
+        self._info = HandshakeInfo(**info)
+        if self._info.early_data:
+            self._zero_rtt = True
+        self._begun()
+        self._news.wake()
+
+    def _on_zero_rtt_rejected(self, *_: Any) -> None:
+        self._zero_rtt = False
+
+    def _on_stream_opened(self, number: int, *_: Any) -> None:
+        stream = Stream(self, number, early=self._info is None)
+        self._streams[number] = stream
+        self._unaccepted.append(stream)
+        self._begun()
+        self._news.wake()
+
+    def _on_data(self, number: int, data: bytes | memoryview, fin: bool) -> None:
+        stream = self._streams.get(number)
+        if stream is not None:
+            stream._on_data(data, fin)
+        else:
+            # Stopped by us, and closed: nobody will read it.
+            self._native.consumed(number, len(data))
+
+    def _on_writable(self, number: int, *_: Any) -> None:
+        if stream := self._streams.get(number):
+            stream._on_writable()
+
+    def _on_finished(self, number: int, *_: Any) -> None:
+        if stream := self._streams.get(number):
+            stream._on_finished()
+
+    def _on_reset(self, number: int, error: Exception, _: Any) -> None:
+        if stream := self._streams.get(number):
+            stream._end_receiving(error)
+
+    def _on_stopped(self, number: int, error: Exception, _: Any) -> None:
+        if stream := self._streams.get(number):
+            stream._end_sending(error)
+
+    def _on_pumped(self, number: int, outgoing: bool, outcome: Any) -> None:
+        if stream := self._streams.get(number):
+            size, _digest, error = outcome
+            stream._on_pumped(outgoing, size, error)
+
+    def _on_datagram(self, data: bytes, *_: Any) -> None:
+        self._datagrams.append(data)
+        self._news.wake()
+
+    def _on_datagrams_writable(self, *_: Any) -> None:
+        self._datagrams_wait = False
+        self._news.wake()
+
+    def _on_migrated(self, _local: tuple[str, int], remote: tuple[str, int], _: Any) -> None:
+        self._remote = remote
+        if self._migrations and not (done := self._migrations.popleft()).done():
+            done.set_result(None)
+
+    def _on_path_failed(self, local: tuple[str, int], _remote: Any, _: Any) -> None:
+        if self._migrations and not (done := self._migrations.popleft()).done():
+            host, port = local
+            done.set_exception(MigrationError(f"nothing comes back to {host}:{port}"))
+
+    def _on_new_token(self, token: bytes, *_: Any) -> None:
+        if self._on_token is not None:
+            self._on_token(token)
+
+    def _on_stats(self, tag: int, stats: dict[str, Any], _: Any) -> None:
+        answer = self._stats.get(tag)
+        if answer is not None and not answer.done():
+            paths = tuple(PathStats(**path) for path in stats.pop("paths"))
+            answer.set_result(ConnectionStats(**stats, paths=paths))
+
+    def _on_closed(self, error: ConnectionClosed, *_: Any) -> None:
+        self._closed = error
+        self._hub.remove_connection(self._key)
+        for stream in list(self._streams.values()):
+            stream._on_connection_closed(error)
+        self._streams.clear()
+        for answer in self._stats.values():
+            if not answer.done():
+                answer.set_exception(error)
+        for done in self._migrations:
+            if not done.done():
+                done.set_exception(error)
+        self._migrations.clear()
+        self._news.wake()
+        if self._on_over is not None:
+            self._on_over()
+
+    def _ignore(self, *_: Any) -> None:
+        pass
+
+    _handlers: ClassVar[dict[int, Callable[[Connection, Any, Any, Any], None]]] = {
+        _engine.CONNECTED: _on_connected,
+        _engine.ZERO_RTT_REJECTED: _on_zero_rtt_rejected,
+        _engine.STREAM_OPENED: _on_stream_opened,
+        _engine.STREAM_READY: _ignore,
+        _engine.DATA: _on_data,
+        _engine.WRITABLE: _on_writable,
+        _engine.FINISHED: _on_finished,
+        _engine.RESET: _on_reset,
+        _engine.STOPPED: _on_stopped,
+        _engine.PUMPED: _on_pumped,
+        _engine.DATAGRAM: _on_datagram,
+        _engine.DATAGRAMS_WRITABLE: _on_datagrams_writable,
+        _engine.MIGRATED: _on_migrated,
+        _engine.PATH_FAILED: _on_path_failed,
+        _engine.NEW_TOKEN: _on_new_token,
+        _engine.STATS: _on_stats,
+        _engine.CLOSED: _on_closed,
+    }
+
+
+async def _quietly(stream: Stream) -> None:
+    """Waits for one stream; its failure is told to who uses it."""
+    with contextlib.suppress(Exception):
+        await stream._flushed()

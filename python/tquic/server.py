@@ -1,0 +1,215 @@
+"""Accepting connections."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Generator
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from tquic import _engine
+from tquic._hub import Hub
+from tquic._wait import Waiters
+from tquic.client import _resolve
+from tquic.config import Config
+from tquic.connection import Connection
+from tquic.engine import Engine
+
+__all__ = ["Handler", "Server", "Serving", "serve"]
+
+Handler: TypeAlias = Callable[[Connection], Awaitable[None]]
+"""Takes care of one connection. When it returns, the connection is closed."""
+
+_logger = logging.getLogger("tquic.server")
+
+
+class Server:
+    """A listening server: made by `serve`. As a context manager it closes itself at the exit."""
+
+    def __init__(self, hub: Hub, handler: Handler, config: Config) -> None:
+        self._hub = hub
+        self._handler = handler
+        self._config = config
+        self._listener: int | None = None
+        self._addresses: tuple[tuple[str, int], ...] = ()
+        self._connections: set[Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+        self._news = Waiters(hub.loop)
+
+    def _listen(self, host: str, port: int) -> None:
+        config = self._config
+        self._listener, addresses = self._hub.native.listen(
+            host, port, config, config._transport, config._server_tls
+        )
+        self._addresses = tuple(addresses)
+        self._hub.add_listener(self._listener, self._accept)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens; port 0 has become a real one."""
+        return self._addresses[0]
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """Where it listens, preferred addresses included."""
+        return self._addresses
+
+    @property
+    def connections(self) -> frozenset[Connection]:
+        """Its connections that are not over."""
+        return frozenset(self._connections)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether it takes new connections."""
+        return self._listener is not None
+
+    def __repr__(self) -> str:
+        where = ", ".join(f"{host}:{port}" for host, port in self._addresses)
+        return f"<Server at {where}, {len(self._connections)} connections>"
+
+    def stop_accepting(self) -> None:
+        """Takes no new connections; those that are there go on. See `wait_closed`."""
+        if self._listener is not None:
+            self._hub.native.unlisten(self._listener)
+            self._hub.remove_listener(self._listener)
+            self._listener = None
+            self._news.wake()
+
+    def close(self, code: int = 0, reason: str = "") -> None:
+        """Takes no new connections and closes those that are there; returns at once.
+
+        The engine keeps the address until it may forget the connections, some round trips later;
+        `Engine.shutdown` ends that, too.
+
+        Args:
+            code: application error code for the clients.
+            reason: for people.
+        """
+        self.stop_accepting()
+        self._closed = True
+        for connection in list(self._connections):
+            connection.close(code, reason)
+        for task in self._tasks:
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Waits until it accepts no more and all its connections and handlers have ended."""
+        while self._listener is not None or self._connections or self._tasks:
+            await self._news.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        await self.wait_closed()
+
+    def _accept(self, native: _engine.Connection, remote: tuple[str, int]) -> None:
+        connection = Connection(self._hub, native, self._config, remote)
+        self._connections.add(connection)
+        connection._on_begun = lambda: self._begin(connection)
+        connection._on_over = lambda: self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+        self._news.wake()
+
+    def _begin(self, connection: Connection) -> None:
+        task = self._hub.loop.create_task(self._handle(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._handled)
+
+    def _handled(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._news.wake()
+
+    async def _handle(self, connection: Connection) -> None:
+        try:
+            async with connection:
+                await self._handler(connection)
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise
+        except Exception as error:
+            # That the connection ended is no fault of the handler's.
+            if error is not connection.exception:
+                _logger.exception("the handler of %r failed", connection)
+
+
+class Serving:
+    """What `serve` answers: ``await`` it, or use it with ``async with``."""
+
+    def __init__(
+        self, host: str, port: int, handler: Handler, config: Config, engine: Engine | None
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._handler = handler
+        self._config = config
+        self._engine = engine
+        self._server: Server | None = None
+
+    def __await__(self) -> Generator[Any, None, Server]:
+        return self._serve().__await__()
+
+    async def __aenter__(self) -> Server:
+        self._server = await self._serve()
+        return self._server
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._server is not None:
+            await self._server.__aexit__(kind, error, traceback)
+
+    async def _serve(self) -> Server:
+        address, *_ = await _resolve(self._host, self._port)
+        server = Server(Hub.current(self._engine), self._handler, self._config)
+        server._listen(*address)
+        return server
+
+
+def serve(
+    host: str,
+    port: int,
+    handler: Handler,
+    *,
+    config: Config,
+    engine: Engine | None = None,
+) -> Serving:
+    """Listens for connections::
+
+        async def handler(conn: tquic.Connection) -> None:
+            async for stream in conn:
+                await stream.write(await stream.read())
+                stream.finish()
+
+        async with tquic.serve("::", 4433, handler, config=config) as server:
+            await server.wait_closed()
+
+    ``server = await tquic.serve(...)`` works as well; then close it with `Server.close`.
+
+    Args:
+        host: name or numeric address to listen at; ``"::"`` is every address, IPv4 included.
+        port: UDP port; 0 picks one, see `Server.address`.
+        handler: called for each connection as soon as the handshake is complete, or early data has
+            come. When it returns, the connection is closed; when it raises, with code 1.
+        config: settings; `Config.cert` and `Config.key` are needed.
+        engine: threads to use. Default: those of the process.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+        OSError: the address is taken, or not ours.
+    """
+    return Serving(host, port, handler, config, engine)

@@ -1,0 +1,153 @@
+"""What connections and engines count. Times are in seconds, sizes in bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["ConnectionStats", "HandshakeInfo", "PathStats", "ShardStats"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HandshakeInfo:
+    """What the handshake agreed on."""
+
+    alpn: str
+    """Application protocol."""
+    cipher: str
+    """Cipher suite, by its IANA name."""
+    group: str
+    """Key-exchange group, by its IANA name; empty if none was needed."""
+    version: int
+    """QUIC version: 1 is RFC 9000, 0x6b3343cf is RFC 9369."""
+    resumed: bool
+    """Whether an earlier session was resumed."""
+    early_data: bool
+    """Whether early data (0-RTT) was accepted."""
+    server_name: str | None
+    """Server: the name that the client asked for."""
+    peer_certificates: tuple[bytes, ...]
+    """The peer's certificates in DER, its own first; none if it showed none."""
+    local: tuple[str, int] | None
+    """Our address."""
+    remote: tuple[str, int] | None
+    """The peer's address."""
+    original_dcid: bytes
+    """The connection ID under which logs of both ends know the connection."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PathStats:
+    """A path as it is now."""
+
+    id: int
+    """Path ID; 0 without multipath."""
+    local: tuple[str, int]
+    """Our address."""
+    remote: tuple[str, int]
+    """The peer's address."""
+    srtt: float
+    """Smoothed round-trip time, in seconds."""
+    rttvar: float
+    """Its mean deviation, in seconds."""
+    min_rtt: float
+    """Smallest round-trip time seen, in seconds."""
+    cwnd: int
+    """Congestion window, in bytes."""
+    bytes_in_flight: int
+    """Bytes sent and neither acknowledged nor lost."""
+    lost_packets: int
+    """Packets declared lost."""
+    spurious_losses: int
+    """Packets declared lost that were only late."""
+    probe_timeouts: int
+    """Times that nothing came back for the probe timeout."""
+    congestion_events: int
+    """Times that the congestion window was reduced."""
+    mtu: int
+    """Datagram size, in bytes of UDP payload."""
+    ecn_capable: bool
+    """Whether congestion marks are known to survive the way."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConnectionStats:
+    """Counters of a connection since its start."""
+
+    packets_sent: int
+    """QUIC packets sent."""
+    packets_received: int
+    """QUIC packets received and opened."""
+    udp_datagrams_sent: int
+    """UDP datagrams sent."""
+    udp_datagrams_received: int
+    """UDP datagrams received."""
+    bytes_sent: int
+    """Bytes of UDP payload sent."""
+    bytes_received: int
+    """Bytes of UDP payload received."""
+    trains_sent: int
+    """Trains of datagrams given to the socket, each in one piece."""
+    duplicates: int
+    """Packets received twice."""
+    dropped: int
+    """Packets dropped: malformed, of another connection, or without keys."""
+    undecryptable: int
+    """Packets that did not authenticate."""
+    acks_sent: int
+    """ACK frames sent."""
+    key_updates: int
+    """Key updates, begun by either end."""
+    zero_rtt_bytes: int
+    """Bytes of 0-RTT packets, sent or received."""
+    datagrams_sent: int
+    """DATAGRAM frames sent (RFC 9221)."""
+    datagrams_acked: int
+    """DATAGRAM frames acknowledged."""
+    datagrams_lost: int
+    """DATAGRAM frames declared lost."""
+    datagrams_received: int
+    """DATAGRAM frames received."""
+    datagrams_dropped: int
+    """Datagrams dropped at this end: pushed out by newer ones, or too large for the path."""
+    paths: tuple[PathStats, ...]
+    """The paths."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ShardStats:
+    """Counters of one thread of an engine."""
+
+    connections: int
+    """Connections now, closing ones included."""
+    accepted: int
+    """Connections accepted."""
+    refused: int
+    """Connections refused."""
+    retries: int
+    """Retry packets sent."""
+    version_negotiations: int
+    """Version Negotiation packets sent."""
+    resets_sent: int
+    """Stateless resets sent."""
+    dropped: int
+    """Datagrams that belonged to no connection."""
+    datagrams_sent: int
+    """UDP datagrams sent."""
+    send_calls: int
+    """System calls that sent them."""
+    datagrams_received: int
+    """UDP datagrams received."""
+    receive_calls: int
+    """System calls that received them."""
+    kernel_drops: int
+    """UDP datagrams that the system dropped because the thread was late."""
+    turns: int
+    """Times the thread looked for work."""
+    sleeps: int
+    """Times it slept."""
+    panics: int
+    """Defects that ended one connection each."""
+    unsent_trains: int
+    """Trains that the socket did not take, and that were lost."""
+    cpu_seconds: float | None
+    """CPU time of the thread, where the system tells."""

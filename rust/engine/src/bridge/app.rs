@@ -1,0 +1,203 @@
+//! The shard's end of the bridge: the application of a bridged connection.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+
+use bytes::Bytes;
+use tquic_core::Connection;
+use tquic_core::error::TransportError;
+use tquic_core::events::{ConnectionError, Event};
+
+use super::mailbox::{BridgeCommand, DATAGRAM_COST, DATAGRAM_WINDOW, Mailbox, Shared};
+use super::queue::EventQueue;
+use super::streams::Streams;
+use super::{ConnectedInfo, EventKind};
+use crate::application::{Application, Context};
+use crate::key::ConnectionKey;
+use crate::stats::ConnectionSnapshot;
+
+/// Bytes of datagrams given to the connection ahead: below its bound, where it drops the oldest.
+const DATAGRAMS_AHEAD: usize = 256 * 1024;
+
+/// See the module.
+pub(super) struct BridgeApp {
+    mailbox: Arc<Mailbox>,
+    queue: Arc<EventQueue>,
+    /// A listener's connection: told before its first event.
+    announcement: Option<EventKind>,
+    /// Events of this batch.
+    out: VecDeque<EventKind>,
+    commands: VecDeque<BridgeCommand>,
+    streams: Streams,
+    /// Datagrams to be sent.
+    datagrams: VecDeque<Bytes>,
+    closed: bool,
+}
+
+impl BridgeApp {
+    pub fn new(
+        mailbox: Arc<Mailbox>,
+        queue: Arc<EventQueue>,
+        announcement: Option<EventKind>,
+    ) -> Self {
+        let streams = Streams::new(mailbox.side());
+        Self {
+            mailbox,
+            queue,
+            announcement,
+            out: VecDeque::new(),
+            commands: VecDeque::new(),
+            streams,
+            datagrams: VecDeque::new(),
+            closed: false,
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        let mut events = std::mem::take(&mut self.out);
+        if let Some(announcement) = self.announcement.take() {
+            if matches!(events.front(), Some(EventKind::Closed(_))) {
+                // A handshake that came to nothing.
+                return;
+            }
+            events.push_front(announcement);
+        }
+        self.queue.push(&self.mailbox, events);
+    }
+
+    fn on_closed(&mut self, error: ConnectionError) {
+        self.closed = true;
+        let dropped = {
+            let mut shared = self.mailbox.lock();
+            shared.closed = true;
+            (std::mem::take(&mut shared.commands), std::mem::take(&mut shared.streams))
+        };
+        drop(dropped);
+        self.out.push_back(EventKind::Closed(error));
+        self.flush();
+    }
+
+    /// What came before the end crosses as well, credit or not: the peer believes that we have it,
+    /// for it was acknowledged. Receive windows bound it.
+    fn deliver_rest(&mut self, connection: &mut Connection) {
+        let mailbox = self.mailbox.clone();
+        self.receive_datagrams(connection, &mut mailbox.lock());
+        let streams = connection.streams();
+        while let Some(event) = streams.poll_event() {
+            self.streams.on_event(event, streams, &mut self.out);
+        }
+        self.streams.deliver_rest(streams, &mut self.out);
+    }
+
+    fn execute(&mut self, context: &mut Context<'_>) {
+        let mut commands = std::mem::take(&mut self.commands);
+        for command in commands.drain(..) {
+            match command {
+                BridgeCommand::Datagram(data) => self.datagrams.push_back(data),
+                BridgeCommand::Stats(tag) => {
+                    let snapshot = Box::new(ConnectionSnapshot::of(context.connection));
+                    self.out.push_back(EventKind::Stats { tag, snapshot });
+                }
+                BridgeCommand::Ping => context.connection.ping(),
+                BridgeCommand::Close(code, reason) => {
+                    context.connection.close(context.now, code, &reason);
+                }
+                command => {
+                    self.streams.execute(command, context.connection.streams(), &mut self.out);
+                }
+            }
+        }
+        self.commands = commands;
+    }
+
+    fn send_datagrams(&mut self, connection: &mut Connection, shared: &mut Shared) {
+        let datagrams = connection.datagrams();
+        while datagrams.queued() < DATAGRAMS_AHEAD {
+            let Some(data) = self.datagrams.pop_front() else { break };
+            let cost = data.len() + DATAGRAM_COST;
+            shared.datagrams_out = shared.datagrams_out.saturating_sub(cost);
+            // Refused if the limit has fallen since it was checked: lost, as datagrams may be.
+            let _ = datagrams.send(data);
+        }
+        if shared.datagrams_out <= DATAGRAM_WINDOW / 2
+            && std::mem::take(&mut shared.datagrams_refused)
+        {
+            self.out.push_back(EventKind::DatagramsWritable);
+        }
+        self.mailbox.max_datagram.store(datagrams.max_len().unwrap_or(0), SeqCst);
+    }
+
+    fn receive_datagrams(&mut self, connection: &mut Connection, shared: &mut Shared) {
+        while shared.datagrams_in < DATAGRAM_WINDOW {
+            let Some(data) = connection.datagrams().recv() else { return };
+            shared.datagrams_in += data.len() + DATAGRAM_COST;
+            self.out.push_back(EventKind::Datagram(data));
+        }
+        // The connection keeps the newest of what comes now.
+        shared.datagrams_starved = true;
+    }
+}
+
+impl Application for BridgeApp {
+    fn on_event(&mut self, context: &mut Context<'_>, event: Event) {
+        let kind = match event {
+            Event::Connected => {
+                EventKind::Connected(Box::new(ConnectedInfo::of(context.connection)))
+            }
+            Event::ZeroRttRejected => EventKind::ZeroRttRejected,
+            Event::Stream(event) => {
+                let streams = context.connection.streams();
+                return self.streams.on_event(event, streams, &mut self.out);
+            }
+            Event::NewToken(token) => EventKind::NewToken(token),
+            Event::Migrated(addresses) => EventKind::Migrated(addresses),
+            Event::PathFailed(addresses) => EventKind::PathFailed(addresses),
+            Event::Closed(error) => {
+                if !matches!(error, ConnectionError::LocalClose { .. }) {
+                    self.deliver_rest(context.connection);
+                }
+                return self.on_closed(error);
+            }
+            // Looked at in each batch anyway.
+            _ => return,
+        };
+        self.out.push_back(kind);
+    }
+
+    fn on_tick(&mut self, context: &mut Context<'_>) {
+        self.mailbox.on_look();
+        {
+            let mut shared = self.mailbox.lock();
+            self.commands.append(&mut shared.commands);
+            self.streams.feed(&mut shared.hungry);
+        }
+        self.execute(context);
+        let opened = self.streams.open_waiting(context.connection.streams(), &mut self.out);
+        let mailbox = self.mailbox.clone();
+        let mut shared = mailbox.lock();
+        shared.unopened = shared.unopened.saturating_sub(opened);
+        let backlog = |more| mailbox.pauses(more);
+        self.streams.cross(context.connection.streams(), &mut shared, &mut self.out, backlog);
+        self.send_datagrams(context.connection, &mut shared);
+        self.receive_datagrams(context.connection, &mut shared);
+        drop(shared);
+        self.flush();
+    }
+
+    fn on_refused(&mut self, _: ConnectionKey, error: ConnectionError) {
+        self.on_closed(error);
+    }
+}
+
+impl Drop for BridgeApp {
+    fn drop(&mut self) {
+        if !self.closed {
+            let error = TransportError::internal("the engine has ended");
+            self.on_closed(ConnectionError::Local(error));
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! What another language is told.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use tquic_core::Connection;
+use tquic_core::events::ConnectionError;
+use tquic_core::handshake::ZeroRtt;
+use tquic_core::path::FourTuple;
+use tquic_wire::{Direction, StreamId};
+
+use super::BridgeConnection;
+use crate::config::ListenerId;
+use crate::key::ConnectionKey;
+use crate::pump::Outcome;
+use crate::stats::ConnectionSnapshot;
+
+/// Something happened to a connection.
+#[derive(Clone, Debug)]
+pub struct BridgeEvent {
+    /// Which connection.
+    pub key: ConnectionKey,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum EventKind {
+    /// A listener has a new connection; first of its events. Told when there is more to tell, so
+    /// that handshakes that lead to nothing cost nothing here.
+    Accepted {
+        /// The way to it.
+        connection: BridgeConnection,
+        /// Who took it.
+        listener: ListenerId,
+        /// The client.
+        remote: SocketAddr,
+    },
+    /// The handshake is complete.
+    Connected(Box<ConnectedInfo>),
+    /// The server refused 0-RTT; what was sent is being sent again.
+    ZeroRttRejected,
+    /// The peer opened a stream.
+    StreamOpened {
+        /// Which.
+        stream: StreamId,
+    },
+    /// A stream that was opened here has been let in by the peer's limit.
+    StreamReady {
+        /// Which.
+        stream: StreamId,
+    },
+    /// Bytes in order. `consumed` must be called for them.
+    Data {
+        /// Of which stream.
+        stream: StreamId,
+        /// The bytes; empty only together with `fin`.
+        data: Bytes,
+        /// Whether the stream ends behind them.
+        fin: bool,
+    },
+    /// No more than was asked for waits for acknowledgement now (`notify_below`).
+    Writable {
+        /// Of which stream.
+        stream: StreamId,
+        /// Bytes written and not acknowledged.
+        buffered: u64,
+    },
+    /// The peer's transport has everything, the end included.
+    Finished {
+        /// Of which stream.
+        stream: StreamId,
+    },
+    /// The peer gave the stream up.
+    Reset {
+        /// Which.
+        stream: StreamId,
+        /// Its code.
+        code: u64,
+    },
+    /// The peer does not want what we send.
+    Stopped {
+        /// On which stream.
+        stream: StreamId,
+        /// Its code.
+        code: u64,
+    },
+    /// A source or sink that was attached has come to its end.
+    Pumped {
+        /// On which stream.
+        stream: StreamId,
+        /// Whether it was a source.
+        outgoing: bool,
+        /// How it went.
+        outcome: Outcome,
+    },
+    /// An unreliable datagram. `consumed_datagrams` must be called for it.
+    Datagram(Bytes),
+    /// Datagrams are taken again after one was refused.
+    DatagramsWritable,
+    /// The connection moved to other addresses.
+    Migrated(FourTuple),
+    /// Other addresses were tried and do not work.
+    PathFailed(FourTuple),
+    /// A token for a later connection to this server.
+    NewToken(Vec<u8>),
+    /// What `request_stats` asked for.
+    Stats {
+        /// The asker's mark.
+        tag: u64,
+        /// The counters.
+        snapshot: Box<ConnectionSnapshot>,
+    },
+    /// The connection is over. Nothing follows.
+    Closed(ConnectionError),
+}
+
+/// What the handshake agreed on.
+#[derive(Clone, Debug)]
+pub struct ConnectedInfo {
+    /// Application protocol.
+    pub alpn: Vec<u8>,
+    /// Cipher suite, by its IANA name.
+    pub cipher: &'static str,
+    /// Key-exchange group, by its IANA name; empty if none was needed.
+    pub group: &'static str,
+    /// QUIC version.
+    pub version: u32,
+    /// Whether an earlier session was resumed.
+    pub resumed: bool,
+    /// Whether early data was offered and accepted.
+    pub early_data: bool,
+    /// The name that the client asked for, at a server.
+    pub server_name: Option<String>,
+    /// The peer's certificates in DER, its own first.
+    pub certificates: Vec<Vec<u8>>,
+    /// The addresses.
+    pub addresses: Option<FourTuple>,
+    /// Bytes of the largest unreliable datagram now; 0 if the peer takes none.
+    pub max_datagram: usize,
+    /// Name of the connection in logs.
+    pub original_dcid: Vec<u8>,
+}
+
+impl ConnectedInfo {
+    pub(super) fn of(connection: &mut Connection) -> Self {
+        let max_datagram = connection.datagrams().max_len().unwrap_or(0);
+        let handshake = connection.handshake();
+        let session = handshake.session();
+        Self {
+            alpn: handshake.alpn().unwrap_or_default().to_vec(),
+            cipher: handshake.suite().map_or("", tquic_crypto::Suite::name),
+            group: session
+                .and_then(tquic_crypto::Session::key_exchange_group)
+                .map_or("", |g| g.name()),
+            version: connection.version().0,
+            resumed: session.is_some_and(tquic_crypto::Session::resumed),
+            early_data: handshake.zero_rtt() == ZeroRtt::Accepted,
+            server_name: session.and_then(|s| s.server_name()).map(str::to_owned),
+            certificates: session
+                .map(|s| s.peer_certificates().map(<[u8]>::to_vec).collect())
+                .unwrap_or_default(),
+            addresses: connection.path(0).map(|p| p.active().addresses),
+            max_datagram,
+            original_dcid: connection.original_dcid().as_ref().to_vec(),
+        }
+    }
+}
+
+/// The end of a connection in plain fields, for exceptions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CloseFields {
+    /// `local`, `peer`, `local_application`, `peer_application`, `idle_timeout`,
+    /// `handshake_timeout`, `stateless_reset`, `version_mismatch` or `refused`.
+    pub kind: &'static str,
+    /// Transport or application error code, where there is one.
+    pub code: Option<u64>,
+    /// The transport code's RFC name, where there is one.
+    pub name: Option<String>,
+    /// Type of the frame at fault.
+    pub frame: Option<u64>,
+    /// The reason that came with the code.
+    pub reason: String,
+    /// A sentence for people.
+    pub message: String,
+    /// Whether this is an ordinary end.
+    pub clean: bool,
+}
+
+impl CloseFields {
+    /// The fields of an error.
+    pub fn of(error: &ConnectionError) -> Self {
+        let mut fields = Self {
+            kind: "refused",
+            code: None,
+            name: None,
+            frame: None,
+            reason: String::new(),
+            message: error.to_string(),
+            clean: error.is_clean(),
+        };
+        match error {
+            ConnectionError::Local(e) | ConnectionError::Peer(e) => {
+                let local = matches!(error, ConnectionError::Local(_));
+                fields.kind = if local { "local" } else { "peer" };
+                fields.code = Some(e.code.0);
+                fields.name = Some(e.code.name().to_string());
+                fields.frame = e.frame;
+                fields.reason = e.reason.to_string();
+            }
+            ConnectionError::LocalClose { code, reason }
+            | ConnectionError::PeerClose { code, reason } => {
+                let local = matches!(error, ConnectionError::LocalClose { .. });
+                fields.kind = if local { "local_application" } else { "peer_application" };
+                fields.code = Some(*code);
+                fields.reason = String::from_utf8_lossy(reason).into_owned();
+            }
+            ConnectionError::IdleTimeout => fields.kind = "idle_timeout",
+            ConnectionError::HandshakeTimeout => fields.kind = "handshake_timeout",
+            ConnectionError::StatelessReset => fields.kind = "stateless_reset",
+            ConnectionError::VersionMismatch { .. } => fields.kind = "version_mismatch",
+            ConnectionError::Refused(why) => fields.reason = why.to_string(),
+        }
+        fields
+    }
+}
+
+/// Which way a stream goes, seen from here.
+pub(super) fn sends(stream: StreamId, side: tquic_wire::Side) -> bool {
+    stream.direction() == Direction::Bidirectional || stream.initiator() == side
+}
+
+/// Which way a stream goes, seen from here.
+pub(super) fn receives(stream: StreamId, side: tquic_wire::Side) -> bool {
+    stream.direction() == Direction::Bidirectional || stream.initiator() != side
+}

@@ -1,0 +1,302 @@
+//! The bridge: an application that does what another language says, and tells it what happens.
+//!
+//! Commands of a connection go through its own mailbox, events of all connections through one queue
+//! with a descriptor to poll. Everything that crosses is bounded: what a stream sends by its send
+//! buffer, what it receives by what was said to be consumed, datagrams and events likewise.
+
+mod app;
+mod event;
+mod mailbox;
+mod notify;
+mod queue;
+mod streams;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tquic_core::stream::Priority;
+use tquic_wire::{Direction, Side, StreamId};
+
+use crate::config::{Acceptor, ConnectRequest};
+use crate::engine::{Engine, EngineError, Prepared};
+use crate::key::ConnectionKey;
+use crate::pump::{Sink, Source};
+use app::BridgeApp;
+use mailbox::{Attachment, BridgeCommand, Mailbox};
+use queue::EventQueue;
+
+pub use event::{BridgeEvent, CloseFields, ConnectedInfo, EventKind};
+
+/// Why a command was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BridgeError {
+    /// The connection is over.
+    Closed,
+    /// No such stream: never opened, or over on both sides.
+    UnknownStream,
+    /// The stream was finished, reset, stopped by the peer, or is fed by a source.
+    Ended,
+    /// The stream does not go this way.
+    WrongDirection,
+    /// Too many commands, or streams to be opened, wait.
+    Busy,
+    /// More than one packet carries, or more than the peer takes.
+    DatagramTooLarge {
+        /// The most now; 0 if the peer takes none, or before the handshake is complete.
+        max: usize,
+    },
+}
+
+impl fmt::Display for BridgeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => f.write_str("the connection is closed"),
+            Self::UnknownStream => f.write_str("no such stream"),
+            Self::Ended => f.write_str("the stream takes no more data"),
+            Self::WrongDirection => f.write_str("the stream does not go this way"),
+            Self::Busy => f.write_str("too much waits to be done on this connection"),
+            Self::DatagramTooLarge { max: 0 } => {
+                f.write_str("the peer does not accept datagrams (yet)")
+            }
+            Self::DatagramTooLarge { max } => {
+                write!(f, "a datagram can have {max} bytes at most")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BridgeError {}
+
+/// The end of the bridge that belongs to the other language: all its connections' events.
+pub struct Bridge {
+    queue: Arc<EventQueue>,
+}
+
+impl Bridge {
+    /// A bridge without connections.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { queue: Arc::new(EventQueue::new()?) })
+    }
+
+    /// Begins a connection. It tells `Connected` or `Closed`; streams can be opened and written at
+    /// once, for 0-RTT.
+    pub fn connect(
+        &self,
+        engine: &Engine,
+        request: ConnectRequest,
+    ) -> Result<BridgeConnection, EngineError> {
+        let (connection, prepared) = self.prepare(engine, request)?;
+        prepared.begin()?;
+        Ok(connection)
+    }
+
+    /// The same for a connection that begins later: what is written before goes out with its first
+    /// packets, as 0-RTT if a ticket allows it.
+    pub fn prepare(
+        &self,
+        engine: &Engine,
+        request: ConnectRequest,
+    ) -> Result<(BridgeConnection, Prepared), EngineError> {
+        let send_buffer = request.transport.streams.send_buffer;
+        let mut connection = None;
+        let prepared = engine.prepare(request, |key, inbox| {
+            let mailbox = Arc::new(Mailbox::new(key, Side::Client, inbox.clone(), send_buffer));
+            connection = Some(BridgeConnection { mailbox: mailbox.clone() });
+            Box::new(BridgeApp::new(mailbox, self.queue.clone(), None))
+        })?;
+        Ok((connection.ok_or(EngineError::Ended)?, prepared))
+    }
+
+    /// For [`Engine::listen`]: connections come as `Accepted` events. `send_buffer` is that of the
+    /// listener's transport settings.
+    pub fn acceptor(&self, send_buffer: u64) -> Acceptor {
+        let queue = self.queue.clone();
+        Arc::new(move |accepted| {
+            let (key, inbox) = (accepted.key, accepted.inbox.clone());
+            let mailbox = Arc::new(Mailbox::new(key, Side::Server, inbox, send_buffer));
+            let connection = BridgeConnection { mailbox: mailbox.clone() };
+            let (listener, remote) = (accepted.listener, accepted.remote);
+            let announcement = EventKind::Accepted { connection, listener, remote };
+            Box::new(BridgeApp::new(mailbox, queue.clone(), Some(announcement)))
+        })
+    }
+
+    /// Takes up to `max` events, the oldest first.
+    pub fn poll_events(&self, max: usize) -> Vec<BridgeEvent> {
+        self.queue.poll(max)
+    }
+
+    /// Waits for events: false if `timeout` passed without any.
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
+        self.queue.wait(timeout)
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for Bridge {
+    /// Readable while events wait. Only to be polled: `poll_events` clears it.
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.queue.notifier().fd()
+    }
+}
+
+/// A bridged connection. Methods return at once; what they begin happens in the connection's thread.
+#[derive(Clone)]
+pub struct BridgeConnection {
+    mailbox: Arc<Mailbox>,
+}
+
+impl fmt::Debug for BridgeConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BridgeConnection").field(&self.key()).finish()
+    }
+}
+
+impl BridgeConnection {
+    /// Its name, as in events and for [`Engine`].
+    pub fn key(&self) -> ConnectionKey {
+        self.mailbox.key()
+    }
+
+    /// Which end this is.
+    pub fn side(&self) -> Side {
+        self.mailbox.side()
+    }
+
+    /// Opens a stream. It can be written at once; `StreamReady` tells when the peer lets it in.
+    pub fn open(&self, direction: Direction) -> Result<StreamId, BridgeError> {
+        self.mailbox.open(direction)
+    }
+
+    /// Writes bytes, as many as the stream's send buffer takes: answers how many. If not all, a
+    /// `Writable` event tells when half of the buffer is free.
+    pub fn write(&self, stream: StreamId, data: Bytes) -> Result<usize, BridgeError> {
+        self.check_sends(stream)?;
+        self.mailbox.write(stream, data)
+    }
+
+    /// Bytes written and not yet acknowledged by the peer.
+    pub fn buffered(&self, stream: StreamId) -> u64 {
+        self.mailbox.buffered(stream)
+    }
+
+    /// Bytes that the stream takes now: what `write` would accept.
+    pub fn room(&self, stream: StreamId) -> u64 {
+        self.mailbox.room(stream)
+    }
+
+    /// Asks for one `Writable` event when no more than `bytes` are unacknowledged. True, and no
+    /// event, if that is so already.
+    pub fn notify_below(&self, stream: StreamId, bytes: u64) -> Result<bool, BridgeError> {
+        self.mailbox.notify_below(stream, bytes)
+    }
+
+    /// Ends the stream behind what was written. `Finished` tells that the peer has everything.
+    pub fn finish(&self, stream: StreamId) -> Result<(), BridgeError> {
+        self.check_sends(stream)?;
+        self.mailbox.push_stream(stream, BridgeCommand::Finish(stream), true)
+    }
+
+    /// Gives up sending.
+    pub fn reset(&self, stream: StreamId, code: u64) -> Result<(), BridgeError> {
+        self.check_sends(stream)?;
+        self.mailbox.push_stream(stream, BridgeCommand::Reset(stream, code), true)
+    }
+
+    /// Gives up reading: no more `Data` after what is in the queue already.
+    pub fn stop(&self, stream: StreamId, code: u64) -> Result<(), BridgeError> {
+        self.check_receives(stream)?;
+        self.mailbox.push_stream(stream, BridgeCommand::Stop(stream, code), false)
+    }
+
+    /// Changes when the stream is served in relation to others.
+    pub fn set_priority(&self, stream: StreamId, priority: Priority) -> Result<(), BridgeError> {
+        self.check_sends(stream)?;
+        self.mailbox.push_stream(stream, BridgeCommand::Priority(stream, priority), false)
+    }
+
+    /// `bytes` that came in `Data` events have been used: others may cross.
+    pub fn consumed(&self, stream: StreamId, bytes: u64) {
+        self.mailbox.consumed(stream, bytes);
+    }
+
+    /// Fills the stream from a source in the connection's thread, behind what was written; then
+    /// finishes it, if `finish`. `Pumped` tells the end.
+    pub fn attach_source(
+        &self,
+        stream: StreamId,
+        source: Source,
+        finish: bool,
+    ) -> Result<(), BridgeError> {
+        self.check_sends(stream)?;
+        let attachment = Attachment::Source(source, finish);
+        self.mailbox.push_stream(stream, BridgeCommand::Attach(stream, attachment), true)
+    }
+
+    /// Empties the stream into a sink in the connection's thread, behind what has crossed already.
+    /// `Pumped` tells the end; there are no more `Data` events.
+    pub fn attach_sink(&self, stream: StreamId, sink: Sink) -> Result<(), BridgeError> {
+        self.attach(stream, Attachment::Sink(sink, None))
+    }
+
+    /// The same for a sink whose offset is meant for the byte at `position` of the stream: what has
+    /// crossed from there on, and is on its way in `Data` events, gets its place left free.
+    pub fn attach_sink_at(
+        &self,
+        stream: StreamId,
+        sink: Sink,
+        position: u64,
+    ) -> Result<(), BridgeError> {
+        self.attach(stream, Attachment::Sink(sink, Some(position)))
+    }
+
+    fn attach(&self, stream: StreamId, sink: Attachment) -> Result<(), BridgeError> {
+        self.check_receives(stream)?;
+        self.mailbox.push_stream(stream, BridgeCommand::Attach(stream, sink), false)
+    }
+
+    /// Sends an unreliable datagram. False if too many wait; `DatagramsWritable` tells when there
+    /// is room.
+    pub fn send_datagram(&self, data: Bytes) -> Result<bool, BridgeError> {
+        self.mailbox.send_datagram(data)
+    }
+
+    /// Bytes of the largest datagram now; 0 if the peer takes none, or before the handshake.
+    pub fn max_datagram(&self) -> usize {
+        self.mailbox.max_datagram.load(SeqCst)
+    }
+
+    /// `count` datagrams with `bytes` together have been used: others may cross.
+    pub fn consumed_datagrams(&self, count: usize, bytes: usize) {
+        self.mailbox.consumed_datagrams(count, bytes);
+    }
+
+    /// Asks the peer for a sign of life.
+    pub fn ping(&self) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::Ping)
+    }
+
+    /// Asks for a `Stats` event with this mark.
+    pub fn request_stats(&self, tag: u64) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::Stats(tag))
+    }
+
+    /// Closes the connection, after the commands given before. Data not acknowledged is given up.
+    pub fn close(&self, code: u64, reason: &[u8]) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::Close(code, reason.to_vec()))
+    }
+
+    fn check_sends(&self, stream: StreamId) -> Result<(), BridgeError> {
+        let right = event::sends(stream, self.side());
+        if right { Ok(()) } else { Err(BridgeError::WrongDirection) }
+    }
+
+    fn check_receives(&self, stream: StreamId) -> Result<(), BridgeError> {
+        let right = event::receives(stream, self.side());
+        if right { Ok(()) } else { Err(BridgeError::WrongDirection) }
+    }
+}

@@ -1,0 +1,425 @@
+//! The bridge: both ends in this thread, as another language would drive them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+mod common;
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use common::{Identity, LONG, engine, listen};
+use tquic_core::config::TransportConfig;
+use tquic_core::events::ConnectionError;
+use tquic_engine::Engine;
+use tquic_engine::bridge::{
+    Bridge, BridgeConnection, BridgeError, BridgeEvent, CloseFields, EventKind,
+};
+use tquic_engine::pump::{Outcome, Sink, Source, pattern_slice};
+use tquic_wire::{Direction, StreamId};
+
+const SEND_BUFFER: u64 = 8 << 20;
+
+/// Two connected ends. The engines live as long.
+struct Pair {
+    _engines: (Engine, Engine),
+    near: End,
+    far: End,
+}
+
+/// One end, with events that were polled and not yet asked for.
+struct End {
+    bridge: Bridge,
+    connection: BridgeConnection,
+    events: Vec<EventKind>,
+}
+
+impl End {
+    /// Takes the first event that `wanted` picks; others stay.
+    fn wait<T>(&mut self, wanted: impl Fn(&EventKind) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some((at, found)) =
+                self.events.iter().enumerate().find_map(|(at, e)| Some((at, wanted(e)?)))
+            {
+                self.events.remove(at);
+                return found;
+            }
+            assert!(start.elapsed() < LONG, "not among {:?}", self.events);
+            self.bridge.wait(Some(Duration::from_millis(100)));
+            self.poll();
+        }
+    }
+
+    fn poll(&mut self) -> usize {
+        let events = self.bridge.poll_events(1000);
+        assert!(events.iter().all(|e| e.key == self.connection.key()));
+        let n = events.len();
+        self.events.extend(events.into_iter().map(|e| e.kind));
+        n
+    }
+
+    fn stream_opened(&mut self) -> StreamId {
+        self.wait(|e| match e {
+            EventKind::StreamOpened { stream } => Some(*stream),
+            _ => None,
+        })
+    }
+
+    fn pumped(&mut self, id: StreamId, out: bool) -> Outcome {
+        self.wait(|e| match e {
+            EventKind::Pumped { stream, outgoing, outcome }
+                if *stream == id && *outgoing == out =>
+            {
+                Some(outcome.clone())
+            }
+            _ => None,
+        })
+    }
+
+    /// Reads to the end, consuming.
+    fn read(&mut self, id: StreamId) -> Vec<u8> {
+        let mut all = Vec::new();
+        loop {
+            let (data, fin) = self.wait(|e| match e {
+                EventKind::Data { stream, data, fin } if *stream == id => {
+                    Some((data.clone(), *fin))
+                }
+                _ => None,
+            });
+            self.connection.consumed(id, data.len() as u64);
+            all.extend_from_slice(&data);
+            if fin {
+                return all;
+            }
+        }
+    }
+
+    fn closed(&mut self) -> ConnectionError {
+        self.wait(|e| match e {
+            EventKind::Closed(error) => Some(error.clone()),
+            _ => None,
+        })
+    }
+
+    /// Polls until nothing has come for a while.
+    fn settle(&mut self) {
+        while self.bridge.wait(Some(Duration::from_millis(150))) {
+            self.poll();
+        }
+    }
+}
+
+fn pair() -> Pair {
+    let (server, client, identity) = (engine(1), engine(1), Identity::new());
+    let (far, near) = (Bridge::new().unwrap(), Bridge::new().unwrap());
+    let listening = listen(&server, &identity, "127.0.0.1:0", far.acceptor(SEND_BUFFER));
+    let request = identity.request(listening.addresses[0], None);
+    let connection = near.connect(&client, request).unwrap();
+    let mut near = End { bridge: near, connection, events: Vec::new() };
+    let info = near.wait(|e| match e {
+        EventKind::Connected(info) => Some(info.clone()),
+        _ => None,
+    });
+    assert_eq!((info.alpn.as_slice(), info.group, info.version), (&b"perf"[..], "x25519", 1));
+    assert_eq!((info.certificates.len(), info.resumed, info.early_data), (1, false, false));
+    assert!(info.cipher.starts_with("TLS_"), "{}", info.cipher);
+    assert!(far.wait(Some(LONG)));
+    let mut events: Vec<BridgeEvent> = far.poll_events(1);
+    let Some(EventKind::Accepted { connection, listener, remote }) = events.pop().map(|e| e.kind)
+    else {
+        panic!("the connection is announced before anything else");
+    };
+    assert_eq!(listener, listening.id);
+    assert_eq!(remote.ip(), listening.addresses[0].ip());
+    let mut far = End { bridge: far, connection, events: Vec::new() };
+    far.wait(|e| {
+        matches!(e, EventKind::Connected(i) if i.server_name.as_deref() == Some("localhost"))
+            .then_some(())
+    });
+    Pair { _engines: (server, client), near, far }
+}
+
+#[test]
+fn bytes_cross_and_come_back() {
+    let Pair { mut near, mut far, _engines } = pair();
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    // A few hundred short writes, which are gathered, and a long one.
+    let mut sent = Vec::new();
+    for n in 0..400_u32 {
+        let piece = Bytes::copy_from_slice(&n.to_be_bytes());
+        sent.extend_from_slice(&piece);
+        assert_eq!(near.connection.write(id, piece).unwrap(), 4);
+    }
+    let long = Bytes::from(vec![9; 300_000]);
+    sent.extend_from_slice(&long);
+    assert_eq!(near.connection.write(id, long).unwrap(), 300_000);
+    near.connection.finish(id).unwrap();
+    assert_eq!(near.connection.write(id, Bytes::from_static(b"x")), Err(BridgeError::Ended));
+    assert_eq!(far.stream_opened(), id);
+    let got = far.read(id);
+    assert!(got == sent);
+    near.wait(|e| matches!(e, EventKind::Finished { stream } if *stream == id).then_some(()));
+    assert_eq!(near.connection.buffered(id), 0);
+    assert_eq!(far.connection.write(id, Bytes::from(got)).unwrap(), sent.len());
+    far.connection.finish(id).unwrap();
+    assert!(near.read(id) == sent);
+    let up = far.connection.open(Direction::Unidirectional).unwrap();
+    assert_eq!(near.connection.write(up, Bytes::new()), Err(BridgeError::WrongDirection));
+    assert_eq!(far.connection.stop(up, 0), Err(BridgeError::WrongDirection));
+    let unknown = StreamId(4000);
+    assert_eq!(near.connection.write(unknown, Bytes::new()), Err(BridgeError::UnknownStream));
+}
+
+#[test]
+fn an_unread_stream_stops_its_writer_in_time() {
+    let Pair { mut near, mut far, _engines } = pair();
+    let id = near.connection.open(Direction::Unidirectional).unwrap();
+    // The writer writes whenever it may; the reader reads nothing.
+    let chunk = Bytes::from(vec![5; 1 << 20]);
+    let mut accepted = 0;
+    let mut quiet = 0;
+    while quiet < 3 {
+        let n = near.connection.write(id, chunk.clone()).unwrap();
+        accepted += n as u64;
+        quiet = if n == 0 { quiet + 1 } else { 0 };
+        if n < chunk.len() {
+            near.settle();
+        }
+        assert!(near.connection.buffered(id) <= SEND_BUFFER);
+        assert!(accepted < 100 << 20, "somebody buffers without bound");
+    }
+    // Send buffer here, flow-control window there, and what crosses unread.
+    let windows = TransportConfig::default().streams;
+    assert!(accepted <= SEND_BUFFER + windows.max_stream_window + (2 << 20), "{accepted}");
+    far.settle();
+    let crossed: usize = far
+        .events
+        .iter()
+        .map(|e| if let EventKind::Data { data, .. } = e { data.len() } else { 0 })
+        .sum();
+    assert!((1 << 20..=(1 << 20) + 65_536).contains(&crossed), "{crossed}");
+    // Draining waits, until the reader reads.
+    assert_eq!(near.connection.notify_below(id, 0), Ok(false));
+    near.settle();
+    assert!(!near.events.iter().any(|e| matches!(e, EventKind::Writable { .. })));
+    near.connection.finish(id).unwrap();
+    assert_eq!(far.read(id).len() as u64, accepted);
+    let buffered = near.wait(|e| match e {
+        EventKind::Writable { stream, buffered } if *stream == id => Some(*buffered),
+        _ => None,
+    });
+    assert_eq!(buffered, 0);
+    assert_eq!(near.connection.notify_below(StreamId(777), 0), Err(BridgeError::UnknownStream));
+}
+
+#[test]
+fn events_of_a_reader_that_sleeps_are_bounded() {
+    let Pair { near, mut far, _engines } = pair();
+    // Streams of a byte each, as many as go, until none goes any more.
+    let (mut opened, mut last) = (0, Instant::now());
+    while last.elapsed() < Duration::from_millis(500) {
+        match near.connection.open(Direction::Unidirectional) {
+            Ok(id) => {
+                near.connection.write(id, Bytes::from_static(b"!")).unwrap();
+                near.connection.finish(id).unwrap();
+                (opened, last) = (opened + 1, Instant::now());
+            }
+            Err(BridgeError::Busy) => {
+                near.bridge.poll_events(10_000);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    // Data events there up to the bound; behind it streams stay unread, and so their number is
+    // limited, and that of streams that wait here.
+    assert!((4_000..12_000).contains(&opened), "{opened}");
+    let waiting = far.poll_all();
+    assert!((4_000..9_000).contains(&waiting), "{waiting}");
+    // Awake again, it gets everything.
+    let mut fins = far.fins();
+    while fins < opened {
+        assert!(far.bridge.wait(Some(LONG)), "{fins} of {opened}");
+        far.poll();
+        fins += far.fins();
+        near.bridge.poll_events(10_000);
+    }
+}
+
+impl End {
+    fn poll_all(&mut self) -> usize {
+        self.events = self.bridge.poll_events(usize::MAX).into_iter().map(|e| e.kind).collect();
+        self.events.len()
+    }
+
+    fn fins(&mut self) -> usize {
+        let connection = &self.connection;
+        let fins = self.events.drain(..).filter(|e| match e {
+            EventKind::Data { stream, data, fin } => {
+                connection.consumed(*stream, data.len() as u64);
+                *fin
+            }
+            _ => false,
+        });
+        fins.count()
+    }
+}
+
+#[test]
+fn streams_are_reset_and_stopped() {
+    let Pair { near, mut far, _engines } = pair();
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    near.connection.write(id, Bytes::from_static(b"begin")).unwrap();
+    assert_eq!(far.stream_opened(), id);
+    near.connection.reset(id, 17).unwrap();
+    let code = far.wait(|e| match e {
+        EventKind::Reset { stream, code } if *stream == id => Some(*code),
+        _ => None,
+    });
+    assert_eq!(code, 17);
+    near.connection.stop(id, 18).unwrap();
+    let code = far.wait(|e| match e {
+        EventKind::Stopped { stream, code } if *stream == id => Some(*code),
+        _ => None,
+    });
+    assert_eq!(code, 18);
+    // Both sides are over: nothing is left of it.
+    let write = far.connection.write(id, Bytes::from_static(b"late"));
+    assert!(matches!(write, Err(BridgeError::UnknownStream | BridgeError::Ended)), "{write:?}");
+}
+
+#[test]
+fn sources_and_sinks_move_bytes_without_us() {
+    let Pair { mut near, mut far, _engines } = pair();
+    let (size, mut seen) = (5_000_000, HashMap::new());
+    let path = std::env::temp_dir().join(format!("tquic-bridge-{}", std::process::id()));
+    let mut file = std::fs::File::create(&path).unwrap();
+    for at in (0..size).step_by(50_000) {
+        file.write_all(&pattern_slice(at, 50_000)).unwrap();
+        let missing = 50_000 - pattern_slice(at, 50_000).len() as u64;
+        file.write_all(&pattern_slice(at + 50_000 - missing, missing)).unwrap();
+    }
+    let copy = path.with_extension("copy");
+    let sources = [
+        (Source::Pattern(size), Sink::Verify),
+        (Source::open(&path, 0).unwrap(), Sink::Verify),
+        (Source::Zeros(size), Sink::Hash),
+        (Source::Bytes(Bytes::from(vec![0; size as usize])), Sink::Hash),
+        (Source::open(&path, 1).unwrap(), Sink::Verify),
+        (
+            Source::open(&path, size - 10).unwrap(),
+            Sink::File { file: std::fs::File::create(&copy).unwrap(), offset: 5, hash: true },
+        ),
+    ];
+    for (n, (source, sink)) in sources.into_iter().enumerate() {
+        // The sink is there before the first byte: the stream is the sink's end's own.
+        let id = far.connection.open(Direction::Bidirectional).unwrap();
+        far.connection.attach_sink(id, sink).unwrap();
+        far.connection.write(id, Bytes::from_static(b"go")).unwrap();
+        assert_eq!(near.stream_opened(), id);
+        near.connection.attach_source(id, source, true).unwrap();
+        let again = near.connection.attach_source(id, Source::Zeros(1), true);
+        assert_eq!(again, Err(BridgeError::Ended));
+        let (sent, got) = (near.pumped(id, true), far.pumped(id, false));
+        assert_eq!((sent.bytes, sent.error, &got.error), (got.bytes, None, &None), "{n}");
+        assert!(!far.events.iter().any(|e| matches!(e, EventKind::Data { .. })));
+        seen.insert(n, got);
+    }
+    let mismatches = |n: usize| seen[&n].mismatches;
+    assert_eq!((mismatches(0), mismatches(1)), (0, 0));
+    assert!(mismatches(4) > size / 2, "shifted by one, nearly every byte is wrong");
+    assert!(seen[&2].digest.is_some());
+    assert_eq!(seen[&2].digest, seen[&3].digest);
+    let (copied, original) = (std::fs::read(&copy).unwrap(), std::fs::read(&path).unwrap());
+    assert_eq!(copied[..5], [0; 5]);
+    assert_eq!(copied[5..], original[original.len() - 10..]);
+    std::fs::remove_file(path).unwrap();
+    std::fs::remove_file(copy).unwrap();
+}
+
+#[test]
+fn datagrams_have_credit_too() {
+    let Pair { mut near, mut far, _engines } = pair();
+    let max = near.connection.max_datagram();
+    assert!((1000..1500).contains(&max), "{max}");
+    let large = near.connection.send_datagram(Bytes::from(vec![0; max + 1]));
+    assert!(matches!(large, Err(BridgeError::DatagramTooLarge { .. })));
+    // More than may cross at a time: who does not consume gets no more than the bound.
+    let (mut sent, mut refused) = (0, 0);
+    while sent < 3000 {
+        if near.connection.send_datagram(Bytes::from(vec![1; 1000])).unwrap() {
+            sent += 1;
+        } else {
+            refused += 1;
+            near.wait(|e| matches!(e, EventKind::DatagramsWritable).then_some(()));
+        }
+    }
+    far.settle();
+    let bytes = |end: &End| {
+        let size = |e: &EventKind| if let EventKind::Datagram(d) = e { d.len() } else { 0 };
+        end.events.iter().map(size).sum::<usize>()
+    };
+    let crossed = bytes(&far);
+    assert!(crossed > 0 && crossed <= (1 << 20) + 2000, "{crossed}, refused {refused}");
+    far.events.clear();
+    far.connection.consumed_datagrams(crossed / 1000, crossed);
+    assert!(near.connection.send_datagram(Bytes::from_static(b"last")).unwrap());
+    far.wait(|e| matches!(e, EventKind::Datagram(d) if &d[..] == b"last").then_some(()));
+}
+
+#[test]
+fn the_end_is_told_to_both_with_its_fields() {
+    let Pair { mut near, mut far, _engines } = pair();
+    near.connection.request_stats(99).unwrap();
+    near.connection.ping().unwrap();
+    near.wait(|e| {
+        matches!(e, EventKind::Stats { tag: 99, snapshot } if snapshot.paths.len() == 1)
+            .then_some(())
+    });
+    near.connection.close(41, b"good bye").unwrap();
+    let here = CloseFields::of(&near.closed());
+    let there = CloseFields::of(&far.closed());
+    assert_eq!((here.kind, there.kind), ("local_application", "peer_application"));
+    assert_eq!((here.code, there.code), (Some(41), Some(41)));
+    assert_eq!(there.reason, "good bye");
+    assert!(there.message.contains("peer") && !there.clean);
+    assert_eq!(near.connection.open(Direction::Bidirectional), Err(BridgeError::Closed));
+    assert_eq!(far.connection.ping(), Err(BridgeError::Closed));
+}
+
+#[test]
+fn the_end_of_the_engine_is_told() {
+    let Pair { mut near, mut far, _engines } = pair();
+    let (server, client) = _engines;
+    drop(client);
+    assert!(matches!(near.closed(), ConnectionError::LocalClose { code: 0, .. }));
+    assert!(matches!(far.closed(), ConnectionError::PeerClose { code: 0, .. }));
+    drop(server);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_descriptor_is_readable_while_events_wait() {
+    use std::os::fd::AsFd;
+    use tquic_net::os::{Events, Interest, Poller};
+
+    let Pair { near, mut far, _engines } = pair();
+    let mut poller = Poller::new().unwrap();
+    let mut events = Events::with_capacity(4);
+    far.settle();
+    poller.add(&far.bridge.as_fd(), 1, Interest::Readable).unwrap();
+    poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+    assert_eq!(events.iter().count(), 0);
+    for _ in 0..3 {
+        for _ in 0..2 {
+            let id = near.connection.open(Direction::Unidirectional).unwrap();
+            near.connection.write(id, Bytes::from_static(b"news")).unwrap();
+        }
+        poller.wait(&mut events, Some(LONG)).unwrap();
+        assert_eq!(events.iter().count(), 1);
+        far.settle();
+        poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+        assert_eq!(events.iter().count(), 0);
+    }
+}

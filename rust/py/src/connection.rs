@@ -1,0 +1,225 @@
+//! One connection as Python drives it: commands go in, nothing waits.
+
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::prelude::*;
+
+use tquic_core::stream::Priority;
+use tquic_engine::bridge::BridgeConnection;
+use tquic_engine::pump::{Sink, Source};
+use tquic_engine::{LocalAddress, Prepared};
+use tquic_wire::{Direction, StreamId};
+
+use crate::settings::address;
+use crate::{buffer, error};
+
+/// Commands for one connection. What they cause comes as events.
+#[pyclass(frozen, module = "tquic._engine")]
+pub struct Connection {
+    engine: Arc<tquic_engine::Engine>,
+    bridge: BridgeConnection,
+    /// A client's connection that has not begun.
+    prepared: Mutex<Option<Prepared>>,
+}
+
+impl Connection {
+    pub fn new(
+        engine: Arc<tquic_engine::Engine>,
+        bridge: BridgeConnection,
+        prepared: Option<Prepared>,
+    ) -> Self {
+        Self { engine, bridge, prepared: Mutex::new(prepared) }
+    }
+}
+
+#[pymethods]
+impl Connection {
+    #[getter]
+    fn key(&self) -> u64 {
+        self.bridge.key().to_u64()
+    }
+
+    #[getter]
+    fn is_client(&self) -> bool {
+        self.bridge.side().is_client()
+    }
+
+    /// Begins a connection that was made without beginning. Otherwise without effect.
+    fn begin(&self, py: Python<'_>) -> PyResult<()> {
+        let prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let begun = py.detach(|| prepared.map(Prepared::begin).transpose());
+        begun.map(drop).map_err(|e| error::engine(py, e))
+    }
+
+    /// Opens a stream and gives its ID. It can be written at once.
+    #[pyo3(signature = (bidirectional, /))]
+    fn open(&self, py: Python<'_>, bidirectional: bool) -> PyResult<u64> {
+        let direction = match bidirectional {
+            true => Direction::Bidirectional,
+            false => Direction::Unidirectional,
+        };
+        let stream = self.bridge.open(direction).map_err(|e| error::bridge(py, e))?;
+        Ok(stream.0)
+    }
+
+    /// Writes as many of the bytes as the send buffer takes; answers how many.
+    #[pyo3(signature = (stream, data, /, share=false))]
+    fn write(&self, stream: u64, data: &Bound<'_, PyAny>, share: bool) -> PyResult<usize> {
+        let py = data.py();
+        buffer::release_dropped(py);
+        let stream = StreamId(stream);
+        let mut written = 0;
+        loop {
+            // One byte more than there is room for: by that the engine sees that we wait for room.
+            let room = usize::try_from(self.bridge.room(stream)).unwrap_or(usize::MAX);
+            let (bytes, all) = buffer::borrow(data, share, written, room.saturating_add(1))?;
+            let offered = bytes.len();
+            let taken = self.bridge.write(stream, bytes).map_err(|e| error::bridge(py, e))?;
+            written += taken;
+            if taken < offered || written == all {
+                return Ok(written);
+            }
+        }
+    }
+
+    #[pyo3(signature = (stream, /))]
+    fn buffered(&self, stream: u64) -> u64 {
+        self.bridge.buffered(StreamId(stream))
+    }
+
+    /// Asks for one WRITABLE event when no more than `bytes` are unacknowledged; true, and no
+    /// event, if that is so already.
+    #[pyo3(signature = (stream, bytes, /))]
+    fn notify_below(&self, py: Python<'_>, stream: u64, bytes: u64) -> PyResult<bool> {
+        self.bridge.notify_below(StreamId(stream), bytes).map_err(|e| error::bridge(py, e))
+    }
+
+    #[pyo3(signature = (stream, /))]
+    fn finish(&self, py: Python<'_>, stream: u64) -> PyResult<()> {
+        self.bridge.finish(StreamId(stream)).map_err(|e| error::bridge(py, e))
+    }
+
+    #[pyo3(signature = (stream, code, /))]
+    fn reset(&self, py: Python<'_>, stream: u64, code: u64) -> PyResult<()> {
+        self.bridge.reset(StreamId(stream), code).map_err(|e| error::bridge(py, e))
+    }
+
+    #[pyo3(signature = (stream, code, /))]
+    fn stop(&self, py: Python<'_>, stream: u64, code: u64) -> PyResult<()> {
+        self.bridge.stop(StreamId(stream), code).map_err(|e| error::bridge(py, e))
+    }
+
+    #[pyo3(signature = (stream, urgency, incremental, /))]
+    fn set_priority(
+        &self,
+        py: Python<'_>,
+        stream: u64,
+        urgency: u8,
+        incremental: bool,
+    ) -> PyResult<()> {
+        let priority = Priority { urgency, incremental };
+        self.bridge.set_priority(StreamId(stream), priority).map_err(|e| error::bridge(py, e))
+    }
+
+    /// So many bytes of DATA events were used.
+    #[pyo3(signature = (stream, bytes, /))]
+    fn consumed(&self, stream: u64, bytes: u64) {
+        self.bridge.consumed(StreamId(stream), bytes);
+    }
+
+    /// Sends `size` bytes of a file from `offset` (all that follow, without `size`), then finishes
+    /// the stream. Answers how many bytes that will be.
+    #[pyo3(signature = (stream, path, offset, size, /))]
+    fn send_file(
+        &self,
+        py: Python<'_>,
+        stream: u64,
+        path: PathBuf,
+        offset: u64,
+        size: Option<u64>,
+    ) -> PyResult<u64> {
+        let source = py.detach(|| -> std::io::Result<Source> {
+            let mut source = Source::open(&path, offset)?;
+            if let (Source::File { range, .. }, Some(size)) = (&mut source, size) {
+                range.end = range.end.min(range.start.saturating_add(size));
+            }
+            Ok(source)
+        });
+        let source = source.map_err(|why| error::file(why, &path))?;
+        let bytes = source.remaining();
+        let attached = self.bridge.attach_source(StreamId(stream), source, true);
+        attached.map_err(|e| error::bridge(py, e))?;
+        Ok(bytes)
+    }
+
+    /// Writes what the stream brings to a file that is there: its byte `position` goes to `offset`.
+    /// What has crossed already comes, or has come, in DATA events.
+    #[pyo3(signature = (stream, path, offset, position, /))]
+    fn recv_to_file(
+        &self,
+        py: Python<'_>,
+        stream: u64,
+        path: PathBuf,
+        offset: u64,
+        position: u64,
+    ) -> PyResult<()> {
+        let file = py.detach(|| OpenOptions::new().write(true).open(&path));
+        let file = file.map_err(|why| error::file(why, &path))?;
+        let sink = Sink::File { file, offset, hash: false };
+        let attached = self.bridge.attach_sink_at(StreamId(stream), sink, position);
+        attached.map_err(|e| error::bridge(py, e))
+    }
+
+    /// Sends a datagram: false if too many wait.
+    #[pyo3(signature = (data, /))]
+    fn send_datagram(&self, data: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let py = data.py();
+        let (bytes, _) = buffer::borrow(data, false, 0, usize::MAX)?;
+        self.bridge.send_datagram(bytes).map_err(|e| error::bridge(py, e))
+    }
+
+    #[getter]
+    fn max_datagram(&self) -> usize {
+        self.bridge.max_datagram()
+    }
+
+    #[pyo3(signature = (count, bytes, /))]
+    fn consumed_datagrams(&self, count: usize, bytes: usize) {
+        self.bridge.consumed_datagrams(count, bytes);
+    }
+
+    fn ping(&self, py: Python<'_>) -> PyResult<()> {
+        self.bridge.ping().map_err(|e| error::bridge(py, e))
+    }
+
+    /// Asks for a STATS event with this mark.
+    #[pyo3(signature = (tag, /))]
+    fn request_stats(&self, py: Python<'_>, tag: u64) -> PyResult<()> {
+        self.bridge.request_stats(tag).map_err(|e| error::bridge(py, e))
+    }
+
+    #[pyo3(signature = (code, reason, /))]
+    fn close(&self, py: Python<'_>, code: u64, reason: &[u8]) -> PyResult<()> {
+        self.bridge.close(code, reason).map_err(|e| error::bridge(py, e))
+    }
+
+    /// Tries another local address; MIGRATED or PATH_FAILED tells the result.
+    #[pyo3(signature = (local, interface, /))]
+    fn migrate(
+        &self,
+        py: Python<'_>,
+        local: Option<(String, u16)>,
+        interface: Option<String>,
+    ) -> PyResult<()> {
+        let local = local.map(|(host, port)| address(py, &host, port)).transpose()?;
+        let to = LocalAddress { address: local, interface };
+        py.detach(|| self.engine.migrate(self.bridge.key(), &to)).map_err(|e| error::engine(py, e))
+    }
+
+    /// Begins a key update; false if it is too early for another.
+    fn update_keys(&self, py: Python<'_>) -> PyResult<bool> {
+        py.detach(|| self.engine.update_keys(self.bridge.key())).map_err(|e| error::engine(py, e))
+    }
+}

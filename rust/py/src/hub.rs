@@ -1,0 +1,135 @@
+//! One event loop's end of the bridge: connections begin here, and their events come out in batches.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+
+use tquic_engine::bridge::Bridge;
+use tquic_engine::{ConnectRequest, ListenRequest, ListenerId};
+
+use crate::connection::Connection;
+use crate::engine::{Engine, Messages};
+use crate::settings::{AcceptSettings, ClientTls, ServerTls, Transport, address};
+use crate::{buffer, error, event};
+
+/// All connections of one event loop.
+#[pyclass(frozen, module = "tquic._engine")]
+pub struct Hub {
+    engine: Arc<tquic_engine::Engine>,
+    messages: Messages,
+    bridge: Bridge,
+}
+
+/// A listener's number, and the addresses at which it listens.
+type Listening = (u64, Vec<(String, u16)>);
+
+#[pymethods]
+impl Hub {
+    #[new]
+    #[pyo3(signature = (engine, /))]
+    fn new(engine: &Bound<'_, Engine>) -> PyResult<Self> {
+        let Engine { engine, messages, .. } = engine.get();
+        Ok(Self { engine: engine.clone(), messages: messages.clone(), bridge: Bridge::new()? })
+    }
+
+    /// Readable while events wait.
+    #[cfg(unix)]
+    fn fileno(&self) -> i32 {
+        use std::os::fd::{AsFd, AsRawFd};
+        self.bridge.as_fd().as_raw_fd()
+    }
+
+    /// Nothing can be polled on this system.
+    #[cfg(not(unix))]
+    fn fileno(&self) -> i32 {
+        -1
+    }
+
+    /// Takes up to `max` events, the oldest first.
+    #[pyo3(signature = (max, /))]
+    fn poll<'py>(&self, py: Python<'py>, max: usize) -> PyResult<Bound<'py, PyList>> {
+        buffer::release_dropped(py);
+        let events = PyList::empty(py);
+        for line in self.messages.take() {
+            events.append(event::log(py, &line)?)?;
+        }
+        for event in self.bridge.poll_events(max) {
+            events.append(event::tuple(py, &self.engine, event)?)?;
+        }
+        Ok(events)
+    }
+
+    /// Waits for events without the GIL: false if `timeout` seconds passed without any.
+    #[pyo3(signature = (timeout=None, /))]
+    fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
+        let timeout = timeout.map(std::time::Duration::try_from_secs_f64).transpose();
+        let timeout = timeout.map_err(|_| error::config(py, &"timeout must be in seconds"))?;
+        Ok(py.detach(|| self.bridge.wait(timeout)))
+    }
+
+    #[pyo3(signature = (remote, server_name, transport, tls, /, *, local=None, interface=None, token=Vec::new(), begin=true))]
+    fn connect(
+        &self,
+        py: Python<'_>,
+        remote: (String, u16),
+        server_name: String,
+        transport: &Bound<'_, Transport>,
+        tls: &Bound<'_, ClientTls>,
+        local: Option<(String, u16)>,
+        interface: Option<String>,
+        token: Vec<u8>,
+        begin: bool,
+    ) -> PyResult<Connection> {
+        let transport = transport.get().0.clone();
+        let local = local.map(|(host, port)| address(py, &host, port)).transpose()?;
+        let request = ConnectRequest {
+            remote: address(py, &remote.0, remote.1)?,
+            local,
+            interface,
+            server_name,
+            transport,
+            tls: tls.get().0.clone(),
+            token,
+        };
+        let made = py.detach(|| {
+            let (connection, prepared) = self.bridge.prepare(&self.engine, request)?;
+            if !begin {
+                return Ok((connection, Some(prepared)));
+            }
+            prepared.begin()?;
+            Ok((connection, None))
+        });
+        let (connection, prepared) = made.map_err(|e| error::engine(py, e))?;
+        Ok(Connection::new(self.engine.clone(), connection, prepared))
+    }
+
+    #[pyo3(signature = (host, port, config, transport, tls, /))]
+    fn listen(
+        &self,
+        py: Python<'_>,
+        host: &str,
+        port: u16,
+        config: AcceptSettings,
+        transport: &Bound<'_, Transport>,
+        tls: &Bound<'_, ServerTls>,
+    ) -> PyResult<Listening> {
+        let (accept, more, token_key) = config.build(py, tls.get(), transport.get())?;
+        let request = ListenRequest { address: address(py, host, port)?, more, accept, token_key };
+        let acceptor = self.bridge.acceptor(transport.get().0.streams.send_buffer);
+        let listening = py.detach(|| self.engine.listen(&request, acceptor));
+        let listening = listening.map_err(|e| error::engine(py, e))?;
+        Ok((listening.id.0, listening.addresses.iter().map(pair).collect()))
+    }
+
+    #[pyo3(signature = (listener, /))]
+    fn unlisten(&self, py: Python<'_>, listener: u64) {
+        py.detach(|| self.engine.unlisten(ListenerId(listener)));
+    }
+}
+
+/// An address as Python's sockets write it.
+pub fn pair(address: &SocketAddr) -> (String, u16) {
+    (address.ip().to_canonical().to_string(), address.port())
+}

@@ -1,0 +1,325 @@
+//! `tquic.Config` as the engine wants it. Python checks every limit before.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pyo3::prelude::*;
+
+use tquic_core::cc::Congestion;
+use tquic_core::config::{AcceptConfig, PreferredAddresses, RetryPolicy, TransportConfig};
+use tquic_core::datagram::DatagramConfig;
+use tquic_core::recovery::RecoveryConfig;
+use tquic_core::stream::StreamConfig;
+use tquic_crypto::session::{ClientAuth, Group, Tickets};
+use tquic_crypto::{ClientConfig, ServerConfig, Suite};
+use tquic_wire::Version;
+
+use crate::error;
+use crate::keylog;
+
+/// The attributes of `tquic.Config` that make a `TransportConfig`.
+#[derive(FromPyObject)]
+struct TransportSettings {
+    idle_timeout: f64,
+    keep_alive: Option<f64>,
+    handshake_timeout: f64,
+    stream_window: u64,
+    max_stream_window: u64,
+    connection_window: u64,
+    max_connection_window: u64,
+    max_bidi_streams: u64,
+    max_uni_streams: u64,
+    send_buffer: u64,
+    congestion: String,
+    initial_rtt: f64,
+    initial_window: Option<u64>,
+    pacing: bool,
+    ack_frequency: bool,
+    max_ack_delay: f64,
+    mtu: u16,
+    mtu_discovery: bool,
+    ecn: bool,
+    grease: bool,
+    versions: Vec<String>,
+    active_connection_id_limit: u64,
+    key_update_interval: Option<u64>,
+    max_datagram_frame_size: u64,
+    datagram_queue: usize,
+    migration: bool,
+}
+
+fn unknown(py: Python<'_>, setting: &str, value: &str) -> PyErr {
+    error::config(py, &format!("{setting}: {value:?} is not known"))
+}
+
+fn seconds(py: Python<'_>, setting: &str, value: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(value)
+        .map_err(|_| error::config(py, &format!("{setting}: {value} is not a duration in seconds")))
+}
+
+impl TransportSettings {
+    fn build(self, py: Python<'_>) -> PyResult<TransportConfig> {
+        let congestion = match self.congestion.as_str() {
+            "cubic" => Congestion::Cubic,
+            "newreno" => Congestion::NewReno,
+            other => return Err(unknown(py, "congestion", other)),
+        };
+        let versions = self.versions.iter().map(|version| match version.as_str() {
+            "v1" => Ok(Version::V1),
+            "v2" => Ok(Version::V2),
+            other => Err(unknown(py, "versions", other)),
+        });
+        let config = TransportConfig {
+            max_idle_timeout: seconds(py, "idle_timeout", self.idle_timeout)?,
+            keep_alive: self.keep_alive.map(|s| seconds(py, "keep_alive", s)).transpose()?,
+            handshake_timeout: seconds(py, "handshake_timeout", self.handshake_timeout)?,
+            streams: StreamConfig {
+                stream_window: self.stream_window,
+                max_stream_window: self.max_stream_window.max(self.stream_window),
+                connection_window: self.connection_window,
+                max_connection_window: self.max_connection_window.max(self.connection_window),
+                max_streams_bidi: self.max_bidi_streams,
+                max_streams_uni: self.max_uni_streams,
+                send_buffer: self.send_buffer,
+                ..StreamConfig::default()
+            },
+            recovery: RecoveryConfig {
+                initial_rtt: seconds(py, "initial_rtt", self.initial_rtt)?,
+                initial_window: self.initial_window,
+                congestion,
+                pacing: self.pacing,
+                ..RecoveryConfig::default()
+            },
+            datagrams: DatagramConfig {
+                max_frame_size: self.max_datagram_frame_size,
+                send_queue: self.datagram_queue,
+                receive_queue: self.datagram_queue,
+                ..DatagramConfig::default()
+            },
+            max_ack_delay: seconds(py, "max_ack_delay", self.max_ack_delay)?,
+            ack_frequency: self.ack_frequency,
+            active_connection_id_limit: self.active_connection_id_limit,
+            max_udp_payload: self.mtu,
+            mtu_discovery: self.mtu_discovery,
+            ecn: self.ecn,
+            grease: self.grease,
+            disable_active_migration: !self.migration,
+            versions: versions.collect::<PyResult<_>>()?,
+            key_update_interval: self.key_update_interval,
+            ..TransportConfig::default()
+        };
+        config.validate().map_err(|why| error::config(py, &why))?;
+        Ok(config)
+    }
+}
+
+/// Transport settings, checked and shared by the connections that use them.
+#[pyclass(frozen, module = "tquic._engine")]
+pub struct Transport(pub Arc<TransportConfig>);
+
+#[pymethods]
+impl Transport {
+    #[new]
+    #[pyo3(signature = (config, /))]
+    fn new(py: Python<'_>, config: TransportSettings) -> PyResult<Self> {
+        Ok(Self(Arc::new(config.build(py)?)))
+    }
+}
+
+/// The session tickets of many servers.
+#[pyclass(frozen, module = "tquic._engine")]
+pub struct TicketStore(pub tquic_crypto::TicketStore);
+
+#[pymethods]
+impl TicketStore {
+    #[new]
+    #[pyo3(signature = (servers, /))]
+    fn new(servers: usize) -> Self {
+        Self(tquic_crypto::TicketStore::new(servers))
+    }
+
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn clear(&self) {
+        self.0.clear();
+    }
+}
+
+/// The attributes of `tquic.Config` that both sides of TLS need.
+#[derive(FromPyObject)]
+struct TlsSettings {
+    alpn: Vec<String>,
+    ciphers: Vec<String>,
+    groups: Vec<String>,
+    early_data: bool,
+    insecure: bool,
+    client_auth: String,
+    resumption: bool,
+}
+
+impl TlsSettings {
+    fn suites(&self, py: Python<'_>) -> PyResult<Vec<Suite>> {
+        let find = |n: &String| Suite::from_name(n).ok_or_else(|| unknown(py, "ciphers", n));
+        self.ciphers.iter().map(find).collect()
+    }
+
+    fn groups(&self, py: Python<'_>) -> PyResult<Vec<Group>> {
+        let find = |n: &String| Group::from_name(n).ok_or_else(|| unknown(py, "groups", n));
+        self.groups.iter().map(find).collect()
+    }
+}
+
+fn key_log(
+    py: Python<'_>,
+    path: Option<PathBuf>,
+) -> PyResult<Option<tquic_crypto::session::KeyLogLine>> {
+    let Some(path) = path else { return Ok(None) };
+    keylog::append_to(&path)
+        .map(Some)
+        .map_err(|why| error::config(py, &format!("keylog: cannot open {}: {why}", path.display())))
+}
+
+/// A client's TLS settings.
+#[pyclass(frozen, module = "tquic._engine")]
+pub struct ClientTls(pub Arc<ClientConfig>);
+
+#[pymethods]
+impl ClientTls {
+    #[new]
+    #[pyo3(signature = (config, /, *, ca, cert, key, keylog, tickets))]
+    fn new(
+        py: Python<'_>,
+        config: TlsSettings,
+        ca: Option<Vec<u8>>,
+        cert: Option<Vec<u8>>,
+        key: Option<Vec<u8>>,
+        keylog: Option<PathBuf>,
+        tickets: Option<Py<TicketStore>>,
+    ) -> PyResult<Self> {
+        let fail = |why: tquic_crypto::session::ConfigError| error::config(py, &why);
+        let mut builder = ClientConfig::builder()
+            .alpn(&config.alpn)
+            .suites(&config.suites(py)?)
+            .groups(&config.groups(py)?)
+            .early_data(config.early_data)
+            .key_log(key_log(py, keylog)?)
+            .tickets(tickets.map(|store| store.get().0.clone()));
+        if config.insecure {
+            builder = builder.insecure_no_verification();
+        } else if let Some(ca) = ca {
+            builder = builder.roots(&ca).map_err(fail)?;
+        } else {
+            // Reads some hundred files on some systems.
+            builder = py.detach(|| builder.system_roots()).map_err(fail)?;
+        }
+        if let (Some(cert), Some(key)) = (cert, key) {
+            builder = builder.certificate(&cert, &key).map_err(fail)?;
+        }
+        Ok(Self(Arc::new(builder.build().map_err(fail)?)))
+    }
+}
+
+/// A server's TLS settings.
+#[pyclass(frozen, module = "tquic._engine")]
+pub struct ServerTls(pub Arc<ServerConfig>);
+
+#[pymethods]
+impl ServerTls {
+    #[new]
+    #[pyo3(signature = (config, /, *, cert, key, client_ca, keylog))]
+    fn new(
+        py: Python<'_>,
+        config: TlsSettings,
+        cert: Vec<u8>,
+        key: Vec<u8>,
+        client_ca: Option<Vec<u8>>,
+        keylog: Option<PathBuf>,
+    ) -> PyResult<Self> {
+        let fail = |why: tquic_crypto::session::ConfigError| error::config(py, &why);
+        let mut builder = ServerConfig::builder()
+            .certificate(&cert, &key)
+            .map_err(fail)?
+            .alpn(&config.alpn)
+            .suites(&config.suites(py)?)
+            .groups(&config.groups(py)?)
+            .early_data(config.early_data && config.resumption)
+            .key_log(key_log(py, keylog)?);
+        if !config.resumption {
+            builder = builder.tickets(Tickets::Off);
+        }
+        let auth = match config.client_auth.as_str() {
+            "none" => None,
+            "optional" => Some(ClientAuth::Optional),
+            "required" => Some(ClientAuth::Required),
+            other => return Err(unknown(py, "client_auth", other)),
+        };
+        if let (Some(auth), Some(ca)) = (auth, client_ca) {
+            builder = builder.client_auth(auth, &ca).map_err(fail)?;
+        }
+        Ok(Self(Arc::new(builder.build().map_err(fail)?)))
+    }
+}
+
+/// The attributes of `tquic.Config` that say whom a server accepts.
+#[derive(FromPyObject)]
+pub struct AcceptSettings {
+    retry: String,
+    retry_above: usize,
+    max_handshakes: usize,
+    max_connections: usize,
+    preferred_address: Vec<(String, u16)>,
+    token_key: Option<[u8; 32]>,
+}
+
+impl AcceptSettings {
+    /// The settings; with them, more addresses to listen at, and the key of tokens.
+    pub fn build(
+        self,
+        py: Python<'_>,
+        tls: &ServerTls,
+        transport: &Transport,
+    ) -> PyResult<(AcceptConfig, Vec<SocketAddr>, Option<[u8; 32]>)> {
+        let retry = match self.retry.as_str() {
+            "when-busy" => RetryPolicy::WhenBusy,
+            "always" => RetryPolicy::Always,
+            "never" => RetryPolicy::Never,
+            other => return Err(unknown(py, "retry", other)),
+        };
+        let mut preferred = PreferredAddresses::default();
+        let mut more = Vec::new();
+        for (host, port) in &self.preferred_address {
+            let address = address(py, host, *port)?;
+            match address {
+                SocketAddr::V4(v4) => preferred.ipv4 = Some(v4),
+                SocketAddr::V6(v6) => preferred.ipv6 = Some(v6),
+            }
+            more.push(address);
+        }
+        let accept = AcceptConfig {
+            retry,
+            retry_above: self.retry_above,
+            max_handshakes: self.max_handshakes,
+            max_connections: self.max_connections,
+            preferred,
+            ..AcceptConfig::new(tls.0.clone(), transport.0.clone())
+        };
+        Ok((accept, more, self.token_key))
+    }
+}
+
+/// A numeric address, as `getaddrinfo` gives it.
+pub fn address(py: Python<'_>, host: &str, port: u16) -> PyResult<SocketAddr> {
+    let (name, scope) = host.split_once('%').unwrap_or((host, ""));
+    let ip = name.parse().map_err(|_| {
+        error::config(py, &format!("{host:?} is not a numeric IPv4 or IPv6 address"))
+    })?;
+    let mut address = SocketAddr::new(ip, port);
+    if let (SocketAddr::V6(v6), Ok(scope)) = (&mut address, scope.parse()) {
+        v6.set_scope_id(scope);
+    }
+    Ok(address)
+}

@@ -1,0 +1,283 @@
+"""`tquic get` against `tquic serve`: what arrives, and how failures read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from .support import (
+    CONTENT,
+    ENVIRONMENT,
+    PATIENCE,
+    Get,
+    Server,
+    command,
+    document,
+    names_in,
+    serving,
+    sha256,
+    tquic,
+)
+
+
+def test_one_file_lands_here(server: Server, get: Get, tmp_path: Path) -> None:
+    done = get(server.url("big.bin"), "--sha256", sha256("big.bin"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "SHA-256 verified" in done.stderr
+    assert (tmp_path / "big.bin").read_bytes() == CONTENT["big.bin"]
+    assert names_in(tmp_path) == ["big.bin"]
+
+
+def test_many_files_over_one_connection(server: Server, get: Get, tmp_path: Path) -> None:
+    names = {"empty": "empty", "small.txt": "small.txt", "with%20space.txt": "with space.txt"}
+    names |= {"sub/below.txt": "below.txt", "link-inside": "link-inside", "big.bin": "big.bin"}
+    done = get(*map(server.url, names), "-o", "new/folder/", "--json")
+    assert done.returncode == 0, done.stderr
+    result = document(done)
+    assert result["ok"] is True
+    assert len(result["connections"]) == 1
+    assert result["bytes"] == sum(file["bytes"] for file in result["files"])
+    folder = tmp_path / "new" / "folder"
+    assert names_in(folder) == sorted(names.values())
+    assert (folder / "with space.txt").read_bytes() == CONTENT["with space.txt"]
+    assert (folder / "link-inside").read_bytes() == CONTENT["sub/below.txt"]
+    assert (folder / "empty").read_bytes() == b""
+
+
+def test_the_json_document(server: Server, get: Get, tmp_path: Path) -> None:
+    done = get(server.url("small.txt"), "-o", "x", "--sha256", sha256("small.txt"), "--json")
+    result = document(done)
+    assert set(result) == {
+        "ok", "bytes", "seconds", "gbps", "protocol", "files", "connections",
+    }  # fmt: skip
+    (file,) = result["files"]
+    assert file == {
+        "url": server.url("small.txt"),
+        "path": "x",
+        "bytes": 6,
+        "seconds": file["seconds"],
+        "sha256": sha256("small.txt"),
+        "verified": True,
+        "error": None,
+    }
+    (connection,) = result["connections"]
+    assert connection["remote"] == server.place
+    assert connection["error"] is None
+    assert connection["version"] == 1
+    assert connection["handshake_seconds"] > 0
+
+
+def test_standard_output_in_the_order_of_the_urls(server: Server, get: Get) -> None:
+    done = get(*map(server.url, ["small.txt", "sub/below.txt", "small.txt"]), "-o", "-")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "hello\nbelow\nhello\n"
+
+
+def test_a_reader_of_standard_output_may_leave(server: Server, certs: Path) -> None:
+    process = subprocess.Popen(
+        command("get", "--cacert", certs / "ca.pem", server.url("big.bin"), "-o", "-"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.read(10) == CONTENT["big.bin"][:10]
+    process.stdout.close()
+    assert process.wait(PATIENCE) == 1
+    told = process.stderr.read().decode()
+    process.stderr.close()
+    assert "nobody reads the output" in told
+    assert "Traceback" not in told
+
+
+def test_nowhere(server: Server, get: Get, tmp_path: Path) -> None:
+    done = get(server.url("big.bin"), "-o", os.devnull, "--sha256", sha256("big.bin"))
+    assert done.returncode == 0, done.stderr
+    assert names_in(tmp_path) == []
+
+
+def test_localhost_by_name_and_another_place(server: Server, get: Get, tmp_path: Path) -> None:
+    done = get(f"https://localhost:{server.port}/small.txt")
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "small.txt").unlink()
+    # The certificate must be for the name in the URL, not for where the connection goes.
+    elsewhere = get("https://localhost:1/small.txt", "--connect-to", server.place)
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert (tmp_path / "small.txt").read_bytes() == CONTENT["small.txt"]
+
+
+def test_the_second_connection_sends_requests_early(server: Server, get: Get) -> None:
+    done = get(*map(server.url, ["small.txt", "empty", "big.bin"]), "--0rtt", "--json")
+    assert done.returncode == 0, done.stderr
+    first, second = document(done)["connections"]
+    assert (first["resumed"], first["early_data"]) == (False, False)
+    assert (second["resumed"], second["early_data"]) == (True, True)
+
+
+def test_a_wrong_checksum_leaves_no_file(server: Server, get: Get, tmp_path: Path) -> None:
+    done = get(server.url("small.txt"), "--sha256", "00" * 32)
+    assert done.returncode == 1
+    assert f"its SHA-256 is {sha256('small.txt')}" in done.stderr
+    assert names_in(tmp_path) == []
+
+
+def test_missing_files_fail_and_the_others_arrive(server: Server, get: Get, tmp_path: Path) -> None:
+    done = get(server.url("nothing"), server.url("small.txt"))
+    assert done.returncode == 1
+    assert f"{server.url('nothing')}: the server refused: it has no such file" in done.stderr
+    assert names_in(tmp_path) == ["small.txt"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "../secret",
+        "sub/../../secret",
+        "%2e%2e/secret",
+        "..%2fsecret",
+        "sub%2f..%2f..%2fsecret",
+        "link-outside",
+        "//etc/passwd",
+        "%2fetc%2fpasswd",
+        "small.txt%00",
+        "sub",
+        "sub/",
+        "",
+    ],
+)
+def test_nothing_outside_of_the_folder_is_served(
+    server: Server, get: Get, tmp_path: Path, path: str
+) -> None:
+    done = get(server.url(path), "-o", "stolen")
+    assert done.returncode == 1, done.stderr
+    assert "the server refused" in done.stderr
+    assert names_in(tmp_path) == []
+
+
+def test_an_unknown_ca(server: Server, tmp_path: Path) -> None:
+    done = tquic("get", server.url("small.txt"), cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"the certificate of {server.place} is not signed by a CA that is trusted" in done.stderr
+    assert "--cacert" in done.stderr
+    insecure = tquic("get", "--insecure", server.url("small.txt"), cwd=tmp_path)
+    assert insecure.returncode == 0, insecure.stderr
+
+
+def test_a_certificate_for_another_name(server: Server, get: Get) -> None:
+    done = get("https://other.example/x", "--connect-to", server.place)
+    assert done.returncode == 1
+    assert "not for other.example" in done.stderr
+
+
+def test_another_protocol(get: Get, certs: Path) -> None:
+    cert, key = certs / "cert.pem", certs / "key.pem"
+    with serving("perf", "server", "--cert", cert, "--key", key) as perf:
+        done = get(perf.url("x"))
+    assert done.returncode == 1
+    assert f"{perf.place} speaks QUIC, but not hq-interop (HTTP/0.9)" in done.stderr
+
+
+def test_nobody_there(get: Get) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        done = get(f"https://{place}/x", "--connect-timeout", "300ms", "--json")
+    assert done.returncode == 1
+    result = document(done)
+    assert result["ok"] is False
+    (file,) = result["files"]
+    assert file["error"].startswith(f"no answer from {place} over UDP")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["https://no-such-host.invalid/x"], "cannot find the host no-such-host.invalid"),
+        (["https://localhost/x", "-o", "no/such/folder/x"], "there is no folder no/such/folder"),
+        (["https://localhost/x", "--cacert", "none.pem"], "cannot read none.pem"),
+    ],
+)
+def test_what_fails_before_anything_is_sent(
+    tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    done = tquic("get", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_ca_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("-----BEGIN NOTHING-----\n")
+    done = tquic("get", "--cacert", "ca.pem", "--json", "https://localhost/x", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "certificate" in document(done)["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "URL"),
+        (["http://localhost/x"], "https:// URLs only"),
+        (["https:///x"], "HOST"),
+        (["https://user@localhost/x"], "HOST"),
+        (["https://localhost:99999/x"], "Port out of range"),
+        (["https://localhost/"], "names no file"),
+        (["https://localhost/a%2fb"], "names no file"),
+        (["https://localhost/%2e%2e"], "names no file"),
+        (["https://localhost/x", "https://127.0.0.1/x"], "would both become x"),
+        (["https://localhost/x", "https://localhost/y", "-o", "z"], "several URLs need a folder"),
+        (["https://localhost/x", "--sha256", "12"], "64 hexadecimal digits"),
+        (["https://localhost/x", "https://localhost/y", "--sha256", "00" * 32], "one for each URL"),
+        (["https://localhost/x", "--cacert", "a", "--insecure"], "not allowed with"),
+        (["https://localhost/x", "--connect-to", "nowhere"], "HOST:PORT"),
+        (["https://localhost/x", "-o", "-", "--json"], "both want standard output"),
+        (["https://localhost/x", "-C"], "HTTP/0.9 has no ranges"),
+        (["https://localhost/x", "--tickets", "f"], "cannot be kept in a file yet"),
+        (["https://localhost/x", "-I"], "not there yet: it needs HTTP/3"),
+        (["https://localhost/x", "-H", "a: b"], "not there yet: it needs HTTP/3"),
+        (["https://localhost/x", "--path", "eth0"], "not there yet: it needs multipath"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    done = tquic("get", *arguments, cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert done.stdout == ""
+    assert names_in(tmp_path) == []
+
+
+def test_ctrl_c_keeps_the_partial_file(www: Path, certs: Path, tmp_path: Path) -> None:
+    big = www / "huge.bin"
+    with big.open("wb") as file:
+        file.truncate(8 << 30)
+    cert, key = certs / "cert.pem", certs / "key.pem"
+    try:
+        with serving("serve", www, "--cert", cert, "--key", key) as server:
+            process = subprocess.Popen(
+                command("get", "--cacert", certs / "ca.pem", server.url("huge.bin")),
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tmp_path,
+                env=ENVIRONMENT,
+            )
+            part = tmp_path / "huge.bin.part"
+            deadline = time.monotonic() + PATIENCE
+            while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=PATIENCE)
+    finally:
+        big.unlink()
+    assert process.returncode == 130, told
+    assert "huge.bin.part keeps the" in told
+    assert "Traceback" not in told
+    assert names_in(tmp_path) == ["huge.bin.part"]
+    part.unlink()
