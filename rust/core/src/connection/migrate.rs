@@ -108,8 +108,6 @@ impl Connection {
             tuple.mtu = path.active().mtu.clone();
             tuple.ecn = path.active().ecn.clone();
         }
-        // RFC 9000 section 8.1: what brought us here counts, too.
-        tuple.ledger.on_received(arrival.bytes);
         path.add(tuple);
     }
 

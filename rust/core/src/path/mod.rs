@@ -151,11 +151,10 @@ impl Path {
         true
     }
 
-    /// When an ACK frame falls due that could be sent. What the anti-amplification limit or the lack
-    /// of a connection ID holds back waits for the peer, not for the clock.
+    /// When an ACK frame falls due that could be sent. What the anti-amplification limit holds back
+    /// waits for the peer, not for the clock.
     pub fn ack_timeout(&self) -> Option<Instant> {
         let active = self.active();
-        self.remote_cids.cid(active.remote_cid)?;
         let may_send = |at: usize| {
             let least = if at == 2 { amplification::LEAST } else { u64::from(mtu::BASE) };
             active.ledger.allowance() >= least

@@ -261,12 +261,7 @@ impl Recovery {
     /// What the congestion window and the pacer allow at `now`. Ask when there is something to
     /// send: a pacer that holds data back says when to ask again.
     pub fn budget(&mut self, now: Instant) -> SendBudget {
-        let mut room = self.controller.available(self.bytes_in_flight);
-        if self.bytes_in_flight == 0 {
-            // A recovery period lets out what acknowledgments bring in. With nothing in flight none
-            // will come, and no timer runs: the window's minimum counts (RFC 9002 section 7.2).
-            room = room.max(self.max_datagram);
-        }
+        let room = self.controller.available(self.bytes_in_flight);
         if room == 0 || self.spaces.iter().any(|s| s.sent.len() >= MAX_TRACKED) {
             return SendBudget::default();
         }

@@ -80,7 +80,7 @@ impl Connection {
             }
             seen.ack_eliciting |= rules::is_ack_eliciting(ty);
             seen.non_probing |= !rules::is_probing(ty);
-            self.on_frame(arrival, opened, tuple, frame).map_err(|e| blame(e, payload, start))?;
+            self.on_frame(arrival, opened, frame).map_err(|e| blame(e, payload, start))?;
             if !self.state.is_open() {
                 break;
             }

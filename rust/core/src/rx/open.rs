@@ -219,7 +219,10 @@ impl Connection {
                 return false;
             }
             // A packet of the original version that comes late changes nothing back.
-            if parsed.version != self.ids.original_version {
+            if parsed.version != self.ids.version && parsed.version != self.ids.original_version {
+                if !self.may_change_version() {
+                    return false;
+                }
                 self.change_version(parsed.version);
             }
             if self.ids.peer.is_none() {
@@ -246,10 +249,7 @@ impl Connection {
     fn prepare_version(&mut self, parsed: &Parsed) {
         let other = parsed.ty == PacketType::Initial
             && parsed.version != self.ids.version
-            // Also after packets of the original version: a server acknowledges the first part of
-            // a ClientHello before it has read which versions the client speaks.
-            && self.ids.version == self.ids.original_version
-            && self.keys.handshake.is_none()
+            && self.may_change_version()
             && self.config.versions.contains(&parsed.version);
         if other && self.keys.initial_original.is_none() {
             let keys =

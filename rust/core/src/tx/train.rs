@@ -45,7 +45,9 @@ impl Connection {
         let mut budget = self.train_budget(now, path, content);
         let active = self.paths[path].active();
         let (addresses, mark) = (active.addresses, active.ecn.mark());
-        let mut segment = usize::from(active.mtu.current());
+        // Before validation the timers know the limit in units of the base size.
+        let most = if active.ledger.is_validated() { u16::MAX } else { mtu::BASE };
+        let mut segment = usize::from(active.mtu.current().min(most));
         let room = buf.len().min(MAX_TRAIN);
         let dcid = self.paths[path].remote_cids.cid(active.remote_cid)?;
         let (mut len, mut packets) = (0, 0_u32);
