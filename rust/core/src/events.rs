@@ -175,6 +175,11 @@ impl Events {
         self.application.pop_front()
     }
 
+    /// Whether the application's next is the last.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.application.front(), Some(Event::Closed(_)))
+    }
+
     /// The endpoint's next.
     pub fn pop_endpoint(&mut self) -> Option<EndpointEvent> {
         self.endpoint.pop_front()

@@ -87,15 +87,15 @@ impl Connection {
         u16::try_from(self.peer.max_udp_payload_size).unwrap_or(u16::MAX)
     }
 
-    /// The index of the 4-tuple on which an authentic packet arrived; a new one is remembered.
-    pub(crate) fn settle_tuple(&mut self, arrival: &Arrival, opened: &Opened) -> usize {
-        if let Some(index) = self.paths[opened.path].find(&arrival.addresses) {
-            return index;
+    /// Makes sure that the 4-tuple on which an authentic packet arrived is known.
+    pub(crate) fn settle_tuple(&mut self, arrival: &Arrival, opened: &Opened) {
+        if self.paths[opened.path].find(&arrival.addresses).is_some() {
+            return;
         }
         // RFC 9000 section 9: before confirmation addresses do not change. A client's server moves
         // only to its preferred address.
         if !self.handshake.is_confirmed() || self.ids.side == Side::Client {
-            return 0;
+            return;
         }
         let limit = self.peer_payload_limit();
         let path = &mut self.paths[opened.path];
@@ -108,7 +108,7 @@ impl Connection {
             tuple.mtu = path.active().mtu.clone();
             tuple.ecn = path.active().ecn.clone();
         }
-        path.add(tuple)
+        path.add(tuple);
     }
 
     /// A non-probing packet, the newest so far, came from other addresses: the peer moved there

@@ -111,10 +111,13 @@ impl Connection {
 
     /// The application's next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        if let Some(event) = self.events.pop() {
+        // `Closed` comes last: what is said of streams before it may still be read.
+        if !self.events.is_closing()
+            && let Some(event) = self.events.pop()
+        {
             return Some(event);
         }
-        self.streams.poll_event().map(Event::Stream)
+        self.streams.poll_event().map(Event::Stream).or_else(|| self.events.pop())
     }
 
     /// The endpoint's next event.

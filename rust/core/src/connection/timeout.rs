@@ -4,7 +4,7 @@ use tquic_wire::Space;
 
 use crate::connection::{Connection, State, timers};
 use crate::events::ConnectionError;
-use crate::path::{amplification, mtu};
+use crate::path::mtu;
 use crate::recovery::{TimeoutAction, TimerContext};
 use crate::time::Instant;
 
@@ -19,12 +19,9 @@ impl Connection {
         }
         let context = self.timer_context();
         let paths = self.paths.iter().flat_map(|p| {
-            // An ACK that the anti-amplification limit holds back waits for the peer, not for time.
-            let allowance = p.active().ledger.allowance();
-            let least = [u64::from(mtu::BASE), u64::from(mtu::BASE), amplification::LEAST];
-            let acks = p.acks.iter().zip(least).filter(move |(_, least)| allowance >= *least);
-            let acks = acks.filter_map(|(acks, _)| acks.timeout());
-            [p.recovery.timeout(&context), p.validation_timeout()].into_iter().flatten().chain(acks)
+            [p.recovery.timeout(&context), p.validation_timeout(), p.ack_timeout()]
+                .into_iter()
+                .flatten()
         });
         let keys = self.keys.one_rtt.as_ref().and_then(crate::keys::OneRttKeys::timeout);
         paths.chain(keys).chain(self.timers.next()).min()

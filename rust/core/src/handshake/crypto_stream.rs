@@ -148,6 +148,11 @@ impl CryptoRecv {
         }
     }
 
+    /// Whether nothing has arrived at all.
+    pub fn is_untouched(&self) -> bool {
+        self.read == 0 && self.pieces.is_empty()
+    }
+
     /// TLS goes on to another level: RFC 9001 section 4.1.3 allows no byte that it has not read, now
     /// or later.
     pub fn finish(&mut self) -> Result<(), TransportError> {

@@ -7,7 +7,7 @@ use crate::config::TransportConfig;
 use crate::connection::Identity;
 use crate::error::TransportError;
 use crate::rng::Rng;
-use crate::space::MIN_ACK_DELAY;
+use crate::space::min_ack_delay;
 
 /// The parameters that do not depend on the role's secrets: a server adds its reset token and
 /// preferred address.
@@ -19,7 +19,7 @@ pub(crate) fn ours(config: &TransportConfig, ids: &Identity, rng: &mut Rng) -> T
         active_connection_id_limit: config.active_connection_id_limit,
         initial_source_connection_id: Some(ids.local),
         grease_quic_bit: config.grease,
-        min_ack_delay: Some(MIN_ACK_DELAY.min(config.max_ack_delay).as_micros() as u64),
+        min_ack_delay: Some(min_ack_delay(config.max_ack_delay).as_micros() as u64),
         version_information: Some(VersionInformation {
             chosen: ids.version,
             available: available_versions(config, rng),

@@ -151,6 +151,18 @@ impl Path {
         true
     }
 
+    /// When an ACK frame falls due that could be sent. What the anti-amplification limit holds back
+    /// waits for the peer, not for the clock.
+    pub fn ack_timeout(&self) -> Option<Instant> {
+        let active = self.active();
+        let may_send = |at: usize| {
+            let least = if at == 2 { amplification::LEAST } else { u64::from(mtu::BASE) };
+            active.ledger.allowance() >= least
+        };
+        let acks = self.acks.iter().enumerate().filter(|(at, _)| may_send(*at));
+        acks.filter_map(|(_, acks)| acks.timeout()).min()
+    }
+
     /// The 4-tuple in use.
     pub fn active(&self) -> &Tuple {
         &self.tuples[0]

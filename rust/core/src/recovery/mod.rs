@@ -406,6 +406,17 @@ impl Recovery {
         self.controller.phase()
     }
 
+    /// Bytes in flight in `space` and those before it. Those of the handshake are summed up: there
+    /// are few packets.
+    pub fn bytes_in_flight_up_to(&self, space: Space) -> u64 {
+        let sum = |spaces: &[PnSpace]| spaces.iter().map(|s| s.sent.bytes_in_flight()).sum();
+        match space {
+            Space::Initial => sum(&self.spaces[..1]),
+            Space::Handshake => sum(&self.spaces[..2]),
+            Space::Data => self.bytes_in_flight,
+        }
+    }
+
     /// Bytes sent, and neither acknowledged nor lost.
     pub fn bytes_in_flight(&self) -> u64 {
         self.bytes_in_flight

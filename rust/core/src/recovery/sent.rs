@@ -154,8 +154,7 @@ impl SentPackets {
         self.entries.iter_mut().filter(|e| e.run == 0)
     }
 
-    /// Bytes in flight by summing up, to check the running count against.
-    #[cfg(test)]
+    /// Bytes in flight, summed up.
     pub fn bytes_in_flight(&self) -> u64 {
         let counted = self.entries.iter().filter(|e| e.run == 0 && e.packet.in_flight);
         counted.map(|e| u64::from(e.packet.size)).sum()

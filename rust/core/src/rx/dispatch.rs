@@ -37,16 +37,20 @@ impl Connection {
         if payload.is_empty() {
             return Err(TransportError::violation("a packet without frames"));
         }
-        let tuple = self.settle_tuple(arrival, opened);
-        let seen = self.on_frames(arrival, opened, tuple, payload)?;
+        self.settle_tuple(arrival, opened);
+        let seen = self.on_frames(arrival, opened, payload)?;
         if self.keys.is_gone(opened.space) {
             // The packet completed the handshake and with it ended its own space.
             return Ok(());
         }
         let acks = &mut self.paths[opened.path].acks[space_index(opened.space)];
         acks.on_received(arrival.now, opened.pn, seen.ack_eliciting, arrival.ecn);
-        if newest && seen.non_probing && tuple != 0 && opened.space == Space::Data {
-            self.on_peer_moved(arrival, opened, tuple);
+        if newest && seen.non_probing && opened.space == Space::Data {
+            // Looked up again: a PATH_RESPONSE in the packet may have changed the list.
+            let tuple = self.paths[opened.path].find(&arrival.addresses);
+            if let Some(tuple) = tuple.filter(|tuple| *tuple != 0) {
+                self.on_peer_moved(arrival, opened, tuple);
+            }
         }
         Ok(())
     }
@@ -55,7 +59,6 @@ impl Connection {
         &mut self,
         arrival: &Arrival,
         opened: &Opened,
-        tuple: usize,
         payload: &[u8],
     ) -> Result<Seen, TransportError> {
         let packet = match (opened.space, opened.zero_rtt) {
@@ -77,7 +80,7 @@ impl Connection {
             }
             seen.ack_eliciting |= rules::is_ack_eliciting(ty);
             seen.non_probing |= !rules::is_probing(ty);
-            self.on_frame(arrival, opened, tuple, frame).map_err(|e| blame(e, payload, start))?;
+            self.on_frame(arrival, opened, frame).map_err(|e| blame(e, payload, start))?;
             if !self.state.is_open() {
                 break;
             }
@@ -89,7 +92,6 @@ impl Connection {
         &mut self,
         arrival: &Arrival,
         opened: &Opened,
-        tuple: usize,
         frame: Frame<'_>,
     ) -> Result<(), TransportError> {
         let now = arrival.now;
@@ -117,7 +119,8 @@ impl Connection {
             }
             Frame::RetireConnectionId { sequence } => self.on_retire_cid(opened, sequence),
             Frame::PathChallenge(data) => {
-                if let Some(t) = self.paths[opened.path].tuple_mut(tuple) {
+                let path = &mut self.paths[opened.path];
+                if let Some(t) = path.find(&arrival.addresses).and_then(|t| path.tuple_mut(t)) {
                     t.challenges.owe(data);
                 }
                 Ok(())

@@ -219,7 +219,10 @@ impl Connection {
                 return false;
             }
             // A packet of the original version that comes late changes nothing back.
-            if parsed.version != self.ids.original_version {
+            if parsed.version != self.ids.version && parsed.version != self.ids.original_version {
+                if !self.may_change_version() {
+                    return false;
+                }
                 self.change_version(parsed.version);
             }
             if self.ids.peer.is_none() {
@@ -230,16 +233,23 @@ impl Connection {
         self.ids.peer == Some(parsed.scid)
     }
 
+    /// Whether a client waits for the server's choice of version. RFC 9369 section 4.1: handshake
+    /// bytes in the original version settle it; acknowledgements alone do not, because the server
+    /// sends them before it has the whole ClientHello.
+    fn may_change_version(&self) -> bool {
+        self.ids.side == Side::Client
+            && self.ids.version == self.ids.original_version
+            && self.keys.initial.is_some()
+            && self.keys.handshake.is_none()
+            && self.handshake.recv[0].is_untouched()
+    }
+
     /// A client that offered several versions makes the Initial keys of the one that the server
     /// chose, to see whether the packet is genuine.
     fn prepare_version(&mut self, parsed: &Parsed) {
-        let other = self.ids.side == Side::Client
-            && parsed.ty == PacketType::Initial
+        let other = parsed.ty == PacketType::Initial
             && parsed.version != self.ids.version
-            // Also after packets of the original version: a server acknowledges the first part of
-            // a ClientHello before it has read which versions the client speaks.
-            && self.ids.version == self.ids.original_version
-            && self.keys.handshake.is_none()
+            && self.may_change_version()
             && self.config.versions.contains(&parsed.version);
         if other && self.keys.initial_original.is_none() {
             let keys =

@@ -15,9 +15,14 @@ const MAX_ACK_DELAY_LIMIT: Duration = Duration::from_millis(1 << 14);
 /// section 13.2.2).
 const DEFAULT_THRESHOLD: u64 = 1;
 
-/// What to announce as min_ack_delay transport parameter: shorter delays cannot be kept by common
-/// timers.
-pub const MIN_ACK_DELAY: Duration = Duration::from_millis(1);
+/// Shorter delays cannot be kept by common timers.
+const MIN_ACK_DELAY: Duration = Duration::from_millis(1);
+
+/// What to announce as min_ack_delay transport parameter beside this max_ack_delay, which is told in
+/// whole milliseconds: never more than that (draft-ietf-quic-ack-frequency-12 section 3).
+pub fn min_ack_delay(max_ack_delay: Duration) -> Duration {
+    MIN_ACK_DELAY.min(Duration::from_millis(max_ack_delay.as_millis() as u64))
+}
 
 /// The fields of an ACK_FREQUENCY frame as received (draft-ietf-quic-ack-frequency-12 section 4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,8 @@ pub struct AckTracker {
     threshold: u64,
     reordering: u64,
     max_ack_delay: Duration,
+    /// The shortest delay that the peer may ask for: our min_ack_delay transport parameter.
+    min_ack_delay: Duration,
     frequency_sequence: Option<u64>,
 }
 
@@ -84,6 +91,7 @@ impl AckTracker {
             threshold: DEFAULT_THRESHOLD,
             reordering: 1,
             max_ack_delay,
+            min_ack_delay: min_ack_delay(max_ack_delay),
             frequency_sequence: None,
         }
     }
@@ -156,12 +164,12 @@ impl AckTracker {
     }
 
     /// An ACK_FREQUENCY frame. Fails with PROTOCOL_VIOLATION on a delay that RFC 9000 forbids or that
-    /// is shorter than [`MIN_ACK_DELAY`].
+    /// is shorter than we announced.
     pub fn on_ack_frequency(&mut self, request: &AckRequestFrame) -> Result<(), TransportError> {
         let delay = Duration::from_micros(request.max_ack_delay_us);
         // Draft section 4: receipt of an invalid value MUST be treated as a connection error of
         // type PROTOCOL_VIOLATION.
-        if delay >= MAX_ACK_DELAY_LIMIT || delay < MIN_ACK_DELAY {
+        if delay >= MAX_ACK_DELAY_LIMIT || delay < self.min_ack_delay {
             return Err(TransportError::violation("ACK_FREQUENCY asks for an invalid delay"));
         }
         // Draft section 4: obsolete frames MUST be ignored.

@@ -4,7 +4,7 @@
 mod ack;
 mod ranges;
 
-pub use ack::{AckRequestFrame, AckTracker, MIN_ACK_DELAY};
+pub use ack::{AckRequestFrame, AckTracker, min_ack_delay};
 pub use ranges::RangeSet;
 
 /// The ECN field of a packet that can carry marks (RFC 3168 section 5).

@@ -78,17 +78,21 @@ impl Connection {
         let at = space_index(space);
         keys && (self.ack_due(now, 0, space)
             || self.paths[0].probes[at] > 0
-            || (self.handshake.send[at].has_pending() && self.window_open()))
+            || (self.handshake.send[at].has_pending() && self.window_open(space)))
     }
 
     fn may_send_content(&self, now: Instant, ty: PacketType) -> bool {
-        self.paths[0].probes[2] > 0 || (self.has_content(now, 0, ty) && self.window_open())
+        self.paths[0].probes[2] > 0
+            || (self.has_content(now, 0, ty) && self.window_open(Space::Data))
     }
 
-    /// The window has room for a datagram of the handshake. Not paced: a flight is few datagrams.
-    fn window_open(&self) -> bool {
+    /// The window has room for a datagram with packets of `space`. Not paced: a flight is few
+    /// datagrams. What is in flight in later spaces does not count: the peer cannot acknowledge it
+    /// without the data of this one, and for application data there is not even a probe timeout
+    /// before the handshake is confirmed (RFC 9002 section 6.2.1), so it would hold its own key up.
+    fn window_open(&self, space: Space) -> bool {
         let recovery = &self.paths[0].recovery;
-        recovery.cwnd() >= recovery.bytes_in_flight() + u64::from(mtu::BASE)
+        recovery.cwnd() >= recovery.bytes_in_flight_up_to(space) + u64::from(mtu::BASE)
     }
 
     fn write_levels(&mut self, now: Instant, buf: &mut [u8]) -> SmallVec<[Placed; 4]> {
@@ -105,7 +109,7 @@ impl Connection {
             let room = &mut buf[start..];
             let Some(mut draft) = self.begin(0, ty, &dcid, room) else { break };
             let space = draft.space();
-            let eliciting = self.window_open() || self.paths[0].probes[space_index(space)] > 0;
+            let eliciting = self.window_open(space) || self.paths[0].probes[space_index(space)] > 0;
             draft.frames(room, |fw| match ty {
                 PacketType::Initial | PacketType::Handshake => {
                     self.write_handshake(now, 0, space, eliciting, fw);

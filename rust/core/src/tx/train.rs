@@ -5,7 +5,7 @@ use tquic_wire::{PacketType, Space};
 
 use crate::connection::Connection;
 use crate::error::{TransportError, TransportErrorCode};
-use crate::path::mtu;
+use crate::path::{amplification, mtu};
 use crate::stream::StreamChunk;
 use crate::time::Instant;
 use crate::tx::Transmit;
@@ -45,7 +45,9 @@ impl Connection {
         let mut budget = self.train_budget(now, path, content);
         let active = self.paths[path].active();
         let (addresses, mark) = (active.addresses, active.ecn.mark());
-        let mut segment = usize::from(active.mtu.current());
+        // Before validation the timers know the limit in units of the base size.
+        let most = if active.ledger.is_validated() { u16::MAX } else { mtu::BASE };
+        let mut segment = usize::from(active.mtu.current().min(most));
         let room = buf.len().min(MAX_TRAIN);
         let dcid = self.paths[path].remote_cids.cid(active.remote_cid)?;
         let (mut len, mut packets) = (0, 0_u32);
@@ -99,7 +101,7 @@ impl Connection {
         let probing = self.paths[path].probes[2] > 0;
         let eliciting = (budget.window >= segment || probing) && budget.allowance >= segment;
         let content = eliciting && (probing || self.has_content(now, path, PacketType::OneRtt));
-        let ack = self.ack_due(now, path, Space::Data) && budget.allowance > 0;
+        let ack = self.ack_due(now, path, Space::Data) && budget.allowance >= amplification::LEAST;
         if !content && !ack && !self.must_validate(now, path) {
             return None;
         }

@@ -189,6 +189,23 @@ fn recovery_is_rate_reduced_not_stopped() {
 }
 
 #[test]
+fn recovery_lets_a_packet_out_when_nothing_is_in_flight() {
+    let mut b = Bench::warmed(100);
+    b.send_many(3, 200);
+    // 3 arrives, 1 and 2 are lost by time: one packet goes out at once, and is lost as well.
+    b.ack(Space::Data, 300, &[3..=3]).unwrap();
+    assert_eq!(b.timeout(320, &established()), TimeoutAction::Loss);
+    assert_eq!(b.r.phase(), Phase::Recovery);
+    b.send(Space::Data, 320);
+    let ack_only = SentPacket { in_flight: false, ack_eliciting: false, ..SentPacket::default() };
+    b.send_packet(Space::Data, ack_only);
+    b.ack(Space::Data, 415, &[5..=5]).unwrap();
+    assert_eq!(b.timeout(440, &established()), TimeoutAction::Loss);
+    assert_eq!((b.r.bytes_in_flight(), b.r.timeout(&established())), (0, None));
+    assert!(b.r.budget(at(500)).bytes >= MSS, "{:?}", b.r.budget(at(500)));
+}
+
+#[test]
 fn marks_cut_the_window_once_per_round() {
     let mut b = paced(100, ms(100));
     b.send_many(100, 0);
