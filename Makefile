@@ -31,7 +31,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop fuzz wheels clean
+.PHONY: help demo test lint interop simulate fuzz wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -90,6 +90,16 @@ wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, 
 	cd wheels && try/bin/tquic --version
 	rm -rf wheels/try
 	@echo "wheels: $$(cd wheels && echo *) built, checked, installed and run; they lie in wheels/"
+
+# Connections to simulate, and the seed of the first.
+SIMULATE_RUNS ?= 10000
+SIMULATE_SEED ?= 1
+
+simulate: ## plays SIMULATE_RUNS (10000) connections with faults in virtual time, from SIMULATE_SEED on
+	mkdir -p reports
+	cargo run --profile simulate $(CARGO_FLAGS) -p tquic-sim --bin tquic-simulate -- \
+		--runs $(SIMULATE_RUNS) --seed $(SIMULATE_SEED) | tee reports/simulate.txt
+	@echo "simulate: $$(tail -n 1 reports/simulate.txt | cut -d: -f1); the report is reports/simulate.txt"
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
