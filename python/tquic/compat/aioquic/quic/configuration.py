@@ -228,7 +228,8 @@ def _common(configuration: QuicConfiguration) -> dict[str, Any]:
         "stream_window": configuration.max_stream_data,
         "keylog": _keylog(configuration.secrets_log_file),
         "initial_rtt": configuration.initial_rtt,
-        "max_datagram_frame_size": configuration.max_datagram_frame_size or 0,
+        # Programs for aioquic say 65536, which no datagram can have.
+        "max_datagram_frame_size": min(configuration.max_datagram_frame_size or 0, 65_535),
         "versions": _versions(configuration),
         # aioquic's programs write without waiting; what they did not wait for is kept up to here.
         "write_buffer": 1 << 30,
