@@ -40,9 +40,7 @@ async def server(cert: str, key: str):
 async def client(host: str, port: int, ca: str):
     configuration = QuicConfiguration(alpn_protocols=["datagrams"], max_datagram_frame_size=65536)
     configuration.load_verify_locations(ca)
-    async with connect(
-        host, port, configuration=configuration, create_protocol=Sender
-    ) as protocol:
+    async with connect(host, port, configuration=configuration, create_protocol=Sender) as protocol:
         answers = []
         for number in range(20):
             protocol.send(b"%d" % number)

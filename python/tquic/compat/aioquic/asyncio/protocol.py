@@ -46,7 +46,7 @@ class QuicConnectionProtocol(asyncio.DatagramProtocol):
         self._ping_waiters: dict[int, asyncio.Future[None]] = {}
         self._stream_readers: dict[int, asyncio.StreamReader] = {}
         self._transport: asyncio.BaseTransport | None = None
-        self._stream_handler: QuicStreamHandler = stream_handler or (lambda *_: None)
+        self._stream_handler = stream_handler
         quic._on_events = self._process_events
 
     # ---- For programs ----
@@ -168,6 +168,9 @@ class QuicConnectionProtocol(asyncio.DatagramProtocol):
     def _feed(self, event: events.StreamDataReceived) -> None:
         reader = self._stream_readers.get(event.stream_id)
         if reader is None:
+            if self._stream_handler is None:
+                # Nobody would read it.
+                return
             reader, writer = self._create_stream(event.stream_id)
             self._stream_handler(reader, writer)
         if event.data:
