@@ -163,6 +163,27 @@ async def test_readers_are_told_of_resets(serving: Any, client: Any) -> None:
         answer.close()
 
 
+async def test_streams_that_are_given_up_leave_room_for_others(serving: Any, client: Any) -> None:
+    keep = Keep()
+    async with (
+        serving(stream_handler=keep) as server,
+        connect(*server.address, configuration=client()) as protocol,
+    ):
+        # More than may cross for all streams together before it is read.
+        for number in range(0, 4 * 40, 4):
+            _, writer = await protocol.create_stream()
+            writer.write(bytes(1 << 20))
+            reader, answer = await keep.streams.get()
+            await reader.readexactly(1)
+            peer = server.protocols._queue[0]
+            while len(reader._buffer) < 1 << 17:
+                await protocol.ping()
+            peer._quic.stop_stream(number, 0)
+            answer.close()
+            writer.close()
+        assert peer._quic._paused == {}
+
+
 # ---- Streams ----
 
 
@@ -410,6 +431,30 @@ async def test_a_protocol_that_cannot_be_made(serving: Any, client: Any) -> None
         with pytest.raises(ZeroDivisionError):
             async with connect(*server.address, configuration=client(), create_protocol=create):
                 pass
+
+
+async def test_a_failing_program_loses_no_event(serving: Any, client: Any) -> None:
+    class Failing(Recorder):
+        def quic_event_received(self, event: events.QuicEvent) -> None:
+            super().quic_event_received(event)
+            raise ZeroDivisionError
+
+    failures: asyncio.Queue[Any] = asyncio.Queue()
+    asyncio.get_running_loop().set_exception_handler(lambda _, told: failures.put_nowait(told))
+    async with serving() as server:
+        async with connect(
+            *server.address, configuration=client(), create_protocol=Failing
+        ) as protocol:
+            await protocol.ping()
+        names = [type(event).__name__ for event in protocol.events]
+        assert names == [
+            "ProtocolNegotiated",
+            "HandshakeCompleted",
+            "PingAcknowledged",
+            "ConnectionTerminated",
+        ]
+        for _ in names:
+            assert isinstance((await failures.get())["exception"], ZeroDivisionError)
 
 
 async def test_without_any_protocol_name(serving: Any, client: Any, files: Any) -> None:

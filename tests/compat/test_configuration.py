@@ -67,7 +67,8 @@ def test_every_setting_of_a_client() -> None:
         ciphers=("TLS_CHACHA20_POLY1305_SHA256",),
         initial_rtt=0.05,
         max_datagram_frame_size=1000,
-        versions=("v2", "v1"),
+        versions=("v1", "v2"),
+        initial_version="v2",
         insecure=True,
         write_buffer=1 << 30,
     )
@@ -103,6 +104,7 @@ def test_servers(files: Any) -> None:
         ({"is_client": False}, "of a server"),
         ({"certificate": b"x"}, "private_key is missing"),
         ({"idle_timeout": -1}, "idle_timeout"),
+        ({"supported_versions": [1], "original_version": 0x6B3343CF}, "initial_version"),
     ],
 )
 def test_what_cannot_be(settings: dict[str, Any], text: str) -> None:
@@ -125,6 +127,7 @@ def test_what_a_server_cannot_be(files: Any) -> None:
     [
         ({"alpn_protocols": None}, "application protocol"),
         ({"quic_logger": object()}, "quic_logger"),
+        ({"original_version": 0x0A0A0A0A}, "original_version"),
         ({"quantum_readiness_test": True}, "quantum_readiness_test"),
         ({"secrets_log_file": io.StringIO()}, "files that have a name"),
         ({"secrets_log_file": sys.__stdout__}, "files that have a name"),

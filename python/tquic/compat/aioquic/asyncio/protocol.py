@@ -163,7 +163,12 @@ class QuicConnectionProtocol(asyncio.DatagramProtocol):
                 for waiter in (self._connected_waiter, *self._ping_waiters.values()):
                     _settle(waiter, self._failure())
                 self._closed.set()
-            self.quic_event_received(event)
+            try:
+                self.quic_event_received(event)
+            except Exception as error:
+                # A defect of the program is told, and does not lose the events that follow.
+                told = {"message": f"quic_event_received({event}) failed", "exception": error}
+                self._loop.call_exception_handler({**told, "protocol": self})
 
     def _feed(self, event: events.StreamDataReceived) -> None:
         reader = self._stream_readers.get(event.stream_id)

@@ -230,7 +230,7 @@ def _common(configuration: QuicConfiguration) -> dict[str, Any]:
         "initial_rtt": configuration.initial_rtt,
         # Programs for aioquic say 65536, which no datagram can have.
         "max_datagram_frame_size": min(configuration.max_datagram_frame_size or 0, 65_535),
-        "versions": _versions(configuration),
+        **_versions(configuration),
         # aioquic's programs write without waiting; what they did not wait for is kept up to here.
         "write_buffer": 1 << 30,
     }
@@ -261,6 +261,9 @@ def _warn(configuration: QuicConfiguration) -> None:
             not configuration.alpn_protocols
         ),
         "connection_id_length: the engine decides": configuration.connection_id_length != 8,
+        "original_version: neither QUIC version 1 nor version 2": (
+            configuration.original_version not in (None, *_VERSIONS)
+        ),
         "quic_logger: nothing is written to it": configuration.quic_logger is not None,
         "quantum_readiness_test: the ClientHello has its ordinary size": (
             configuration.quantum_readiness_test
@@ -281,16 +284,12 @@ def _keylog(file: TextIO | None) -> str | None:
     return name if isinstance(name, str) and not name.startswith("<") else None
 
 
-def _versions(configuration: QuicConfiguration) -> tuple[Version, ...]:
-    wanted = list(configuration.supported_versions)
-    if configuration.original_version in wanted:
-        # The first is the one that a client begins with.
-        wanted.remove(configuration.original_version)
-        wanted.insert(0, configuration.original_version)
-    known = tuple(_VERSIONS[version] for version in wanted if version in _VERSIONS)
+def _versions(configuration: QuicConfiguration) -> dict[str, Any]:
+    known = tuple(_VERSIONS[v] for v in configuration.supported_versions if v in _VERSIONS)
     if not known:
         raise ConfigError("supported_versions has neither QUIC version 1 nor version 2")
-    return known
+    first = configuration.original_version
+    return {"versions": known, "initial_version": None if first is None else _VERSIONS.get(first)}
 
 
 def _ciphers(suites: list[CipherSuite]) -> tuple[CipherName, ...]:

@@ -225,6 +225,7 @@ class QuicConnection:
         stream = self._link._streams.get(stream_id)
         if stream is not None:
             stream.stop(error_code)
+            self._resume(stream_id)
         elif self._close_event is None:
             raise ValueError("Cannot stop receiving on an unknown stream")
 
@@ -418,6 +419,7 @@ class QuicConnection:
         self._tell_when_connected(event)
 
     def _on_reset(self, stream: int, code: int) -> None:
+        self._resume(stream)
         self._tell_when_connected(events.StreamReset(error_code=code, stream_id=stream))
 
     def _on_datagram(self, data: bytes) -> None:
