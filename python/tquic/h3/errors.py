@@ -1,4 +1,5 @@
-"""Errors of HTTP/3: the codes of RFC 9114 section 8.1, and the exception that carries one."""
+"""Errors of HTTP/3: the codes of RFC 9114 section 8.1 and RFC 9204 section 6, and the exception
+that carries one."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from enum import IntEnum
 
 
 class ErrorCode(IntEnum):
-    """Application error codes, by their names in RFC 9114 section 8.1."""
+    """Application error codes, by their names in RFC 9114 section 8.1 and RFC 9204 section 6."""
 
     H3_NO_ERROR = 0x0100
     H3_GENERAL_PROTOCOL_ERROR = 0x0101
@@ -25,6 +26,9 @@ class ErrorCode(IntEnum):
     H3_MESSAGE_ERROR = 0x010E
     H3_CONNECT_ERROR = 0x010F
     H3_VERSION_FALLBACK = 0x0110
+    QPACK_DECOMPRESSION_FAILED = 0x0200
+    QPACK_ENCODER_STREAM_ERROR = 0x0201
+    QPACK_DECODER_STREAM_ERROR = 0x0202
 
 
 class H3Error(Exception):
@@ -40,3 +44,11 @@ class H3Error(Exception):
 
     def __str__(self) -> str:
         return f"{self.code.name} (0x{self.code:04x}): {self.reason}"
+
+
+class FieldSectionTooLarge(H3Error):
+    """A header or trailer section is larger than this side takes.
+
+    It concerns one stream, not the connection (RFC 9114 section 4.2.2): a server may answer 431, a
+    client gives the response up.
+    """
