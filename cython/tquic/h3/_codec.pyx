@@ -10,6 +10,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.long cimport PyLong_Check
+from cpython.memoryview cimport PyMemoryView_FromObject, PyMemoryView_GET_BUFFER
 from cpython.number cimport PyNumber_Index
 from libc.stdint cimport uint64_t
 from libc.string cimport memcpy
@@ -231,6 +232,34 @@ cdef class DataSpan:
         return f"DataSpan(start={self.start}, end={self.end}, remaining={self.remaining})"
 
 
+@cython.final
+@cython.freelist(64)
+cdef class Data:
+    """Payload of a DATA frame: ``payload`` is a view of what was read, not copied.
+
+    ``remaining`` bytes of the same frame are still to come; 0 says that the frame ends here.
+    """
+
+    __match_args__ = ("payload", "remaining")
+
+    cdef readonly object payload
+    cdef readonly uint64_t remaining
+
+    def __init__(self, payload, remaining):
+        self.payload = payload
+        self.remaining = _as_varint(remaining, "remaining")
+
+    def __eq__(self, other):
+        if not isinstance(other, Data):
+            return NotImplemented
+        return (
+            self.remaining == (<Data>other).remaining and self.payload == (<Data>other).payload
+        )
+
+    def __repr__(self):
+        return f"Data(payload={len(self.payload)} bytes, remaining={self.remaining})"
+
+
 # Made without __init__, which would cost as much as the rest of a small frame.
 cdef Frame _frame(uint64_t frame_type, bytes payload):
     cdef Frame frame = Frame.__new__(Frame)
@@ -245,6 +274,21 @@ cdef DataSpan _span(Py_ssize_t start, Py_ssize_t end, uint64_t remaining):
     span.end = end
     span.remaining = remaining
     return span
+
+
+cdef Data _data(object view, Py_ssize_t start, Py_ssize_t end, uint64_t remaining):
+    cdef Data data = Data.__new__(Data)
+    data.payload = view[start:end]
+    data.remaining = remaining
+    return data
+
+
+cdef object _view_of_bytes(data):
+    """A view of data that is indexed by bytes, whatever its items are."""
+    view = PyMemoryView_FromObject(data)
+    if PyMemoryView_GET_BUFFER(view).itemsize != 1 or PyMemoryView_GET_BUFFER(view).ndim != 1:
+        view = view.cast("B")
+    return view
 
 
 cdef object _truncated():
@@ -270,6 +314,8 @@ cdef class FrameDecoder:
     cdef uint64_t _remaining
     # What has come of a payload that is handed on whole; None unless it was cut.
     cdef bytearray _payload
+    # What payload of DATA frames is cut from, if it is handed on as views.
+    cdef object _view
     cdef object _error
 
     def __cinit__(self, *, max_payload=DEFAULT_MAX_PAYLOAD):
@@ -291,20 +337,16 @@ cdef class FrameDecoder:
         Spans count from the start of data. When data breaks a rule, `H3Error` is raised and the
         events before that point are lost with the connection.
         """
-        cdef Py_buffer view
-        cdef list events = []
         with cython.critical_section(self):
-            self._raise_again()
-            PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-            try:
-                self._decode(<const unsigned char *>view.buf, view.len, events)
-            except H3Error as error:
-                self._error = error
-                self._payload = None
-                raise
-            finally:
-                PyBuffer_Release(&view)
-        return events
+            return self._take(data, None)
+
+    def read(self, data, /):
+        """The same with `Data` in place of spans: what lies in data is given as views of it.
+
+        A view of a buffer that can change shows the changes, and keeps it from being resized.
+        """
+        with cython.critical_section(self):
+            return self._take(data, _view_of_bytes(data))
 
     def finish(self):
         """Says that the stream ended cleanly; raises `H3Error` if it ended inside a frame."""
@@ -313,6 +355,23 @@ cdef class FrameDecoder:
             if self._error is None and (self._in_frame or self._header_size):
                 self._error = _truncated()
             self._raise_again()
+
+    cdef list _take(self, data, view):
+        cdef Py_buffer buffer
+        cdef list events = []
+        self._raise_again()
+        PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
+        self._view = view
+        try:
+            self._decode(<const unsigned char *>buffer.buf, buffer.len, events)
+        except H3Error as error:
+            self._error = error
+            self._payload = None
+            raise
+        finally:
+            self._view = None
+            PyBuffer_Release(&buffer)
+        return events
 
     cdef int _raise_again(self) except -1:
         # A new exception each time: raising one again and again makes its traceback grow.
@@ -391,7 +450,10 @@ cdef class FrameDecoder:
         if self._type == _DATA:
             # A header without payload yet is no event; an empty frame is one.
             if taken or not self._in_frame:
-                events.append(_span(position, end, self._remaining))
+                if self._view is None:
+                    events.append(_span(position, end, self._remaining))
+                else:
+                    events.append(_data(self._view, position, end, self._remaining))
         elif _is_collected(self._type):
             self._collect(data + position, taken, events)
         return end

@@ -11,7 +11,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytearray cimport PyByteArray_AS_STRING
 from cpython.bytes cimport PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdint cimport uint8_t, uint64_t
 
@@ -122,7 +122,10 @@ cdef class Decoder:
     cdef uint64_t _least_blocked
     # An instruction that was cut.
     cdef bytearray _partial
-    cdef bytearray _unsent
+    # Instructions for the peer's encoder.
+    cdef uint8_t *_unsent
+    cdef Py_ssize_t _unsent_size
+    cdef Py_ssize_t _unsent_room
     cdef uint8_t *_scratch
     cdef Py_ssize_t _scratch_size
     cdef object _error
@@ -145,13 +148,13 @@ cdef class Decoder:
         self._max_blocked = blocked_streams
         self._max_section = max_field_section_size
         self._blocked = {}
-        self._unsent = bytearray()
 
     def __dealloc__(self):
         while self._dropped < self._inserted:
             self._drop()
         PyMem_Free(self._ring)
         PyMem_Free(self._scratch)
+        PyMem_Free(self._unsent)
 
     @property
     def insert_count(self):
@@ -227,26 +230,31 @@ cdef class Decoder:
         cdef uint64_t stream = _stream_id(stream_id)
         with cython.critical_section(self):
             self._raise_again()
-            self._blocked.pop(stream, None)
-            # RFC 9204 section 2.2.2.2: may be left out when there is no dynamic table.
-            if self._max_capacity:
-                try:
-                    self._answer(0x40, 6, stream)
-                except H3Error as error:
-                    self._fail(error)
-                    raise
+            self._cancel(stream)
 
     def take_decoder_stream(self):
         """What is to be sent on the decoder stream now: acknowledgments and cancellations."""
-        cdef bytes taken
         with cython.critical_section(self):
             self._raise_again()
-            # RFC 9204 section 4.4.3: what no acknowledgment of a section has said already.
-            if self._inserted > self._known:
-                self._answer(0x00, 6, self._inserted - self._known)
-                self._known = self._inserted
-            taken = bytes(self._unsent)
-            self._unsent.clear()
+            return self._take()
+
+    cdef int _cancel(self, uint64_t stream) except -1:
+        if self._blocked:
+            self._blocked.pop(stream, None)
+        # RFC 9204 section 2.2.2.2: may be left out when there is no dynamic table.
+        if self._max_capacity:
+            self._check_unsent()
+            self._answer(0x40, 6, stream)
+        return 0
+
+    cdef bytes _take(self):
+        cdef bytes taken
+        # RFC 9204 section 4.4.3: what no acknowledgment of a section has said already.
+        if self._inserted > self._known:
+            self._answer(0x00, 6, self._inserted - self._known)
+            self._known = self._inserted
+        taken = PyBytes_FromStringAndSize(<char *>self._unsent, self._unsent_size)
+        self._unsent_size = 0
         return taken
 
     cdef int _raise_again(self) except -1:
@@ -263,11 +271,23 @@ cdef class Decoder:
 
     cdef int _answer(self, uint8_t flags, int prefix, uint64_t value) except -1:
         """Adds an instruction for the peer's encoder."""
-        cdef uint8_t out[MAX_PREFIXED_SIZE]
-        cdef int size = prefixed_write(out, flags, prefix, value)
-        self._unsent += (<char *>out)[:size]
+        cdef Py_ssize_t room
+        cdef uint8_t *unsent
+        if self._unsent_room - self._unsent_size < MAX_PREFIXED_SIZE:
+            room = 64 + 2 * self._unsent_room
+            unsent = <uint8_t *>PyMem_Realloc(self._unsent, room)
+            if unsent is NULL:
+                raise MemoryError
+            self._unsent = unsent
+            self._unsent_room = room
+        self._unsent_size += prefixed_write(
+            self._unsent + self._unsent_size, flags, prefix, value
+        )
+        return 0
+
+    cdef int _check_unsent(self) except -1:
         # RFC 9204 section 7.3: who does not read what is sent cannot make it pile up here.
-        if len(self._unsent) > _MAX_UNSENT:
+        if self._unsent_size > _MAX_UNSENT:
             raise H3Error(
                 ErrorCode.H3_EXCESSIVE_LOAD,
                 f"over {_MAX_UNSENT} bytes for the decoder stream have not been taken",
@@ -505,6 +525,7 @@ cdef class Decoder:
     cdef int _acknowledge(self, uint64_t stream, uint64_t required) except -1:
         # RFC 9204 section 4.4.1: after a section whose Required Insert Count is not zero.
         if required:
+            self._check_unsent()
             self._answer(0x80, 7, stream)
             self._known = max(self._known, required)
         return 0
@@ -637,7 +658,7 @@ cdef class Decoder:
     cdef bytes _line_string(
         self, const uint8_t **data, const uint8_t *end, int prefix, uint64_t *total
     ):
-        cdef _Literal literal
+        cdef _Literal literal = _Literal(0, False)
         cdef bytes result
         cdef int head = _read_literal(data[0], end - data[0], prefix, &literal)
         if head <= 0:

@@ -411,23 +411,8 @@ cdef class Encoder:
 
     def feed_decoder(self, data, /):
         """Takes the next bytes of the peer's decoder stream, cut anywhere."""
-        cdef Py_buffer view
-        cdef bytes whole
         with cython.critical_section(self):
-            if self._error is not None:
-                raise H3Error(self._error.code, self._error.reason)
-            PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-            try:
-                if self._partial:
-                    whole = self._partial + (<const char *>view.buf)[:view.len]
-                    self._answers(<const uint8_t *><const char *>whole, len(whole))
-                else:
-                    self._answers(<const uint8_t *>view.buf, view.len)
-            except H3Error as error:
-                self._error = H3Error(error.code, error.reason)
-                raise
-            finally:
-                PyBuffer_Release(&view)
+            self._take_answers(data)
 
     cdef bytes _take_instructions(self):
         cdef bytes taken
@@ -651,6 +636,26 @@ cdef class Encoder:
         return self._table.inserted
 
     # The decoder stream
+
+    cdef int _take_answers(self, data) except -1:
+        cdef Py_buffer view
+        cdef bytes whole
+        if self._error is not None:
+            # A new exception each time: raising one again and again makes its traceback grow.
+            raise H3Error(self._error.code, self._error.reason)
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if self._partial:
+                whole = self._partial + (<const char *>view.buf)[:view.len]
+                self._answers(<const uint8_t *><const char *>whole, len(whole))
+            else:
+                self._answers(<const uint8_t *>view.buf, view.len)
+        except H3Error as error:
+            self._error = H3Error(error.code, error.reason)
+            raise
+        finally:
+            PyBuffer_Release(&view)
+        return 0
 
     cdef int _answers(self, const uint8_t *data, Py_ssize_t size) except -1:
         cdef Py_ssize_t position = 0

@@ -1,0 +1,3 @@
+from typing import Final
+
+STATIC_TABLE: Final[tuple[tuple[bytes, bytes], ...]]
