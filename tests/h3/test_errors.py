@@ -4,6 +4,7 @@ import copy
 import pickle
 
 from tquic.h3 import ErrorCode, H3Error
+from tquic.h3.errors import FieldSectionTooLarge
 
 
 def test_an_error_names_its_code_and_its_reason() -> None:
@@ -12,11 +13,13 @@ def test_an_error_names_its_code_and_its_reason() -> None:
 
 
 def test_an_error_survives_copying_and_pickling() -> None:
-    error = H3Error(ErrorCode.H3_ID_ERROR, "reused")
-    for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):
-        assert (other.code, other.reason) == (error.code, error.reason)
+    for kind in (H3Error, FieldSectionTooLarge):
+        error = kind(ErrorCode.H3_ID_ERROR, "reused")
+        for other in (copy.copy(error), pickle.loads(pickle.dumps(error))):
+            assert type(other) is kind
+            assert (other.code, other.reason) == (error.code, error.reason)
 
 
 def test_codes_are_those_of_the_rfc() -> None:
-    # RFC 9114 section 8.1: 17 codes, numbered without a gap.
-    assert [code.value for code in ErrorCode] == list(range(0x100, 0x111))
+    # RFC 9114 section 8.1: 17 codes, numbered without a gap; RFC 9204 section 6: three more.
+    assert [code.value for code in ErrorCode] == [*range(0x100, 0x111), 0x200, 0x201, 0x202]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tquic.h3._codec import (
     DEFAULT_MAX_PAYLOAD,
     MAX_VARINT,
+    Data,
     DataSpan,
     Frame,
     FrameDecoder,
@@ -224,3 +225,54 @@ def test_hostile_streams_end_in_events_or_the_error(chunks: list[bytes]) -> None
                 assert 0 <= event.start <= event.end <= len(chunk)
             else:
                 assert event.payload is None or len(event.payload) <= 32
+
+
+def test_read_gives_payload_as_views_that_are_not_copied() -> None:
+    chunk = bytearray(frame(SETTINGS, b"\x01\x02") + frame(DATA, b"hello") + frame(DATA, b"wor"))
+    settings, first, second = FrameDecoder().read(memoryview(chunk)[:-1])
+    assert settings == Frame(SETTINGS, b"\x01\x02")
+    assert first == Data(memoryview(b"hello"), 0)
+    assert second == Data(memoryview(b"wo"), 1)
+    assert isinstance(first, Data)
+    assert isinstance(second, Data)
+    chunk[6] = ord("J")
+    assert bytes(first.payload) == b"Jello"
+    assert repr(second) == "Data(payload=2 bytes, remaining=1)"
+    with pytest.raises(BufferError):
+        chunk.append(0)
+
+
+def test_views_count_bytes_whatever_the_items_of_the_buffer() -> None:
+    whole = frame(DATA, b"hello!")
+    wide = memoryview(whole).cast("H")
+    assert FrameDecoder().read(wide) == [Data(memoryview(b"hello!"), 0)]
+    square = memoryview(whole).cast("B", (2, 4))
+    assert FrameDecoder().read(square) == [Data(memoryview(b"hello!"), 0)]
+
+
+def test_no_view_is_kept_by_the_decoder() -> None:
+    chunk = bytearray(frame(DATA, b"hello") + b"\x02\x00")
+    decoder = FrameDecoder()
+    with pytest.raises(H3Error):
+        decoder.read(chunk)
+    chunk.append(0)
+
+
+@given(streams, st.data())
+def test_read_and_feed_say_the_same(items: list[tuple[int, bytes]], data: st.DataObject) -> None:
+    stream = b"".join(frame(kind, body) for kind, body in items)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    fed, read = FrameDecoder(), FrameDecoder()
+    for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        chunk = stream[a:b]
+        spans = [
+            (chunk[event.start : event.end], event.remaining)
+            if isinstance(event, DataSpan)
+            else event
+            for event in fed.feed(chunk)
+        ]
+        views = [
+            (bytes(event.payload), event.remaining) if isinstance(event, Data) else event
+            for event in read.read(chunk)
+        ]
+        assert views == spans

@@ -3,6 +3,8 @@ from typing import Final, final
 
 from typing_extensions import Buffer
 
+from tquic.h3.fields import NEVER_INDEXED as NEVER_INDEXED
+
 MAX_TABLE_CAPACITY: Final[int]
 
 def encode_static(
