@@ -44,8 +44,10 @@ cdef extern from "Python.h":
 cdef enum:
     # Room for the prefix of a section, which is written last: two integers.
     _PREFIX = 2 * MAX_PREFIXED_SIZE
-    # Field lines and names the encoder remembers having seen; newer ones overwrite.
-    _HISTORY = 1024
+    # Field lines and names the encoder remembers having seen, by their hashes: in so many rows,
+    # the newest four in each.
+    _HISTORY = 256
+    _WAYS = 4
     # What a buffer may keep allocated between calls, in bytes.
     _KEPT_BUFFER = 65536
 
@@ -429,7 +431,7 @@ cdef class Encoder:
             return 0
         table_allocate(&self._table, capacity)
         if self._seen is NULL:
-            self._seen = <uint32_t *>PyMem_Calloc(_HISTORY, sizeof(uint32_t))
+            self._seen = <uint32_t *>PyMem_Calloc(_HISTORY * _WAYS, sizeof(uint32_t))
             if self._seen is NULL:
                 raise MemoryError
         if self._sections is NULL:
@@ -567,11 +569,16 @@ cdef class Encoder:
 
     cdef inline bint _was_seen(self, uint64_t hashed) noexcept:
         """Whether this was seen before, as far as is remembered; remembers it."""
-        cdef uint32_t *place = &self._seen[hashed & (_HISTORY - 1)]
+        cdef uint32_t *marks = &self._seen[(hashed & (_HISTORY - 1)) * _WAYS]
         cdef uint32_t mark = <uint32_t>(hashed >> 32) | 1
-        if place[0] == mark:
-            return True
-        place[0] = mark
+        cdef int way
+        for way in range(_WAYS):
+            if marks[way] == mark:
+                return True
+        # The newest first; the oldest of them falls out.
+        for way in range(_WAYS - 1, 0, -1):
+            marks[way] = marks[way - 1]
+        marks[0] = mark
         return False
 
     cdef uint64_t _consider(
