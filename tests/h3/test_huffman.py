@@ -52,7 +52,8 @@ CODES = {
 }
 
 texts = st.text(
-    alphabet="abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/.:;=%& ", max_size=200
+    alphabet="abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_/.:;=%& ",
+    max_size=200,
 ).map(str.encode)
 
 

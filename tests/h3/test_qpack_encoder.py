@@ -394,7 +394,16 @@ def test_the_decoder_stream_is_read_byte_by_byte() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [None, b"name", (b"name",), (b"a", b"b", b"c"), ("a", b"b"), (b"a", "b"), [b"a", b"b"], (b"a", 1)],
+    [
+        None,
+        b"name",
+        (b"name",),
+        (b"a", b"b", b"c"),
+        ("a", b"b"),
+        (b"a", "b"),
+        [b"a", b"b"],
+        (b"a", 1),
+    ],
 )
 def test_a_field_that_is_none_is_named_and_nothing_is_lost(wrong: object) -> None:
     pair = Pair()

@@ -140,7 +140,10 @@ def test_every_static_line_by_its_index(index: int) -> None:
         (54, (b"content-type", b"text/plain;charset=utf-8")),
         (58, (b"strict-transport-security", b"max-age=31536000; includesubdomains; preload")),
         (74, (b"access-control-allow-credentials", b"TRUE")),
-        (85, (b"content-security-policy", b"script-src 'none'; object-src 'none'; base-uri 'none'")),
+        (
+            85,
+            (b"content-security-policy", b"script-src 'none'; object-src 'none'; base-uri 'none'"),
+        ),
         (98, (b"x-frame-options", b"sameorigin")),
     ],
 )
