@@ -202,7 +202,7 @@ def test_no_object_is_leaked() -> None:
             decoder.decode(number, section)
             encoder.feed_decoder(decoder.take_decoder_stream())
         assert encoder.insert_count > 5 > len(encoder.table)
-        del encoder, decoder
+        del encoder, decoder, fields
     assert (sys.getrefcount(name), sys.getrefcount(value)) == before
 
 
