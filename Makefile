@@ -116,8 +116,8 @@ CARGO_FUZZ := .tools/bin/cargo-fuzz
 $(CARGO_FUZZ):
 	cargo install cargo-fuzz --locked --root .tools
 
-fuzz: $(CARGO_FUZZ) ## fuzzes every target for FUZZ_SECONDS (60) with libFuzzer
-	$(PYTHON) scripts/fuzz.py $(CARGO_FUZZ) $(FUZZ_SECONDS)
+fuzz: $(CARGO_FUZZ) $(TOOLS) ## fuzzes every target for FUZZ_SECONDS (60), the codec under sanitizers
+	$(BIN)/python scripts/fuzz.py $(CARGO_FUZZ) $(FUZZ_SECONDS)
 
 clean: ## deletes everything that was built, installed or reported here
 	rm -rf $(VENV) .tools build dist wheels reports target fuzz/target fuzz/artifacts

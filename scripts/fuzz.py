@@ -4,7 +4,8 @@ Usage: fuzz.py CARGO_FUZZ SECONDS [TARGET ...]
 
 libFuzzer writes what it learns to fuzz/target/corpus; the seeds in fuzz/corpus are only read. The
 report reports/fuzz.json has one entry for each target: executions, seconds, edges covered, and the
-inputs that failed, which lie in fuzz/artifacts.
+inputs that failed, which lie in fuzz/artifacts. The target `codec` is not libFuzzer's: `fuzz_codec`
+plays it, and names the seeds that failed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+import fuzz_codec
+
 ROOT = Path(__file__).resolve().parent.parent
 FUZZ = ROOT / "fuzz"
 
@@ -27,7 +30,11 @@ _EXECUTED = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.MULTILINE
 
 def targets() -> list[str]:
     """The names of all targets, by the files that hold them."""
-    return sorted(path.stem for path in (FUZZ / "targets").glob("*.rs"))
+    names = sorted(path.stem for path in (FUZZ / "targets").glob("*.rs"))
+    if fuzz_codec.libasan() is None:
+        print("codec: not fuzzed, that needs Linux and GCC with libasan")
+        return names
+    return ["codec", *names]
 
 
 def run(cargo_fuzz: str, target: str, seconds: int) -> dict[str, object]:
@@ -80,7 +87,9 @@ def main() -> int:
     cargo_fuzz, seconds = sys.argv[1], int(sys.argv[2])
     report: dict[str, dict[str, object]] = {}
     for target in sys.argv[3:] or targets():
-        result = report[target] = run(cargo_fuzz, target, seconds)
+        codec = target == "codec"
+        result = fuzz_codec.run(seconds) if codec else run(cargo_fuzz, target, seconds)
+        report[target] = result
         state = "ok" if result["ok"] else "FAILED"
         print(
             f"{target:14} {result['executions']:>12,} executions, {result['edges']} edges, {state}"
