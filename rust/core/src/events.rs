@@ -9,6 +9,7 @@ use tquic_wire::{ConnectionId, ResetToken, TransportErrorCode, Version};
 use crate::error::TransportError;
 use crate::path::FourTuple;
 use crate::stream::StreamEvent;
+use crate::time::Duration;
 
 /// For the application.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +26,13 @@ pub enum Event {
     DatagramsWritable,
     /// The server gave a token for a later connection (RFC 9000 section 8.1.3).
     NewToken(Vec<u8>),
+    /// The PING with this number, and all before it, have been answered.
+    Pong {
+        /// What [`crate::Connection::measure`] gave.
+        sequence: u64,
+        /// From the packet with the PING to its acknowledgement.
+        rtt: Duration,
+    },
     /// The connection moved to other addresses.
     Migrated(FourTuple),
     /// Another pair of addresses was tried and does not work.

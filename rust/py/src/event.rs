@@ -67,6 +67,8 @@ kinds! {
     STATS = 17;
     /// `a`: the exception.
     CLOSED = 18;
+    /// `a`: the mark, `b`: seconds.
+    PONG = 19;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -130,6 +132,7 @@ pub fn tuple<'py>(
             five(py, key, kind::PATH_FAILED, pair(&to.local), pair(&to.remote), ())
         }
         EventKind::NewToken(token) => one(kind::NEW_TOKEN, PyBytes::new(py, &token).into_any()),
+        EventKind::Pong { tag, rtt } => five(py, key, kind::PONG, tag, rtt.as_secs_f64(), ()),
         EventKind::Stats { tag, snapshot } => {
             five(py, key, kind::STATS, tag, stats(py, &snapshot)?, ())
         }

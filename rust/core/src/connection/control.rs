@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use tquic_wire::Frame;
 
+use super::Echo;
 use crate::recovery::Token;
 use crate::tx::FrameWriter;
 
@@ -41,6 +42,7 @@ pub struct Control {
     new_token: (Delivery, Vec<u8>),
     ack_frequency: (Delivery, Option<AckRequest>),
     ping: bool,
+    pub(crate) echo: Echo,
 }
 
 impl Control {

@@ -4,6 +4,7 @@
 mod close;
 mod control;
 mod create;
+mod echo;
 mod migrate;
 mod state;
 mod stats;
@@ -29,6 +30,7 @@ use crate::time::Instant;
 
 pub use control::Control;
 pub use create::{ClientSetup, ServerSetup};
+pub(crate) use echo::Echo;
 pub use migrate::MigrateError;
 pub use state::{Closing, Identity, State};
 pub use stats::{ConnectionStats, PathStats};
@@ -143,6 +145,21 @@ impl Connection {
     /// Asks the peer for a sign of life; resets its idle timer and ours.
     pub fn ping(&mut self) {
         self.control.ping();
+    }
+
+    /// Sends a PING and asks for its acknowledgement at once, where the peer can be asked:
+    /// [`Event::Pong`] tells the round trip under the number given here. A lost one is sent again.
+    pub fn measure(&mut self) -> u64 {
+        self.control.echo.measure()
+    }
+
+    /// Asks the peer, where it can be asked, to acknowledge at once what is sent up to here: it may
+    /// otherwise take its max_ack_delay over the last packets (IMMEDIATE_ACK,
+    /// draft-ietf-quic-ack-frequency-12 section 5).
+    pub fn hurry(&mut self) {
+        if self.peer.min_ack_delay.is_some() {
+            self.control.echo.hurry();
+        }
     }
 
     /// Begins a key update. False if it is too early: the handshake is not confirmed, the last

@@ -9,6 +9,7 @@ use crate::cid::{LocalCids, RemoteCids};
 use crate::connection::{Connection, Control, space_index};
 use crate::datagram::Datagrams;
 use crate::error::TransportError;
+use crate::events::Event;
 use crate::handshake::CryptoSend;
 use crate::path::Mtu;
 use crate::recovery::{Token, TokenSink};
@@ -50,6 +51,7 @@ impl TokenSink for Router<'_> {
                 self.control.on_acked(token);
             }
             Token::Datagram(number) => self.datagrams.on_acked(number),
+            Token::Ping { sequence, at } => self.control.echo.on_acked(self.now, sequence, at),
             Token::MtuProbe(size) => {
                 self.mtu.on_probe_acked(self.now, size);
             }
@@ -74,6 +76,7 @@ impl TokenSink for Router<'_> {
                 self.control.on_lost(token);
             }
             Token::Datagram(number) => self.datagrams.on_lost(number),
+            Token::Ping { sequence, .. } => self.control.echo.on_lost(sequence),
             Token::MtuProbe(size) => self.mtu.on_probe_lost(self.now, size),
             Token::Ack { .. } => {}
         }
@@ -115,6 +118,9 @@ impl Connection {
         let summary = recovery.on_ack(now, space, ack, delay, peer_max, &mut router)?;
         if summary.newly_acked == 0 {
             return Ok(());
+        }
+        if let Some((sequence, rtt)) = self.control.echo.take_answer() {
+            self.events.push(Event::Pong { sequence, rtt });
         }
         let path = &mut self.paths[opened.path];
         let parts = path.parts();

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tquic_core::Connection;
@@ -32,6 +33,8 @@ pub(super) struct BridgeApp {
     streams: Streams,
     /// Datagrams to be sent.
     datagrams: VecDeque<Bytes>,
+    /// PINGs not answered: their number, and the asker's mark.
+    pings: VecDeque<(u64, u64)>,
     closed: bool,
 }
 
@@ -50,6 +53,7 @@ impl BridgeApp {
             commands: VecDeque::new(),
             streams,
             datagrams: VecDeque::new(),
+            pings: VecDeque::new(),
             closed: false,
         }
     }
@@ -102,7 +106,10 @@ impl BridgeApp {
                     let snapshot = Box::new(ConnectionSnapshot::of(context.connection));
                     self.out.push_back(EventKind::Stats { tag, snapshot });
                 }
-                BridgeCommand::Ping => context.connection.ping(),
+                BridgeCommand::Ping(tag) => {
+                    self.pings.push_back((context.connection.measure(), tag));
+                }
+                BridgeCommand::Hurry => context.connection.hurry(),
                 BridgeCommand::Close(code, reason) => {
                     context.connection.close(context.now, code, &reason);
                 }
@@ -112,6 +119,12 @@ impl BridgeApp {
             }
         }
         self.commands = commands;
+    }
+
+    fn on_pong(&mut self, sequence: u64, rtt: Duration) {
+        while let Some((_, tag)) = self.pings.pop_front_if(|(number, _)| *number <= sequence) {
+            self.out.push_back(EventKind::Pong { tag, rtt });
+        }
     }
 
     fn send_datagrams(&mut self, connection: &mut Connection, shared: &mut Shared) {
@@ -156,6 +169,7 @@ impl Application for BridgeApp {
             Event::NewToken(token) => EventKind::NewToken(token),
             Event::Migrated(addresses) => EventKind::Migrated(addresses),
             Event::PathFailed(addresses) => EventKind::PathFailed(addresses),
+            Event::Pong { sequence, rtt } => return self.on_pong(sequence, rtt),
             Event::Closed(error) => {
                 if !matches!(error, ConnectionError::LocalClose { .. }) {
                     self.deliver_rest(context.connection);

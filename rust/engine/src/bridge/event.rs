@@ -1,6 +1,7 @@
 //! What another language is told.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tquic_core::Connection;
@@ -105,6 +106,13 @@ pub enum EventKind {
     PathFailed(FourTuple),
     /// A token for a later connection to this server.
     NewToken(Vec<u8>),
+    /// The PING with this mark was acknowledged.
+    Pong {
+        /// The asker's mark.
+        tag: u64,
+        /// From the packet with the PING to its acknowledgement.
+        rtt: Duration,
+    },
     /// What `request_stats` asked for.
     Stats {
         /// The asker's mark.

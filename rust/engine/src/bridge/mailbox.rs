@@ -43,7 +43,8 @@ pub(super) enum BridgeCommand {
     Attach(StreamId, Attachment),
     Datagram(Bytes),
     Stats(u64),
-    Ping,
+    Ping(u64),
+    Hurry,
     Close(u64, Vec<u8>),
 }
 

@@ -275,9 +275,14 @@ impl BridgeConnection {
         self.mailbox.consumed_datagrams(count, bytes);
     }
 
-    /// Asks the peer for a sign of life.
-    pub fn ping(&self) -> Result<(), BridgeError> {
-        self.mailbox.push(BridgeCommand::Ping)
+    /// Asks the peer for a sign of life: a `Pong` event with this mark tells the round trip.
+    pub fn ping(&self, tag: u64) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::Ping(tag))
+    }
+
+    /// Asks the peer to acknowledge at once what was written so far.
+    pub fn hurry(&self) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::Hurry)
     }
 
     /// Asks for a `Stats` event with this mark.
