@@ -333,7 +333,7 @@ async def test_key_updates(pair: Any) -> None:
 async def test_statistics(pair: Any) -> None:
     async with pair() as (client, server):
         await talk(client, server, 1_000_000)
-        client.ping()
+        assert 0 < await client.ping() < 10
         stats, paths = await asyncio.gather(client.stats(), client.paths())
         assert stats.bytes_sent > 1_000_000
         assert stats.bytes_received > 1_000_000
