@@ -49,6 +49,7 @@ from tquic.server import Server, serve
 from tquic.session import SessionStore
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats, ShardStats
 from tquic.stream import Stream
+from tquic.streams import open_connection, start_server
 
 __all__ = [
     "AlpnError",
@@ -89,7 +90,9 @@ __all__ = [
     "__version__",
     "build_info",
     "connect",
+    "open_connection",
     "serve",
+    "start_server",
 ]
 
 # A library says nothing unless the program sets up logging.

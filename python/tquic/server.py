@@ -16,12 +16,20 @@ from tquic.config import Config
 from tquic.connection import Connection
 from tquic.engine import Engine
 
-__all__ = ["Handler", "Listener", "Server", "Serving", "serve"]
+__all__ = ["Handler", "Listener", "Server", "Serving", "is_ending", "serve"]
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[None]]
 """Takes care of one connection. When it returns, the connection is closed."""
 
 _logger = logging.getLogger("tquic.server")
+
+
+def is_ending(error: BaseException, connection: Connection) -> bool:
+    """Whether a handler's error only says that its connection has ended: no fault of its own."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_ending(one, connection) for one in error.exceptions)
+    ending = connection.exception
+    return ending is not None and (error is ending or error.__cause__ is ending)
 
 
 class Listener:
@@ -171,8 +179,7 @@ class Server(Listener):
             if not self._closed:
                 raise
         except Exception as error:
-            # That the connection ended is no fault of the handler's.
-            if error is not connection.exception:
+            if not is_ending(error, connection):
                 _logger.exception("the handler of %r failed", connection)
 
 

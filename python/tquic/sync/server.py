@@ -15,7 +15,7 @@ from tquic.client import resolve
 from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import EngineError
-from tquic.server import Listener
+from tquic.server import Listener, is_ending
 from tquic.sync._home import Threads
 from tquic.sync.connection import Connection, Inner
 from tquic.sync.stream import _checked
@@ -162,8 +162,7 @@ class Server:
             with connection:
                 self._handler(connection)
         except Exception as error:
-            # That the connection ended is no fault of the handler's.
-            if error is not connection.exception:
+            if not is_ending(error, connection._inner):
                 _logger.exception("the handler of %r failed", connection)
         finally:
             self._handlers.discard(threading.current_thread())
