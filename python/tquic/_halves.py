@@ -18,9 +18,6 @@ __all__ = ["File", "Incoming", "Outgoing", "Pump"]
 
 # Bytes that were read before the engine is told; it is told in any case when nothing is left.
 _REPORT: Final = 64 * 1024
-# Unread bytes from which on a reader that needs more asks the engine for it: less than the engine's
-# window.
-_HOLD: Final = 256 * 1024
 
 _WRONG_WAY: Final = "the stream does not go this way"
 
@@ -136,9 +133,10 @@ class Incoming:
         return False
 
     def let_more_in(self) -> None:
-        """The reader needs more than is there, however much that is."""
+        """The reader needs more than is there: it must not count against what the engine gives,
+        or readers of many streams would wait for each other's rest."""
         held = self.buffered + self._unreported
-        if held >= _HOLD:
+        if held > 0:
             self._native.consumed(self._number, held)
             self._unreported -= held
 
