@@ -40,12 +40,12 @@ class Plan:
         """Makes a connection of a kind that lives at `home`."""
         addresses = await resolve(home, self.host, self.port)
         if not self.wait:
-            return self._begin(home, make, addresses[0])
+            return self.begin(home, make, addresses[0])
         attempts: list[ConnectionT] = []
         winner = None
         try:
             for number, address in enumerate(addresses, 1):
-                attempts.append(self._begin(home, make, address))
+                attempts.append(self.begin(home, make, address))
                 if number == len(addresses):
                     await _settled(home, attempts)
                 else:
@@ -59,7 +59,8 @@ class Plan:
                     attempt.close()
         raise self._explained(next(one.exception for one in attempts if one.exception))
 
-    def _begin(self, home: Home, make: type[ConnectionT], address: tuple[str, int]) -> ConnectionT:
+    def begin(self, home: Home, make: type[ConnectionT], address: tuple[str, int]) -> ConnectionT:
+        """The same at one address; nothing is waited for."""
         config = self.config
         store = config.session_store
         server = (self.host, self.port)

@@ -64,9 +64,12 @@ class Connection:
         self._unaccepted: deque[Stream] = deque()
         self._datagrams: deque[bytes] = deque()
         self._datagrams_wait = False
-        # Answers that somebody waits for, by their tags, and migrations in their order.
+        # Statistics that somebody waits for, by their tags; pings and migrations in their order.
         self._tags = itertools.count(1)
-        self._answers: dict[int, Any] = {}
+        self._stats: dict[int, dict[str, Any] | None] = {}
+        self._pings = 0
+        self._pings_acked = 0
+        self._ping_rtt = 0.0
         self._migrations: deque[_Migration] = deque()
         self._news = home.signal()
         # Called once, as soon as there is something for a handler to do.
@@ -291,8 +294,14 @@ class Connection:
         Raises:
             ConnectionClosed: the connection is over.
         """
-        rtt: float = await self._ask(self._native.ping)
-        return rtt
+        self._check_open()
+        self._native.ping()
+        self._pings += 1
+        number = self._pings
+        while self._pings_acked < number:
+            self._check_open()
+            await self._news.wait()
+        return self._ping_rtt
 
     async def stats(self) -> ConnectionStats:
         """Its counters and paths, now.
@@ -300,23 +309,18 @@ class Connection:
         Raises:
             ConnectionClosed: the connection is over.
         """
-        stats: dict[str, Any] = await self._ask(self._native.request_stats)
-        paths = tuple(PathStats(**path) for path in stats.pop("paths"))
-        return ConnectionStats(**stats, paths=paths)
-
-    async def _ask(self, command: Callable[[int], None]) -> Any:
-        """Asks the engine, and waits for its answer with the same tag."""
         self._check_open()
         tag = next(self._tags)
-        self._answers[tag] = None
+        self._stats[tag] = None
         try:
-            command(tag)
-            while (answer := self._answers[tag]) is None:
+            self._native.request_stats(tag)
+            while (stats := self._stats[tag]) is None:
                 self._check_open()
                 await self._news.wait()
-            return answer
         finally:
-            del self._answers[tag]
+            del self._stats[tag]
+        paths = tuple(PathStats(**path) for path in stats.pop("paths"))
+        return ConnectionStats(**stats, paths=paths)
 
     async def paths(self) -> tuple[PathStats, ...]:
         """Its paths, now. See `stats`."""
@@ -481,10 +485,15 @@ class Connection:
         if self._on_token is not None:
             self._on_token(token)
 
-    def _on_answer(self, tag: int, answer: Any, _: Any) -> None:
-        if tag in self._answers:
-            self._answers[tag] = answer
+    def _on_stats(self, tag: int, stats: dict[str, Any], _: Any) -> None:
+        if tag in self._stats:
+            self._stats[tag] = stats
             self._news.wake()
+
+    def _on_ping_acked(self, pings: int, rtt: float, _: Any) -> None:
+        self._pings_acked = pings
+        self._ping_rtt = rtt
+        self._news.wake()
 
     def _on_closed(self, error: ConnectionClosed, *_: Any) -> None:
         self._closed = error
@@ -518,7 +527,8 @@ class Connection:
         _engine.MIGRATED: _on_migrated,
         _engine.PATH_FAILED: _on_path_failed,
         _engine.NEW_TOKEN: _on_new_token,
-        _engine.STATS: _on_answer,
-        _engine.PONG: _on_answer,
+        _engine.TICKET_RECEIVED: _ignore,
+        _engine.PING_ACKED: _on_ping_acked,
+        _engine.STATS: _on_stats,
         _engine.CLOSED: _on_closed,
     }

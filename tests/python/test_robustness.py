@@ -186,7 +186,6 @@ async def test_pings(pair: Any) -> None:
         pinging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await pinging
-        assert not client._answers
         pinging = asyncio.create_task(server.ping())
         await asyncio.sleep(0)
         server.close()

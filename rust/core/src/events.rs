@@ -26,11 +26,13 @@ pub enum Event {
     DatagramsWritable,
     /// The server gave a token for a later connection (RFC 9000 section 8.1.3).
     NewToken(Vec<u8>),
-    /// The PING with this number, and all before it, have been answered.
-    Pong {
-        /// What [`crate::Connection::measure`] gave.
-        sequence: u64,
-        /// From the packet with the PING to its acknowledgement.
+    /// The server gave a ticket to resume the session with; it is in the store.
+    TicketReceived,
+    /// PINGs have been acknowledged.
+    PingAcked {
+        /// How many of the `Connection::ping`s, counted from the first.
+        pings: u64,
+        /// From the packet with the last of them to its acknowledgement.
         rtt: Duration,
     },
     /// The connection moved to other addresses.

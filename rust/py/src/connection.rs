@@ -190,15 +190,19 @@ impl Connection {
         self.bridge.consumed_datagrams(count, bytes);
     }
 
-    /// Asks for a PONG event with this mark.
-    #[pyo3(signature = (tag, /))]
-    fn ping(&self, py: Python<'_>, tag: u64) -> PyResult<()> {
-        self.bridge.ping(tag).map_err(|e| error::bridge(py, e))
+    /// Asks for a PING_ACKED event.
+    fn ping(&self, py: Python<'_>) -> PyResult<()> {
+        self.bridge.ping().map_err(|e| error::bridge(py, e))
     }
 
     /// Asks the peer to acknowledge at once what was written so far.
     fn hurry(&self, py: Python<'_>) -> PyResult<()> {
         self.bridge.hurry().map_err(|e| error::bridge(py, e))
+    }
+
+    /// Uses another of the connection IDs that the peer issued, if one is left.
+    fn change_connection_id(&self, py: Python<'_>) -> PyResult<()> {
+        self.bridge.change_connection_id().map_err(|e| error::bridge(py, e))
     }
 
     /// Asks for a STATS event with this mark.

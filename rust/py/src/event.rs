@@ -67,8 +67,11 @@ kinds! {
     STATS = 17;
     /// `a`: the exception.
     CLOSED = 18;
-    /// `a`: the mark, `b`: seconds.
-    PONG = 19;
+    /// Nothing more: the ticket is in the store.
+    TICKET_RECEIVED = 19;
+    /// `a`: how many pings, from the first, have been acknowledged, `b`: seconds from the packet
+    /// with the last of them to its acknowledgement.
+    PING_ACKED = 20;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -132,7 +135,10 @@ pub fn tuple<'py>(
             five(py, key, kind::PATH_FAILED, pair(&to.local), pair(&to.remote), ())
         }
         EventKind::NewToken(token) => one(kind::NEW_TOKEN, PyBytes::new(py, &token).into_any()),
-        EventKind::Pong { tag, rtt } => five(py, key, kind::PONG, tag, rtt.as_secs_f64(), ()),
+        EventKind::TicketReceived => one(kind::TICKET_RECEIVED, none()?),
+        EventKind::PingAcked { pings, rtt } => {
+            five(py, key, kind::PING_ACKED, pings, rtt.as_secs_f64(), ())
+        }
         EventKind::Stats { tag, snapshot } => {
             five(py, key, kind::STATS, tag, stats(py, &snapshot)?, ())
         }

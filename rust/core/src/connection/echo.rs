@@ -11,7 +11,7 @@ use crate::tx::FrameWriter;
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Echo {
-    /// PINGs asked for so far: the number of the newest, from 1 on.
+    /// PINGs that the application asked for so far: the number of the newest, from 1 on.
     asked: u64,
     /// The newest that was answered.
     answered: u64,
@@ -23,11 +23,10 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    /// Queues a PING, and gives its number. One that waits already serves both.
-    pub fn measure(&mut self) -> u64 {
+    /// Queues a PING. One that waits already serves both.
+    pub fn ping(&mut self) {
         self.ping = true;
         self.asked += 1;
-        self.asked
     }
 
     /// Queues an IMMEDIATE_ACK.

@@ -83,6 +83,11 @@ impl Connection {
         self.ids.original_dcid
     }
 
+    /// Whether a Retry packet came before this connection (RFC 9000 section 8.1.2).
+    pub fn was_retried(&self) -> bool {
+        self.ids.retry.is_some()
+    }
+
     /// Streams: open, write, read, finish, reset.
     pub fn streams(&mut self) -> &mut StreamSet {
         &mut self.streams
@@ -142,15 +147,11 @@ impl Connection {
         matches!(self.state, State::Drained)
     }
 
-    /// Asks the peer for a sign of life; resets its idle timer and ours.
+    /// Asks the peer for a sign of life, which resets its idle timer and ours, and for its
+    /// acknowledgement at once where it can be asked. `Event::PingAcked` tells when it came, and the
+    /// round trip. A PING that is lost is sent again.
     pub fn ping(&mut self) {
-        self.control.ping();
-    }
-
-    /// Sends a PING and asks for its acknowledgement at once, where the peer can be asked:
-    /// [`Event::Pong`] tells the round trip under the number given here. A lost one is sent again.
-    pub fn measure(&mut self) -> u64 {
-        self.control.echo.measure()
+        self.control.echo.ping();
     }
 
     /// Asks the peer, where it can be asked, to acknowledge at once what is sent up to here: it may

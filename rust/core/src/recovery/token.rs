@@ -63,9 +63,9 @@ pub enum Token {
     AckFrequency,
     /// A DATAGRAM frame with this local number, reported but never resent (RFC 9221 section 5.2).
     Datagram(u64),
-    /// A PING whose round trip somebody measures.
+    /// A PING of the application.
     Ping {
-        /// Its number.
+        /// The number of pings that it had asked for by then.
         sequence: u64,
         /// When it was sent.
         at: Instant,

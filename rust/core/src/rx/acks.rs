@@ -119,8 +119,8 @@ impl Connection {
         if summary.newly_acked == 0 {
             return Ok(());
         }
-        if let Some((sequence, rtt)) = self.control.echo.take_answer() {
-            self.events.push(Event::Pong { sequence, rtt });
+        if let Some((pings, rtt)) = self.control.echo.take_answer() {
+            self.events.push(Event::PingAcked { pings, rtt });
         }
         let path = &mut self.paths[opened.path];
         let parts = path.parts();

@@ -1,6 +1,7 @@
 //! Sessions of clients.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use rustls::client::Resumption;
 use rustls::quic::{self, ClientConnection};
@@ -32,17 +33,19 @@ impl Session {
             TlsError::internal(format!("{server_name:?} is neither a host name nor an IP address"))
         })?;
         let negotiated = SharedVersion::new(version);
+        let ticket = Arc::<AtomicBool>::default();
         let secrets = SecretSink::new(config.key_log.clone());
         let mut tls = config.tls.clone();
         tls.key_log = secrets.clone();
         tls.resumption = match config.tickets.clone() {
             None => Resumption::disabled(),
             Some(store) => {
-                let negotiated = negotiated.clone();
+                let (negotiated, received) = (negotiated.clone(), ticket.clone());
                 Resumption::store(Arc::new(ConnectionTickets {
                     store,
                     original: version,
                     negotiated,
+                    received,
                 }))
             }
         };
@@ -70,6 +73,7 @@ impl Session {
             failed: None,
             alpn: config.alpn.clone(),
             early,
+            ticket,
         })
     }
 }

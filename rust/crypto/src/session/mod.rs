@@ -10,6 +10,7 @@ mod tickets;
 mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::HandshakeKind;
 use rustls::quic::Connection;
@@ -71,6 +72,8 @@ pub struct Session {
     /// Our own list, for error messages.
     alpn: Arc<[Vec<u8>]>,
     early: EarlyData,
+    /// A client's: a ticket came.
+    ticket: Arc<AtomicBool>,
 }
 
 /// Early data, as the two sides see it.
@@ -109,6 +112,11 @@ impl Session {
             *accepted = Some(self.tls.zero_rtt_keys().is_some());
         }
         Ok(())
+    }
+
+    /// Client: whether a session ticket came, and went to the store, since this was last asked.
+    pub fn take_ticket(&self) -> bool {
+        self.ticket.swap(false, Ordering::Relaxed)
     }
 
     /// Appends to `out` what is to be sent in CRYPTO frames at [`Self::write_level`].

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::NamedGroup;
@@ -151,6 +151,8 @@ pub(super) struct ConnectionTickets {
     pub original: Version,
     /// RFC 9369 section 5: tickets received belong to the negotiated version.
     pub negotiated: SharedVersion,
+    /// Set when a ticket comes.
+    pub received: Arc<AtomicBool>,
 }
 
 impl ClientSessionStore for ConnectionTickets {
@@ -166,6 +168,7 @@ impl ClientSessionStore for ConnectionTickets {
 
     fn insert_tls13_ticket(&self, name: ServerName<'static>, value: Tls13ClientSessionValue) {
         self.store.insert(name, self.negotiated.get(), value);
+        self.received.store(true, Ordering::Relaxed);
     }
 
     fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {

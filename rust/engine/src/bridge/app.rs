@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tquic_core::Connection;
@@ -33,8 +32,6 @@ pub(super) struct BridgeApp {
     streams: Streams,
     /// Datagrams to be sent.
     datagrams: VecDeque<Bytes>,
-    /// PINGs not answered: their number, and the asker's mark.
-    pings: VecDeque<(u64, u64)>,
     closed: bool,
 }
 
@@ -53,7 +50,6 @@ impl BridgeApp {
             commands: VecDeque::new(),
             streams,
             datagrams: VecDeque::new(),
-            pings: VecDeque::new(),
             closed: false,
         }
     }
@@ -106,10 +102,11 @@ impl BridgeApp {
                     let snapshot = Box::new(ConnectionSnapshot::of(context.connection));
                     self.out.push_back(EventKind::Stats { tag, snapshot });
                 }
-                BridgeCommand::Ping(tag) => {
-                    self.pings.push_back((context.connection.measure(), tag));
-                }
+                BridgeCommand::Ping => context.connection.ping(),
                 BridgeCommand::Hurry => context.connection.hurry(),
+                BridgeCommand::ChangeCid => {
+                    context.connection.change_connection_id();
+                }
                 BridgeCommand::Close(code, reason) => {
                     context.connection.close(context.now, code, &reason);
                 }
@@ -119,12 +116,6 @@ impl BridgeApp {
             }
         }
         self.commands = commands;
-    }
-
-    fn on_pong(&mut self, sequence: u64, rtt: Duration) {
-        while let Some((_, tag)) = self.pings.pop_front_if(|(number, _)| *number <= sequence) {
-            self.out.push_back(EventKind::Pong { tag, rtt });
-        }
     }
 
     fn send_datagrams(&mut self, connection: &mut Connection, shared: &mut Shared) {
@@ -167,9 +158,10 @@ impl Application for BridgeApp {
                 return self.streams.on_event(event, streams, &mut self.out);
             }
             Event::NewToken(token) => EventKind::NewToken(token),
+            Event::TicketReceived => EventKind::TicketReceived,
+            Event::PingAcked { pings, rtt } => EventKind::PingAcked { pings, rtt },
             Event::Migrated(addresses) => EventKind::Migrated(addresses),
             Event::PathFailed(addresses) => EventKind::PathFailed(addresses),
-            Event::Pong { sequence, rtt } => return self.on_pong(sequence, rtt),
             Event::Closed(error) => {
                 if !matches!(error, ConnectionError::LocalClose { .. }) {
                     self.deliver_rest(context.connection);

@@ -106,11 +106,13 @@ pub enum EventKind {
     PathFailed(FourTuple),
     /// A token for a later connection to this server.
     NewToken(Vec<u8>),
-    /// The PING with this mark was acknowledged.
-    Pong {
-        /// The asker's mark.
-        tag: u64,
-        /// From the packet with the PING to its acknowledgement.
+    /// The server gave a ticket to resume the session with.
+    TicketReceived,
+    /// So many of the connection's pings, counted from the first, have been acknowledged.
+    PingAcked {
+        /// How many.
+        pings: u64,
+        /// From the packet with the last of them to its acknowledgement.
         rtt: Duration,
     },
     /// What `request_stats` asked for.

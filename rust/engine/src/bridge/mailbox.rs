@@ -43,8 +43,9 @@ pub(super) enum BridgeCommand {
     Attach(StreamId, Attachment),
     Datagram(Bytes),
     Stats(u64),
-    Ping(u64),
+    Ping,
     Hurry,
+    ChangeCid,
     Close(u64, Vec<u8>),
 }
 

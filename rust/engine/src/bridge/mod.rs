@@ -275,14 +275,19 @@ impl BridgeConnection {
         self.mailbox.consumed_datagrams(count, bytes);
     }
 
-    /// Asks the peer for a sign of life: a `Pong` event with this mark tells the round trip.
-    pub fn ping(&self, tag: u64) -> Result<(), BridgeError> {
-        self.mailbox.push(BridgeCommand::Ping(tag))
+    /// Asks the peer for a sign of life; `PingAcked` tells when it came.
+    pub fn ping(&self) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::Ping)
     }
 
     /// Asks the peer to acknowledge at once what was written so far.
     pub fn hurry(&self) -> Result<(), BridgeError> {
         self.mailbox.push(BridgeCommand::Hurry)
+    }
+
+    /// Uses another of the connection IDs that the peer issued, if one is left.
+    pub fn change_connection_id(&self) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::ChangeCid)
     }
 
     /// Asks for a `Stats` event with this mark.
