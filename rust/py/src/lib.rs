@@ -18,6 +18,7 @@ mod event;
 mod hq;
 mod hub;
 mod keylog;
+mod material;
 mod perf;
 mod settings;
 
