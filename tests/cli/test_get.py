@@ -240,7 +240,6 @@ def test_a_ca_that_is_none(tmp_path: Path) -> None:
         (["https://localhost/x", "--connect-to", "nowhere"], "HOST:PORT"),
         (["https://localhost/x", "-o", "-", "--json"], "both want standard output"),
         (["https://localhost/x", "-C"], "HTTP/0.9 has no ranges"),
-        (["https://localhost/x", "--tickets", "f"], "cannot be kept in a file yet"),
         (["https://localhost/x", "-I"], "not there yet: it needs HTTP/3"),
         (["https://localhost/x", "-H", "a: b"], "not there yet: it needs HTTP/3"),
         (["https://localhost/x", "--path", "eth0"], "not there yet: it needs multipath"),

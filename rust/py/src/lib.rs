@@ -39,6 +39,8 @@ mod _engine {
     #[pymodule_export]
     use crate::hub::Hub;
     #[pymodule_export]
+    use crate::material::public_key_pin;
+    #[pymodule_export]
     use crate::perf::{PerfServer, perf_pattern, perf_run, raw_udp_rate};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};

@@ -111,3 +111,10 @@ fn ask(py: Python<'_>, callback: &Py<PyAny>, name: &str) -> PyResult<Answer> {
         .map(Some)
         .map_err(|why| error::config(py, &why))
 }
+
+/// The pin of the public key in a certificate, PEM or DER.
+#[pyfunction]
+#[pyo3(signature = (certificate, /))]
+pub fn public_key_pin(py: Python<'_>, certificate: &[u8]) -> PyResult<String> {
+    tquic_crypto::session::public_key_pin(certificate).map_err(|why| error::config(py, &why))
+}

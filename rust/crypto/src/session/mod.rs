@@ -23,7 +23,7 @@ use crate::{DirectionKeys, Keys, Suite, TrafficSecret, UpdateSecrets};
 
 pub use config::{
     ClientAuth, ClientConfig, ClientConfigBuilder, ConfigError, Group, Lookup, ServerConfig,
-    ServerConfigBuilder, ServerIdentity, Tickets, UnixClock,
+    ServerConfigBuilder, ServerIdentity, Tickets, UnixClock, public_key_pin,
 };
 pub use error::TlsError;
 pub use secrets::KeyLogLine;

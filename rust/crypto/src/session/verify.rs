@@ -123,11 +123,21 @@ pub(super) struct PinMismatch(pub [u8; 32]);
 
 impl fmt::Display for PinMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the public key is not pinned: it is sha256//{}", base64(&self.0))
+        write!(f, "the public key is not pinned: it is {}", pin_text(&self.0))
     }
 }
 
 impl std::error::Error for PinMismatch {}
+
+/// RFC 7469 section 2.4: SHA-256 of SubjectPublicKeyInfo.
+pub(super) fn key_hash(certificate: &CertificateDer<'_>) -> Result<[u8; 32], Error> {
+    Ok(sha256(&ParsedCertificate::try_from(certificate)?.subject_public_key_info()))
+}
+
+/// As people write pins.
+pub(super) fn pin_text(hash: &[u8; 32]) -> String {
+    format!("sha256//{}", base64(hash))
+}
 
 pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut out = [0; 32];
@@ -166,8 +176,7 @@ impl ServerCertVerifier for PinVerifier {
             ocsp_response,
             now,
         )?;
-        let key = ParsedCertificate::try_from(end_entity)?.subject_public_key_info();
-        let pin = sha256(&key);
+        let pin = key_hash(end_entity)?;
         if self.pins.contains(&pin) {
             return Ok(verified);
         }

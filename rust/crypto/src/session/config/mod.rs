@@ -16,6 +16,7 @@ use rustls::time_provider::TimeProvider;
 use rustls_pki_types::UnixTime;
 
 use super::tap;
+use super::verify::{key_hash, pin_text};
 use crate::Suite;
 use crate::pq::X25519_MLKEM768;
 
@@ -40,6 +41,20 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// The pin of the public key in a certificate, PEM or DER; of a chain, the first one's. Written
+/// `sha256//` and the SHA-256 of SubjectPublicKeyInfo (RFC 7469 section 2.4) in base64.
+///
+/// # Errors
+///
+/// If there is no certificate that can be read.
+pub fn public_key_pin(certificate: &[u8]) -> Result<String, ConfigError> {
+    let chain = pem::certificates(certificate)?;
+    let first = chain.first().ok_or_else(|| ConfigError::new("there is no certificate"))?;
+    let hash = key_hash(first)
+        .map_err(|error| ConfigError(format!("the certificate cannot be read: {error}")))?;
+    Ok(pin_text(&hash))
+}
 
 /// Groups for the key exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
