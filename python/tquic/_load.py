@@ -54,8 +54,9 @@ def of_environ(cls: type[Config], environ: Mapping[str, str]) -> Settings:
         if name in kinds and variable.isupper():
             settings[name] = Setting(_parse(kinds[name], text, variable, Path()), variable)
         elif variable not in OTHERS and not variable.startswith(OTHER_PREFIXES):
-            known = [PREFIX + kind.upper() for kind in kinds]
-            raise ConfigError(f"{variable}: there is no such setting{_similar(variable, known)}")
+            known = [kind.upper() for kind in kinds]
+            hint = _similar(variable.removeprefix(PREFIX).upper(), known, PREFIX)
+            raise ConfigError(f"{variable}: there is no such setting{hint}")
     return settings
 
 
@@ -72,9 +73,7 @@ def of_keywords(cls: type[Config], changes: Mapping[str, Any]) -> Settings:
     return settings
 
 
-def of_toml(
-    cls: type[Config], source: str | os.PathLike[str], section: str | None
-) -> Settings:
+def of_toml(cls: type[Config], source: str | os.PathLike[str], section: str | None) -> Settings:
     """The settings in a table of a TOML file."""
     label, text, folder = _read(source)
     try:
@@ -113,9 +112,9 @@ def _kinds(cls: type[Config]) -> dict[str, str]:
     return {field.name: str(field.type).removesuffix(" | None") for field in fields(cls)}
 
 
-def _similar(name: str, known: Iterable[str]) -> str:
+def _similar(name: str, known: Iterable[str], prefix: str = "") -> str:
     found = difflib.get_close_matches(name, list(known), 1)
-    return f"; did you mean {found[0]}?" if found else ""
+    return f"; did you mean {prefix}{found[0]}?" if found else ""
 
 
 def _read(source: str | os.PathLike[str]) -> tuple[str, str, Path]:

@@ -101,5 +101,6 @@ def name(code: int) -> str:
     if known := _NAMES.get(code):
         return known
     if 0x100 <= code <= 0x1FF:
-        return f"CRYPTO_ERROR({code:#x} {alert_name(code & 0xFF)})"
+        alert = _ALERTS.get(code & 0xFF)
+        return f"CRYPTO_ERROR({code:#x} {alert})" if alert else f"CRYPTO_ERROR({code:#x})"
     return f"UNKNOWN_ERROR({code:#x})"

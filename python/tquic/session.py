@@ -95,7 +95,7 @@ class SessionStore:
         return self._file is not None and self._file.knows(server_name)
 
     def _claim(self, server_name: str, server: tuple[str, int]) -> None:
-        """Before a connection: takes from the file what that one needs, so that nobody else does."""
+        """Takes from the file what one connection needs, so that no other does."""
         if self._file is not None:
             with self._lock:
                 self._exchange(server_name, server)

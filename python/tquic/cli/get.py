@@ -68,8 +68,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tickets",
         type=Path,
         metavar="FILE",
-        help="keep session tickets in this file, for this and later runs: sessions are resumed, and "
-        "with --0rtt the first packets ask already",
+        help="keep session tickets in this file for later runs, which resume the sessions; with "
+        "--0rtt their first packets ask already",
     )
     client.add_congestion_option(parser)
     parser.add_argument(
