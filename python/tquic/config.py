@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -42,6 +43,8 @@ Congestion: TypeAlias = Literal["cubic", "newreno"]
 Group: TypeAlias = Literal["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]
 RetryPolicy: TypeAlias = Literal["when-busy", "always", "never"]
 Version: TypeAlias = Literal["v1", "v2"]
+
+_logger = logging.getLogger("tquic.tls")
 
 _KiB: Final = 1 << 10
 _MiB: Final = 1 << 20
@@ -471,10 +474,15 @@ class Config:
         return _engine.ServerTls(self, material)
 
     def _lookup(self, name: str) -> tuple[bytes, bytes, bytes | None] | None:
-        found = self.sni_callback(name) if self.sni_callback is not None else None
-        if found is None:
+        assert self.sni_callback is not None
+        try:
+            found = self.sni_callback(name)
+            if found is None:
+                return None
+            cert, key = (_content(f"sni_callback({name!r})", part) for part in found)
+        except Exception:
+            _logger.exception("sni_callback failed for %s: the default certificate is shown", name)
             return None
-        cert, key = (_content(f"sni_callback({name!r})", part) for part in found)
         return cert, key, self._password
 
     @property

@@ -122,6 +122,30 @@ def test_the_second_connection_sends_requests_early(server: Server, get: Get) ->
     assert (second["resumed"], second["early_data"]) == (True, True)
 
 
+def test_a_later_run_sends_requests_early(server: Server, get: Get, tmp_path: Path) -> None:
+    """Tickets in a file: the first run gets them, the second one uses one."""
+    url, tickets = server.url("small.txt"), tmp_path / "tickets"
+    (first,) = document(get(url, "--0rtt", "--tickets", str(tickets), "--json"))["connections"]
+    assert (first["resumed"], first["early_data"]) == (False, False)
+    assert tickets.stat().st_mode & 0o077 == 0
+    for _ in range(2):
+        done = get(url, "--0rtt", "--tickets", str(tickets), "--json")
+        assert done.returncode == 0, done.stderr
+        (again,) = document(done)["connections"]
+        assert (again["resumed"], again["early_data"]) == (True, True)
+    (plain,) = document(get(url, "--tickets", str(tickets), "--json"))["connections"]
+    assert (plain["resumed"], plain["early_data"]) == (True, False)
+
+
+def test_a_damaged_ticket_file_is_reported(server: Server, get: Get, tmp_path: Path) -> None:
+    tickets = tmp_path / "tickets"
+    tickets.write_text("no tickets")
+    done = get(server.url("small.txt"), "--tickets", str(tickets))
+    assert done.returncode == 0
+    assert "holds no session tickets" in done.stderr
+    assert "no tickets" not in tickets.read_text()
+
+
 def test_a_wrong_checksum_leaves_no_file(server: Server, get: Get, tmp_path: Path) -> None:
     done = get(server.url("small.txt"), "--sha256", "00" * 32)
     assert done.returncode == 1

@@ -215,45 +215,55 @@ async def test_a_certificate_with_another_fault(
     assert "is one of a CA" in str(error)
 
 
-class OneWay(asyncio.DatagramProtocol):
-    """Passes datagrams on to a server; nothing comes back."""
+class Ear(asyncio.DatagramProtocol):
+    """One end of a relay."""
 
-    def __init__(self, server: tuple[str, int]) -> None:
-        self.server = server
-        self.out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    def __init__(self, hear: Callable[[bytes, tuple[str, int]], None]) -> None:
+        self.hear = hear
 
-    def datagram_received(self, data: bytes, _: tuple[str, int]) -> None:
-        self.out.sendto(data, self.server)
-
-    def connection_lost(self, _: Exception | None) -> None:
-        self.out.close()
+    def datagram_received(self, data: bytes, source: tuple[str, int]) -> None:
+        self.hear(data, source)
 
 
 @provokes(tquic.TransportClosed)
 async def test_an_end_in_the_middle_of_the_handshake(
-    echo: Any, server_config: Any, client_config: Any, monkeypatch: pytest.MonkeyPatch
+    echo: Any, server_config: Any, client_config: Any
 ) -> None:
     """What an application says is for those who are sure of it: RFC 9000 section 10.2.3."""
     loop = asyncio.get_running_loop()
-    accepted: asyncio.Future[tquic.Connection] = loop.create_future()
-    accept = tquic.Server._accept
+    engine = tquic.Engine()
+    answered = asyncio.Event()
+    clients: list[tuple[str, int]] = []
+    ending = False
 
-    def watch(self: tquic.Server, native: Any, remote: tuple[str, int]) -> None:
-        accept(self, native, remote)
-        accepted.set_result(next(iter(self.connections)))
+    def from_client(data: bytes, source: tuple[str, int]) -> None:
+        clients.append(source)
+        outside.sendto(data, server.address)
 
-    monkeypatch.setattr(tquic.Server, "_accept", watch)
-    async with tquic.serve("127.0.0.1", 0, echo, config=server_config) as server:
-        relay, _ = await loop.create_datagram_endpoint(
-            lambda: OneWay(server.address), ("127.0.0.1", 0)
-        )
-        address = relay.get_extra_info("sockname")
+    def from_server(data: bytes, _: tuple[str, int]) -> None:
+        # The client sees none of the server's handshake, only its end.
+        answered.set()
+        if ending:
+            inside.sendto(data, clients[-1])
+
+    async def relay(hear: Any) -> asyncio.DatagramTransport:
+        transport, _ = await loop.create_datagram_endpoint(lambda: Ear(hear), ("127.0.0.1", 0))
+        return transport
+
+    inside, outside = await relay(from_client), await relay(from_server)
+    server = await tquic.serve("127.0.0.1", 0, echo, config=server_config, engine=engine)
+    address = inside.get_extra_info("sockname")
+    try:
         client = await tquic.connect(*address, config=client_config, wait=False)
-        connection = await accepted
-        client.close(7, "a secret")
-        await connection.wait_closed()
-        relay.close()
-    error = connection.exception
+        await answered.wait()
+        ending = True
+        engine.shutdown(code=7, reason="a secret")
+        with pytest.raises(tquic.TransportClosed) as caught:
+            await client.wait_connected()
+    finally:
+        inside.close()
+        outside.close()
+    error = caught.value
     assert type(error) is tquic.TransportClosed
     assert (error.by, error.code_name) == ("peer", "APPLICATION_ERROR")
     assert error.tquic_err == codes.TQUIC_ERR_APPLICATION_ERROR

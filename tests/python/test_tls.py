@@ -267,8 +267,9 @@ async def test_a_function_finds_certificates(identity: Any, tmp_path: Path) -> N
     assert asked == [("found.example.org", False), ("lost.example.org", False)]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_function_that_fails_or_dawdles(identity: Any) -> None:
+async def test_a_function_that_fails_or_dawdles(
+    identity: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     release = threading.Event()
 
     def find(name: str) -> None:
@@ -287,6 +288,7 @@ async def test_a_function_that_fails_or_dawdles(identity: Any) -> None:
                 config = client.config(server_name=name)
                 async with tquic.connect(*running.address, config=config) as connection:
                     assert connection.info.peer_certificates[0] == der(identity.cert)
+            assert "sni_callback failed for bad.example.org" in caplog.text
     finally:
         release.set()
 
