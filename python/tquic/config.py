@@ -269,7 +269,13 @@ class Config:
     """Send reserved values now and then so that they stay usable (RFC 9287). Default on."""
 
     versions: tuple[Version, ...] = ("v1", "v2")
-    """QUIC versions, most wanted first. Default v1 (RFC 9000), then v2 (RFC 9369)."""
+    """QUIC versions, most wanted first; a server changes to its own first where the client can (RFC
+    9368). Default v1 (RFC 9000), then v2 (RFC 9369)."""
+
+    initial_version: Version | None = None
+    """Version of a client's first packet, one of `versions`: with ``versions=("v2", "v1")`` and
+    ``initial_version="v1"`` servers that know v2 change to it, others are not bothered. Default the
+    first of `versions`."""
 
     active_connection_id_limit: int = 8
     """Connection IDs of the peer that are kept. Default 8; 2 to 64."""
@@ -323,6 +329,8 @@ class Config:
         for protocol in self.alpn:
             if not 1 <= len(protocol.encode()) <= 255:
                 raise ConfigError("alpn: a protocol name has 1 to 255 bytes")
+        if self.initial_version not in (None, *self.versions):
+            raise ConfigError("initial_version must be one of versions")
         if (self.cert is None) != (self.key is None):
             raise ConfigError("cert and key belong together: give both or none")
         if self.client_auth != "none" and self.client_ca is None:

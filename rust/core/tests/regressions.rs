@@ -1,14 +1,18 @@
 //! Bugs that the simulator found, each by a name that says what was wrong.
 
+#![allow(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+
 mod pair;
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use pair::Pair;
 use tquic_core::ConnectionHandle;
-use tquic_core::config::TransportConfig;
+use tquic_core::config::{AcceptConfig, RetryPolicy, TransportConfig};
 use tquic_core::events::Event;
 use tquic_core::stream::StreamEvent;
 use tquic_crypto::{ClientConfig, ServerConfig};
@@ -141,12 +145,11 @@ fn handshake_packets_in_flight_do_not_hold_up_the_server_hello() {
         let mut p = Pair::new();
         let h = p.connect();
         p.server.meddler = Some(Box::new(move |d, n| {
-            let keep = n > lost
+            n > lost
                 || !matches!(
                     header::parse_long(&d.data),
                     Ok(Long::Protected(h)) if h.ty == PacketType::Initial && h.packet_len > 90
-                );
-            keep
+                )
         }));
         let done = p.run_until(100 * SEC, |p| {
             p.client.endpoint.peek(h).is_some_and(|c| c.handshake().is_confirmed())
@@ -167,7 +170,7 @@ fn the_version_may_change_after_an_acknowledgement_in_the_original_one() {
     // first before it knows what else the client speaks.
     p.client.meddler = Some(Box::new(|d, n| {
         if n == 2 {
-            d.arrives = d.arrives + Duration::from_millis(5);
+            d.arrives += Duration::from_millis(5);
         }
         true
     }));
@@ -216,4 +219,60 @@ fn closed_is_the_last_event() {
     let events = p.server.take_events();
     let end = events.iter().position(|e| matches!(e, Event::Closed(_)));
     assert_eq!(end, Some(events.len() - 1), "{events:?}");
+}
+
+#[test]
+fn a_peer_that_is_still_heard_is_asked_for_its_address_again() {
+    let mut p = Pair::new();
+    let h = p.establish();
+    // It moves twice. Longer than validations last, every challenge is lost; it speaks all the while.
+    p.server.meddler = Some(Box::new(|_, _| false));
+    for half_seconds in 0..12 {
+        let port = if half_seconds < 2 { 61111 } else { 61112 };
+        p.client.meddler = Some(Box::new(move |d, _| {
+            d.from.set_port(port);
+            true
+        }));
+        client_writes(&mut p, h, 10);
+        p.run_until(SEC / 2, |_| false);
+    }
+    p.server.meddler = Some(Box::new(|d, _| {
+        d.to.set_port(50000);
+        true
+    }));
+    let id = client_writes(&mut p, h, 10);
+    assert!(p.run_until(10 * SEC, |p| is_acked(&p.client.events, id)), "{:?}", p.server.events);
+    let moved = |(_, e): &(ConnectionHandle, Event)| match e {
+        Event::Migrated(a) => a.remote.port() == 61112,
+        _ => false,
+    };
+    assert!(p.run_until(10 * SEC, |p| p.server.events.iter().any(moved)), "{:?}", p.server.events);
+}
+
+#[test]
+fn a_late_probe_with_a_retry_token_begins_nothing() {
+    let config = TransportConfig::default();
+    let mut p =
+        Pair::with(config.clone(), config, |a| AcceptConfig { retry: RetryPolicy::Always, ..a });
+    let firsts = Rc::new(RefCell::new(Vec::new()));
+    let seen = firsts.clone();
+    p.client.meddler = Some(Box::new(move |d, _| {
+        if d.data.first().is_some_and(|first| first & 0xf0 == 0xc0) {
+            seen.borrow_mut().push(d.clone());
+        }
+        true
+    }));
+    p.establish();
+    p.run_until(SEC, |_| false);
+    assert_eq!(p.accepted.len(), 1);
+    // The server has forgotten the connection ID of these by now.
+    let late = firsts.borrow().clone();
+    assert!(late.len() >= 2);
+    p.client.meddler = None;
+    for datagram in late {
+        p.inject(datagram);
+        p.run_until(SEC, |_| false);
+    }
+    assert_eq!(p.accepted.len(), 1);
+    assert_eq!(p.server.endpoint.len(), 1);
 }

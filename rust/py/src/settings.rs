@@ -44,6 +44,7 @@ struct TransportSettings {
     ecn: bool,
     grease: bool,
     versions: Vec<String>,
+    initial_version: Option<String>,
     active_connection_id_limit: u64,
     key_update_interval: Option<u64>,
     max_datagram_frame_size: u64,
@@ -67,11 +68,13 @@ impl TransportSettings {
             "newreno" => Congestion::NewReno,
             other => return Err(unknown(py, "congestion", other)),
         };
-        let versions = self.versions.iter().map(|version| match version.as_str() {
+        let version = |setting, name: &String| match name.as_str() {
             "v1" => Ok(Version::V1),
             "v2" => Ok(Version::V2),
-            other => Err(unknown(py, "versions", other)),
-        });
+            other => Err(unknown(py, setting, other)),
+        };
+        let versions = self.versions.iter().map(|name| version("versions", name));
+        let initial_version = self.initial_version.as_ref();
         let config = TransportConfig {
             max_idle_timeout: seconds(py, "idle_timeout", self.idle_timeout)?,
             keep_alive: self.keep_alive.map(|s| seconds(py, "keep_alive", s)).transpose()?,
@@ -108,6 +111,9 @@ impl TransportSettings {
             grease: self.grease,
             disable_active_migration: !self.migration,
             versions: versions.collect::<PyResult<_>>()?,
+            initial_version: initial_version
+                .map(|name| version("initial_version", name))
+                .transpose()?,
             key_update_interval: self.key_update_interval,
             ..TransportConfig::default()
         };

@@ -7,7 +7,7 @@ use tquic_sim::trial::{Failure, draw, run, scenarios};
 use tquic_wire::Side;
 
 fn plan(scenario: &str, seed: u64) -> Plan {
-    draw(Some(scenario), seed).unwrap()
+    draw(Some(scenario), seed).expect("a scenario of that name")
 }
 
 fn failure(plan: Plan) -> Failure {

@@ -17,11 +17,15 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="with capture.pcap and *.keys")
     parser.add_argument(
-        "--port", type=int, default=4433, help="the server's port, or the relay's: 5433"
+        "--port",
+        type=int,
+        action="append",
+        help="the server's; again for each; default: 4433 and the preferred address's 4434",
     )
     options = parser.parse_args(arguments)
     datagrams = read_pcap(options.folder / "capture.pcap")
-    trace = Trace(datagrams, {options.port}, read_keylog(sorted(options.folder.glob("*.keys"))))
+    ports = set(options.port or (4433, 4434))
+    trace = Trace(datagrams, ports, read_keylog(sorted(options.folder.glob("*.keys"))))
     for connection in trace.connections:
         print(f"connection {connection.original_destination.hex()}, TLS: {connection.tls}")
         start = connection.packets[0].datagram.time

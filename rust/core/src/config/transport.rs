@@ -47,9 +47,12 @@ pub struct TransportConfig {
     pub grease: bool,
     /// Tell the peer not to migrate (RFC 9000 section 18.2). Default off.
     pub disable_active_migration: bool,
-    /// Versions spoken, most wanted first. Default v1, v2. A client begins with the first; a server
-    /// changes to its own first where the client can (RFC 9368).
+    /// Versions spoken, most wanted first. Default v1, v2. A server changes to its own first where
+    /// the client can (RFC 9368).
     pub versions: Vec<Version>,
+    /// The version of a client's first packet: one that every server is likely to speak, when
+    /// another is wanted more. Default the first of `versions`.
+    pub initial_version: Option<Version>,
     /// Bytes of handshake data buffered out of order, for each encryption level. Default 64 KiB.
     pub crypto_buffer: usize,
     /// Update the packet keys after this many packets. Default: the cipher's confidentiality limit
@@ -75,6 +78,7 @@ impl Default for TransportConfig {
             grease: true,
             disable_active_migration: false,
             versions: vec![Version::V1, Version::V2],
+            initial_version: None,
             crypto_buffer: 64 * 1024,
             key_update_interval: None,
         }
@@ -94,11 +98,19 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 impl TransportConfig {
+    /// The version of a client's first packet.
+    pub(crate) fn first_version(&self) -> Version {
+        self.initial_version.or_else(|| self.versions.first().copied()).unwrap_or(Version::V1)
+    }
+
     /// Checks every limit that the field comments name.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let fail = |what: &str| Err(ConfigError(what.to_owned()));
         if self.versions.is_empty() || !self.versions.iter().all(|v| v.is_supported()) {
             return fail("versions: must name at least one of QUIC v1 and v2, and nothing else");
+        }
+        if self.initial_version.is_some_and(|v| !self.versions.contains(&v)) {
+            return fail("initial_version: must be one of versions");
         }
         if !(MIN_DATAGRAM..=MAX_DATAGRAM).contains(&self.max_udp_payload) {
             return fail("max_udp_payload: must be from 1200 to 65507 bytes");
@@ -128,6 +140,10 @@ mod tests {
         assert_eq!(TransportConfig::default().validate(), Ok(()));
         for (name, broken) in [
             ("versions", TransportConfig { versions: vec![], ..Default::default() }),
+            (
+                "initial_version",
+                TransportConfig { initial_version: Some(Version(9)), ..Default::default() },
+            ),
             ("max_udp_payload", TransportConfig { max_udp_payload: 1199, ..Default::default() }),
             (
                 "active_connection_id_limit",

@@ -107,7 +107,7 @@ impl Connection {
         now: Instant,
     ) -> Result<Self, TransportError> {
         let config = setup.transport;
-        let version = config.versions.first().copied().unwrap_or(Version::V1);
+        let version = config.first_version();
         // RFC 9000 section 7.2: at least 8 unpredictable bytes.
         let dcid = ConnectionId::new(&rng.array::<CID_LEN>()).unwrap_or_default();
         let ids = Identity {

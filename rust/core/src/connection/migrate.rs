@@ -134,6 +134,7 @@ impl Connection {
         let same_hosts = active.addresses.same_hosts(&before);
         if !active.ledger.is_validated() {
             active.challenges.start(now, give_up);
+            active.ledger.take_news();
         }
         // RFC 9000 section 9.3.3: the old address is asked too, in case the move was forged.
         if let Some(old) = path.find(&before).and_then(|i| path.tuple_mut(i))

@@ -81,6 +81,11 @@ impl Connection {
         self.ids.original_dcid
     }
 
+    /// Whether a Retry packet came before this connection (RFC 9000 section 8.1.2).
+    pub fn was_retried(&self) -> bool {
+        self.ids.retry.is_some()
+    }
+
     /// Streams: open, write, read, finish, reset.
     pub fn streams(&mut self) -> &mut StreamSet {
         &mut self.streams

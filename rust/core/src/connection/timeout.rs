@@ -82,7 +82,8 @@ impl Connection {
     }
 
     fn on_path_timeout(&mut self, now: Instant, path: usize) {
-        if let Some(outcome) = self.paths[path].on_timeout(now) {
+        let delay = self.peer_max_ack_delay();
+        if let Some(outcome) = self.paths[path].on_timeout(now, delay) {
             self.on_path_outcome(now, path, outcome);
         }
         let context = self.timer_context();

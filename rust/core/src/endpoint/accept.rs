@@ -2,7 +2,7 @@
 //! receives at its address, who is turned away.
 
 use tquic_crypto::retry;
-use tquic_crypto::token::{RetryToken, Token, TokenError, TokenKind, TokenLifetimes};
+use tquic_crypto::token::{RetryToken, TOKEN_ID_LEN, Token, TokenError, TokenKind, TokenLifetimes};
 use tquic_wire::header::{self, LongHeader};
 use tquic_wire::{ConnectionId, TransportErrorCode, Version, Writer};
 
@@ -48,8 +48,19 @@ enum Proof {
     Nothing,
     Address,
     Retried(RetryToken),
+    /// A Retry token that a connection began with before: a late copy.
+    Spent,
     /// A Retry token that does not hold: RFC 9000 section 8.1.2.
     Invalid,
+}
+
+/// The name of a Retry token in the filter: the unpredictable ID that came with it.
+fn spent_name(retry_scid: &ConnectionId) -> [u8; TOKEN_ID_LEN] {
+    let mut name = [0; TOKEN_ID_LEN];
+    for (to, from) in name.iter_mut().zip(retry_scid.as_slice()) {
+        *to = *from;
+    }
+    name
 }
 
 impl Endpoint {
@@ -69,6 +80,10 @@ impl Endpoint {
         if matches!(proof, Proof::Invalid) {
             let code = TransportErrorCode::INVALID_TOKEN;
             return self.refuse(batch, &first.header(), code, "the Retry token is not valid");
+        }
+        if matches!(proof, Proof::Spent) {
+            self.stats.dropped += 1;
+            return;
         }
         if self.connections.len() >= accept.max_connections
             || self.half_open >= accept.max_handshakes
@@ -106,6 +121,7 @@ impl Endpoint {
     }
 
     fn admit(&mut self, batch: &mut Batch<'_>, setup: ServerSetup, datagram: &mut [u8]) {
+        let retry_scid = setup.retried_from.map(|_| setup.dcid);
         let rng = self.rng.fork();
         let connection = Connection::server(setup, self.factory.clone(), rng, batch.now);
         let handle = self.insert(connection, true);
@@ -116,6 +132,10 @@ impl Endpoint {
         let genuine = self.entry(handle).is_some_and(|e| e.connection.stats().packets_received > 0);
         if genuine {
             self.stats.accepted += 1;
+            if let Some(scid) = retry_scid {
+                // Only now: a damaged packet must not use up its token.
+                self.tokens.retried.first_use(&spent_name(&scid), self.tokens.seconds(batch.now));
+            }
             self.fresh.push_back(handle);
         } else {
             self.stats.dropped += 1;
@@ -134,8 +154,11 @@ impl Endpoint {
         };
         let client = batch.addresses.remote;
         match self.tokens.key.open(first.version, client, now, &lifetimes, &first.token) {
-            Ok(Token::Retry(token)) if token.retry_scid == first.dcid => Proof::Retried(token),
-            Ok(Token::Retry(_)) => Proof::Invalid,
+            Ok(Token::Retry(token)) if token.retry_scid != first.dcid => Proof::Invalid,
+            Ok(Token::Retry(token)) => match self.tokens.retried.knows(&spent_name(&first.dcid)) {
+                true => Proof::Spent,
+                false => Proof::Retried(token),
+            },
             Ok(Token::Address(token)) if self.tokens.used.first_use(&token.id, now) => {
                 Proof::Address
             }

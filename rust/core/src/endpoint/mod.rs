@@ -10,6 +10,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use slab::Slab;
 use tquic_crypto::{ReplayFilter, ResetKey, TokenKey};
@@ -135,7 +136,10 @@ pub struct Endpoint {
 /// Address-validation tokens.
 struct Tokens {
     key: TokenKey,
+    /// Of NEW_TOKEN frames.
     used: ReplayFilter,
+    /// Of Retry packets, by the connection ID that the packet gave.
+    retried: ReplayFilter,
     unix_epoch: u64,
 }
 
@@ -145,8 +149,16 @@ impl Tokens {
     }
 }
 
-/// Tokens of NEW_TOKEN frames remembered as used, in each of two sets.
+/// Tokens remembered as used, of each kind and in each of two sets.
 const USED_TOKENS: usize = 1 << 16;
+
+/// Filters for tokens of NEW_TOKEN frames and of Retry packets.
+fn filters(accept: Option<&AcceptConfig>) -> (ReplayFilter, ReplayFilter) {
+    let seconds =
+        |lifetime: fn(&AcceptConfig) -> Duration| accept.map_or(0, |a| lifetime(a).as_secs());
+    let filter = |window| ReplayFilter::new(window, USED_TOKENS);
+    (filter(seconds(|a| a.token_lifetime)), filter(seconds(|a| a.retry_token_lifetime)))
+}
 
 impl Endpoint {
     /// An endpoint that connects, and accepts if `accept` is given.
@@ -157,7 +169,7 @@ impl Endpoint {
     ) -> Self {
         let mut rng = Rng::from_seed(secrets.seed);
         let reset = Arc::new(ResetKey::new(&secrets.reset));
-        let window = accept.as_ref().map_or(0, |a| a.token_lifetime.as_secs());
+        let (used, retried) = filters(accept.as_ref());
         Self {
             connections: Slab::new(),
             cids: CidTable::new(&mut rng),
@@ -165,7 +177,8 @@ impl Endpoint {
             factory: CidFactory::new(config.shard, config.shards, reset),
             tokens: Tokens {
                 key: TokenKey::new(&secrets.token),
-                used: ReplayFilter::new(window, USED_TOKENS),
+                used,
+                retried,
                 unix_epoch: secrets.unix_epoch,
             },
             resets: ResetLimit::new(config.resets_per_second),
@@ -254,7 +267,7 @@ impl Endpoint {
 
     /// Accepts connections from now on, in this way.
     pub fn start_accepting(&mut self, accept: AcceptConfig) {
-        self.tokens.used = ReplayFilter::new(accept.token_lifetime.as_secs(), USED_TOKENS);
+        (self.tokens.used, self.tokens.retried) = filters(Some(&accept));
         self.accept = Some(accept);
     }
 

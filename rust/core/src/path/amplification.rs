@@ -13,6 +13,7 @@ pub struct Ledger {
     received: u64,
     sent: u64,
     validated: bool,
+    news: bool,
 }
 
 impl Ledger {
@@ -24,6 +25,12 @@ impl Ledger {
     /// A whole datagram arrived; its bytes count even if packets in it could not be read.
     pub fn on_received(&mut self, bytes: u64) {
         self.received = self.received.saturating_add(bytes);
+        self.news = true;
+    }
+
+    /// Whether anything arrived since this was last asked.
+    pub fn take_news(&mut self) -> bool {
+        core::mem::take(&mut self.news)
     }
 
     /// Bytes were sent.

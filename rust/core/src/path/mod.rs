@@ -254,7 +254,7 @@ impl Path {
     }
 
     /// Gives up validations that took too long.
-    pub fn on_timeout(&mut self, now: Instant) -> Option<PathOutcome> {
+    pub fn on_timeout(&mut self, now: Instant, max_ack_delay: Duration) -> Option<PathOutcome> {
         let index = self.tuples.iter().position(|t| t.challenges.has_failed(now))?;
         let addresses = self.tuples[index].addresses;
         self.tuples[index].challenges.stop();
@@ -272,6 +272,12 @@ impl Path {
                 self.tuples.swap(0, good);
                 self.drop_tuple(good);
                 Some(PathOutcome::Failed(addresses))
+            }
+            // The peer is still heard there: challenges and answers may all have been lost.
+            None if self.tuples[0].ledger.take_news() => {
+                let (_, give_up) = self.challenge_times(max_ack_delay);
+                self.tuples[0].challenges.start(now, give_up);
+                None
             }
             None => Some(PathOutcome::Dead),
         }

@@ -104,6 +104,7 @@ impl Connection {
             if !self.wants_level(now, ty) {
                 continue;
             }
+            self.refill_probe(now, ty);
             let active = self.paths[0].active();
             let Some(dcid) = self.paths[0].remote_cids.cid(active.remote_cid) else { break };
             let room = &mut buf[start..];
@@ -128,6 +129,22 @@ impl Connection {
             start = next;
         }
         placed
+    }
+
+    /// RFC 9002 section 6.2.4: every probe should carry data. The second of two, whose like the first
+    /// has just taken, carries it again: one may get lost, and some servers refuse a first Initial
+    /// packet without CRYPTO frames.
+    fn refill_probe(&mut self, now: Instant, ty: PacketType) {
+        let space = match ty {
+            PacketType::Initial => Space::Initial,
+            PacketType::Handshake => Space::Handshake,
+            _ => return,
+        };
+        let at = space_index(space);
+        if self.paths[0].probes[at] > 0 && !self.handshake.send[at].has_pending() {
+            let (recovery, mut router) = self.recovery_and_router(now, 0);
+            recovery.probe_tokens(space, &mut router);
+        }
     }
 
     /// RFC 9000 section 14.1: a client pads every datagram with an Initial packet, a server those

@@ -1,10 +1,13 @@
 //! Rules broken during the handshake: transport parameters, TLS, Initial and Handshake packets.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tquic_crypto::Level;
 use tquic_wire::params::VersionInformation;
-use tquic_wire::{ConnectionId, Frame, TransportErrorCode as Code, TransportParameters, Version};
+use tquic_wire::{
+    ConnectionId, Frame, Side, TransportErrorCode as Code, TransportParameters, Version,
+};
 
 use crate::rogue::arena::{Arena, LEVELS};
 use crate::rogue::{Draft, bytes, client_tls, varints};
@@ -310,4 +313,19 @@ violations! {
         });
         a.try_handshake();
     } => Code::crypto(51), ANY;
+}
+
+/// RFC 9002 section 6.2.4: both datagrams of a probe timeout carry the ClientHello. A server may get
+/// either of them first, and some refuse an Initial packet without CRYPTO frames.
+#[test]
+fn every_probe_of_the_first_flight_carries_data() {
+    let mut a = Arena::new(Side::Client);
+    a.begin();
+    let flight = a.sent.len();
+    a.advance(Duration::from_secs(4));
+    assert!(a.sent.len() >= flight + 4, "two timeouts: {}", a.sent.len());
+    for heard in &a.rogue().heard {
+        let carries = heard.frames().iter().any(|f| matches!(f, Frame::Crypto { .. }));
+        assert!(carries, "packet {}: {:?}", heard.pn, heard.frames());
+    }
 }

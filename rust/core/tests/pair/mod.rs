@@ -188,6 +188,11 @@ impl Pair {
         }
     }
 
+    /// A datagram reaches the server out of the blue.
+    pub fn inject(&mut self, datagram: Datagram) {
+        self.server.inbox.push_back(datagram);
+    }
+
     /// When something happens next.
     fn next_time(&self) -> Option<Instant> {
         let next = [

@@ -55,6 +55,13 @@ impl ReplayFilter {
         self.current.insert(*id)
     }
 
+    /// Whether the token named `id` is known to have been used. Unlike [`Self::first_use`] a full
+    /// filter says no: for tokens whose second use does no harm.
+    #[must_use]
+    pub fn knows(&self, id: &[u8; TOKEN_ID_LEN]) -> bool {
+        self.previous.contains(id) || self.current.contains(id)
+    }
+
     /// How many names are kept.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -79,8 +86,9 @@ mod tests {
         let mut filter = ReplayFilter::new(100, 3);
         for i in 0..3 {
             assert!(filter.first_use(&[i; 16], 10));
+            assert!(filter.knows(&[i; 16]));
         }
-        assert!(!filter.first_use(&[9; 16], 10));
+        assert!(!filter.first_use(&[9; 16], 10) && !filter.knows(&[9; 16]));
         assert_eq!(filter.len(), 3);
         // The next window has room again.
         assert!(filter.first_use(&[9; 16], 200));

@@ -197,9 +197,14 @@ impl Party {
             return record.violation(now, "the server accepted what no client began".to_owned());
         };
         if record.end(index, Side::Server).began.is_some() {
-            // A copy of the client's first flight, late: it comes to nothing by itself.
             record.counts.ghosts += 1;
-            return;
+            if !c.was_retried() {
+                // A copy of the client's first flight, late: it comes to nothing by itself.
+                return;
+            }
+            // Half of the first flight met a Retry, the other half did not. The client follows the
+            // Retry: what the server began before comes to nothing.
+            self.conversations.retain(|_, talk| talk.connection() != index);
         }
         record.end(index, Side::Server).began = Some(now);
         let plan = record.plan.connections[index].clone();

@@ -13,7 +13,8 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 /// Peers remembered at most; a test has one.
 const MAX_PEERS: usize = 1024;
 
-/// Answers each peer from the socket that heard it last.
+/// Answers a peer from the second socket once that has heard it: a PATH_RESPONSE has to come from
+/// where the PATH_CHALLENGE went, and quinn does not say where that was.
 #[derive(Debug)]
 pub struct TwoSockets {
     sockets: [Arc<dyn AsyncUdpSocket>; 2],
@@ -43,14 +44,18 @@ impl AsyncUdpSocket for TwoSockets {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        for (index, socket) in self.sockets.iter().enumerate() {
+        // The second socket, where less arrives, first: a busy one must not starve it.
+        for (index, socket) in self.sockets.iter().enumerate().rev() {
             if let Poll::Ready(result) = socket.poll_recv(context, buffers, meta) {
                 let count = result?;
                 let mut heard_on = self.heard_on.lock().unwrap_or_else(PoisonError::into_inner);
                 if heard_on.len() + count > MAX_PEERS {
                     heard_on.clear();
                 }
-                heard_on.extend(meta.iter().take(count).map(|meta| (meta.addr, index)));
+                for meta in meta.iter().take(count) {
+                    let socket = heard_on.entry(meta.addr).or_default();
+                    *socket = index.max(*socket);
+                }
                 return Poll::Ready(Ok(count));
             }
         }
