@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import subprocess
 import time
 from pathlib import Path
@@ -219,6 +220,16 @@ def test_nobody_there(get: Get) -> None:
     assert result["ok"] is False
     (file,) = result["files"]
     assert file["error"].startswith(f"no answer from {place} over UDP")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who sent what")
+def test_a_closed_port(get: Get) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    done = get(f"https://127.0.0.1:{port}/x", "--connect-timeout", "1m")
+    assert done.returncode == 1
+    assert f"nobody listens at 127.0.0.1:{port}" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,8 @@ def explain(error: BaseException, server: Address, protocol: str) -> str:
             return f"{place} speaks QUIC, but not {protocol}"
         case HandshakeTimeout():
             return f"no answer from {place} over UDP: is a QUIC server listening there?"
+        case ConnectionRefused(by=None):
+            return f"nobody listens at {place} (UDP): is a QUIC server running there?"
         case ConnectionRefused():
             return f"{place} takes no connections now: {error.reason or error}"
         case ConnectionClosed():
