@@ -197,6 +197,7 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "ClientAuth": str,
     "Congestion": str,
     "RetryPolicy": str,
+    "Version": str,
     "tuple[str, ...]": _words,
     "tuple[CipherSuite, ...]": _words,
     "tuple[Group, ...]": _words,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -136,6 +136,22 @@ def test_a_later_run_sends_requests_early(server: Server, get: Get, tmp_path: Pa
         assert (again["resumed"], again["early_data"]) == (True, True)
     (plain,) = document(get(url, "--tickets", str(tickets), "--json"))["connections"]
     assert (plain["resumed"], plain["early_data"]) == (True, False)
+
+
+def test_the_environment_has_a_say(
+    server: Server, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "TQUIC_CIPHERS", "TLS_CHACHA20_POLY1305_SHA256")
+    (tmp_path / "tquic.toml").write_text("[tquic]\nversions = ['v2']\nmtu = '1300'\n")
+    monkeypatch.setitem(ENVIRONMENT, "TQUIC_CONFIG", str(tmp_path / "tquic.toml"))
+    done = get(server.url("small.txt"), "--json")
+    assert done.returncode == 0, done.stderr
+    (connection,) = document(done)["connections"]
+    assert connection["cipher"] == "TLS_CHACHA20_POLY1305_SHA256"
+    monkeypatch.setitem(ENVIRONMENT, "TQUIC_MTU", "1")
+    done = get(server.url("small.txt"))
+    assert done.returncode == 2
+    assert "TQUIC_MTU: mtu must be from 1200" in done.stderr
 
 
 def test_a_damaged_ticket_file_is_reported(server: Server, get: Get, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ const KEEP: Duration = Duration::from_secs(60);
 const ANSWERS: usize = 1024;
 
 type Answer = Option<ServerIdentity>;
+/// What Python answers: certificate chain, key, password of the key.
+type Found = (Vec<u8>, Vec<u8>, Option<Vec<u8>>);
 type Question = (String, SyncSender<Answer>);
 
 /// Asks a function of Python, on a thread of its own: a shard must never wait for the GIL without
@@ -104,8 +106,7 @@ fn answer_all(callback: &Py<PyAny>, questions: &Receiver<Question>) {
 }
 
 fn ask(py: Python<'_>, callback: &Py<PyAny>, name: &str) -> PyResult<Answer> {
-    let found: Option<(Vec<u8>, Vec<u8>, Option<Vec<u8>>)> =
-        callback.call1(py, (name,))?.extract(py)?;
+    let found: Option<Found> = callback.call1(py, (name,))?.extract(py)?;
     let Some((chain, key, password)) = found else { return Ok(None) };
     ServerIdentity::new(&chain, &key, password.as_deref())
         .map(Some)
