@@ -16,12 +16,14 @@ __all__ = [
     "MIGRATED",
     "NEW_TOKEN",
     "PATH_FAILED",
+    "PING_ACKED",
     "PUMPED",
     "RESET",
     "STATS",
     "STOPPED",
     "STREAM_OPENED",
     "STREAM_READY",
+    "TICKET_RECEIVED",
     "WRITABLE",
     "ZERO_RTT_REJECTED",
     "ClientTls",
@@ -76,6 +78,8 @@ PATH_FAILED: Final[int]
 NEW_TOKEN: Final[int]
 STATS: Final[int]
 CLOSED: Final[int]
+TICKET_RECEIVED: Final[int]
+PING_ACKED: Final[int]
 
 def build_info() -> _BuildInfo: ...
 def held_buffers() -> int: ...
@@ -187,6 +191,7 @@ class Connection:
     def send_datagram(self, data: ReadableBuffer, /) -> bool: ...
     def consumed_datagrams(self, count: int, bytes: int, /) -> None: ...
     def ping(self) -> None: ...
+    def change_connection_id(self) -> None: ...
     def request_stats(self, tag: int, /) -> None: ...
     def close(self, code: int, reason: bytes, /) -> None: ...
     def migrate(self, local: _Address | None, interface: str | None, /) -> None: ...

@@ -8,7 +8,7 @@ import ipaddress
 import socket
 from collections.abc import Generator
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from tquic import _engine
 from tquic._hub import Hub
@@ -26,6 +26,8 @@ _ATTEMPT_DELAY: Final = 0.25
 
 class Connecting:
     """What `connect` answers: ``await`` it, or use it with ``async with``."""
+
+    _connection_class: ClassVar[type[Connection]] = Connection
 
     def __init__(
         self,
@@ -103,7 +105,7 @@ class Connecting:
         if not self._wait:
             # What is written until the caller waits for something goes out with the first packets.
             hub.loop.call_soon(_begin_native, native)
-        connection = Connection(hub, native, config, address)
+        connection = self._connection_class(hub, native, config, address)
         if store is not None:
             connection._on_token = lambda token: store._put_token(server, token)
             connection._on_over = store.save

@@ -1,5 +1,6 @@
 //! Sessions of clients.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use rustls::client::Resumption;
@@ -34,13 +35,14 @@ impl Session {
             TlsError::internal(format!("{server_name:?} is neither a host name nor an IP address"))
         })?;
         let negotiated = SharedVersion::new(version);
+        let ticket = Arc::<AtomicBool>::default();
         let secrets = SecretSink::new(config.key_log.clone());
         let mut tls = config.tls.clone();
         tls.key_log = secrets.clone();
         tls.resumption = match config.tickets.clone() {
             None => Resumption::disabled(),
             Some(store) => {
-                let negotiated = negotiated.clone();
+                let (negotiated, received) = (negotiated.clone(), ticket.clone());
                 let saved = if store.is_saving() { store.take_saved(&name, version) } else { None };
                 let restored = saved.and_then(|saved| restore(config, &name, saved)).map(|it| {
                     tls.dangerous().set_certificate_verifier(it.verifier);
@@ -51,6 +53,7 @@ impl Session {
                     original: version,
                     negotiated,
                     restored: Mutex::new(restored),
+                    received,
                 }))
             }
         };
@@ -89,6 +92,7 @@ impl Session {
             alpn: config.alpn.clone(),
             early,
             saver,
+            ticket,
         })
     }
 }

@@ -14,6 +14,7 @@ mod tickets;
 mod verify;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustls::HandshakeKind;
 use rustls::quic::Connection;
@@ -78,6 +79,8 @@ pub struct Session {
     early: EarlyData,
     /// Client: writes down the tickets that come, if the store wants that.
     saver: Option<Box<TicketSaver>>,
+    /// A client's: a ticket came.
+    ticket: Arc<AtomicBool>,
 }
 
 /// Early data, as the two sides see it.
@@ -128,6 +131,11 @@ impl Session {
             saver.on_handshake_bytes(&self.tls, data, secrets);
         }
         result
+    }
+
+    /// Client: whether a session ticket came, and went to the store, since this was last asked.
+    pub fn take_ticket(&self) -> bool {
+        self.ticket.swap(false, Ordering::Relaxed)
     }
 
     /// Appends to `out` what is to be sent in CRYPTO frames at [`Self::write_level`].

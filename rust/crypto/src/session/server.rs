@@ -50,6 +50,7 @@ impl Session {
             alpn: config.alpn.clone(),
             early: EarlyData::Server { accepted: None },
             saver: None,
+            ticket: Arc::default(),
         })
     }
 }

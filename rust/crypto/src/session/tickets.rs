@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::NamedGroup;
@@ -242,6 +242,8 @@ pub(super) struct ConnectionTickets {
     pub negotiated: SharedVersion,
     /// Of a store that is saving: the session to resume, which nobody else may use.
     pub restored: Mutex<Option<Tls13ClientSessionValue>>,
+    /// Set when a ticket comes.
+    pub received: Arc<AtomicBool>,
 }
 
 impl ClientSessionStore for ConnectionTickets {
@@ -260,6 +262,7 @@ impl ClientSessionStore for ConnectionTickets {
         if !self.store.is_saving() {
             self.store.insert(name, self.negotiated.get(), Ticket::Live(value));
         }
+        self.received.store(true, Ordering::Relaxed);
     }
 
     fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
