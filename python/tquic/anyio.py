@@ -34,6 +34,7 @@ from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import QuicError, StreamClosed
 from tquic.server import Listener, is_ending
+from tquic.tls import TlsContext, settled
 
 __all__ = ["Connection", "Server", "Stream", "connect", "serve"]
 
@@ -226,6 +227,7 @@ async def connect(
     port: int,
     *,
     config: Config | None = None,
+    tls: TlsContext | None = None,
     engine: Engine | None = None,
     local: str | tuple[str, int] | None = None,
     interface: str | None = None,
@@ -237,6 +239,7 @@ async def connect(
         host: name or numeric address.
         port: UDP port.
         config: settings. Default `Config()`.
+        tls: TLS settings, which come before those in `config`.
         engine: threads to use. Default: those of the process.
         local: numeric address (and port) to send from. Default: a socket shared by all.
         interface: network interface to send through; only together with `local`.
@@ -247,6 +250,7 @@ async def connect(
         ConfigError: a setting cannot be used.
         OSError: the name is not known, or the local address is not ours.
     """
+    config = settled(config, tls, server_side=False)
     how = plan(host, port, config, local, interface, wait)
     async with _home(engine) as home, await how.connect(home, Connection) as connection:
         yield connection
@@ -288,7 +292,8 @@ async def serve(
     port: int,
     handler: Handler,
     *,
-    config: Config,
+    config: Config | None = None,
+    tls: TlsContext | None = None,
     engine: Engine | None = None,
 ) -> AsyncIterator[Server]:
     """Listens for connections for the time of an ``async with``; see `tquic.serve`.
@@ -300,13 +305,15 @@ async def serve(
         port: UDP port; 0 picks one, see `Server.address`.
         handler: called for each connection as soon as the handshake is complete, or early data has
             come. When it returns, the connection is closed; when it raises, with code 1.
-        config: settings; `Config.cert` and `Config.key` are needed.
+        config: settings; `Config.cert` and `Config.key` are needed, if not in `tls`.
+        tls: TLS settings, which come before those in `config`.
         engine: threads to use. Default: those of the process.
 
     Raises:
         ConfigError: a setting cannot be used.
         OSError: the address is taken, or not ours.
     """
+    config = settled(config, tls, server_side=True)
     async with _home(engine) as home:
         address, *_ = await resolve(home, host, port)
         server = Server(home, handler, config)

@@ -16,6 +16,7 @@ from tquic.config import Config
 from tquic.connection import Connection
 from tquic.engine import Engine
 from tquic.errors import ConnectionClosed, EngineError, HandshakeTimeout
+from tquic.tls import TlsContext, settled
 
 __all__ = ["Connecting", "connect"]
 
@@ -47,9 +48,9 @@ class Plan:
             for number, address in enumerate(addresses, 1):
                 attempts.append(self.begin(home, make, address))
                 if number == len(addresses):
-                    await _settled(home, attempts)
+                    await _decided(home, attempts)
                 else:
-                    await home.within(_ATTEMPT_DELAY, _settled(home, attempts))
+                    await home.within(_ATTEMPT_DELAY, _decided(home, attempts))
                 winner = next((one for one in attempts if one.connected and not one.closed), None)
                 if winner is not None:
                     return winner
@@ -64,9 +65,12 @@ class Plan:
         config = self.config
         store = config.session_store
         server = (self.host, self.port)
+        server_name = config.server_name or self.host
+        if store is not None:
+            store._claim(server_name, server)
         native = home.native.connect(
             address,
-            config.server_name or self.host,
+            server_name,
             config._transport,
             config._client_tls,
             local=self.local,
@@ -80,13 +84,16 @@ class Plan:
         connection = make(home, native, config, address)
         if store is not None:
             connection._on_token = lambda token: store._put_token(server, token)
+            connection._on_over = store.save
         return connection
 
     def _explained(self, error: ConnectionClosed) -> ConnectionClosed:
         if isinstance(error, HandshakeTimeout):
             return HandshakeTimeout(
                 f"timed out: no handshake with {self.host}:{self.port} within "
-                f"{self.config.handshake_timeout:g} s"
+                f"{self.config.handshake_timeout:g} s (is there a QUIC server, and does a "
+                "firewall let UDP through?)",
+                reason=error.reason,
             )
         return error
 
@@ -94,14 +101,14 @@ class Plan:
 def plan(
     host: str,
     port: int,
-    config: Config | None,
+    config: Config,
     local: str | tuple[str, int] | None,
     interface: str | None,
     wait: bool,
 ) -> Plan:
     """From the arguments of `connect`."""
     address = (local, 0) if isinstance(local, str) else local
-    return Plan(host, port, config or Config(), address, interface, wait)
+    return Plan(host, port, config, address, interface, wait)
 
 
 class Connecting:
@@ -137,6 +144,7 @@ def connect(
     port: int,
     *,
     config: Config | None = None,
+    tls: TlsContext | None = None,
     engine: Engine | None = None,
     local: str | tuple[str, int] | None = None,
     interface: str | None = None,
@@ -157,6 +165,7 @@ def connect(
         host: name or numeric address.
         port: UDP port.
         config: settings. Default `Config()`.
+        tls: TLS settings, which come before those in `config`.
         engine: threads to use. Default: those of the process.
         local: numeric address (and port) to send from. Default: a socket shared by all.
         interface: network interface to send through; only together with `local`.
@@ -171,6 +180,7 @@ def connect(
         ConfigError: a setting cannot be used.
         OSError: the name is not known, or the local address is not ours.
     """
+    config = settled(config, tls, server_side=False)
     return Connecting(plan(host, port, config, local, interface, wait), engine)
 
 
@@ -180,7 +190,7 @@ def _begin_native(native: _engine.Connection) -> None:
         native.begin()
 
 
-async def _settled(home: Home, attempts: Sequence[Connection]) -> None:
+async def _decided(home: Home, attempts: Sequence[Connection]) -> None:
     """Waits until one has succeeded, or all have failed."""
     news = home.signal()
     for attempt in attempts:

@@ -21,6 +21,7 @@ from tquic.errors import QuicError, StreamClosed
 from tquic.server import Server, serve
 from tquic.stats import HandshakeInfo
 from tquic.stream import Stream
+from tquic.tls import TlsContext
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -103,6 +104,8 @@ class StreamTransport(asyncio.Transport):
         self._hurried = False
         self._lost = False
         self._linger: asyncio.TimerHandle | None = None
+        # Whom the connection tells of its end besides us.
+        self._before: Callable[[], None] | None = None
         stream._in.changed = Relay(stream._in.changed, self._on_incoming)
         stream._out.changed = Relay(stream._out.changed, self._on_outgoing)
         protocol.connection_made(self)
@@ -271,7 +274,13 @@ class StreamTransport(asyncio.Transport):
         if self._connection.closed:
             self._loop.call_soon(self._protocol.connection_lost, error)
         else:
-            self._connection._on_over = lambda: self._protocol.connection_lost(error)
+            self._before = self._connection._on_over
+            self._connection._on_over = lambda: self._on_over(error)
+
+    def _on_over(self, error: Exception | None) -> None:
+        if self._before is not None:
+            self._before()
+        self._protocol.connection_lost(error)
 
 
 def wrap(stream: Stream, *, limit: int = _LIMIT) -> Pair:
@@ -297,6 +306,7 @@ async def open_connection(
     port: int,
     *,
     config: Config | None = None,
+    tls: TlsContext | None = None,
     limit: int = _LIMIT,
     engine: Engine | None = None,
     local: str | tuple[str, int] | None = None,
@@ -314,6 +324,7 @@ async def open_connection(
         host: name or numeric address.
         port: UDP port.
         config: settings. Default `Config()`.
+        tls: TLS settings, which come before those in `config`.
         limit: bytes that the reader may hold; see `asyncio.StreamReader`. Default 64 KiB.
         engine: threads to use. Default: those of the process.
         local: numeric address (and port) to send from. Default: a socket shared by all.
@@ -325,7 +336,7 @@ async def open_connection(
         OSError: the name is not known, or the local address is not ours.
     """
     connection = await connect(
-        host, port, config=config, engine=engine, local=local, interface=interface
+        host, port, config=config, tls=tls, engine=engine, local=local, interface=interface
     )
     return _pair(connection.open_stream(), limit, owner=True)
 
@@ -401,7 +412,8 @@ async def start_server(
     host: str,
     port: int,
     *,
-    config: Config,
+    config: Config | None = None,
+    tls: TlsContext | None = None,
     limit: int = _LIMIT,
     engine: Engine | None = None,
 ) -> StreamServer:
@@ -412,7 +424,8 @@ async def start_server(
             as a task of its own.
         host: name or numeric address to listen at; ``"::"`` is every address, IPv4 included.
         port: UDP port; 0 picks one, see `StreamServer.address`.
-        config: settings; `Config.cert` and `Config.key` are needed.
+        config: settings; `Config.cert` and `Config.key` are needed, if not in `tls`.
+        tls: TLS settings, which come before those in `config`.
         limit: bytes that a reader may hold; see `asyncio.StreamReader`. Default 64 KiB.
         engine: threads to use. Default: those of the process.
 
@@ -433,4 +446,4 @@ async def start_server(
             protocol = asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
             StreamTransport(stream, protocol, owner=False)
 
-    return StreamServer(await serve(host, port, handler, config=config, engine=engine))
+    return StreamServer(await serve(host, port, handler, config=config, tls=tls, engine=engine))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -150,11 +151,12 @@ def test_exceptions_come_out_as_they_are(run: Run, configs: Any) -> None:
     async def main() -> None:
         with pytest.raises(ZeroDivisionError):
             await body()
-        with pytest.raises(tquic.HandshakeTimeout):
-            async with tquic.anyio.connect(
-                "127.0.0.1", 9, config=client_config.replace(handshake_timeout=0.05)
-            ):
-                pass
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            silent.bind(("127.0.0.1", 0))
+            impatient = client_config.replace(handshake_timeout=0.05)
+            with pytest.raises(tquic.HandshakeTimeout):
+                async with tquic.anyio.connect(*silent.getsockname(), config=impatient):
+                    pass
 
     run(main)
 

@@ -8,6 +8,7 @@ from tquic.engine import Engine
 from tquic.sync._home import Threads
 from tquic.sync.connection import Connection, Inner
 from tquic.sync.stream import _checked
+from tquic.tls import TlsContext, settled
 
 __all__ = ["connect"]
 
@@ -17,6 +18,7 @@ def connect(
     port: int,
     *,
     config: Config | None = None,
+    tls: TlsContext | None = None,
     engine: Engine | None = None,
     local: str | tuple[str, int] | None = None,
     interface: str | None = None,
@@ -32,6 +34,7 @@ def connect(
         host: name or numeric address.
         port: UDP port.
         config: settings. Default `Config()`.
+        tls: TLS settings, which come before those in `config`.
         engine: threads to use. Default: those of the process.
         local: numeric address (and port) to send from. Default: a socket shared by all.
         interface: network interface to send through; only together with `local`.
@@ -50,7 +53,7 @@ def connect(
     home = Threads(engine)
     # Not to wait at all would be never to connect.
     patience = _checked(timeout) or None
-    inner = home.run(
-        plan(host, port, config, local, interface, wait).connect(home, Inner), patience
-    )
+    config = settled(config, tls, server_side=False)
+    how = plan(host, port, config, local, interface, wait)
+    inner = home.run(how.connect(home, Inner), patience)
     return Connection(home, inner, timeout)

@@ -19,6 +19,7 @@ from tquic.server import Listener, is_ending
 from tquic.sync._home import Threads
 from tquic.sync.connection import Connection, Inner
 from tquic.sync.stream import _checked
+from tquic.tls import TlsContext, settled
 
 __all__ = ["Handler", "Server", "serve"]
 
@@ -173,7 +174,8 @@ def serve(
     port: int,
     handler: Handler | None = None,
     *,
-    config: Config,
+    config: Config | None = None,
+    tls: TlsContext | None = None,
     engine: Engine | None = None,
     timeout: float | None = None,
 ) -> Server:
@@ -194,8 +196,9 @@ def serve(
         port: UDP port; 0 picks one, see `Server.address`.
         handler: called for each connection as soon as the handshake is complete, or early data has
             come. When it returns, the connection is closed; when it raises, with code 1.
-        config: settings; `Config.cert` and `Config.key` are needed. `Config.max_connections` bounds
-            the threads.
+        config: settings; `Config.cert` and `Config.key` are needed, if not in `tls`.
+            `Config.max_connections` bounds the threads.
+        tls: TLS settings, which come before those in `config`.
         engine: threads of the engine to use. Default: those of the process.
         timeout: seconds that everything on its connections waits at most; see
             `Connection.settimeout`. Default for ever.
@@ -204,6 +207,7 @@ def serve(
         ConfigError: a setting cannot be used.
         OSError: the address is taken, or not ours.
     """
+    config = settled(config, tls, server_side=True)
     home = Threads(engine)
     address, *_ = home.run(resolve(home, host, port), None)
     accepting = _Accepting(home, config, _checked(timeout))
