@@ -19,6 +19,7 @@ import pytest
 
 import tquic
 from tquic import _engine
+from tquic._halves import Incoming
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -300,21 +301,34 @@ async def test_cancelled_files(pair: Any, tmp_path: Path) -> None:
             await far.read()
 
 
-async def test_priorities(pair: Any) -> None:
-    async with pair(client={"send_buffer": 1 << 20}) as (client, server):
-        urgent, later = client.open_stream(), client.open_stream()
-        urgent.set_priority(0)
-        later.set_priority(7)
-        for stream in (later, urgent):
-            stream.write(bytes(1 << 20))
-            stream.finish()
-        order: list[int] = []
+async def test_priorities(
+    server_config: tquic.Config, client_config: tquic.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As the ends come from the engine: tasks may be woken together.
+    order: list[int] = []
+    on_data = Incoming.on_data
 
-        async def read(stream: tquic.Stream) -> None:
-            await stream.read()
-            order.append(stream.id)
+    def recorded(self: Incoming, data: bytes | memoryview, fin: bool) -> None:
+        if fin:
+            order.append(self._number)
+        on_data(self, data, fin)
 
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(2):
-                tasks.create_task(read(await server.accept_stream()))
-        assert sorted(order) == [urgent.id, later.id]
+    monkeypatch.setattr(Incoming, "on_data", recorded)
+
+    async def handler(connection: tquic.Connection) -> None:
+        for _ in range(3):
+            assert len(await (await connection.accept_stream()).read()) == 100_000
+
+    async with tquic.serve("127.0.0.1", 0, handler, config=server_config) as server:
+        # All is there before the first packet leaves.
+        client = await tquic.connect(*server.address, config=client_config, wait=False)
+        async with client:
+            streams = [client.open_stream(unidirectional=True) for _ in range(3)]
+            for stream, urgency in zip(streams, (7, 3, 0), strict=True):
+                stream.set_priority(urgency)
+                stream.write(bytes(100_000))
+                stream.finish()
+            await client.wait_closed()
+    assert order == [stream.id for stream in reversed(streams)]
+    with pytest.raises(ValueError, match="urgency"):
+        stream.set_priority(8)
