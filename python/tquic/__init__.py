@@ -8,7 +8,8 @@
         stream.finish()
         print(await stream.read())
 
-`Config` has every setting, `tquic.errors` every exception.
+`Config` has every setting, `TlsContext` those of TLS in the shape of `ssl.SSLContext`,
+`tquic.errors` every exception.
 """
 
 import logging
@@ -34,6 +35,7 @@ from tquic.errors import (
     HandshakeTimeout,
     IdleTimeout,
     MigrationError,
+    PinMismatch,
     QuicError,
     StatelessReset,
     StreamClosed,
@@ -49,6 +51,8 @@ from tquic.server import Server, serve
 from tquic.session import SessionStore
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats, ShardStats
 from tquic.stream import Stream
+from tquic.streams import open_connection, start_server
+from tquic.tls import TlsContext, public_key_pin
 
 __all__ = [
     "AlpnError",
@@ -72,6 +76,7 @@ __all__ = [
     "IdleTimeout",
     "MigrationError",
     "PathStats",
+    "PinMismatch",
     "QuicError",
     "Server",
     "SessionStore",
@@ -82,6 +87,7 @@ __all__ = [
     "StreamError",
     "StreamReset",
     "StreamStopped",
+    "TlsContext",
     "TransportClosed",
     "UntrustedCertificate",
     "VersionError",
@@ -89,7 +95,10 @@ __all__ = [
     "__version__",
     "build_info",
     "connect",
+    "open_connection",
+    "public_key_pin",
     "serve",
+    "start_server",
 ]
 
 # A library says nothing unless the program sets up logging.
