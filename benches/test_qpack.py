@@ -1,7 +1,7 @@
 """QPACK beside ls-qpack, with fields as browsers and servers send them.
 
-`pytest benches/test_qpack.py --benchmark-enable` measures each alone. `python -m` or `python` with
-this file measures both in turns and prints the ratio of the medians: what counts on a busy machine.
+`pytest benches/test_qpack.py --benchmark-enable` measures each alone; run as a program, this file
+measures both in turns and prints the ratios of the medians: what counts on a busy machine.
 """
 
 import statistics
