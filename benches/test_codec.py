@@ -50,6 +50,11 @@ def test_decode_100_data_frames(benchmark: Benchmark, size: int) -> None:
     assert all(isinstance(event, DataSpan) for event in events)
 
 
+def test_100_data_frames_as_views(benchmark: Benchmark) -> None:
+    events = benchmark(FrameDecoder().read, stream(0, 1_000))
+    assert [event.payload for event in events] == [bytes(1_000)] * FRAMES
+
+
 def test_decode_100_headers_frames(benchmark: Benchmark) -> None:
     events = benchmark(FrameDecoder().feed, stream(1, 50))
     assert [event.payload for event in events] == [bytes(50)] * FRAMES

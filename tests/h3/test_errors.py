@@ -3,8 +3,7 @@
 import copy
 import pickle
 
-from tquic.h3 import ErrorCode, H3Error
-from tquic.h3.errors import FieldSectionTooLarge
+from tquic.h3 import ErrorCode, FieldSectionTooLarge, H3Error
 
 
 def test_an_error_names_its_code_and_its_reason() -> None:

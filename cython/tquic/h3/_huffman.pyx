@@ -47,8 +47,9 @@ cdef struct _Code:
 
 cdef _Code _CODES[_SYMBOLS]
 
-# What the next 12 bits begin with, 0 when it is a longer code. From the lowest bit: the first
-# symbol (8), the second (8), how many there are (4), bits of the first (4), bits of all (8).
+# What the next 12 bits begin with, 0 when it is a longer code. From the lowest bit: bits of all
+# symbols (8; there, because each step waits for them), the first symbol (8), the second (8), how
+# many there are (4), bits of the first (4).
 cdef uint32_t _TABLE[1 << _LOOK]
 
 # Longer codes, by their length: the number of the first, where its symbol lies in _SORTED, and the
@@ -90,10 +91,10 @@ cdef void _make_table() noexcept:
         bits = _CODES[first].bits
         second = _symbol_of((word << bits) & ((1 << _LOOK) - 1), _LOOK - bits)
         if second < 0:
-            entry = first | 1 << 16 | bits << 20 | bits << 24
+            entry = bits | first << 8 | 1 << 24 | <uint32_t>bits << 28
         else:
             both = bits + _CODES[second].bits
-            entry = first | second << 8 | 2 << 16 | bits << 20 | both << 24
+            entry = both | first << 8 | second << 16 | 2 << 24 | <uint32_t>bits << 28
         _TABLE[word] = entry
 
 
@@ -165,10 +166,10 @@ cdef Py_ssize_t huffman_decode(const uint8_t *data, Py_ssize_t size, uint8_t *ou
             entry = _TABLE[word >> (64 - _LOOK)]
             if entry == 0:
                 break
-            out[0] = <uint8_t>entry
-            out[1] = <uint8_t>(entry >> 8)
-            out += (entry >> 16) & 3
-            length = <int>(entry >> 24)
+            out[0] = <uint8_t>(entry >> 8)
+            out[1] = <uint8_t>(entry >> 16)
+            out += (entry >> 24) & 3
+            length = <int>(entry & 63)
             word <<= length
             count -= length
         else:
@@ -201,16 +202,16 @@ cdef Py_ssize_t _decode_tail(
         padded = word | (<uint64_t>0xFFFFFFFFFFFFFFFF >> count)
         entry = _TABLE[padded >> (64 - _LOOK)]
         if entry != 0:
-            length = <int>(entry >> 24)
+            length = <int>(entry & 63)
             if length <= count:
-                out[0] = <uint8_t>entry
-                out[1] = <uint8_t>(entry >> 8)
-                out += (entry >> 16) & 3
+                out[0] = <uint8_t>(entry >> 8)
+                out[1] = <uint8_t>(entry >> 16)
+                out += (entry >> 24) & 3
             else:
-                length = (entry >> 20) & 15
+                length = <int>(entry >> 28)
                 if length > count:
                     break
-                out[0] = <uint8_t>entry
+                out[0] = <uint8_t>(entry >> 8)
                 out += 1
         else:
             length = _long_code(padded, out)

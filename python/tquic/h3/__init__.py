@@ -1,5 +1,5 @@
 """HTTP/3 (RFC 9114)."""
 
-from tquic.h3.errors import ErrorCode, H3Error
+from tquic.h3.errors import ErrorCode, FieldSectionTooLarge, H3Error
 
-__all__ = ["ErrorCode", "H3Error"]
+__all__ = ["ErrorCode", "FieldSectionTooLarge", "H3Error"]
