@@ -244,6 +244,33 @@ def test_our_encoder_and_our_decoder(seed: int, capacity: int) -> None:
     assert encoder.unacknowledged == encoder.at_risk == 0
 
 
+@pytest.mark.parametrize("capacity", [4096, 16384])
+@pytest.mark.parametrize("seed", range(3))
+def test_sessions_are_as_small_as_theirs(seed: int, capacity: int) -> None:
+    """All bytes of both streams, with some files fetched again and again and others once."""
+    sizes = []
+    for encoder in (OurEncoder(capacity, 16), TheirEncoder(capacity, 16)):
+        dice = random.Random(seed)
+        decoder = OurDecoder(capacity, 16)
+        decoder.feed_encoder(encoder.first)
+        size = 0
+        for number in range(400):
+            fields = [
+                *REQUEST,
+                (b":path", b"/assets/img/%d.png" % dice.randrange(150)),
+                (b"referer", b"https://www.example.com/page/%d" % (number // 20)),
+            ]
+            if dice.random() < 0.3:
+                fields.append((b"x-request-id", b"%032x" % dice.getrandbits(128)))
+            instructions, section = encoder.encode(4 * number, fields)
+            size += len(instructions) + len(section)
+            decoder.feed_encoder(instructions)
+            assert decoder.decode(4 * number, section) == fields
+            encoder.feed_decoder(decoder.take_decoder_stream())
+        sizes.append(size)
+    assert sizes[0] <= 1.02 * sizes[1]
+
+
 @given(sections, st.sampled_from([0, 64, 200, 4096]), st.integers(0, 3), st.randoms())
 def test_drawn_fields_through_our_encoder(
     items: list[list[Field]], capacity: int, blocked: int, dice: random.Random

@@ -274,6 +274,29 @@ def test_entries_close_to_eviction_are_duplicated() -> None:
     assert len(pair.send(0, [AGENT])) <= 4
 
 
+def test_a_line_used_often_moves_where_one_byte_is_enough() -> None:
+    # RFC 9204 section 4.5.2: relative indices from 63 on take two bytes.
+    pair = Pair(capacity=1 << 16)
+    for _ in range(10):
+        pair.send(0, [AGENT])
+    others = [(b"etag", b"%d" % number) for number in range(64)]
+    for _ in range(2):
+        pair.send(0, others)
+    assert (pair.encoder.insert_count, pair.encoder.table[0]) == (65, AGENT)
+    assert len(pair.send(0, [AGENT])) == 3
+    assert (pair.encoder.insert_count, pair.encoder.table[-1]) == (66, AGENT)
+    # What is used seldom stays where it is.
+    pair.send(0, others[:1])
+    assert pair.encoder.insert_count == 66
+
+
+def test_what_comes_again_only_after_long_is_not_inserted() -> None:
+    pair = Pair()
+    for number in range(1000):
+        pair.send(0, [(b"etag", b"%d" % (number % 500))])
+    assert pair.encoder.table == []
+
+
 def test_a_line_that_would_fill_the_table_is_not_inserted() -> None:
     pair = Pair(capacity=1000)
     for size, inserted in ((469, False), (468, True)):

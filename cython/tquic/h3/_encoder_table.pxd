@@ -30,6 +30,8 @@ cdef struct Entry:
     # Sections not acknowledged whose oldest reference this is. Entries leave in their order, so
     # those between this one and newer references are held as well, without being counted.
     uint32_t sections
+    # How often it was referred to since it was inserted.
+    uint32_t uses
 
 cdef struct Table:
     Entry *ring
@@ -153,6 +155,7 @@ cdef inline void table_insert(
     entry.pair_hash = pair_hash
     entry.start = table.total
     entry.sections = 0
+    entry.uses = 0
     table_link(table, table.inserted)
     table.inserted += 1
     table.size += size

@@ -44,10 +44,13 @@ cdef extern from "Python.h":
 cdef enum:
     # Room for the prefix of a section, which is written last: two integers.
     _PREFIX = 2 * MAX_PREFIXED_SIZE
-    # Field lines and names the encoder remembers having seen, by their hashes: in so many rows,
-    # the newest four in each.
-    _HISTORY = 256
-    _WAYS = 4
+    # Field lines and names the encoder remembers having seen and not inserted, by their hashes.
+    # Few, so that what comes again only after long is not inserted: it would drive out better.
+    _HISTORY = 128
+    # The first relative index that takes two bytes, RFC 9204 section 4.5.2, and the references
+    # after which an entry is worth one byte again.
+    _FAR = 63
+    _OFTEN = 8
     # What a buffer may keep allocated between calls, in bytes.
     _KEPT_BUFFER = 65536
 
@@ -266,8 +269,8 @@ cdef class Encoder:
     is used after `set_capacity`. At most 256 streams are risked to be blocked, however many the
     peer allows, and no section refers to the dynamic table while 4,096 wait to be acknowledged.
 
-    A field line is inserted when it comes a second time; a name that is not in the static table
-    when it comes a second time with another value. Values of the names in ``never_indexed`` (by
+    A field line is inserted when it comes a second time with fewer than 128 other new ones between;
+    a name that is not in the static table when it comes a second time with another value. Values of the names in ``never_indexed`` (by
     default authorization, proxy-authorization, cookie and set-cookie), and fields that are
     `NeverIndexed`, are always sent as literals that no hop may index: RFC 9204 section 7.1.3.
 
@@ -280,6 +283,7 @@ cdef class Encoder:
     # None of these before the table has a capacity.
     cdef Sections *_sections
     cdef uint32_t *_seen
+    cdef int _seen_next
     # The Known Received Count, RFC 9204 section 2.1.4.
     cdef uint64_t _known
     cdef _Buffer _block
@@ -431,7 +435,7 @@ cdef class Encoder:
             return 0
         table_allocate(&self._table, capacity)
         if self._seen is NULL:
-            self._seen = <uint32_t *>PyMem_Calloc(_HISTORY * _WAYS, sizeof(uint32_t))
+            self._seen = <uint32_t *>PyMem_Calloc(_HISTORY, sizeof(uint32_t))
             if self._seen is NULL:
                 raise MemoryError
         if self._sections is NULL:
@@ -511,8 +515,8 @@ cdef class Encoder:
             at = table_find_pair(&self._table, name, value, pair_hash)
             if at == 0:
                 at = self._consider(current, static_name, name, value, name_hash, pair_hash)
-            elif table_is_draining(&self._table, at - 1):
-                at = self._duplicate(current, at - 1)
+            else:
+                at = self._renew(current, at)
             if at and self._may_refer(current, at - 1):
                 self._put_reference(current, at - 1)
                 return 0
@@ -520,6 +524,21 @@ cdef class Encoder:
                 return 0
         _put_literal(&self._block, static_name, name, value, False)
         return 0
+
+    cdef inline uint64_t _renew(self, _Current *current, uint64_t at) except? 0:
+        """Duplicates an entry that is found too far back; the index to use plus one, or 0."""
+        cdef Entry *entry = table_entry(&self._table, at - 1)
+        cdef uint64_t newer
+        if table_is_draining(&self._table, at - 1):
+            return self._duplicate(current, at - 1)
+        entry.uses += 1
+        if entry.uses >= _OFTEN and self._table.inserted - at >= _FAR:
+            newer = self._duplicate(current, at - 1)
+            # Where the new one may not be referred to yet, the old one does as well, if it is
+            # still there: it may have left for its copy.
+            if newer and (self._may_refer(current, newer - 1) or at <= self._table.dropped):
+                return newer
+        return at
 
     cdef inline bint _may_refer(self, _Current *current, uint64_t index) noexcept:
         """Whether the section may refer to an entry: known to the peer, or worth the risk."""
@@ -569,17 +588,17 @@ cdef class Encoder:
 
     cdef inline bint _was_seen(self, uint64_t hashed) noexcept:
         """Whether this was seen before, as far as is remembered; remembers it."""
-        cdef uint32_t *marks = &self._seen[(hashed & (_HISTORY - 1)) * _WAYS]
+        # Not 0, which is in places never used.
         cdef uint32_t mark = <uint32_t>(hashed >> 32) | 1
-        cdef int way
-        for way in range(_WAYS):
-            if marks[way] == mark:
-                return True
-        # The newest first; the oldest of them falls out.
-        for way in range(_WAYS - 1, 0, -1):
-            marks[way] = marks[way - 1]
-        marks[0] = mark
-        return False
+        cdef uint32_t found = 0
+        cdef int i
+        # All of them, without a branch: compilers take several at once.
+        for i in range(_HISTORY):
+            found |= self._seen[i] == mark
+        if found == 0:
+            self._seen[self._seen_next] = mark
+            self._seen_next = (self._seen_next + 1) & (_HISTORY - 1)
+        return found
 
     cdef uint64_t _consider(
         self, _Current *current, int static_name, PyObject *name, PyObject *value,
