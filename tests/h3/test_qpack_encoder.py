@@ -224,8 +224,8 @@ def integer(flags: int, prefix: int, value: int) -> bytes:
 
 
 def test_nothing_is_evicted_that_is_in_use_or_not_known() -> None:
-    # RFC 9204 section 2.1.1; entries of 50 bytes, two at most.
-    pair = Pair(capacity=120)
+    # RFC 9204 section 2.1.1; entries of 50 bytes, two at most, none of them draining.
+    pair = Pair(capacity=140)
     lines = [(b"name-%03d" % number, b"%010d" % number) for number in range(5)]
     for line in lines[:2]:
         pair.send(0, [line])
@@ -237,11 +237,19 @@ def test_nothing_is_evicted_that_is_in_use_or_not_known() -> None:
         pair.send_unanswered(8, [lines[2]])
     assert pair.encoder.table == lines[:2]
     pair.answer()
+    # Inserted, but not known to have come: the one before it can leave, it cannot.
     pair.send_unanswered(12, [lines[2]])
     assert pair.encoder.table == lines[1:3]
-    # Inserted, but not known to have come: the second one can leave for it, the third cannot.
-    pair.encoder.encode(16, [lines[3]])
     assert pair.encoder.known_received_count == 2
+    for _ in range(2):
+        pair.send_unanswered(16, [lines[3]])
+    assert pair.encoder.table == lines[2:4]
+    for _ in range(3):
+        pair.send_unanswered(20, [lines[4]])
+    assert pair.encoder.table == lines[2:4]
+    pair.answer()
+    pair.send_unanswered(24, [lines[4]])
+    assert pair.encoder.table == lines[3:]
 
 
 def test_an_entry_the_same_section_refers_to_is_not_evicted() -> None:

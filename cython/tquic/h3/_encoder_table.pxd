@@ -163,7 +163,15 @@ cdef inline void table_insert(
 
 
 cdef inline bint table_is_draining(Table *table, uint64_t index) noexcept nogil:
-    """Whether an entry is in the last eighth before eviction, RFC 9204 section 2.1.1.1."""
+    """Whether an entry is in the last quarter before eviction: time for a duplicate.
+
+    RFC 9204 section 2.1.1.1
+    """
+    return table.total - table_entry(table, index).start > table.capacity - (table.capacity >> 2)
+
+
+cdef inline bint table_is_leaving(Table *table, uint64_t index) noexcept nogil:
+    """Whether an entry is in the last eighth, where no new reference may hold it."""
     return table.total - table_entry(table, index).start > table.capacity - (table.capacity >> 3)
 
 

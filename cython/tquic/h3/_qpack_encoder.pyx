@@ -23,7 +23,7 @@ from tquic.h3._encoder_sections cimport (
 from tquic.h3._encoder_table cimport (
     ENTRY_OVERHEAD, Entry, PyBytes_AS_STRING, Py_SIZE, Table, table_allocate, table_drop,
     table_entry, table_find_name, table_find_pair, table_free, table_has_room, table_insert,
-    table_is_draining, table_size_of
+    table_is_draining, table_is_leaving, table_size_of
 )
 from tquic.h3._prefixed cimport (
     MAX_PREFIXED_SIZE, literal_bound, literal_write, prefixed_read, prefixed_write
@@ -530,7 +530,10 @@ cdef class Encoder:
         cdef Entry *entry = table_entry(&self._table, at - 1)
         cdef uint64_t newer
         if table_is_draining(&self._table, at - 1):
-            return self._duplicate(current, at - 1)
+            newer = self._duplicate(current, at - 1)
+            if newer or table_is_leaving(&self._table, at - 1):
+                return newer
+            return at
         entry.uses += 1
         if entry.uses >= _OFTEN and self._table.inserted - at >= _FAR:
             newer = self._duplicate(current, at - 1)
@@ -572,7 +575,7 @@ cdef class Encoder:
     ) noexcept:
         """Writes the line with a name from the dynamic table; false when none can be used."""
         cdef uint64_t at = table_find_name(&self._table, name, name_hash)
-        if at == 0 or table_is_draining(&self._table, at - 1):
+        if at == 0 or table_is_leaving(&self._table, at - 1):
             return False
         if not self._may_refer(current, at - 1):
             return False
