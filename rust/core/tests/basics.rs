@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pair::Pair;
+use pair::{Pair, client_tls};
 use tquic_core::config::{RetryPolicy, TransportConfig};
 use tquic_core::events::{ConnectionError, Event};
 use tquic_core::stream::StreamEvent;
@@ -301,5 +301,22 @@ impl Pair {
     fn take_all(&mut self) {
         self.client.events.clear();
         self.server.events.clear();
+    }
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    // Keys of the 1-RTT level are half of it. What only a handshake needs lies elsewhere.
+    let size = size_of::<tquic_core::Connection>();
+    assert!(size <= 10 * 1024, "{size} bytes");
+    for tickets in [None, Some(tquic_crypto::TicketStore::new(4))] {
+        let mut p = Pair::new();
+        p.client_tls = std::sync::Arc::new(client_tls().tickets(tickets).build().unwrap());
+        let h = p.establish();
+        // The server's tickets come, and go where they belong.
+        assert!(!p.run_until(Duration::from_secs(5), |p| p.client_conn(h).is_closed()));
+        let agreed = p.client_conn(h).handshake().agreed().unwrap();
+        assert_eq!(agreed.alpn.as_deref(), Some(&b"test"[..]));
+        assert_eq!(agreed.certificates.len(), 1);
     }
 }

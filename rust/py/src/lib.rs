@@ -15,9 +15,11 @@ mod connection;
 mod engine;
 mod error;
 mod event;
+mod histogram;
 mod hq;
 mod hub;
 mod keylog;
+mod many;
 mod perf;
 mod settings;
 
@@ -34,9 +36,13 @@ mod _engine {
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
+    use crate::histogram::Histogram;
+    #[pymodule_export]
     use crate::hq::{HqFetch, HqPipe, HqServer};
     #[pymodule_export]
     use crate::hub::Hub;
+    #[pymodule_export]
+    use crate::many::{ConnectionSet, RequestRun};
     #[pymodule_export]
     use crate::perf::{PerfServer, perf_pattern, perf_run, raw_udp_rate};
     #[pymodule_export]
