@@ -45,6 +45,7 @@ from tquic.errors import (
     VersionError,
     WriteBufferFull,
 )
+from tquic.many import ConnectionSet, Histogram, Pattern
 from tquic.server import Server, serve
 from tquic.session import SessionStore
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats, ShardStats
@@ -62,6 +63,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "ConnectionRefused",
+    "ConnectionSet",
     "ConnectionStats",
     "DatagramError",
     "Engine",
@@ -69,9 +71,11 @@ __all__ = [
     "HandshakeError",
     "HandshakeInfo",
     "HandshakeTimeout",
+    "Histogram",
     "IdleTimeout",
     "MigrationError",
     "PathStats",
+    "Pattern",
     "QuicError",
     "Server",
     "SessionStore",

@@ -142,7 +142,7 @@ impl Application for Member {
         }
         let (now, streams) = (context.now, context.connection.streams());
         self.work.retain_mut(|work| work.drive(now, streams));
-        context.wake_at = self.work.iter().filter_map(|work| work.wake_at()).min();
+        context.wake_at = self.work.iter().filter_map(Work::wake_at).min();
         if self.work.is_empty() {
             self.work = Vec::new();
         }
