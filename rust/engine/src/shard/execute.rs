@@ -14,7 +14,6 @@ use tquic_net::udp::UdpSocket;
 use super::service::{Listener, Place, Service, Slot};
 use super::{CLIENTS, Command, Connect, Listen, Operation, Shard};
 use crate::application::{Application, Message, Source, Tell};
-use crate::config::within_buffer;
 use crate::key::ConnectionKey;
 use crate::stats::ConnectionSnapshot;
 
@@ -99,7 +98,7 @@ impl Shard {
         let buffer = self.sockets.get(at).map(|e| e.socket.capabilities().recv_buffer.granted);
         let buffer = buffer.unwrap_or(usize::MAX);
         let setup = ClientSetup {
-            transport: within_buffer(&request.transport, remote.ip(), buffer),
+            transport: self.fitted.within_buffer(&request.transport, remote.ip(), buffer),
             tls: request.tls,
             server_name: request.server_name,
             token: request.token,

@@ -26,7 +26,7 @@ use tquic_net::os::{self, Events, Poller};
 use tquic_net::udp::{RecvBatch, SocketOptions};
 
 use crate::application::{Spawned, Supply};
-use crate::config::Log;
+use crate::config::{Fitted, Log};
 use crate::key::ConnectionKey;
 use crate::stats::{ShardStats, add_endpoint};
 
@@ -68,6 +68,7 @@ pub(crate) struct Shard {
     /// Those who begin connections here, and when they want to be asked again.
     supplies: Vec<Box<dyn Supply>>,
     supply_at: Option<Instant>,
+    fitted: Fitted,
     /// Connections that found no room in the outbox.
     waiting: Vec<Place>,
     /// Some connection has more to send than its turn allowed.
@@ -132,6 +133,7 @@ impl Shard {
             wakes: BinaryHeap::new(),
             supplies: Vec::new(),
             supply_at: None,
+            fitted: Fitted::default(),
             waiting: Vec::new(),
             more: false,
             now: clock(),
