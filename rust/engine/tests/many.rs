@@ -92,7 +92,8 @@ fn an_open_loop_counts_from_the_intended_time() {
     assert!(run.latencies().quantile(0.5) > 10 * run.service().quantile(0.1).max(1));
     // At random times, but as many; the last is about when the rate says.
     let pacing = Pacing::Open { rate: 2000.0, poisson: true, seed: 1 };
-    let run = set.requests(Plan { pacing, in_flight: 100, ..plan(10, 400) }, Some(&[0, 2])).unwrap();
+    let run =
+        set.requests(Plan { pacing, in_flight: 100, ..plan(10, 400) }, Some(&[0, 2])).unwrap();
     finish(&run);
     let stats = run.stats();
     assert_eq!((stats.connections, stats.responses), (2, 400));
