@@ -8,7 +8,8 @@
         stream.finish()
         print(await stream.read())
 
-`Config` has every setting, `tquic.errors` every exception.
+`Config` has every setting, `TlsContext` those of TLS in the shape of `ssl.SSLContext`,
+`tquic.errors` every exception.
 """
 
 import logging
@@ -34,6 +35,7 @@ from tquic.errors import (
     HandshakeTimeout,
     IdleTimeout,
     MigrationError,
+    PinMismatch,
     QuicError,
     StatelessReset,
     StreamClosed,
@@ -50,6 +52,7 @@ from tquic.server import Server, serve
 from tquic.session import SessionStore
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats, ShardStats
 from tquic.stream import Stream
+from tquic.tls import TlsContext, public_key_pin
 
 __all__ = [
     "AlpnError",
@@ -76,6 +79,7 @@ __all__ = [
     "MigrationError",
     "PathStats",
     "Pattern",
+    "PinMismatch",
     "QuicError",
     "Server",
     "SessionStore",
@@ -86,6 +90,7 @@ __all__ = [
     "StreamError",
     "StreamReset",
     "StreamStopped",
+    "TlsContext",
     "TransportClosed",
     "UntrustedCertificate",
     "VersionError",
@@ -93,6 +98,7 @@ __all__ = [
     "__version__",
     "build_info",
     "connect",
+    "public_key_pin",
     "serve",
 ]
 

@@ -3,7 +3,7 @@ from typing import Any, Final, TypeAlias, TypedDict, final, type_check_only
 
 from _typeshed import ReadableBuffer, StrPath
 
-from tquic.config import Config
+from tquic.config import ClientMaterial, Config, ServerMaterial
 
 __all__ = [
     "ACCEPTED",
@@ -17,12 +17,14 @@ __all__ = [
     "MIGRATED",
     "NEW_TOKEN",
     "PATH_FAILED",
+    "PING_ACKED",
     "PUMPED",
     "RESET",
     "STATS",
     "STOPPED",
     "STREAM_OPENED",
     "STREAM_READY",
+    "TICKET_RECEIVED",
     "WRITABLE",
     "ZERO_RTT_REJECTED",
     "ClientTls",
@@ -45,6 +47,7 @@ __all__ = [
     "make_certificates",
     "perf_pattern",
     "perf_run",
+    "public_key_pin",
     "raw_udp_rate",
 ]
 
@@ -79,11 +82,14 @@ PATH_FAILED: Final[int]
 NEW_TOKEN: Final[int]
 STATS: Final[int]
 CLOSED: Final[int]
+TICKET_RECEIVED: Final[int]
+PING_ACKED: Final[int]
 
 def build_info() -> _BuildInfo: ...
 def held_buffers() -> int: ...
 def make_certificates(names: list[str], days: int) -> tuple[str, str, str]: ...
 def perf_pattern() -> bytes: ...
+def public_key_pin(certificate: bytes, /) -> str: ...
 def perf_run(
     engine: Engine,
     task: Any,
@@ -104,36 +110,19 @@ class Transport:
 
 @final
 class TicketStore:
-    def __new__(cls, servers: int, /) -> TicketStore: ...
+    def __new__(cls, servers: int, /, *, saving: bool = False) -> TicketStore: ...
+    def take_out(self) -> list[tuple[str, int, int, bytes]]: ...
+    def put_in(self, ticket: bytes, /) -> bool: ...
     def __len__(self) -> int: ...
     def clear(self) -> None: ...
 
 @final
 class ClientTls:
-    def __new__(
-        cls,
-        config: Config,
-        /,
-        *,
-        ca: bytes | None,
-        cert: bytes | None,
-        key: bytes | None,
-        keylog: StrPath | None,
-        tickets: TicketStore | None,
-    ) -> ClientTls: ...
+    def __new__(cls, config: Config, material: ClientMaterial, /) -> ClientTls: ...
 
 @final
 class ServerTls:
-    def __new__(
-        cls,
-        config: Config,
-        /,
-        *,
-        cert: bytes,
-        key: bytes,
-        client_ca: bytes | None,
-        keylog: StrPath | None,
-    ) -> ServerTls: ...
+    def __new__(cls, config: Config, material: ServerMaterial, /) -> ServerTls: ...
 
 @final
 class Engine:
@@ -206,6 +195,7 @@ class Connection:
     def send_datagram(self, data: ReadableBuffer, /) -> bool: ...
     def consumed_datagrams(self, count: int, bytes: int, /) -> None: ...
     def ping(self) -> None: ...
+    def change_connection_id(self) -> None: ...
     def request_stats(self, tag: int, /) -> None: ...
     def close(self, code: int, reason: bytes, /) -> None: ...
     def migrate(self, local: _Address | None, interface: str | None, /) -> None: ...

@@ -480,6 +480,8 @@ class Connection:
         _engine.PATH_FAILED: _on_path_failed,
         _engine.NEW_TOKEN: _on_new_token,
         _engine.STATS: _on_stats,
+        _engine.TICKET_RECEIVED: _ignore,
+        _engine.PING_ACKED: _ignore,
         _engine.CLOSED: _on_closed,
     }
 

@@ -25,6 +25,10 @@ pub enum Event {
     DatagramsWritable,
     /// The server gave a token for a later connection (RFC 9000 section 8.1.3).
     NewToken(Vec<u8>),
+    /// The server gave a ticket to resume the session with; it is in the store.
+    TicketReceived,
+    /// So many of the `Connection::ping`s, counted from the first, have been acknowledged.
+    PingAcked(u64),
     /// The connection moved to other addresses.
     Migrated(FourTuple),
     /// Another pair of addresses was tried and does not work.

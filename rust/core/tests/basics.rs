@@ -115,6 +115,46 @@ fn retry_proves_the_address_and_a_token_saves_it_next_time() {
 }
 
 #[test]
+fn pings_are_answered_even_if_lost() {
+    let mut p = Pair::new();
+    let h = p.establish();
+    assert!(p.run_until(SEC, |p| p.client_conn(h).handshake().is_confirmed()));
+    p.client.take_events();
+    p.client_conn(h).ping();
+    p.client_conn(h).ping();
+    let answered = |p: &mut Pair, n| {
+        p.run_until(10 * SEC, |p| p.client.events.iter().any(|(_, e)| *e == Event::PingAcked(n)))
+    };
+    assert!(answered(&mut p, 2));
+    p.client.meddler = Some(Box::new(|_, n| n > 0));
+    p.client_conn(h).ping();
+    assert!(answered(&mut p, 3));
+    let pings = p.client.take_events().into_iter().filter(|e| matches!(e, Event::PingAcked(_)));
+    assert_eq!(pings.count(), 2, "one frame served the first two");
+}
+
+#[test]
+fn connection_ids_change_on_demand() {
+    let mut p = Pair::new();
+    let h = p.establish();
+    assert!(p.run_until(SEC, |p| p.client_conn(h).handshake().is_confirmed()));
+    let active = |p: &mut Pair| {
+        let path = p.client_conn(h).path(0).unwrap();
+        path.remote_cids.cid(path.active().remote_cid).unwrap()
+    };
+    let mut seen = vec![active(&mut p)];
+    for _ in 0..20 {
+        p.run_until(SEC, |p| p.client_conn(h).path(0).unwrap().remote_cids.unused() > 0);
+        assert!(p.client_conn(h).change_connection_id());
+        let now = active(&mut p);
+        assert!(!seen.contains(&now), "retired connection IDs are not used again");
+        seen.push(now);
+        let data = content(10_000);
+        assert_eq!(upload(&mut p, h, &data, 10 * SEC), Some(data));
+    }
+}
+
+#[test]
 fn versions_are_negotiated_compatibly() {
     let wants_v2 =
         TransportConfig { versions: vec![Version::V2, Version::V1], ..TransportConfig::default() };
@@ -319,4 +359,25 @@ fn an_idle_connection_is_small() {
         assert_eq!(agreed.alpn.as_deref(), Some(&b"test"[..]));
         assert_eq!(agreed.certificates.len(), 1);
     }
+}
+
+/// A client that closes as soon as it is connected: the server gets to know both, in one datagram.
+#[test]
+fn a_close_at_once_completes_the_handshake_first() {
+    let mut p = Pair::new();
+    let h = p.connect();
+    let mut closed = false;
+    let both = p.run_until(SEC, |p| {
+        let connected = p.client.events.iter().any(|(_, e)| matches!(e, Event::Connected));
+        if connected && !closed {
+            let now = p.now;
+            p.client_conn(h).close(now, 7, b"that was all");
+            closed = true;
+        }
+        p.server.events.iter().any(|(_, e)| {
+            matches!(e, Event::Closed(ConnectionError::PeerClose { code: 7, reason }) if &reason[..] == b"that was all")
+        })
+    });
+    assert!(both, "{:?}", p.server.events);
+    assert!(p.server.events.iter().any(|(_, e)| matches!(e, Event::Connected)));
 }

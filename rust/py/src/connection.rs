@@ -194,6 +194,11 @@ impl Connection {
         self.bridge.ping().map_err(|e| error::bridge(py, e))
     }
 
+    /// Uses another of the connection IDs that the peer issued, if one is left.
+    fn change_connection_id(&self, py: Python<'_>) -> PyResult<()> {
+        self.bridge.change_connection_id().map_err(|e| error::bridge(py, e))
+    }
+
     /// Asks for a STATS event with this mark.
     #[pyo3(signature = (tag, /))]
     fn request_stats(&self, py: Python<'_>, tag: u64) -> PyResult<()> {

@@ -67,6 +67,10 @@ kinds! {
     STATS = 17;
     /// `a`: the exception.
     CLOSED = 18;
+    /// Nothing more: the ticket is in the store.
+    TICKET_RECEIVED = 19;
+    /// `a`: how many pings, from the first, have been acknowledged.
+    PING_ACKED = 20;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -130,6 +134,8 @@ pub fn tuple<'py>(
             five(py, key, kind::PATH_FAILED, pair(&to.local), pair(&to.remote), ())
         }
         EventKind::NewToken(token) => one(kind::NEW_TOKEN, PyBytes::new(py, &token).into_any()),
+        EventKind::TicketReceived => one(kind::TICKET_RECEIVED, none()?),
+        EventKind::PingAcked(pings) => five(py, key, kind::PING_ACKED, pings, (), ()),
         EventKind::Stats { tag, snapshot } => {
             five(py, key, kind::STATS, tag, stats(py, &snapshot)?, ())
         }

@@ -20,6 +20,7 @@ mod hq;
 mod hub;
 mod keylog;
 mod many;
+mod material;
 mod perf;
 mod settings;
 
@@ -43,6 +44,8 @@ mod _engine {
     use crate::hub::Hub;
     #[pymodule_export]
     use crate::many::{ConnectionSet, RequestRun};
+    #[pymodule_export]
+    use crate::material::public_key_pin;
     #[pymodule_export]
     use crate::perf::{PerfServer, perf_pattern, perf_run, raw_udp_rate};
     #[pymodule_export]

@@ -53,6 +53,17 @@ impl Connection {
         self.try_tuple(now, FourTuple { local, remote })
     }
 
+    /// Uses another of the connection IDs that the peer issued. False if none is left, or before the
+    /// handshake is confirmed.
+    pub fn change_connection_id(&mut self) -> bool {
+        let changed = self.handshake.is_confirmed() && self.paths[0].change_remote_cid();
+        if changed {
+            // The length may differ.
+            self.sync_mtu(0);
+        }
+        changed
+    }
+
     /// Client: the server would rather be reached elsewhere (RFC 9000 section 9.6.1).
     pub(crate) fn try_preferred_address(&mut self, now: Instant) {
         let Some(preferred) = &self.peer.preferred_address else { return };

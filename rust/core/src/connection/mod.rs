@@ -145,9 +145,10 @@ impl Connection {
         matches!(self.state, State::Drained)
     }
 
-    /// Asks the peer for a sign of life; resets its idle timer and ours.
+    /// Asks the peer for a sign of life; resets its idle timer and ours. `Event::PingAcked` tells
+    /// when it came.
     pub fn ping(&mut self) {
-        self.control.ping();
+        self.control.ping_for_answer();
     }
 
     /// Begins a key update. False if it is too early: the handshake is not confirmed, the last

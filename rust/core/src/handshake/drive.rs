@@ -18,6 +18,9 @@ impl Connection {
             self.accept_client_hello(&encoded)?;
         } else {
             self.handshake.read()?;
+            if self.handshake.take_ticket() {
+                self.events.push(Event::TicketReceived);
+            }
         }
         self.learn_parameters()?;
         if self.ids.side == Side::Server && self.keys.zero_rtt.is_none() {

@@ -173,6 +173,11 @@ impl Handshake {
         Ok(())
     }
 
+    /// Client: whether a session ticket came since this was last asked.
+    pub(crate) fn take_ticket(&self) -> bool {
+        self.session.as_deref().is_some_and(Session::take_ticket)
+    }
+
     /// Collects what TLS wants sent; `Some` when new keys are there.
     pub(crate) fn write(&mut self) -> Result<Option<KeyChange>, TransportError> {
         let Some(session) = &mut self.session else { return Ok(None) };

@@ -151,6 +151,18 @@ impl Path {
         true
     }
 
+    /// Uses another of the peer's connection IDs on the active 4-tuple and retires the one before
+    /// (RFC 9000 section 5.1.2). False if none is left.
+    pub fn change_remote_cid(&mut self) -> bool {
+        let Some(fresh) = self.remote_cids.take_unused() else { return false };
+        let before = core::mem::replace(&mut self.tuples[0].remote_cid, fresh);
+        if !self.tuples.iter().any(|t| t.remote_cid == before) {
+            // The peer gives as many as it takes back: the bound of retirements cannot be hit.
+            let _ = self.remote_cids.retire(before);
+        }
+        true
+    }
+
     /// When an ACK frame falls due that could be sent. What the anti-amplification limit holds back
     /// waits for the peer, not for the clock.
     pub fn ack_timeout(&self) -> Option<Instant> {

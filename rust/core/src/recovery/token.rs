@@ -59,6 +59,8 @@ pub enum Token {
     HandshakeDone,
     /// ACK_FREQUENCY.
     AckFrequency,
+    /// A PING of the application, with the number of pings that it had asked for by then.
+    Ping(u64),
     /// A DATAGRAM frame with this local number, reported but never resent (RFC 9221 section 5.2).
     Datagram(u64),
     /// The packet was a path MTU probe of this datagram size (RFC 8899 section 3).

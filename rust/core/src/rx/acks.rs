@@ -9,6 +9,7 @@ use crate::cid::{LocalCids, RemoteCids};
 use crate::connection::{Connection, Control, space_index};
 use crate::datagram::Datagrams;
 use crate::error::TransportError;
+use crate::events::Event;
 use crate::handshake::CryptoSend;
 use crate::path::Mtu;
 use crate::recovery::{Token, TokenSink};
@@ -46,7 +47,7 @@ impl TokenSink for Router<'_> {
             Token::Ack { largest } => self.acks[space_index(space)].on_ack_acked(largest),
             Token::Crypto { .. } | Token::NewConnectionId(_) => {}
             Token::RetireConnectionId(_) => self.remote_cids.on_acked(),
-            Token::NewToken | Token::HandshakeDone | Token::AckFrequency => {
+            Token::NewToken | Token::HandshakeDone | Token::AckFrequency | Token::Ping(_) => {
                 self.control.on_acked(token);
             }
             Token::Datagram(number) => self.datagrams.on_acked(number),
@@ -70,7 +71,7 @@ impl TokenSink for Router<'_> {
             Token::Crypto { offset, len } => self.crypto[space_index(space)].on_lost(offset, len),
             Token::NewConnectionId(sequence) => self.local_cids.on_lost(sequence),
             Token::RetireConnectionId(sequence) => self.remote_cids.on_lost(sequence),
-            Token::NewToken | Token::HandshakeDone | Token::AckFrequency => {
+            Token::NewToken | Token::HandshakeDone | Token::AckFrequency | Token::Ping(_) => {
                 self.control.on_lost(token);
             }
             Token::Datagram(number) => self.datagrams.on_lost(number),
@@ -115,6 +116,9 @@ impl Connection {
         let summary = recovery.on_ack(now, space, ack, delay, peer_max, &mut router)?;
         if summary.newly_acked == 0 {
             return Ok(());
+        }
+        if let Some(pings) = self.control.take_answer() {
+            self.events.push(Event::PingAcked(pings));
         }
         let path = &mut self.paths[opened.path];
         let parts = path.parts();

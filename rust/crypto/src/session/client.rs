@@ -1,14 +1,17 @@
 //! Sessions of clients.
 
-use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use rustls::client::Resumption;
 use rustls::quic::{self, ClientConnection};
 use rustls_pki_types::ServerName;
 use tquic_wire::Version;
 
+use super::restore::restore;
+use super::saved::TicketSaver;
 use super::secrets::SecretSink;
-use super::tickets::{ConnectionTickets, SharedVersion};
+use super::tickets::{ConnectionTickets, SharedVersion, TicketStore};
 use super::{ClientConfig, EarlyData, Level, Session, TlsError};
 use crate::{Suite, TrafficSecret};
 
@@ -32,20 +35,38 @@ impl Session {
             TlsError::internal(format!("{server_name:?} is neither a host name nor an IP address"))
         })?;
         let negotiated = SharedVersion::new(version);
+        let ticket = Arc::<AtomicBool>::default();
         let secrets = SecretSink::new(config.key_log.clone());
         let mut tls = config.tls.clone();
         tls.key_log = secrets.clone();
         tls.resumption = match config.tickets.clone() {
             None => Resumption::disabled(),
             Some(store) => {
-                let negotiated = negotiated.clone();
+                let (negotiated, received) = (negotiated.clone(), ticket.clone());
+                let saved = if store.is_saving() { store.take_saved(&name, version) } else { None };
+                let restored = saved.and_then(|saved| restore(config, &name, saved)).map(|it| {
+                    tls.dangerous().set_certificate_verifier(it.verifier);
+                    it.session
+                });
                 Resumption::store(Arc::new(ConnectionTickets {
                     store,
                     original: version,
                     negotiated,
+                    restored: Mutex::new(restored),
+                    received,
                 }))
             }
         };
+        let saver = config.tickets.clone().filter(TicketStore::is_saving).map(|store| {
+            Box::new(TicketSaver {
+                store,
+                server: server_name.to_owned(),
+                version: negotiated.clone(),
+                identity: config.identity.clone(),
+                time: tls.time_provider.clone(),
+                pending: Vec::new(),
+            })
+        });
         // The QUIC version only decides about rustls' own packet keys, which are not used.
         let tls = ClientConnection::new(Arc::new(tls), quic::Version::V1, name, params)
             .map_err(|error| TlsError::new(&error, None, &config.alpn))?;
@@ -71,6 +92,8 @@ impl Session {
             alpn: config.alpn.clone(),
             early,
             wants_tickets: config.tickets.is_some(),
+            saver,
+            ticket,
         })
     }
 }

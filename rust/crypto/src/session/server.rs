@@ -50,6 +50,8 @@ impl Session {
             alpn: config.alpn.clone(),
             early: EarlyData::Server { accepted: None },
             wants_tickets: false,
+            saver: None,
+            ticket: Arc::default(),
         })
     }
 }

@@ -103,6 +103,9 @@ impl BridgeApp {
                     self.out.push_back(EventKind::Stats { tag, snapshot });
                 }
                 BridgeCommand::Ping => context.connection.ping(),
+                BridgeCommand::ChangeCid => {
+                    context.connection.change_connection_id();
+                }
                 BridgeCommand::Close(code, reason) => {
                     context.connection.close(context.now, code, &reason);
                 }
@@ -154,6 +157,8 @@ impl Application for BridgeApp {
                 return self.streams.on_event(event, streams, &mut self.out);
             }
             Event::NewToken(token) => EventKind::NewToken(token),
+            Event::TicketReceived => EventKind::TicketReceived,
+            Event::PingAcked(pings) => EventKind::PingAcked(pings),
             Event::Migrated(addresses) => EventKind::Migrated(addresses),
             Event::PathFailed(addresses) => EventKind::PathFailed(addresses),
             Event::Closed(error) => {

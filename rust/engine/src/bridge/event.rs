@@ -105,6 +105,10 @@ pub enum EventKind {
     PathFailed(FourTuple),
     /// A token for a later connection to this server.
     NewToken(Vec<u8>),
+    /// The server gave a ticket to resume the session with.
+    TicketReceived,
+    /// So many of the connection's pings, counted from the first, have been acknowledged.
+    PingAcked(u64),
     /// What `request_stats` asked for.
     Stats {
         /// The asker's mark.

@@ -44,6 +44,7 @@ pub(super) enum BridgeCommand {
     Datagram(Bytes),
     Stats(u64),
     Ping,
+    ChangeCid,
     Close(u64, Vec<u8>),
 }
 

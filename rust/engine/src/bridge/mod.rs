@@ -275,9 +275,14 @@ impl BridgeConnection {
         self.mailbox.consumed_datagrams(count, bytes);
     }
 
-    /// Asks the peer for a sign of life.
+    /// Asks the peer for a sign of life; `PingAcked` tells when it came.
     pub fn ping(&self) -> Result<(), BridgeError> {
         self.mailbox.push(BridgeCommand::Ping)
+    }
+
+    /// Uses another of the connection IDs that the peer issued, if one is left.
+    pub fn change_connection_id(&self) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::ChangeCid)
     }
 
     /// Asks for a `Stats` event with this mark.

@@ -9,7 +9,7 @@ use tquic_core::error::TransportError;
 use tquic_core::events::ConnectionError;
 use tquic_core::path::FourTuple;
 use tquic_core::time::Instant;
-use tquic_net::udp::UdpSocket;
+use tquic_net::udp::{SocketOptions, UdpSocket};
 
 use super::service::{Listener, Place, Service, Slot};
 use super::{CLIENTS, Command, Connect, Listen, Operation, Shard};
@@ -141,7 +141,8 @@ impl Shard {
         if let Some(at) = self.sockets.shared(source) {
             return Ok(at);
         }
-        let socket = UdpSocket::bind((source.0, 0).into(), &self.settings.socket)?;
+        let options = SocketOptions { report_errors: true, ..self.settings.socket.clone() };
+        let socket = UdpSocket::bind((source.0, 0).into(), &options)?;
         self.sockets.add_shared(&mut self.poller, socket, CLIENTS, source)
     }
 

@@ -185,7 +185,11 @@ impl Conversation {
                 self.token = Some(token);
                 Ok(())
             }
-            Event::ZeroRttRejected | Event::DatagramsWritable | Event::PathFailed(_) => Ok(()),
+            Event::ZeroRttRejected
+            | Event::DatagramsWritable
+            | Event::TicketReceived
+            | Event::PingAcked(_)
+            | Event::PathFailed(_) => Ok(()),
         }
     }
 

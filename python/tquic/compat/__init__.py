@@ -1,0 +1,1 @@
+"""Interfaces of other packages over this engine, for programs that were written for them."""

@@ -1,0 +1,1 @@
+"""Settings, events and connections under aioquic's names."""
