@@ -1,8 +1,8 @@
 """Many connections at once, for load generators: Python is called per batch of events.
 
 `Engine.connect_many` makes a `ConnectionSet`. Requests run in the engine's threads; events come out
-as arrays of records, latencies as arrays of int64 without a copy. Arrays are those of numpy where it
-is installed, `memoryview` otherwise.
+as arrays of records, latencies as arrays of int64 without a copy. Arrays are those of numpy where
+it is installed, `memoryview` otherwise.
 """
 
 from __future__ import annotations
@@ -283,7 +283,11 @@ class ConnectionSet:
         return self._native.fileno()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Waits for events without the GIL: False if `timeout` seconds passed without any."""
+        """Waits for events without the GIL: False if `timeout` seconds passed without any.
+
+        The end of the last connection counts as one, and makes `fileno` readable, even if `on`
+        does not have it.
+        """
         return self._native.wait(timeout)
 
     def wait_connected(self, timeout: float | None = None) -> ConnectionCounts:
@@ -321,12 +325,10 @@ class ConnectionSet:
                 continue
             if over:
                 return
-            ready = loop.create_future()
-            loop.add_reader(
-                self.fileno(), lambda ready=ready: ready.done() or ready.set_result(None)
-            )
+            ready = asyncio.Event()
+            loop.add_reader(self.fileno(), ready.set)
             try:
-                await ready
+                await ready.wait()
             finally:
                 loop.remove_reader(self.fileno())
 
@@ -386,8 +388,8 @@ class ConnectionSet:
             in_flight: requests under way on one connection at most. Default 1 in a closed loop, 100
                 in an open one. The peer's limit of streams holds, too.
             response: what to do with responses: ``"discard"`` counts their bytes; ``"hash"`` tells
-                the first 8 bytes of the SHA-256 in events; ``"verify"`` compares with the pattern of
-                perf servers.
+                the first 8 bytes of the SHA-256 in events; ``"verify"`` compares with the pattern
+                of perf servers.
             expect: bytes that a response must have; others count as failed.
             keep_latencies: latencies kept one by one, 8 bytes each. Default `count`, or 1048576;
                 at most that many. The histogram counts all.

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import measure_idle
 import pytest
 
+import measure_idle
 import tquic
 from tquic import many
 from tquic._engine import PerfServer

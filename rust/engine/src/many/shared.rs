@@ -140,6 +140,10 @@ impl Shared {
             return;
         }
         inner.records.extend_from_slice(&record.to_bytes());
+        self.signal(inner);
+    }
+
+    fn signal(&self, inner: &mut Inner) {
         if !std::mem::replace(&mut inner.signalled, true) {
             self.notifier.set();
             self.changed.notify_all();
@@ -163,7 +167,11 @@ impl Shared {
             }
             self.push_locked(&mut inner, record);
         }
-        if inner.counts.waiting + inner.counts.connecting == 0 {
+        if inner.counts.closed == inner.members.len() {
+            // Who waits for records waits for nothing: the end is told even if `Closed` is not.
+            self.signal(&mut inner);
+        }
+        if inner.is_settled() {
             self.changed.notify_all();
         }
     }
@@ -230,7 +238,7 @@ impl Shared {
 }
 
 impl Inner {
-    /// Whether records wait.
+    /// Whether records wait, or everything is over.
     pub fn has_records(&self) -> bool {
         self.signalled
     }
