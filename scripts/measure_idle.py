@@ -148,13 +148,14 @@ def measure(connections: int, shards: int = 1) -> Idle:
         # Memory that the first connections bring, and thousands share.
         with engine.connect_many("127.0.0.1", server.port, 10, config=config) as first:
             first.wait_connected(timeout=60)
+        del first
         ours, theirs = resident_bytes(), server.ask()["resident"]
         begun = time.monotonic()
-        with engine.connect_many("127.0.0.1", server.port, connections, config=config) as many:
+        with engine.connect_many(
+            "127.0.0.1", server.port, connections, config=config, on=()
+        ) as many:
             counts = many.wait_connected(timeout=IDLE_TIMEOUT)
             seconds = time.monotonic() - begun
-            while len(many.poll_batch()):
-                pass
             time.sleep(REST)
             held = server.ask()
             if counts.open != connections or held["connections"] < connections:
