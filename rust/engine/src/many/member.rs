@@ -91,13 +91,14 @@ impl Member {
         if !matches!(cause, Cause::LocalApplication) {
             self.shared.note(error.to_string());
         }
-        self.work.clear();
         let record = Record {
             error: code.map_or(-1, |code| code as i64),
             cause,
             ..Record::new(Kind::Closed, self.shared.time(now), self.number)
         };
         self.shared.on_change(self.number, State::Closed, Some(&record));
+        // Runs may end by this: who waits for that finds the connection closed.
+        self.work = Vec::new();
     }
 
     fn on_stream(&mut self, now: Instant, streams: &mut StreamSet, event: &StreamEvent) {
