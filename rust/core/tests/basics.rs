@@ -414,3 +414,24 @@ fn a_close_at_once_completes_the_handshake_first() {
     assert!(both, "{:?}", p.server.events);
     assert!(p.server.events.iter().any(|(_, e)| matches!(e, Event::Connected)));
 }
+
+/// With a client's certificate, tickets are longer than a packet: the client, which keeps none, drops
+/// its TLS session in the middle of one.
+#[test]
+fn the_tls_session_may_go_in_the_middle_of_a_ticket() {
+    let mut names: Vec<String> = (0..60).map(|n| format!("client-{n}.example.org")).collect();
+    names.insert(0, "localhost".to_owned());
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let mut p = Pair::with(TransportConfig::default(), TransportConfig::default(), |mut a| {
+        let auth = tquic_crypto::session::ClientAuth::Required;
+        let tls = pair::server_tls().client_auth(auth, cert.as_bytes()).unwrap();
+        a.tls = std::sync::Arc::new(tls.build().unwrap());
+        a
+    });
+    let tls = client_tls().tickets(None).certificate(cert.as_bytes(), key.as_bytes()).unwrap();
+    p.client_tls = std::sync::Arc::new(tls.build().unwrap());
+    let h = p.establish();
+    p.run_until(Duration::from_secs(5), |_| false);
+    assert!(!p.client_conn(h).is_closed() && !p.server_conn().is_closed(), "{:?}", p.client.events);
+}

@@ -165,9 +165,12 @@ impl Handshake {
     /// Feeds TLS what arrived in order.
     pub(crate) fn read(&mut self) -> Result<(), TransportError> {
         while let Some(bytes) = self.recv[space_index(self.read_space)].read() {
-            match &mut self.session {
-                Some(session) => session.read(&bytes).map_err(|e| tls_error(&e))?,
-                None => self.remainder.read(self.side(), &bytes)?,
+            if let Some(session) = &mut self.session {
+                session.read(&bytes).map_err(|e| tls_error(&e))?;
+            }
+            // From the first byte on: the session may go in the middle of a message.
+            if self.complete {
+                self.remainder.read(self.side(), &bytes)?;
             }
         }
         Ok(())
