@@ -184,8 +184,10 @@ fn handshakes_are_bounded_in_number_and_rate() {
 fn a_server_that_is_not_there_fails_the_handshakes() {
     let (server, client) = (Server::new(1, "127.0.0.1:0"), engine(1));
     let mut options = options(&server, 3);
-    let mut transport = tquic_core::config::TransportConfig::default();
-    transport.handshake_timeout = Duration::from_millis(100);
+    let transport = tquic_core::config::TransportConfig {
+        handshake_timeout: Duration::from_millis(100),
+        ..Default::default()
+    };
     options.request.transport = transport.into();
     options.request.remote = "127.0.0.1:9".parse().unwrap();
     let set = ConnectionSet::connect(&client, &options).unwrap();
