@@ -31,7 +31,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop interop-short simulate fuzz wheels clean
+.PHONY: help demo test lint interop interop-short simulate fuzz idle wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -88,6 +88,13 @@ interop-short: $(PACKAGE) ## runs the short interop cases, as CI does
 	@# 2: nothing could be run here, the reasons are printed.
 	$(BIN)/python -m tests.interop --subject tquic --cases $(SHORT) || test $$? -eq 2
 	@echo "interop-short: no failed cell; no report, results are printed"
+
+# Idle connections to open, and the table of docs/embedding.md.
+IDLE_CONNECTIONS ?= 10000
+
+idle: $(PACKAGE) ## measures what IDLE_CONNECTIONS (10000) idle connections cost, writes docs/embedding.md
+	$(BIN)/python scripts/measure_idle.py --connections $(IDLE_CONNECTIONS) --write docs/embedding.md
+	@echo "idle: measured; the table is in docs/embedding.md, the facts are reports/idle.json"
 
 wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, and tries the wheel
 	rm -rf wheels

@@ -15,9 +15,11 @@ mod connection;
 mod engine;
 mod error;
 mod event;
+mod histogram;
 mod hq;
 mod hub;
 mod keylog;
+mod many;
 mod material;
 mod perf;
 mod settings;
@@ -35,9 +37,13 @@ mod _engine {
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
+    use crate::histogram::Histogram;
+    #[pymodule_export]
     use crate::hq::{HqFetch, HqPipe, HqServer};
     #[pymodule_export]
     use crate::hub::Hub;
+    #[pymodule_export]
+    use crate::many::{ConnectionSet, RequestRun};
     #[pymodule_export]
     use crate::material::public_key_pin;
     #[pymodule_export]

@@ -106,7 +106,7 @@ impl SessionFacts {
         let handshake = connection.handshake();
         Self {
             cipher: handshake.suite().map(Suite::name),
-            resumed: handshake.session().is_some_and(tquic_crypto::Session::resumed),
+            resumed: handshake.agreed().is_some_and(|a| a.resumed),
             early: handshake.zero_rtt() == ZeroRtt::Accepted,
             version: connection.version().0,
         }
