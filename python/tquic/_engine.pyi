@@ -39,11 +39,14 @@ __all__ = [
     "Transport",
     "__version__",
     "build_info",
+    "cpu_features",
     "held_buffers",
     "make_certificates",
     "perf_pattern",
     "perf_run",
+    "probe_udp",
     "raw_udp_rate",
+    "seal_rates",
 ]
 
 _Address: TypeAlias = tuple[str, int]
@@ -81,6 +84,7 @@ TICKET_RECEIVED: Final[int]
 PING_ACKED: Final[int]
 
 def build_info() -> _BuildInfo: ...
+def cpu_features() -> dict[str, bool]: ...
 def held_buffers() -> int: ...
 def make_certificates(names: list[str], days: int) -> tuple[str, str, str]: ...
 def perf_pattern() -> bytes: ...
@@ -96,7 +100,9 @@ def perf_run(
     port: int,
     tickets: TicketStore | None = None,
 ) -> dict[str, Any]: ...
+def probe_udp(host: str, *, socket_buffer: int = ...) -> dict[str, Any]: ...
 def raw_udp_rate(seconds: float) -> dict[str, Any]: ...
+def seal_rates(seconds: float) -> dict[str, float | None]: ...
 
 @final
 class Transport:

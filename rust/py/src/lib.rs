@@ -19,6 +19,7 @@ mod hq;
 mod hub;
 mod keylog;
 mod perf;
+mod probe;
 mod settings;
 
 /// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
@@ -39,6 +40,8 @@ mod _engine {
     use crate::hub::Hub;
     #[pymodule_export]
     use crate::perf::{PerfServer, perf_pattern, perf_run, raw_udp_rate};
+    #[pymodule_export]
+    use crate::probe::{cpu_features, probe_udp, seal_rates};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
 

@@ -17,6 +17,7 @@ use crate::{ConnectRequest, ConnectionKey, Engine, EngineError};
 
 mod attempt;
 mod download;
+mod store;
 
 use attempt::Attempt;
 

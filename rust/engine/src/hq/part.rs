@@ -1,7 +1,7 @@
 //! Files that get their name only when they are whole.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,12 +16,18 @@ pub(super) struct PartFile {
 }
 
 impl PartFile {
-    /// Makes the file, or empties what an earlier attempt left.
+    /// Makes the file, or empties what an earlier attempt left. It stays locked, where files can be,
+    /// so that two programs do not write the same.
     pub fn create(path: &Path) -> io::Result<(Self, File)> {
         let mut part = OsString::from(path);
         part.push(SUFFIX);
         let part = PathBuf::from(part);
-        let file = File::create(&part)?;
+        let file = File::options().write(true).create(true).truncate(false).open(&part)?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let why = format!("another program is writing {}", part.display());
+            return Err(io::Error::new(io::ErrorKind::WouldBlock, why));
+        }
+        file.set_len(0)?;
         Ok((Self { part, path: path.to_owned() }, file))
     }
 
@@ -42,6 +48,22 @@ mod tests {
     use super::*;
     use crate::hq::testing::Folder;
     use std::io::Write;
+
+    #[test]
+    fn a_file_that_is_being_written_is_left_alone() {
+        let folder = Folder::new();
+        let path = folder.path().join("name.txt");
+        let (first, mut file) = PartFile::create(&path).unwrap();
+        file.write_all(b"first").unwrap();
+        let error = PartFile::create(&path).unwrap_err();
+        assert!(error.to_string().contains("name.txt.part"), "{error}");
+        assert_eq!(fs::read(folder.path().join("name.txt.part")).unwrap(), b"first");
+        drop(file);
+        // What an earlier attempt left is emptied.
+        let (again, file) = PartFile::create(&path).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 0);
+        drop((first, again));
+    }
 
     #[test]
     fn the_name_appears_with_the_last_byte() {
