@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "serve": "serves the files of a folder",
     "get": "downloads files",
     "perf": "measures throughput, request and handshake rates",
+    "doctor": "says what this machine gives, and how to fix what is missing",
 }
 
 # What a shell reports for a program ended by Ctrl-C: 128 + SIGINT.

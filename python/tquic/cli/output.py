@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import Any, Protocol, TextIO
@@ -16,6 +17,12 @@ STEP = 0.1
 def note(text: str) -> None:
     """A line for people; on stderr, where it disturbs no output."""
     print(f"tquic: {text}", file=sys.stderr, flush=True)
+
+
+def is_coloured(stream: TextIO) -> bool:
+    """Whether to write in colours: to a terminal, unless ``NO_COLOR`` is set (no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not plain and stream.isatty()
 
 
 def print_json(document: dict[str, Any]) -> None:
