@@ -8,7 +8,8 @@
         stream.finish()
         print(await stream.read())
 
-`Config` has every setting, `tquic.errors` every exception.
+`Config` has every setting, `TlsContext` those of TLS in the shape of `ssl.SSLContext`,
+`tquic.errors` every exception.
 """
 
 import logging
@@ -34,6 +35,7 @@ from tquic.errors import (
     HandshakeTimeout,
     IdleTimeout,
     MigrationError,
+    PinMismatch,
     QuicError,
     StatelessReset,
     StreamClosed,
@@ -49,6 +51,7 @@ from tquic.server import Server, serve
 from tquic.session import SessionStore
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats, ShardStats
 from tquic.stream import Stream
+from tquic.tls import TlsContext, public_key_pin
 
 __all__ = [
     "AlpnError",
@@ -72,6 +75,7 @@ __all__ = [
     "IdleTimeout",
     "MigrationError",
     "PathStats",
+    "PinMismatch",
     "QuicError",
     "Server",
     "SessionStore",
@@ -82,6 +86,7 @@ __all__ = [
     "StreamError",
     "StreamReset",
     "StreamStopped",
+    "TlsContext",
     "TransportClosed",
     "UntrustedCertificate",
     "VersionError",
@@ -89,6 +94,7 @@ __all__ = [
     "__version__",
     "build_info",
     "connect",
+    "public_key_pin",
     "serve",
 ]
 

@@ -2,7 +2,7 @@ from typing import Any, Final, TypeAlias, TypedDict, final, type_check_only
 
 from _typeshed import ReadableBuffer, StrPath
 
-from tquic.config import Config
+from tquic.config import ClientMaterial, Config, ServerMaterial
 
 __all__ = [
     "ACCEPTED",
@@ -45,6 +45,7 @@ __all__ = [
     "perf_pattern",
     "perf_run",
     "probe_udp",
+    "public_key_pin",
     "raw_udp_rate",
     "seal_rates",
 ]
@@ -88,6 +89,7 @@ def cpu_features() -> dict[str, bool]: ...
 def held_buffers() -> int: ...
 def make_certificates(names: list[str], days: int) -> tuple[str, str, str]: ...
 def perf_pattern() -> bytes: ...
+def public_key_pin(certificate: bytes, /) -> str: ...
 def perf_run(
     engine: Engine,
     task: Any,
@@ -110,36 +112,19 @@ class Transport:
 
 @final
 class TicketStore:
-    def __new__(cls, servers: int, /) -> TicketStore: ...
+    def __new__(cls, servers: int, /, *, saving: bool = False) -> TicketStore: ...
+    def take_out(self) -> list[tuple[str, int, int, bytes]]: ...
+    def put_in(self, ticket: bytes, /) -> bool: ...
     def __len__(self) -> int: ...
     def clear(self) -> None: ...
 
 @final
 class ClientTls:
-    def __new__(
-        cls,
-        config: Config,
-        /,
-        *,
-        ca: bytes | None,
-        cert: bytes | None,
-        key: bytes | None,
-        keylog: StrPath | None,
-        tickets: TicketStore | None,
-    ) -> ClientTls: ...
+    def __new__(cls, config: Config, material: ClientMaterial, /) -> ClientTls: ...
 
 @final
 class ServerTls:
-    def __new__(
-        cls,
-        config: Config,
-        /,
-        *,
-        cert: bytes,
-        key: bytes,
-        client_ca: bytes | None,
-        keylog: StrPath | None,
-    ) -> ServerTls: ...
+    def __new__(cls, config: Config, material: ServerMaterial, /) -> ServerTls: ...
 
 @final
 class Engine:

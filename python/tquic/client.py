@@ -16,6 +16,7 @@ from tquic.config import Config
 from tquic.connection import Connection
 from tquic.engine import Engine
 from tquic.errors import ConnectionClosed, EngineError, HandshakeTimeout
+from tquic.tls import TlsContext, settled
 
 __all__ = ["Connecting", "connect"]
 
@@ -88,9 +89,12 @@ class Connecting:
         config = self._config
         store = config.session_store
         server = (self._host, self._port)
+        server_name = config.server_name or self._host
+        if store is not None:
+            store._claim(server_name, server)
         native = hub.native.connect(
             address,
-            config.server_name or self._host,
+            server_name,
             config._transport,
             config._client_tls,
             local=self._local,
@@ -104,6 +108,7 @@ class Connecting:
         connection = self._connection_class(hub, native, config, address)
         if store is not None:
             connection._on_token = lambda token: store._put_token(server, token)
+            connection._on_over = store.save
         return connection
 
     def _explained(self, error: ConnectionClosed) -> ConnectionClosed:
@@ -122,6 +127,7 @@ def connect(
     port: int,
     *,
     config: Config | None = None,
+    tls: TlsContext | None = None,
     engine: Engine | None = None,
     local: str | tuple[str, int] | None = None,
     interface: str | None = None,
@@ -142,6 +148,7 @@ def connect(
         host: name or numeric address.
         port: UDP port.
         config: settings. Default `Config()`.
+        tls: TLS settings, which come before those in `config`.
         engine: threads to use. Default: those of the process.
         local: numeric address (and port) to send from. Default: a socket shared by all.
         interface: network interface to send through; only together with `local`.
@@ -156,7 +163,8 @@ def connect(
         ConfigError: a setting cannot be used.
         OSError: the name is not known, or the local address is not ours.
     """
-    return Connecting(host, port, config or Config(), engine, local, interface, wait)
+    config = settled(config, tls, server_side=False)
+    return Connecting(host, port, config, engine, local, interface, wait)
 
 
 def _begin_native(native: _engine.Connection) -> None:

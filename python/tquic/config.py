@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import ipaddress
+import logging
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeAlias, get_args
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, get_args
 
-from tquic import _engine
+from tquic import _engine, _load
 from tquic.errors import ConfigError
 from tquic.session import SessionStore
 
@@ -21,11 +25,15 @@ __all__ = [
     "Credential",
     "Group",
     "RetryPolicy",
+    "SniCallback",
     "Version",
 ]
 
 Credential: TypeAlias = str | bytes | os.PathLike[str]
 """A certificate or key: the path of a file, or the content itself as `bytes`; PEM or DER."""
+
+SniCallback: TypeAlias = Callable[[str], tuple[Credential, Credential] | None]
+"""Finds a certificate and its key for a host name, in lower case."""
 
 CipherSuite: TypeAlias = Literal[
     "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"
@@ -35,6 +43,8 @@ Congestion: TypeAlias = Literal["cubic", "newreno"]
 Group: TypeAlias = Literal["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]
 RetryPolicy: TypeAlias = Literal["when-busy", "always", "never"]
 Version: TypeAlias = Literal["v1", "v2"]
+
+_logger = logging.getLogger("tquic.tls")
 
 _KiB: Final = 1 << 10
 _MiB: Final = 1 << 20
@@ -100,7 +110,11 @@ class Config:
     Default none."""
 
     key: Credential | None = None
-    """Private key of `cert`: PKCS #8, PKCS #1 or SEC 1, not encrypted. Default none."""
+    """Private key of `cert`: PKCS #8, PKCS #1 or SEC 1. Default none."""
+
+    key_password: str | bytes | None = None
+    """Password of `key` and of those in `certificates`, where they are encrypted: PKCS #8 with
+    PBES2, PBKDF2 and AES-CBC, as OpenSSL writes it today. Default none."""
 
     ciphers: tuple[CipherSuite, ...] = get_args(CipherSuite)
     """Cipher suites by their IANA names, best first. Default all three."""
@@ -123,6 +137,24 @@ class Config:
     """Certificates of the CAs to trust; a self-signed server certificate is possible too. Default:
     those of the system, or of ``SSL_CERT_FILE`` and ``SSL_CERT_DIR``."""
 
+    ca_path: str | os.PathLike[str] | None = None
+    """Folder whose files are certificates of CAs to trust, PEM; others in it are left out. Comes on
+    top of `ca`. Default none."""
+
+    system_ca: bool = False
+    """Trust the CAs of the system on top of `ca` and `ca_path`. Default off: without these two
+    they are trusted anyway."""
+
+    check_hostname: bool = True
+    """Whether the server's certificate must be for `server_name`; its CA must be trusted in any
+    case. Default on."""
+
+    pins: tuple[str, ...] = ()
+    """The server's own public key must be one of these, whoever signed its certificate: the SHA-256
+    of SubjectPublicKeyInfo (RFC 7469 section 2.4), written ``"sha256//BASE64"``; see
+    `public_key_pin`. Comes on top of all other checks; with `insecure` it is the only one. Another
+    key raises `PinMismatch`. Default none: any key."""
+
     insecure: bool = False
     """Take any server certificate: anybody on the way can be the server. For tests. Default off."""
 
@@ -134,6 +166,17 @@ class Config:
     sessions are not resumed."""
 
     # ---- TLS, server ----
+
+    certificates: tuple[tuple[str, Credential, Credential], ...] = ()
+    """More certificates: (name, certificate, key) for clients that ask for this name (SNI).
+    ``"*.example.com"`` stands for any one label in front; the exact name comes first. `cert` is for
+    all the others. Default none."""
+
+    sni_callback: SniCallback | None = None
+    """Called with the name that a client asks for, if no certificate given here is for it; answers
+    a certificate and its key, or `None` for `cert`. Runs on a thread of its own, one call at a
+    time. A handshake waits for it at most 0.25 s, and other connections of the same engine thread
+    with it, then it goes on with `cert`; answers are kept for 60 s. Default none."""
 
     client_auth: ClientAuth = "none"
     """Whether clients must show a certificate signed by `client_ca`. With ``"optional"`` none at
@@ -295,10 +338,86 @@ class Config:
         if self.token_key is not None and len(self.token_key) != 32:
             raise ConfigError("token_key must have 32 bytes")
         _check_addresses(self.preferred_address)
+        for pin in self.pins:
+            _pin(pin)
+        _check_certificates(self.certificates)
 
     def replace(self, **changes: Any) -> Self:
         """A copy in which some settings are different."""
         return replace(self, **changes)
+
+    @classmethod
+    def from_env(cls, base: Self | None = None, environ: Mapping[str, str] | None = None) -> Self:
+        """Settings from variables ``TQUIC_...``: that of ``idle_timeout`` is
+        ``TQUIC_IDLE_TIMEOUT``.
+
+        Times may be written ``"500ms"``, sizes ``"10M"``, several values with commas. An empty
+        variable does not count.
+
+        Args:
+            base: what the others are. Default `Config()`.
+            environ: the variables. Default `os.environ`.
+
+        Raises:
+            ConfigError: a value cannot be used, or there is no such setting; it names the variable.
+        """
+        environ = os.environ if environ is None else environ
+        return _load.build(cls, base, _load.of_environ(cls, environ))
+
+    @classmethod
+    def from_toml(
+        cls,
+        source: str | os.PathLike[str],
+        *,
+        section: str | None = "tquic",
+        base: Self | None = None,
+    ) -> Self:
+        """Settings from a TOML file, under their names here::
+
+            [tquic]
+            idle_timeout = "30s"
+            congestion = "cubic"
+            cert = "server.pem"     # as seen from the folder of this file
+            key = "server.key"
+
+        Args:
+            source: path of the file, or its text.
+            section: the table, with dots for one in another; `None` is the whole file. A missing
+                table says nothing.
+            base: what the others are. Default `Config()`.
+
+        Raises:
+            ConfigError: the file cannot be read, a value cannot be used, or there is no such
+                setting; it names the file and the line.
+        """
+        return _load.build(cls, base, _load.of_toml(cls, source, section))
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        section: str | None = "tquic",
+        environ: Mapping[str, str] | None = None,
+        **changes: Any,
+    ) -> Self:
+        """Settings from everywhere: keywords before variables before the file before defaults.
+
+        Args:
+            path: TOML file. Default: the one that the variable ``TQUIC_CONFIG`` names, else none.
+            section: see `from_toml`.
+            environ: see `from_env`.
+            changes: settings, as for `Config`; sizes and times may be texts, too.
+
+        Raises:
+            ConfigError: see `from_env` and `from_toml`.
+        """
+        environ = os.environ if environ is None else environ
+        path = path or environ.get("TQUIC_CONFIG") or None
+        settings = _load.of_toml(cls, path, section) if path is not None else {}
+        settings |= _load.of_environ(cls, environ)
+        settings |= _load.of_keywords(cls, changes)
+        return _load.build(cls, None, settings)
 
     def __repr__(self) -> str:
         # Defaults say nothing, secrets must not stand in logs.
@@ -315,29 +434,69 @@ class Config:
 
     @cached_property
     def _client_tls(self) -> _engine.ClientTls:
-        ca, cert, key = (_content(name, getattr(self, name)) for name in ("ca", "cert", "key"))
-        keylog = self._keylog
-
-        def make(tickets: _engine.TicketStore | None) -> _engine.ClientTls:
-            return _engine.ClientTls(
-                self, ca=ca, cert=cert, key=key, keylog=keylog, tickets=tickets
-            )
-
-        if self.session_store is None:
-            return make(None)
+        material = ClientMaterial(
+            roots=self._roots,
+            system_roots=not self.insecure and (self.system_ca or not self._roots),
+            pins=[_pin(pin) for pin in self.pins],
+            cert=None if self.cert is None else _content("cert", self.cert),
+            key=None if self.key is None else _content("key", self.key),
+            password=self._password,
+            keylog=self._keylog,
+            tickets=None,
+        )
+        store = self.session_store
+        if store is None:
+            return _engine.ClientTls(self, material)
         same = (
             *(self.alpn, self.ciphers, self.groups, self.early_data, self.insecure),
-            *(ca, cert, key, keylog),
+            *(self.check_hostname, self.pins, tuple(material.roots), material.system_roots),
+            *(material.cert, material.key, material.keylog),
         )
-        return self.session_store._client_tls(same, make)
+        return store._client_tls(
+            same, lambda tickets: _engine.ClientTls(self, material._replace(tickets=tickets))
+        )
+
+    @cached_property
+    def _roots(self) -> list[bytes]:
+        roots = [] if self.ca is None else [_content("ca", self.ca)]
+        if self.ca_path is not None:
+            roots += _certificates_in(self.ca_path)
+        return roots
 
     @cached_property
     def _server_tls(self) -> _engine.ServerTls:
-        cert, key = _content("cert", self.cert), _content("key", self.key)
-        if cert is None or key is None:
+        if self.cert is None or self.key is None:
             raise ConfigError("a server needs a certificate: set cert and key")
-        client_ca = _content("client_ca", self.client_ca)
-        return _engine.ServerTls(self, cert=cert, key=key, client_ca=client_ca, keylog=self._keylog)
+        material = ServerMaterial(
+            cert=_content("cert", self.cert),
+            key=_content("key", self.key),
+            password=self._password,
+            client_roots=[] if self.client_ca is None else [_content("client_ca", self.client_ca)],
+            certificates=[
+                (name, _content(f"certificates, {name}", c), _content(f"certificates, {name}", k))
+                for name, c, k in self.certificates
+            ],
+            lookup=self._lookup if self.sni_callback is not None else None,
+            keylog=self._keylog,
+        )
+        return _engine.ServerTls(self, material)
+
+    def _lookup(self, name: str) -> tuple[bytes, bytes, bytes | None] | None:
+        assert self.sni_callback is not None
+        try:
+            found = self.sni_callback(name)
+            if found is None:
+                return None
+            cert, key = (_content(f"sni_callback({name!r})", part) for part in found)
+        except Exception:
+            _logger.exception("sni_callback failed for %s: the default certificate is shown", name)
+            return None
+        return cert, key, self._password
+
+    @property
+    def _password(self) -> bytes | None:
+        password = self.key_password
+        return password.encode() if isinstance(password, str) else password
 
     @property
     def _keylog(self) -> str | None:
@@ -345,7 +504,32 @@ class Config:
         return os.fspath(path) if path else None
 
 
-_SECRET: Final = {"key", "token_key"}
+_SECRET: Final = {"key", "key_password", "token_key", "certificates"}
+
+
+class ClientMaterial(NamedTuple):
+    """What the engine needs of a client besides plain settings."""
+
+    roots: list[bytes]
+    system_roots: bool
+    pins: list[bytes]
+    cert: bytes | None
+    key: bytes | None
+    password: bytes | None
+    keylog: str | None
+    tickets: _engine.TicketStore | None
+
+
+class ServerMaterial(NamedTuple):
+    """What the engine needs of a server besides plain settings."""
+
+    cert: bytes
+    key: bytes
+    password: bytes | None
+    client_roots: list[bytes]
+    certificates: list[tuple[str, bytes, bytes]]
+    lookup: Callable[[str], tuple[bytes, bytes, bytes | None] | None] | None
+    keylog: str | None
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:
@@ -387,8 +571,45 @@ def _check_addresses(addresses: tuple[tuple[str, int], ...]) -> None:
         raise ConfigError("preferred_address: one IPv4 and one IPv6 address at most")
 
 
-def _content(name: str, credential: Credential | None) -> bytes | None:
-    if credential is None or isinstance(credential, bytes):
+def _check_certificates(certificates: tuple[tuple[str, Credential, Credential], ...]) -> None:
+    names = [name for name, _, _ in certificates]
+    if len(set(map(str.lower, names))) < len(names):
+        raise ConfigError("certificates: a name stands there twice")
+
+
+def _pin(text: str) -> bytes:
+    prefix, _, digest = text.partition("//")
+    try:
+        content = base64.b64decode(digest, validate=True)
+    except binascii.Error:
+        content = b""
+    if prefix != "sha256" or len(content) != 32:
+        raise ConfigError(f"pins: {text!r} is no pin: write sha256// and 44 digits of base64")
+    return content
+
+
+# Files of certificates are not larger.
+_MAX_CERTIFICATES: Final = 4 << 20
+
+
+def _certificates_in(folder: str | os.PathLike[str]) -> list[bytes]:
+    found = []
+    try:
+        for path in sorted(Path(folder).iterdir()):
+            if path.is_file() and path.stat().st_size <= _MAX_CERTIFICATES:
+                content = path.read_bytes()
+                if b"-----BEGIN CERTIFICATE-----" in content:
+                    found.append(content)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"ca_path: cannot read {os.fspath(folder)}: {reason}") from error
+    if not found:
+        raise ConfigError(f"ca_path: there is no certificate in {os.fspath(folder)}")
+    return found
+
+
+def _content(name: str, credential: Credential) -> bytes:
+    if isinstance(credential, bytes):
         return credential
     try:
         return Path(credential).read_bytes()

@@ -4,13 +4,17 @@ One tree: ``except QuicError`` catches all of them. Those that end a connection 
 `ConnectionClosed`, which also is a built-in `ConnectionError`, so that code written for sockets
 catches it; time-outs are a built-in `TimeoutError` too.
 
-A connection's exception says which side ended it (`by`), with which code by its RFC name
-(`code_name`), in which frame, and why, in a sentence for people.
+Every exception says which side was the cause (`by`), with which code by its RFC name
+(`code_name`), in which frame, and why, in a sentence for people; and it has a number of the table
+of `tquic.codes` (`tquic_err`). Those that are an `OSError` have the `errno` that sockets would.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Self
+import errno
+from typing import ClassVar, Literal, Self
+
+from tquic import codes
 
 __all__ = [
     "AlpnError",
@@ -28,6 +32,7 @@ __all__ = [
     "HandshakeTimeout",
     "IdleTimeout",
     "MigrationError",
+    "PinMismatch",
     "QuicError",
     "StatelessReset",
     "StreamClosed",
@@ -44,7 +49,41 @@ Side = Literal["local", "peer"]
 
 
 class QuicError(Exception):
-    """The root of all exceptions of this package."""
+    """The root of all exceptions of this package.
+
+    Attributes:
+        by: whose doing it is: ``"local"`` (this end), ``"peer"``, or `None` where nobody said
+            anything.
+        code: the error code on the wire, if there is one.
+        code_name: its name in the RFC, such as ``"PROTOCOL_VIOLATION"``; for codes of applications
+            the number, such as ``"0x100"``; otherwise ``""``.
+        frame: name of the frame that was in error or brought it, such as ``"STREAM"``, if one did.
+        reason: why, for people; from the peer it may be anything.
+    """
+
+    by: Side | None = "local"
+    code: int | None = None
+    code_name: str = ""
+    frame: str | None = None
+    reason: str = ""
+
+    _err: ClassVar[int] = codes.TQUIC_ERR_INTERNAL_ERROR
+    # For those that are an OSError.
+    _errno: ClassVar[int | None] = None
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+        self.reason = message
+
+    @property
+    def tquic_err(self) -> int:
+        """Its number in the table of `tquic.codes`, ``TQUIC_ERR_...``."""
+        return self._err
+
+    @property
+    def tquic_err_name(self) -> str:
+        """The name of `tquic_err` in the RFC, such as ``"INTERNAL_ERROR"``."""
+        return codes.name(self.tquic_err)
 
 
 class ConfigError(QuicError, ValueError):
@@ -56,23 +95,11 @@ class EngineError(QuicError, RuntimeError):
 
 
 class ConnectionClosed(QuicError, ConnectionError):
-    """A connection is over.
-
-    Attributes:
-        by: who ended it: ``"local"`` (this end), ``"peer"``, or `None` where nobody said anything
-            (time-outs, a stateless reset, no common version).
-        code: the error code of CONNECTION_CLOSE (RFC 9000 section 19.19), if there is one.
-        code_name: its name in the RFC, such as ``"PROTOCOL_VIOLATION"``; for codes of applications
-            the number, such as ``"0x100"``; otherwise ``""``.
-        frame: name of the frame that was in error, such as ``"STREAM"``, if one was.
-        reason: why, for people; from the peer it may be anything.
+    """A connection is over: `by` says who ended it, `code` is that of CONNECTION_CLOSE (RFC 9000
+    section 19.19).
     """
 
-    by: Side | None
-    code: int | None
-    code_name: str
-    frame: str | None
-    reason: str
+    _errno = errno.ECONNABORTED
 
     def __init__(
         self,
@@ -90,6 +117,7 @@ class ConnectionClosed(QuicError, ConnectionError):
         self.code_name = code_name
         self.frame = frame
         self.reason = reason
+        self.errno = self._errno
 
     @property
     def clean(self) -> bool:
@@ -100,6 +128,9 @@ class ConnectionClosed(QuicError, ConnectionError):
 class ApplicationClosed(ConnectionClosed):
     """One of the applications closed, with its own code: CONNECTION_CLOSE of type 0x1d."""
 
+    _err = codes.TQUIC_ERR_APPLICATION_ERROR
+    _errno = errno.ECONNRESET
+
     @property
     def clean(self) -> bool:
         """Whether the code is 0."""
@@ -109,6 +140,13 @@ class ApplicationClosed(ConnectionClosed):
 class TransportClosed(ConnectionClosed):
     """One end found an error against the protocol: CONNECTION_CLOSE of type 0x1c."""
 
+    _errno = errno.EPROTO
+
+    @property
+    def tquic_err(self) -> int:
+        """The code itself."""
+        return self._err if self.code is None else self.code
+
     @property
     def clean(self) -> bool:
         """Whether the code is NO_ERROR."""
@@ -116,7 +154,10 @@ class TransportClosed(ConnectionClosed):
 
 
 class ConnectionRefused(TransportClosed, ConnectionRefusedError):
-    """The server takes no connection: CONNECTION_REFUSED, or it is overloaded."""
+    """The server takes no connection: CONNECTION_REFUSED, or nobody listens at that port."""
+
+    _err = codes.TQUIC_ERR_CONNECTION_REFUSED
+    _errno = errno.ECONNREFUSED
 
 
 class HandshakeError(TransportClosed):
@@ -126,6 +167,11 @@ class HandshakeError(TransportClosed):
     def alert(self) -> int:
         """The TLS alert (RFC 8446 section 6)."""
         return (self.code or 0) & 0xFF
+
+    @property
+    def alert_name(self) -> str:
+        """The name of the alert, such as ``"unknown_ca"``."""
+        return codes.alert_name(self.alert)
 
 
 class CertificateError(HandshakeError):
@@ -138,6 +184,10 @@ class UntrustedCertificate(CertificateError):
 
 class CertificateNameMismatch(CertificateError):
     """The server's certificate is for other names than the one we wanted to reach."""
+
+
+class PinMismatch(CertificateError):
+    """The server's public key is none of those in `Config.pins`; the reason says which it is."""
 
 
 class CertificateExpired(CertificateError):
@@ -157,6 +207,9 @@ class VersionError(ConnectionClosed):
 
     offered: tuple[int, ...]
 
+    _err = codes.TQUIC_ERR_VERSION_NEGOTIATION_ERROR
+    _errno = errno.EPROTONOSUPPORT
+
     def __init__(self, message: str, *, offered: tuple[int, ...] = ()) -> None:
         super().__init__(message, reason=message)
         self.offered = offered
@@ -165,13 +218,21 @@ class VersionError(ConnectionClosed):
 class HandshakeTimeout(ConnectionClosed, TimeoutError):
     """The handshake did not complete in time; most often nobody answers at that address."""
 
+    _err = codes.TQUIC_ERR_NO_VIABLE_PATH
+    _errno = errno.ETIMEDOUT
+
 
 class IdleTimeout(ConnectionClosed, TimeoutError):
     """Nothing was received for the idle timeout (RFC 9000 section 10.1)."""
 
+    _err = codes.TQUIC_ERR_NO_VIABLE_PATH
+    _errno = errno.ETIMEDOUT
+
 
 class StatelessReset(ConnectionClosed, ConnectionResetError):
     """The peer no longer knows the connection (RFC 9000 section 10.3): it was restarted."""
+
+    _errno = errno.ECONNRESET
 
 
 class StreamError(QuicError):
@@ -181,15 +242,23 @@ class StreamError(QuicError):
 class StreamClosed(StreamError):
     """This end has finished, reset or stopped this direction of the stream, or never had it."""
 
+    _err = codes.TQUIC_ERR_STREAM_STATE_ERROR
+
 
 class StreamReset(StreamError, ConnectionResetError):
     """The peer gave up sending: RESET_STREAM. `code` is the application's."""
 
     code: int
+    by = "peer"
+    frame = "RESET_STREAM"
+
+    _err = codes.TQUIC_ERR_APPLICATION_ERROR
 
     def __init__(self, code: int) -> None:
         super().__init__(f"the peer reset the stream with code {code:#x}")
         self.code = code
+        self.code_name = f"{code:#x}"
+        self.errno = errno.ECONNRESET
 
     def __reduce__(self) -> tuple[type[Self], tuple[int]]:
         return type(self), (self.code,)
@@ -199,10 +268,16 @@ class StreamStopped(StreamError, BrokenPipeError):
     """The peer no longer wants to receive: STOP_SENDING. `code` is the application's."""
 
     code: int
+    by = "peer"
+    frame = "STOP_SENDING"
+
+    _err = codes.TQUIC_ERR_APPLICATION_ERROR
 
     def __init__(self, code: int) -> None:
         super().__init__(f"the peer stopped the stream with code {code:#x}")
         self.code = code
+        self.code_name = f"{code:#x}"
+        self.errno = errno.EPIPE
 
     def __reduce__(self) -> tuple[type[Self], tuple[int]]:
         return type(self), (self.code,)
@@ -211,11 +286,15 @@ class StreamStopped(StreamError, BrokenPipeError):
 class WriteBufferFull(StreamError, BufferError):
     """`Stream.write` was called again and again without waiting: await it, or `Stream.drain`."""
 
+    _err = codes.TQUIC_ERR_FLOW_CONTROL_ERROR
+
 
 class DatagramError(QuicError):
     """A datagram cannot be sent. `max_size` is the most that could be sent now, if any can."""
 
     max_size: int | None
+
+    _err = codes.TQUIC_ERR_PROTOCOL_VIOLATION
 
     def __init__(self, message: str, *, max_size: int | None = None) -> None:
         super().__init__(message)
@@ -224,3 +303,5 @@ class DatagramError(QuicError):
 
 class MigrationError(QuicError):
     """The connection cannot move, or the new path does not work; it goes on over the old one."""
+
+    _err = codes.TQUIC_ERR_NO_VIABLE_PATH

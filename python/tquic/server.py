@@ -15,6 +15,7 @@ from tquic.client import _resolve
 from tquic.config import Config
 from tquic.connection import Connection
 from tquic.engine import Engine
+from tquic.tls import TlsContext, settled
 
 __all__ = ["Handler", "Server", "Serving", "serve"]
 
@@ -185,7 +186,8 @@ def serve(
     port: int,
     handler: Handler,
     *,
-    config: Config,
+    config: Config | None = None,
+    tls: TlsContext | None = None,
     engine: Engine | None = None,
 ) -> Serving:
     """Listens for connections::
@@ -205,11 +207,12 @@ def serve(
         port: UDP port; 0 picks one, see `Server.address`.
         handler: called for each connection as soon as the handshake is complete, or early data has
             come. When it returns, the connection is closed; when it raises, with code 1.
-        config: settings; `Config.cert` and `Config.key` are needed.
+        config: settings; `Config.cert` and `Config.key` are needed, if not in `tls`.
+        tls: TLS settings, which come before those in `config`.
         engine: threads to use. Default: those of the process.
 
     Raises:
         ConfigError: a setting cannot be used.
         OSError: the address is taken, or not ours.
     """
-    return Serving(host, port, handler, config, engine)
+    return Serving(host, port, handler, settled(config, tls, server_side=True), engine)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -122,6 +123,46 @@ def test_the_second_connection_sends_requests_early(server: Server, get: Get) ->
     assert (second["resumed"], second["early_data"]) == (True, True)
 
 
+def test_a_later_run_sends_requests_early(server: Server, get: Get, tmp_path: Path) -> None:
+    """Tickets in a file: the first run gets them, the second one uses one."""
+    url, tickets = server.url("small.txt"), tmp_path / "tickets"
+    (first,) = document(get(url, "--0rtt", "--tickets", str(tickets), "--json"))["connections"]
+    assert (first["resumed"], first["early_data"]) == (False, False)
+    assert tickets.stat().st_mode & 0o077 == 0
+    for _ in range(2):
+        done = get(url, "--0rtt", "--tickets", str(tickets), "--json")
+        assert done.returncode == 0, done.stderr
+        (again,) = document(done)["connections"]
+        assert (again["resumed"], again["early_data"]) == (True, True)
+    (plain,) = document(get(url, "--tickets", str(tickets), "--json"))["connections"]
+    assert (plain["resumed"], plain["early_data"]) == (True, False)
+
+
+def test_the_environment_has_a_say(
+    server: Server, get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ENVIRONMENT, "TQUIC_CIPHERS", "TLS_CHACHA20_POLY1305_SHA256")
+    (tmp_path / "tquic.toml").write_text("[tquic]\nversions = ['v2']\nmtu = '1300'\n")
+    monkeypatch.setitem(ENVIRONMENT, "TQUIC_CONFIG", str(tmp_path / "tquic.toml"))
+    done = get(server.url("small.txt"), "--json")
+    assert done.returncode == 0, done.stderr
+    (connection,) = document(done)["connections"]
+    assert connection["cipher"] == "TLS_CHACHA20_POLY1305_SHA256"
+    monkeypatch.setitem(ENVIRONMENT, "TQUIC_MTU", "1")
+    done = get(server.url("small.txt"))
+    assert done.returncode == 2
+    assert "TQUIC_MTU: mtu must be from 1200" in done.stderr
+
+
+def test_a_damaged_ticket_file_is_reported(server: Server, get: Get, tmp_path: Path) -> None:
+    tickets = tmp_path / "tickets"
+    tickets.write_text("no tickets")
+    done = get(server.url("small.txt"), "--tickets", str(tickets))
+    assert done.returncode == 0
+    assert "holds no session tickets" in done.stderr
+    assert "no tickets" not in tickets.read_text()
+
+
 def test_a_wrong_checksum_leaves_no_file(server: Server, get: Get, tmp_path: Path) -> None:
     done = get(server.url("small.txt"), "--sha256", "00" * 32)
     assert done.returncode == 1
@@ -197,6 +238,16 @@ def test_nobody_there(get: Get) -> None:
     assert file["error"].startswith(f"no answer from {place} over UDP")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who sent what")
+def test_a_closed_port(get: Get) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    done = get(f"https://127.0.0.1:{port}/x", "--connect-timeout", "1m")
+    assert done.returncode == 1
+    assert f"nobody listens at 127.0.0.1:{port}" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -240,7 +291,6 @@ def test_a_ca_that_is_none(tmp_path: Path) -> None:
         (["https://localhost/x", "--connect-to", "nowhere"], "HOST:PORT"),
         (["https://localhost/x", "-o", "-", "--json"], "both want standard output"),
         (["https://localhost/x", "-C"], "HTTP/0.9 has no ranges"),
-        (["https://localhost/x", "--tickets", "f"], "cannot be kept in a file yet"),
         (["https://localhost/x", "-I"], "not there yet: it needs HTTP/3"),
         (["https://localhost/x", "-H", "a: b"], "not there yet: it needs HTTP/3"),
         (["https://localhost/x", "--path", "eth0"], "not there yet: it needs multipath"),

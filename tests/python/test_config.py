@@ -51,6 +51,9 @@ def test_names_are_known(name: str) -> None:
         ({"client_auth": "required"}, "client_ca"),
         ({"token_key": b"short"}, "32 bytes"),
         ({"preferred_address": (("localhost", 1),)}, "numeric"),
+        ({"pins": ("sha256//short",)}, "pins: .* is no pin"),
+        ({"pins": ("md5//" + "A" * 43 + "=",)}, "pins: .* is no pin"),
+        ({"certificates": (("a", b"", b""), ("A", b"", b""))}, "stands there twice"),
         ({"preferred_address": (("127.0.0.1", 0),)}, "port"),
         ({"preferred_address": (("127.0.0.1", 1), ("127.0.0.2", 1))}, "one IPv4"),
     ],
@@ -69,7 +72,8 @@ def test_every_setting_reaches_the_engine() -> None:
     )
     read = set(re.findall(r"^\s+(\w+):", "\n".join(structs), re.M))
     in_python = {
-        *("ca", "cert", "key", "keylog", "client_ca"),
+        *("ca", "cert", "key", "keylog", "client_ca", "ca_path", "system_ca", "key_password"),
+        *("pins", "certificates", "sni_callback"),
         *("server_name", "session_store", "linger", "write_buffer"),
     }
     assert read | in_python == {field.name for field in dataclasses.fields(tquic.Config)}
@@ -100,6 +104,7 @@ def test_secrets_are_not_shown(identity: Any) -> None:
     config = tquic.Config(cert=identity.cert, key=identity.key, token_key=bytes(32), mtu=1300)
     assert "PRIVATE" not in repr(config)
     assert "key=...," in repr(config)
+    assert "hunter2" not in repr(tquic.Config(key_password="hunter2"))
     assert "mtu=1300" in repr(config)
     assert repr(tquic.Config()) == "Config()"
 

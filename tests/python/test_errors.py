@@ -5,20 +5,41 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import errno
 import os
 import pickle
+import re
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+import trustme
+from cryptography.hazmat.primitives import serialization
 
 import tquic
-from tquic import errors
+from tquic import codes, errors
+
+Test = TypeVar("Test", bound=Callable[..., Any])
+
+# Which test provokes which exception, for real.
+PROVOKED: dict[type[BaseException], str] = {}
+# Roots of others, which say nothing alone.
+ROOTS = {tquic.QuicError, tquic.ConnectionClosed, tquic.StreamError}
+
+
+def provokes(*classes: type[BaseException]) -> Callable[[Test], Test]:
+    """Marks a test in which exactly these exceptions are raised."""
+
+    def mark(test: Test) -> Test:
+        PROVOKED.update(dict.fromkeys(classes, test.__name__))
+        return test
+
+    return mark
 
 
 async def refused(server: tquic.Config, client: tquic.Config) -> tquic.ConnectionClosed:
@@ -38,14 +59,28 @@ async def refused(server: tquic.Config, client: tquic.Config) -> tquic.Connectio
     raise AssertionError("the connection was not refused")
 
 
+def closed_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@provokes(tquic.UntrustedCertificate)
 async def test_another_ca(server_config: Any, client_config: Any, stranger: Any) -> None:
     error = await refused(server_config, client_config.replace(ca=stranger.ca))
     assert type(error) is tquic.UntrustedCertificate
     assert (error.by, error.alert) == ("local", 48)
     assert "not signed by a trusted CA" in str(error)
     assert "unknown_ca" in error.code_name
+    assert (error.alert_name, error.tquic_err) == ("unknown_ca", 0x130)
+    assert error.tquic_err_name == error.code_name
+    assert error.frame is None
+    assert error.reason
 
 
+@provokes(tquic.CertificateNameMismatch)
 async def test_another_name(server_config: Any, client_config: Any) -> None:
     error = await refused(server_config, client_config.replace(server_name="example.org"))
     assert type(error) is tquic.CertificateNameMismatch
@@ -53,6 +88,7 @@ async def test_another_name(server_config: Any, client_config: Any) -> None:
     assert "localhost" in str(error)
 
 
+@provokes(tquic.CertificateExpired)
 async def test_an_expired_certificate(
     server_config: Any, client_config: Any, identity: Any
 ) -> None:
@@ -63,6 +99,7 @@ async def test_an_expired_certificate(
     assert "2020-01-02" in str(error)
 
 
+@provokes(tquic.AlpnError)
 async def test_no_common_protocol(server_config: Any, client_config: Any) -> None:
     error = await refused(server_config, client_config.replace(alpn=("other",)))
     assert type(error) is tquic.AlpnError
@@ -70,6 +107,7 @@ async def test_no_common_protocol(server_config: Any, client_config: Any) -> Non
     assert "application protocol" in str(error)
 
 
+@provokes(tquic.VersionError)
 async def test_no_common_version(server_config: Any, client_config: Any) -> None:
     error = await refused(
         server_config.replace(versions=("v2",)), client_config.replace(versions=("v1",))
@@ -79,6 +117,7 @@ async def test_no_common_version(server_config: Any, client_config: Any) -> None
     assert "version" in str(error)
 
 
+@provokes(tquic.HandshakeError)
 async def test_no_common_cipher(server_config: Any, client_config: Any) -> None:
     error = await refused(
         server_config.replace(ciphers=("TLS_AES_256_GCM_SHA384",)),
@@ -88,6 +127,7 @@ async def test_no_common_cipher(server_config: Any, client_config: Any) -> None:
     assert "handshake_failure" in error.code_name
 
 
+@provokes(tquic.HandshakeTimeout)
 async def test_nobody_there(client_config: Any) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
@@ -101,6 +141,7 @@ async def test_nobody_there(client_config: Any) -> None:
     assert "0.2 s" in str(caught.value)
 
 
+@provokes(tquic.ConnectionRefused)
 async def test_a_server_that_is_full(echo: Any, server_config: Any, client_config: Any) -> None:
     full = server_config.replace(max_connections=1)
     async with (
@@ -113,11 +154,195 @@ async def test_a_server_that_is_full(echo: Any, server_config: Any, client_confi
     assert caught.value.by == "peer"
 
 
+@provokes(tquic.ConnectionRefused)
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who sent what")
+async def test_a_closed_port(client_config: Any) -> None:
+    """The system says so at once: nobody waits for the time limit of the handshake."""
+    config = client_config.replace(handshake_timeout=50.0)
+    for local in (None, "127.0.0.1"):
+        with pytest.raises(tquic.ConnectionRefused, match="nobody listens") as caught:
+            await tquic.connect("127.0.0.1", closed_port(), config=config, local=local)
+        assert isinstance(caught.value, ConnectionRefusedError)
+        assert (caught.value.errno, caught.value.by) == (errno.ECONNREFUSED, None)
+        assert caught.value.tquic_err == codes.TQUIC_ERR_CONNECTION_REFUSED
+
+
+async def test_a_closed_port_does_not_harm_others(
+    echo: Any, server_config: Any, client_config: Any
+) -> None:
+    """All clients share a socket: what is said about one must not reach another."""
+    engine = tquic.Engine()
+    async with (
+        tquic.serve("127.0.0.1", 0, echo, config=server_config) as server,
+        tquic.connect(*server.address, config=client_config, engine=engine) as connection,
+    ):
+        stream = connection.open_stream()
+        for _ in range(5):
+            with pytest.raises(tquic.ConnectionRefused):
+                await tquic.connect("127.0.0.1", closed_port(), config=client_config, engine=engine)
+            await stream.write(bytes(100_000))
+            assert await stream.readexactly(100_000) == bytes(100_000)
+        assert (await connection.stats()).paths[0].lost_packets == 0
+    engine.shutdown()
+
+
+@provokes(tquic.PinMismatch)
+async def test_another_key(server_config: Any, client_config: Any, stranger: Any) -> None:
+    pins = (tquic.public_key_pin(stranger.cert),)
+    error = await refused(server_config, client_config.replace(pins=pins))
+    assert type(error) is tquic.PinMismatch
+    assert (error.by, error.alert_name) == ("local", "certificate_unknown")
+    assert "it is sha256//" in str(error)
+
+
+@provokes(tquic.CertificateError)
+async def test_a_certificate_with_another_fault(
+    server_config: Any, client_config: Any, identity: Any
+) -> None:
+    """A client's certificate shown by the server would do; that of a CA does not."""
+    authority = trustme.CA()
+    child = authority.create_child_ca()
+    key = child._private_key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    error = await refused(
+        server_config.replace(cert=child.cert_pem.bytes(), key=key),
+        client_config.replace(ca=authority.cert_pem.bytes()),
+    )
+    assert type(error) is tquic.CertificateError
+    assert "is one of a CA" in str(error)
+
+
+@provokes(tquic.TransportClosed)
+async def test_an_end_in_the_middle_of_the_handshake(
+    echo: Any, server_config: Any, client_config: Any
+) -> None:
+    """What an application says is for those who are sure of it: RFC 9000 section 10.2.3."""
+    loop = asyncio.get_running_loop()
+    engine = tquic.Engine()
+    server = await tquic.serve("127.0.0.1", 0, echo, config=server_config, engine=engine)
+    # In between: the client hears nothing of the server but its last datagram.
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inside,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as outside,
+    ):
+        for end in (inside, outside):
+            end.bind(("127.0.0.1", 0))
+            end.setblocking(False)
+        client = await tquic.connect(*inside.getsockname(), config=client_config, wait=False)
+        for _ in range(2):
+            # The ClientHello takes two datagrams.
+            data, source = await loop.sock_recvfrom(inside, 2048)
+            outside.sendto(data, server.address)
+        last = await loop.sock_recv(outside, 2048)
+        engine.shutdown(code=7, reason="a secret")
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                last = outside.recv(2048)
+        inside.sendto(last, source)
+        with pytest.raises(tquic.TransportClosed) as caught:
+            await client.wait_connected()
+    error = caught.value
+    assert type(error) is tquic.TransportClosed
+    assert (error.by, error.code_name) == ("peer", "APPLICATION_ERROR")
+    assert error.tquic_err == codes.TQUIC_ERR_APPLICATION_ERROR
+    assert "secret" not in str(error)
+
+
+@provokes(tquic.ApplicationClosed)
+async def test_an_application_closes(pair: Any) -> None:
+    async with pair() as (client, server):
+        server.close(0x1234, "enough")
+        with pytest.raises(tquic.ApplicationClosed, match="enough") as caught:
+            await client.accept_stream()
+        error = caught.value
+        assert (error.by, error.code, error.code_name) == ("peer", 0x1234, "0x1234")
+        assert (error.reason, error.tquic_err) == ("enough", codes.TQUIC_ERR_APPLICATION_ERROR)
+        assert error.errno == errno.ECONNRESET
+        await server.wait_closed()
+        assert server.exception is not None
+        assert server.exception.by == "local"
+
+
+@provokes(tquic.StreamReset, tquic.StreamStopped, tquic.StreamClosed)
+async def test_streams_that_end_early(pair: Any) -> None:
+    async with pair() as (client, server):
+        stream = client.open_stream()
+        await stream.write(b"x")
+        other = await server.accept_stream()
+        assert await other.readexactly(1) == b"x"
+        other.reset(0x21)
+        with pytest.raises(tquic.StreamReset, match="0x21") as reset:
+            await stream.read()
+        assert (reset.value.by, reset.value.frame) == ("peer", "RESET_STREAM")
+        assert (reset.value.code_name, reset.value.errno) == ("0x21", errno.ECONNRESET)
+        other.stop(0x22)
+
+        async def write_on() -> None:
+            while True:
+                await stream.write(b"x")
+
+        with pytest.raises(tquic.StreamStopped, match="0x22") as stopped:
+            await write_on()
+        assert (stopped.value.by, stopped.value.frame) == ("peer", "STOP_SENDING")
+        assert stopped.value.errno == errno.EPIPE
+        with pytest.raises(tquic.StreamClosed) as closed:
+            await other.write(b"x")
+        assert (closed.value.by, closed.value.tquic_err_name) == ("local", "STREAM_STATE_ERROR")
+        assert closed.value.reason
+
+
+@provokes(tquic.WriteBufferFull)
+async def test_writing_without_waiting(pair: Any) -> None:
+    async with pair(client={"write_buffer": 0, "send_buffer": 1024}) as (client, _):
+        stream = client.open_stream()
+        stream.write(bytes(4096))
+        with pytest.raises(tquic.WriteBufferFull) as caught:
+            stream.write(bytes(4096))
+        assert caught.value.tquic_err_name == "FLOW_CONTROL_ERROR"
+
+
+@provokes(tquic.DatagramError)
+async def test_datagrams_that_are_too_large(pair: Any) -> None:
+    async with pair() as (client, _):
+        with pytest.raises(tquic.DatagramError) as caught:
+            client.send_datagram(bytes(60_000))
+        assert caught.value.max_size == client.max_datagram_size
+        assert caught.value.reason == str(caught.value)
+
+
+@provokes(tquic.MigrationError)
+async def test_a_server_cannot_move(pair: Any) -> None:
+    async with pair() as (_, server):
+        with pytest.raises(tquic.MigrationError) as caught:
+            await server.migrate("127.0.0.1")
+        assert caught.value.tquic_err_name == "NO_VIABLE_PATH"
+
+
+@provokes(tquic.EngineError)
+async def test_an_engine_that_was_shut_down(client_config: Any) -> None:
+    engine = tquic.Engine()
+    engine.shutdown()
+    with pytest.raises(tquic.EngineError) as caught:
+        await tquic.connect("127.0.0.1", 1, config=client_config, engine=engine)
+    assert caught.value.tquic_err == codes.TQUIC_ERR_INTERNAL_ERROR
+
+
+@provokes(tquic.ConfigError)
+def test_a_setting_that_cannot_be() -> None:
+    with pytest.raises(tquic.ConfigError, match="mtu") as caught:
+        tquic.Config(mtu=1)
+    assert caught.value.by == "local"
+
+
 async def test_unknown_hosts(client_config: Any) -> None:
     with pytest.raises(socket.gaierror):
         await tquic.connect("name.invalid", 1, config=client_config)
 
 
+@provokes(tquic.CertificateRequired)
 async def test_client_certificates(
     pair: Any, server_config: Any, client_config: Any, identity: Any, stranger: Any
 ) -> None:
@@ -188,6 +413,7 @@ async def begun(port: int, config: tquic.Config) -> tuple[tquic.Connection, tqui
     return connection, stream
 
 
+@provokes(tquic.StatelessReset)
 async def test_a_server_that_was_restarted(
     echo: Any, server_config: Any, client_config: Any, identity: Any, tmp_path: Path
 ) -> None:
@@ -204,6 +430,7 @@ async def test_a_server_that_was_restarted(
         assert connection.closed
 
 
+@provokes(tquic.IdleTimeout)
 async def test_a_server_that_is_gone(client_config: Any, identity: Any, tmp_path: Path) -> None:
     with server_process(identity, tmp_path) as (port, process):
         _, stream = await begun(port, client_config.replace(idle_timeout=0.3))
@@ -213,6 +440,44 @@ async def test_a_server_that_is_gone(client_config: Any, identity: Any, tmp_path
             await stream.read()
         assert isinstance(caught.value, TimeoutError)
         assert caught.value.by is None
+
+
+def exceptions() -> set[type[BaseException]]:
+    return {getattr(errors, name) for name in errors.__all__}
+
+
+def test_every_exception_is_provoked() -> None:
+    """A new class needs a test that raises it for real."""
+    assert exceptions() == set(PROVOKED) | ROOTS
+    defined = {
+        cls
+        for cls in vars(errors).values()
+        if isinstance(cls, type)
+        and issubclass(cls, BaseException)
+        and cls.__module__ == errors.__name__
+    }
+    assert defined == exceptions()
+
+
+def test_every_exception_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs/errors.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| `(\w+)`", page, re.M))
+    assert set(rows) == {cls.__name__ for cls in exceptions()} - {"QuicError"}
+    for name, parent in rows.items():
+        cls = getattr(errors, name)
+        assert cls.__mro__[1].__name__ == parent
+    constants = dict(re.findall(r"^\| `(TQUIC_ERR_\w+)` \| (0x[0-9a-f]+)", page, re.M))
+    known = {name: value for name, value in vars(codes).items() if name.startswith("TQUIC_ERR_")}
+    assert {name: int(value, 16) for name, value in constants.items()} == known
+
+
+def test_names_of_codes() -> None:
+    assert codes.name(0x0A) == "PROTOCOL_VIOLATION"
+    assert codes.name(0x130) == "CRYPTO_ERROR(0x130 unknown_ca)"
+    assert codes.name(0x1FE) == "CRYPTO_ERROR(0x1fe)"
+    assert codes.name(0x4000) == "UNKNOWN_ERROR(0x4000)"
+    assert codes.alert_name(48) == "unknown_ca"
+    assert codes.alert_name(254) == "254"
 
 
 def test_the_tree_of_exceptions() -> None:
@@ -235,6 +500,7 @@ def test_exceptions_are_complete() -> None:
         assert type(copy) is type(sample)
         assert str(copy) == str(sample)
         assert vars(copy) == vars(sample)
+        assert copy.tquic_err == sample.tquic_err
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")

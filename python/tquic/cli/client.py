@@ -47,8 +47,7 @@ def add_congestion_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--congestion",
         choices=CONGESTION,
-        default="cubic",
-        help="congestion controller (default: %(default)s)",
+        help="congestion controller (default: that of TQUIC_CONGESTION, else cubic)",
     )
 
 
@@ -63,13 +62,15 @@ def add_connect_to_option(parser: argparse.ArgumentParser) -> None:
 
 
 def client_config(options: argparse.Namespace, alpn: str, **others: Any) -> Config:
-    """The configuration that the options ask for."""
+    """The configuration that the options ask for, and the environment where they are silent."""
     if options.cacert is not None:
-        others["ca"] = read_file(options.cacert)
+        others |= {"ca": read_file(options.cacert), "insecure": False}
+    if options.insecure:
+        others["insecure"] = True
+    if options.congestion is not None:
+        others["congestion"] = options.congestion
     try:
-        return Config(
-            alpn=(alpn,), insecure=options.insecure, congestion=options.congestion, **others
-        )
+        return Config.load(alpn=(alpn,), **others)
     except ConfigError as error:
         raise UsageError(str(error)) from None
 
@@ -114,6 +115,8 @@ def explain(error: BaseException, server: Address, protocol: str) -> str:
             return f"{place} speaks QUIC, but not {protocol}"
         case HandshakeTimeout():
             return f"no answer from {place} over UDP: is a QUIC server listening there?"
+        case ConnectionRefused(by=None):
+            return f"nobody listens at {place} (UDP): is a QUIC server running there?"
         case ConnectionRefused():
             return f"{place} takes no connections now: {error.reason or error}"
         case ConnectionClosed():

@@ -64,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="fetch the first file of each server over one connection, and ask for the others in "
         "the first packets of a second one that resumes its session",
     )
+    parser.add_argument(
+        "--tickets",
+        type=Path,
+        metavar="FILE",
+        help="keep session tickets in this file for later runs, which resume the sessions; with "
+        "--0rtt their first packets ask already",
+    )
     client.add_congestion_option(parser)
     parser.add_argument(
         "--connect-timeout",
@@ -74,7 +81,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument("-C", dest="resume", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("--tickets", metavar="FILE", help=argparse.SUPPRESS)
     not_yet(parser, "HTTP/3", "-I", "-i", values=False)
     not_yet(parser, "HTTP/3", "-H")
     not_yet(parser, "multipath", "--path", "--scheduler")
@@ -129,15 +135,10 @@ def run(options: argparse.Namespace) -> int:
             "-C goes on with a partial file, which needs HTTP/3: HTTP/0.9 has no ranges. Without "
             "-C the file is fetched from its beginning"
         )
-    if options.tickets is not None:
-        raise UsageError(
-            "--tickets: session tickets cannot be kept in a file yet; the connections of one run "
-            "share them in memory (--0rtt)"
-        )
     if options.json and options.output == "-":
         raise UsageError("--json and -o - both want standard output")
     downloads = plan(options)
-    store = SessionStore()
+    store = SessionStore(path=options.tickets)
     config = client.client_config(
         options,
         ALPN,
@@ -245,7 +246,7 @@ class _Run:
         bar = progress(len(downloads), wanted=not self.options.json)
         try:
             for server, group in _by_server(downloads).items():
-                for batch in self._batches(group):
+                for batch in self._batches(server, group):
                     self._fetch(server, batch, bar, last=batch[-1] is group[-1])
         except KeyboardInterrupt as error:
             interrupted = error
@@ -253,19 +254,21 @@ class _Run:
             self.seconds = time.monotonic() - started
             bar.close()
             self.engine.shutdown()
+            self.store.save()
         self._report(downloads, interrupted=interrupted is not None)
         if interrupted is not None:
             raise interrupted
         return 1 if self.failures or any(d.result.get("error", "") for d in downloads) else 0
 
-    def _batches(self, group: list[Download]) -> list[list[Download]]:
-        if not self.options.early:
+    def _batches(self, server: Address, group: list[Download]) -> list[list[Download]]:
+        if not self.options.early or self.store.knows(server[0]):
             return [group]
         if len(group) == 1:
-            note(
-                "--0rtt: with one URL of a server nothing can be sent early: tickets are not kept "
-                "from one run to the next"
-            )
+            if self.options.tickets is None:
+                note(
+                    "--0rtt: with one URL of a server nothing can be sent early, unless tickets "
+                    "are kept from one run to the next (--tickets FILE)"
+                )
             return [group]
         return [group[:1], group[1:]]
 
@@ -278,6 +281,8 @@ class _Run:
                 download.result = {"error": str(error)}
             self.failures.append(str(error))
             return
+        self.store._claim(server[0], server)
+        keep = self.options.tickets is not None
         fetch = HqFetch(
             self.engine,
             tls=self.config._client_tls,
@@ -287,7 +292,7 @@ class _Run:
             files=[download.as_file() for download in batch],
             # Output in the order of the URLs: what cannot be printed yet would only fill windows.
             parallel=1 if batch[0].pipe else 128,
-            await_ticket=None if last else self.store._tickets,
+            await_ticket=None if last and not keep else self.store._tickets,
         )
         try:
             self._watch(fetch, batch, bar)
@@ -350,6 +355,8 @@ class _Run:
             return
         for why in dict.fromkeys(self.failures):
             note(why)
+        if self.store.problem is not None:
+            note(f"--tickets: {self.store.problem}")
         shown = len(downloads) <= SHOWN
         failed = 0
         for download in downloads:

@@ -57,11 +57,16 @@ def server_config(options: argparse.Namespace, **others: Any) -> Iterator[tuple[
     if (options.cert is None) != (options.key is None):
         raise UsageError("--cert and --key belong together: give both or none")
     try:
-        config = Config(congestion=options.congestion, **others)
+        if options.congestion is not None:
+            others["congestion"] = options.congestion
+        config = Config.load(**others)
     except ConfigError as error:
         raise UsageError(str(error)) from None
     if options.cert is not None:
         yield config.replace(cert=read_file(options.cert), key=read_file(options.key)), ""
+        return
+    if config.cert is not None:
+        yield config, ""
         return
     names = list(cert.NAMES)
     if options.host not in (*names, "::", "0.0.0.0"):

@@ -343,3 +343,24 @@ impl Pair {
         self.server.events.clear();
     }
 }
+
+/// A client that closes as soon as it is connected: the server gets to know both, in one datagram.
+#[test]
+fn a_close_at_once_completes_the_handshake_first() {
+    let mut p = Pair::new();
+    let h = p.connect();
+    let mut closed = false;
+    let both = p.run_until(SEC, |p| {
+        let connected = p.client.events.iter().any(|(_, e)| matches!(e, Event::Connected));
+        if connected && !closed {
+            let now = p.now;
+            p.client_conn(h).close(now, 7, b"that was all");
+            closed = true;
+        }
+        p.server.events.iter().any(|(_, e)| {
+            matches!(e, Event::Closed(ConnectionError::PeerClose { code: 7, reason }) if &reason[..] == b"that was all")
+        })
+    });
+    assert!(both, "{:?}", p.server.events);
+    assert!(p.server.events.iter().any(|(_, e)| matches!(e, Event::Connected)));
+}

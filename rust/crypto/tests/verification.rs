@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::{Authority, NAME, NOW, Pair, client, self_signed_ca, server};
 use rcgen::ExtendedKeyUsagePurpose;
-use tquic_crypto::session::{ClientAuth, ConfigError};
+use tquic_crypto::session::{ClientAuth, ConfigError, ServerIdentity};
 use tquic_crypto::{ClientConfig, ServerConfig, Session, TlsError};
 use tquic_wire::Version;
 
@@ -149,6 +149,98 @@ fn certificates_by_name() {
 }
 
 #[test]
+fn names_decide_before_what_certificates_say() {
+    let ca = Authority::new("CA");
+    let wide = ca.server(&["*.wide.example", "*.two.example", "other.org"]);
+    let (exact, starred) = (ca.server(&["*.two.example"]), ca.server(&["*.two.example"]));
+    let found = ca.server(&["found.org"]);
+    let bytes = |identity: &common::Identity| identity.chain.clone().into_bytes();
+    let der = |identity: &common::Identity| {
+        use rustls_pki_types::pem::PemObject;
+        rustls_pki_types::CertificateDer::from_pem_slice(&bytes(identity)).unwrap().to_vec()
+    };
+    let looked_up = ServerIdentity::new(&bytes(&found), found.key.as_bytes(), None).unwrap();
+    let server = ServerConfig::builder()
+        .certificate(&bytes(&wide), wide.key.as_bytes())
+        .unwrap()
+        .certificate_for("*.Two.example", &bytes(&starred), starred.key.as_bytes(), None)
+        .unwrap()
+        .certificate_for("a.two.example", &bytes(&exact), exact.key.as_bytes(), None)
+        .unwrap()
+        .lookup(Arc::new(move |name| (name == "found.org").then(|| looked_up.clone())))
+        .alpn(&["h3"])
+        .build()
+        .unwrap();
+    let client = client(&ca).build().unwrap();
+    for (name, expected) in [
+        ("A.two.example", Some(&exact)),
+        ("b.two.example", Some(&starred)),
+        ("b.wide.example", Some(&wide)),
+        ("found.org", Some(&found)),
+        ("other.org", Some(&wide)),
+        ("lost.org", None),
+    ] {
+        let mut pair = Pair::new(&client, &server);
+        let session = Session::client(&client, Version::V1, name, Vec::new()).unwrap();
+        pair.client = common::End::new(session);
+        assert_eq!(pair.run().is_ok(), expected.is_some(), "{name}");
+        let shown = pair.client.session.peer_certificates().next().map(<[u8]>::to_vec);
+        assert_eq!(shown, expected.map(der), "{name}");
+    }
+    let error = ServerConfig::builder().certificate_for("*", &bytes(&wide), b"", None);
+    assert!(error.map(drop).unwrap_err().to_string().contains("no host name"));
+}
+
+#[test]
+fn names_need_not_be_checked() {
+    let (ca, other) = (Authority::new("CA"), Authority::new("other"));
+    let server = with_certificate(&ca.server(&["any.example"]));
+    let lax = client(&ca).check_hostname(false).build().unwrap();
+    Pair::connected(&lax, &server);
+    let lax = client(&other).check_hostname(false).build().unwrap();
+    assert_eq!(error_of_client(&lax, &server).0, 48);
+    let own = self_signed_ca(&["any.example"]);
+    let lax = ClientConfig::builder()
+        .roots(own.chain.as_bytes())
+        .unwrap()
+        .alpn(&["h3"])
+        .clock(Arc::new(|| NOW))
+        .check_hostname(false);
+    Pair::connected(&lax.build().unwrap(), &with_certificate(&own));
+}
+
+#[test]
+fn pins() {
+    let ca = Authority::new("CA");
+    let server = server(&ca).build().unwrap();
+    let (alert, reason) = error_of_client(&client(&ca).pins(&[[7; 32]]).build().unwrap(), &server);
+    assert_eq!(alert, 46);
+    let pin = reason.strip_prefix("the public key is not pinned: it is sha256//").unwrap();
+    assert_eq!((pin.len(), pin.ends_with('=')), (44, true));
+    let pin = pin_from_base64(pin);
+    Pair::connected(&client(&ca).pins(&[[7; 32], pin]).build().unwrap(), &server);
+    // Without any CA, the pin decides alone.
+    let alone = client(&ca).insecure_no_verification();
+    Pair::connected(&alone.pins(&[pin]).build().unwrap(), &server);
+    let alone = client(&ca).insecure_no_verification().pins(&[[7; 32]]).build().unwrap();
+    assert_eq!(error_of_client(&alone, &server).0, 46);
+    // A pin does not make up for trust.
+    let stranger = client(&Authority::new("other")).pins(&[pin]).build().unwrap();
+    assert_eq!(error_of_client(&stranger, &server).0, 48);
+}
+
+fn pin_from_base64(text: &str) -> [u8; 32] {
+    let digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    for group in text.as_bytes().chunks(4) {
+        let digit = |&c: &u8| digits.find(char::from(c)).unwrap_or(0) as u32;
+        let bits = group.iter().fold(0, |bits, c| bits << 6 | digit(c));
+        bytes.extend(&bits.to_be_bytes()[1..]);
+    }
+    bytes[..32].try_into().unwrap()
+}
+
+#[test]
 fn client_certificates() {
     let (ca, other) = (Authority::new("CA"), Authority::new("other"));
     let asking = |auth| server(&ca).client_auth(auth, ca.pem().as_bytes()).unwrap();
@@ -209,7 +301,7 @@ fn configurations_that_cannot_work() {
     assert!(reason(error).contains("no private key"));
     let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n";
     let error = ServerConfig::builder().certificate(chain, encrypted).map(drop).unwrap_err();
-    assert!(reason(error).contains("decrypt it first"));
+    assert!(reason(error).contains("give its password"));
     let other = ca.server(&[NAME]);
     let mixed = ServerConfig::builder().certificate(chain, other.key.as_bytes()).unwrap();
     let error = mixed.alpn(&["h3"]).build().unwrap_err();

@@ -388,7 +388,8 @@ pub(crate) fn bind_local(
         true => (Ipv6Addr::UNSPECIFIED, 0).into(),
         false => (Ipv4Addr::UNSPECIFIED, 0).into(),
     };
-    bind(request.local.unwrap_or_else(any), request.interface.clone(), options)
+    let options = SocketOptions { report_errors: true, ..options.clone() };
+    bind(request.local.unwrap_or_else(any), request.interface.clone(), &options)
 }
 
 fn bind(

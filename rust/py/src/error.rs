@@ -187,14 +187,17 @@ fn transport<'py>(
     make(py, name, (message,), Some(&kwargs))
 }
 
-/// How the crypto crate begins the one sentence for which TLS has no alert of its own.
+/// How the crypto crate begins the sentence about names, for which TLS has no alert of its own.
 const NAME_MISMATCH: &str = "the certificate is for ";
+/// And the one about pins.
+const PIN_MISMATCH: &str = "the public key is not pinned";
 
 /// The class for an error code. TLS alerts: RFC 8446 section 6.2, RFC 7301 section 3.2.
 fn transport_class(error: &TransportError) -> &'static str {
     match (error.code, error.code.tls_alert()) {
         (TransportErrorCode::CONNECTION_REFUSED, _) => "ConnectionRefused",
         (_, Some(42)) if error.reason.starts_with(NAME_MISMATCH) => "CertificateNameMismatch",
+        (_, Some(46)) if error.reason.starts_with(PIN_MISMATCH) => "PinMismatch",
         (_, Some(48)) => "UntrustedCertificate",
         (_, Some(45)) => "CertificateExpired",
         (_, Some(116)) => "CertificateRequired",

@@ -18,6 +18,7 @@ mod event;
 mod hq;
 mod hub;
 mod keylog;
+mod material;
 mod perf;
 mod probe;
 mod settings;
@@ -38,6 +39,8 @@ mod _engine {
     use crate::hq::{HqFetch, HqPipe, HqServer};
     #[pymodule_export]
     use crate::hub::Hub;
+    #[pymodule_export]
+    use crate::material::public_key_pin;
     #[pymodule_export]
     use crate::perf::{PerfServer, perf_pattern, perf_run, raw_udp_rate};
     #[pymodule_export]

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use tquic_core::cc::Congestion;
 use tquic_core::config::{AcceptConfig, PreferredAddresses, RetryPolicy, TransportConfig};
 use tquic_core::datagram::DatagramConfig;
 use tquic_core::recovery::RecoveryConfig;
 use tquic_core::stream::StreamConfig;
-use tquic_crypto::session::{ClientAuth, Group, Tickets};
+use tquic_crypto::session::{ClientAuth, Exported, Group, Tickets};
 use tquic_crypto::{ClientConfig, ServerConfig, Suite};
 use tquic_wire::Version;
 
-use crate::error;
-use crate::keylog;
+use crate::material::{ClientMaterial, ServerMaterial};
+use crate::{error, keylog, material};
 
 /// The attributes of `tquic.Config` that make a `TransportConfig`.
 #[derive(FromPyObject)]
@@ -141,9 +142,27 @@ pub struct TicketStore(pub tquic_crypto::TicketStore);
 #[pymethods]
 impl TicketStore {
     #[new]
-    #[pyo3(signature = (servers, /))]
-    fn new(servers: usize) -> Self {
-        Self(tquic_crypto::TicketStore::new(servers))
+    #[pyo3(signature = (servers, /, *, saving=false))]
+    fn new(servers: usize, saving: bool) -> Self {
+        Self(match saving {
+            true => tquic_crypto::TicketStore::saving(servers),
+            false => tquic_crypto::TicketStore::new(servers),
+        })
+    }
+
+    /// Takes everything out, if the store is saving: server, version, expiry, bytes.
+    fn take_out(&self, py: Python<'_>) -> Vec<(String, u32, u64, Py<PyBytes>)> {
+        let exported = self.0.export().into_iter();
+        let row = |it: Exported| {
+            (it.server, it.version.0, it.expires, PyBytes::new(py, &it.bytes).unbind())
+        };
+        exported.map(row).collect()
+    }
+
+    /// Puts bytes in that `take_out` gave; false if they are none of these.
+    #[pyo3(signature = (ticket, /))]
+    fn put_in(&self, ticket: &[u8]) -> bool {
+        self.0.import(ticket)
     }
 
     fn __len__(&self) -> usize {
@@ -163,6 +182,7 @@ struct TlsSettings {
     groups: Vec<String>,
     early_data: bool,
     insecure: bool,
+    check_hostname: bool,
     client_auth: String,
     resumption: bool,
 }
@@ -196,34 +216,32 @@ pub struct ClientTls(pub Arc<ClientConfig>);
 #[pymethods]
 impl ClientTls {
     #[new]
-    #[pyo3(signature = (config, /, *, ca, cert, key, keylog, tickets))]
-    fn new(
-        py: Python<'_>,
-        config: TlsSettings,
-        ca: Option<Vec<u8>>,
-        cert: Option<Vec<u8>>,
-        key: Option<Vec<u8>>,
-        keylog: Option<PathBuf>,
-        tickets: Option<Py<TicketStore>>,
-    ) -> PyResult<Self> {
+    #[pyo3(signature = (config, material, /))]
+    fn new(py: Python<'_>, config: TlsSettings, material: ClientMaterial) -> PyResult<Self> {
         let fail = |why: tquic_crypto::session::ConfigError| error::config(py, &why);
         let mut builder = ClientConfig::builder()
             .alpn(&config.alpn)
             .suites(&config.suites(py)?)
             .groups(&config.groups(py)?)
             .early_data(config.early_data)
-            .key_log(key_log(py, keylog)?)
-            .tickets(tickets.map(|store| store.get().0.clone()));
+            .check_hostname(config.check_hostname)
+            .pins(&material.pins)
+            .key_log(key_log(py, material.keylog)?)
+            .tickets(material.tickets.map(|store| store.get().0.clone()));
         if config.insecure {
             builder = builder.insecure_no_verification();
-        } else if let Some(ca) = ca {
-            builder = builder.roots(&ca).map_err(fail)?;
         } else {
-            // Reads some hundred files on some systems.
-            builder = py.detach(|| builder.system_roots()).map_err(fail)?;
+            for roots in &material.roots {
+                builder = builder.roots(roots).map_err(fail)?;
+            }
+            if material.system_roots {
+                // Reads some hundred files on some systems.
+                builder = py.detach(|| builder.system_roots()).map_err(fail)?;
+            }
         }
-        if let (Some(cert), Some(key)) = (cert, key) {
-            builder = builder.certificate(&cert, &key).map_err(fail)?;
+        if let (Some(cert), Some(key)) = (material.cert, material.key) {
+            let password = material.password.as_deref();
+            builder = builder.certificate_with_password(&cert, &key, password).map_err(fail)?;
         }
         Ok(Self(Arc::new(builder.build().map_err(fail)?)))
     }
@@ -236,24 +254,24 @@ pub struct ServerTls(pub Arc<ServerConfig>);
 #[pymethods]
 impl ServerTls {
     #[new]
-    #[pyo3(signature = (config, /, *, cert, key, client_ca, keylog))]
-    fn new(
-        py: Python<'_>,
-        config: TlsSettings,
-        cert: Vec<u8>,
-        key: Vec<u8>,
-        client_ca: Option<Vec<u8>>,
-        keylog: Option<PathBuf>,
-    ) -> PyResult<Self> {
+    #[pyo3(signature = (config, material, /))]
+    fn new(py: Python<'_>, config: TlsSettings, material: ServerMaterial) -> PyResult<Self> {
         let fail = |why: tquic_crypto::session::ConfigError| error::config(py, &why);
+        let password = material.password.as_deref();
         let mut builder = ServerConfig::builder()
-            .certificate(&cert, &key)
+            .certificate_with_password(&material.cert, &material.key, password)
             .map_err(fail)?
             .alpn(&config.alpn)
             .suites(&config.suites(py)?)
             .groups(&config.groups(py)?)
             .early_data(config.early_data && config.resumption)
-            .key_log(key_log(py, keylog)?);
+            .key_log(key_log(py, material.keylog)?);
+        for (name, cert, key) in &material.certificates {
+            builder = builder.certificate_for(name, cert, key, password).map_err(fail)?;
+        }
+        if let Some(callback) = material.lookup {
+            builder = builder.lookup(material::lookup(callback)?);
+        }
         if !config.resumption {
             builder = builder.tickets(Tickets::Off);
         }
@@ -263,8 +281,10 @@ impl ServerTls {
             "required" => Some(ClientAuth::Required),
             other => return Err(unknown(py, "client_auth", other)),
         };
-        if let (Some(auth), Some(ca)) = (auth, client_ca) {
-            builder = builder.client_auth(auth, &ca).map_err(fail)?;
+        if let Some(auth) = auth {
+            for roots in &material.client_roots {
+                builder = builder.client_auth(auth, roots).map_err(fail)?;
+            }
         }
         Ok(Self(Arc::new(builder.build().map_err(fail)?)))
     }

@@ -1,11 +1,18 @@
 //! How connections end (RFC 9000 section 10).
 
-use tquic_wire::{ResetToken, TransportErrorCode};
+use std::borrow::Cow;
+use std::net::SocketAddr;
+
+use tquic_wire::{ResetToken, Side, TransportErrorCode};
 
 use crate::connection::{Closing, Connection, State};
 use crate::error::TransportError;
 use crate::events::{ConnectionError, EndpointEvent, Event};
 use crate::time::Instant;
+
+/// ICMP messages that it takes to believe them: one may be a leftover of whoever had the port
+/// before.
+const UNREACHABLE: u64 = 2;
 
 impl Connection {
     /// Closes with an application error code and a reason for people. Data not yet acknowledged is
@@ -55,6 +62,28 @@ impl Connection {
     fn finish(&mut self, error: ConnectionError) {
         self.timers = super::Timers::default();
         self.events.push(Event::Closed(error));
+    }
+
+    /// ICMP says that nobody listens at `remote`, and quotes a packet of this connection. True if
+    /// that ends it: only a client's handshake, when nothing at all came back, and not before the
+    /// second time. Whoever sees our packets could forge these messages; but he could as well
+    /// answer with a Version Negotiation packet, which nothing protects either.
+    pub fn on_port_unreachable(&mut self, remote: SocketAddr) -> bool {
+        let waiting = self.ids.side == Side::Client
+            && matches!(self.state, State::Handshaking)
+            && self.stats.datagrams_received == 0
+            && self.paths[0].active().addresses.remote == remote;
+        if !waiting {
+            return false;
+        }
+        self.stats.unreachable += 1;
+        if self.stats.unreachable < UNREACHABLE {
+            return false;
+        }
+        self.vanish(ConnectionError::Refused(Cow::Borrowed(
+            "nobody listens at that address (ICMP: port unreachable)",
+        )));
+        true
     }
 
     /// CONNECTION_CLOSE arrived.

@@ -15,6 +15,8 @@ pub struct ConnectionStats {
     pub trains_sent: u64,
     /// UDP datagrams received.
     pub datagrams_received: u64,
+    /// ICMP messages about this client's handshake: nobody listens there.
+    pub unreachable: u64,
     /// Bytes of UDP payload received.
     pub bytes_received: u64,
     /// Packets opened.

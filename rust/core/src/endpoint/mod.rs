@@ -8,6 +8,7 @@ mod route;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -447,5 +448,11 @@ impl Endpoint {
         replies: &mut Vec<Reply>,
     ) {
         route::receive(self, route::Batch { now, addresses, ecn, replies }, slot, stride.max(1));
+    }
+
+    /// ICMP says that nobody listens at `remote`; `quote` is the beginning of the datagram that it
+    /// is about. Ends a client's handshake that nobody has answered, the second time.
+    pub fn on_port_unreachable(&mut self, now: Instant, remote: SocketAddr, quote: &[u8]) {
+        route::port_unreachable(self, now, remote, quote);
     }
 }

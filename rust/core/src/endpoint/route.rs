@@ -1,6 +1,8 @@
 //! Splits a slot into runs of datagrams for the same connection, so that each connection gets its
 //! share of a GRO train at once.
 
+use std::net::SocketAddr;
+
 use tquic_wire::header::{self, Long};
 
 use crate::cid::CID_LEN;
@@ -68,6 +70,33 @@ pub(super) fn deliver(
         endpoint.take_events(batch.now, handle);
     }
     endpoint.in_hand = None;
+}
+
+/// The Source Connection ID of a packet with a long header (RFC 8999 section 5.1).
+fn scid(datagram: &[u8]) -> Option<&[u8]> {
+    if !header::is_long(*datagram.first()?) {
+        return None;
+    }
+    let at = 6 + usize::from(*datagram.get(5)?);
+    let len = usize::from(*datagram.get(at)?);
+    datagram.get(at + 1..)?.get(..len)
+}
+
+pub(super) fn port_unreachable(
+    endpoint: &mut Endpoint,
+    now: Instant,
+    remote: SocketAddr,
+    quote: &[u8],
+) {
+    // RFC 9000 section 14.2.1: an ICMP message counts only if it quotes a packet of ours, which who
+    // does not see our packets cannot: the ID is random.
+    let Some(handle) = scid(quote).and_then(|id| endpoint.cids.find(id)) else { return };
+    if let Some(entry) = endpoint.entry(handle)
+        && entry.connection.on_port_unreachable(remote)
+    {
+        endpoint.touch(handle);
+        endpoint.take_events(now, handle);
+    }
 }
 
 fn stranger(endpoint: &mut Endpoint, batch: &mut Batch<'_>, datagram: &mut [u8]) {

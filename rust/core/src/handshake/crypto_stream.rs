@@ -12,6 +12,8 @@ use crate::tx::FrameWriter;
 
 /// Largest header of a CRYPTO frame: type, offset, length.
 const FRAME_OVERHEAD: usize = 1 + 8 + 4;
+/// What follows [`CryptoSend::write_whole`] in the datagram: a 1-RTT packet with CONNECTION_CLOSE.
+const SPARE: usize = 256;
 /// Pieces buffered out of order at most: a handshake message is cut into few datagrams.
 const MAX_PIECES: usize = 256;
 
@@ -50,6 +52,18 @@ impl CryptoSend {
         {
             self.next = end;
         }
+    }
+
+    /// Writes everything there ever was, if there is room for it and something to leave over.
+    pub fn write_whole(&mut self, w: &mut FrameWriter<'_>) -> bool {
+        let all = 0..self.data.len();
+        let fits = self.data.len() + FRAME_OVERHEAD + SPARE <= w.remaining();
+        let wrote = !all.is_empty() && fits && self.write_one(w, all).is_some();
+        if wrote {
+            self.next = self.data.len();
+            self.lost.clear();
+        }
+        wrote
     }
 
     fn write_one(&self, w: &mut FrameWriter<'_>, range: Range<usize>) -> Option<usize> {

@@ -1,15 +1,15 @@
 //! Datagrams that are not trains: path validation elsewhere, MTU probes, CONNECTION_CLOSE.
 
 use tquic_wire::frame::Close;
-use tquic_wire::{ConnectionId, Frame, PacketType, Side, TransportErrorCode};
+use tquic_wire::{ConnectionId, Frame, PacketType, Side, Space, TransportErrorCode};
 
-use crate::connection::{Connection, State};
+use crate::connection::{Connection, State, space_index};
 use crate::events::ConnectionError;
 use crate::path::mtu;
 use crate::recovery::Token;
 use crate::time::Instant;
-use crate::tx::Transmit;
 use crate::tx::packet::{SentOptions, TAG};
+use crate::tx::{FrameWriter, Transmit};
 
 impl Connection {
     /// A challenge or an answer on a 4-tuple that is not the active one.
@@ -119,7 +119,11 @@ impl Connection {
             }
             let packet = &mut buf[len..room];
             let Some(mut draft) = self.begin(0, ty, &dcid, packet) else { break };
-            draft.frames(packet, |fw| fw.frame(&close_frame(&error, ty), None));
+            draft.frames(packet, |fw| {
+                if !(ty == PacketType::Handshake && self.completes_first(&error, fw)) {
+                    fw.frame(&close_frame(&error, ty), None);
+                }
+            });
             if draft.is_empty() {
                 break;
             }
@@ -141,6 +145,18 @@ impl Connection {
         }
         self.paths[0].active_mut().ledger.on_sent(len as u64);
         (len > 0).then_some(Transmit { addresses, ecn: None, segment: len, len })
+    }
+
+    /// A client that is connected and closes at once lets the server complete the handshake first:
+    /// the Handshake packet carries the Finished message, the 1-RTT packet after it the reason, which
+    /// the server's application then learns (RFC 9000 section 10.2.3).
+    fn completes_first(&mut self, error: &ConnectionError, fw: &mut FrameWriter<'_>) -> bool {
+        let orderly = matches!(error, ConnectionError::LocalClose { .. })
+            && self.ids.side == Side::Client
+            && self.handshake.is_complete()
+            && !self.handshake.is_confirmed();
+        let flight = &mut self.handshake.send[space_index(Space::Handshake)];
+        orderly && flight.write_whole(fw)
     }
 
     fn closes_at(&self, ty: PacketType) -> bool {

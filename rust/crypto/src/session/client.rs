@@ -1,15 +1,17 @@
 //! Sessions of clients.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use rustls::client::Resumption;
 use rustls::quic::{self, ClientConnection};
 use rustls_pki_types::ServerName;
 use tquic_wire::Version;
 
+use super::restore::restore;
+use super::saved::TicketSaver;
 use super::secrets::SecretSink;
-use super::tickets::{ConnectionTickets, SharedVersion};
+use super::tickets::{ConnectionTickets, SharedVersion, TicketStore};
 use super::{ClientConfig, EarlyData, Level, Session, TlsError};
 use crate::{Suite, TrafficSecret};
 
@@ -41,14 +43,30 @@ impl Session {
             None => Resumption::disabled(),
             Some(store) => {
                 let (negotiated, received) = (negotiated.clone(), ticket.clone());
+                let saved = if store.is_saving() { store.take_saved(&name, version) } else { None };
+                let restored = saved.and_then(|saved| restore(config, &name, saved)).map(|it| {
+                    tls.dangerous().set_certificate_verifier(it.verifier);
+                    it.session
+                });
                 Resumption::store(Arc::new(ConnectionTickets {
                     store,
                     original: version,
                     negotiated,
+                    restored: Mutex::new(restored),
                     received,
                 }))
             }
         };
+        let saver = config.tickets.clone().filter(TicketStore::is_saving).map(|store| {
+            Box::new(TicketSaver {
+                store,
+                server: server_name.to_owned(),
+                version: negotiated.clone(),
+                identity: config.identity.clone(),
+                time: tls.time_provider.clone(),
+                pending: Vec::new(),
+            })
+        });
         // The QUIC version only decides about rustls' own packet keys, which are not used.
         let tls = ClientConnection::new(Arc::new(tls), quic::Version::V1, name, params)
             .map_err(|error| TlsError::new(&error, None, &config.alpn))?;
@@ -73,6 +91,7 @@ impl Session {
             failed: None,
             alpn: config.alpn.clone(),
             early,
+            saver,
             ticket,
         })
     }

@@ -4,6 +4,8 @@ use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
 use rustls_pki_types::UnixTime;
 use webpki::Error as WebPkiError;
 
+use super::verify::PinMismatch;
+
 /// Why a TLS session failed. The connection ends with `CRYPTO_ERROR`, the code 0x100 plus `alert`
 /// (RFC 9001 section 4.8).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,7 +109,13 @@ fn certificate_reason(error: &CertificateError) -> String {
             Some(WebPkiError::CaUsedAsEndEntity) => {
                 "the certificate is one of a CA, not of a server or client".to_owned()
             }
-            _ => format!("the certificate is not acceptable: {other}"),
+            Some(WebPkiError::MaximumPathDepthExceeded) => {
+                "the certificate's chain has more than 6 intermediate CAs".to_owned()
+            }
+            _ => match other.0.downcast_ref::<PinMismatch>() {
+                Some(mismatch) => mismatch.to_string(),
+                None => format!("the certificate is not acceptable: {other}"),
+            },
         },
         other => format!("the certificate is not acceptable: {other}"),
     }

@@ -3,9 +3,13 @@
 mod client;
 mod config;
 mod error;
+mod identity;
+mod restore;
+mod saved;
 mod secrets;
 mod server;
 mod server_tickets;
+mod tap;
 mod tickets;
 mod verify;
 
@@ -19,13 +23,14 @@ use tquic_wire::{Side, Version};
 use crate::{DirectionKeys, Keys, Suite, TrafficSecret, UpdateSecrets};
 
 pub use config::{
-    ClientAuth, ClientConfig, ClientConfigBuilder, ConfigError, Group, ServerConfig,
-    ServerConfigBuilder, Tickets, UnixClock,
+    ClientAuth, ClientConfig, ClientConfigBuilder, ConfigError, Group, Lookup, ServerConfig,
+    ServerConfigBuilder, ServerIdentity, Tickets, UnixClock, public_key_pin,
 };
 pub use error::TlsError;
 pub use secrets::KeyLogLine;
-pub use tickets::TicketStore;
+pub use tickets::{Exported, TicketStore};
 
+use saved::TicketSaver;
 use secrets::{Pair, SecretSink};
 use tickets::SharedVersion;
 
@@ -72,6 +77,8 @@ pub struct Session {
     /// Our own list, for error messages.
     alpn: Arc<[Vec<u8>]>,
     early: EarlyData,
+    /// Client: writes down the tickets that come, if the store wants that.
+    saver: Option<Box<TicketSaver>>,
     /// A client's: a ticket came.
     ticket: Arc<AtomicBool>,
 }
@@ -101,7 +108,7 @@ impl Session {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        if let Err(error) = self.tls.read_hs(data) {
+        if let Err(error) = self.read_handshake(data) {
             let error = TlsError::new(&error, self.tls.alert(), &self.alpn);
             return Err(self.failed.insert(error).clone());
         }
@@ -112,6 +119,18 @@ impl Session {
             *accepted = Some(self.tls.zero_rtt_keys().is_some());
         }
         Ok(())
+    }
+
+    fn read_handshake(&mut self, data: &[u8]) -> Result<(), rustls::Error> {
+        // Tickets come behind the handshake.
+        let Some(saver) = self.saver.as_mut().filter(|_| !self.tls.is_handshaking()) else {
+            return self.tls.read_hs(data);
+        };
+        let (result, secrets) = tap::noting(|| self.tls.read_hs(data));
+        if result.is_ok() {
+            saver.on_handshake_bytes(&self.tls, data, secrets);
+        }
+        result
     }
 
     /// Client: whether a session ticket came, and went to the store, since this was last asked.

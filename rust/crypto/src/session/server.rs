@@ -49,6 +49,7 @@ impl Session {
             failed: None,
             alpn: config.alpn.clone(),
             early: EarlyData::Server { accepted: None },
+            saver: None,
             ticket: Arc::default(),
         })
     }

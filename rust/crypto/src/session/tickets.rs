@@ -9,6 +9,9 @@ use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls_pki_types::ServerName;
 use tquic_wire::Version;
+use zeroize::Zeroizing;
+
+use super::saved::SavedTicket;
 
 /// Tickets kept per server and QUIC version. Servers give two or so per connection, and each is
 /// used once (RFC 8446 appendix C.4).
@@ -18,13 +21,30 @@ const TICKETS_PER_SERVER: usize = 8;
 ///
 /// The server's transport parameters are kept with each ticket (RFC 9000 section 7.4.1). Tickets
 /// work only with clones of the [`ClientConfig`](crate::ClientConfig) under which they came, and
-/// only for the QUIC version that gave them (RFC 9369 section 5). They stay in memory: rustls has
-/// no way to write them down.
+/// only for the QUIC version that gave them (RFC 9369 section 5). They stay in memory, except in a
+/// store made with [`TicketStore::saving`]: its tickets can be taken out as bytes, put into another
+/// store, and used with any configuration that trusts the server.
 ///
 /// At most 8 tickets per server and version are kept, for the number of servers given to
 /// [`TicketStore::new`]; the oldest make room.
 #[derive(Clone)]
-pub struct TicketStore(Arc<Mutex<Servers>>);
+pub struct TicketStore {
+    servers: Arc<Mutex<Servers>>,
+    saving: bool,
+}
+
+/// A ticket as bytes, and what one must know to keep it.
+#[derive(Clone)]
+pub struct Exported {
+    /// The server's name or address.
+    pub server: String,
+    /// The QUIC version for which it is good.
+    pub version: Version,
+    /// When it is of no use any more, in seconds since 1970.
+    pub expires: u64,
+    /// All of it.
+    pub bytes: Zeroizing<Vec<u8>>,
+}
 
 struct Servers {
     capacity: usize,
@@ -33,10 +53,17 @@ struct Servers {
     order: VecDeque<ServerName<'static>>,
 }
 
+/// A ticket in memory.
+enum Ticket {
+    Live(Tls13ClientSessionValue),
+    /// As it can be written down.
+    Saved(Box<SavedTicket>),
+}
+
 #[derive(Default)]
 struct Server {
     /// Newest last.
-    tickets: VecDeque<(Version, Tls13ClientSessionValue)>,
+    tickets: VecDeque<(Version, Ticket)>,
     /// The key-exchange group that the server chose, to offer it first next time.
     group: Option<NamedGroup>,
 }
@@ -46,7 +73,67 @@ impl TicketStore {
     #[must_use]
     pub fn new(servers: usize) -> Self {
         let servers = Servers { capacity: servers, known: HashMap::new(), order: VecDeque::new() };
-        Self(Arc::new(Mutex::new(servers)))
+        Self { servers: Arc::new(Mutex::new(servers)), saving: false }
+    }
+
+    /// A store whose tickets can be taken out as bytes. To use a ticket costs a fraction of a
+    /// millisecond more than one of [`TicketStore::new`].
+    #[must_use]
+    pub fn saving(servers: usize) -> Self {
+        Self { saving: true, ..Self::new(servers) }
+    }
+
+    /// Takes out all tickets of a store that is [`saving`](Self::saving), oldest first: who has
+    /// these bytes can act as this client, and read what it resumes.
+    #[must_use]
+    pub fn export(&self) -> Vec<Exported> {
+        let mut servers = self.lock();
+        let mut exported = Vec::new();
+        for server in servers.known.values_mut() {
+            for (_, ticket) in server.tickets.drain(..) {
+                if let Ticket::Saved(saved) = ticket {
+                    exported.push(Exported {
+                        server: saved.server.clone(),
+                        version: saved.version,
+                        expires: saved.expires(),
+                        bytes: Zeroizing::new(saved.encode()),
+                    });
+                }
+            }
+        }
+        exported
+    }
+
+    /// Puts a ticket in that [`export`](Self::export) gave; false if it is none, or this store is
+    /// not [`saving`](Self::saving).
+    pub fn import(&self, bytes: &[u8]) -> bool {
+        if !self.saving {
+            return false;
+        }
+        let saved = SavedTicket::decode(bytes);
+        saved.is_some_and(|saved| self.put(saved).is_some())
+    }
+
+    pub(super) fn is_saving(&self) -> bool {
+        self.saving
+    }
+
+    pub(super) fn put(&self, saved: SavedTicket) -> Option<()> {
+        let name = ServerName::try_from(saved.server.clone()).ok()?;
+        self.insert(name, saved.version, Ticket::Saved(Box::new(saved)));
+        Some(())
+    }
+
+    /// The newest ticket of this version that was put in, which is not given again.
+    pub(super) fn take_saved(
+        &self,
+        name: &ServerName<'static>,
+        version: Version,
+    ) -> Option<SavedTicket> {
+        match self.take(name, version)? {
+            Ticket::Saved(saved) => Some(*saved),
+            Ticket::Live(_) => None,
+        }
     }
 
     /// Forgets every ticket.
@@ -68,7 +155,7 @@ impl TicketStore {
         self.len() == 0
     }
 
-    fn insert(&self, name: ServerName<'static>, version: Version, ticket: Tls13ClientSessionValue) {
+    fn insert(&self, name: ServerName<'static>, version: Version, ticket: Ticket) {
         let mut servers = self.lock();
         let Some(server) = servers.entry(name) else { return };
         let same = |(other, _): &&(Version, _)| *other == version;
@@ -80,11 +167,7 @@ impl TicketStore {
     }
 
     /// The newest ticket, which is not given again.
-    fn take(
-        &self,
-        name: &ServerName<'static>,
-        version: Version,
-    ) -> Option<Tls13ClientSessionValue> {
+    fn take(&self, name: &ServerName<'static>, version: Version) -> Option<Ticket> {
         let mut servers = self.lock();
         let tickets = &mut servers.known.get_mut(name)?.tickets;
         let at = tickets.iter().rposition(|(other, _)| *other == version)?;
@@ -92,7 +175,7 @@ impl TicketStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, Servers> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -106,6 +189,12 @@ impl Default for TicketStore {
 impl fmt::Debug for TicketStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TicketStore").field("tickets", &self.len()).finish()
+    }
+}
+
+impl fmt::Debug for Exported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exported").field("server", &self.server).finish_non_exhaustive()
     }
 }
 
@@ -151,6 +240,8 @@ pub(super) struct ConnectionTickets {
     pub original: Version,
     /// RFC 9369 section 5: tickets received belong to the negotiated version.
     pub negotiated: SharedVersion,
+    /// Of a store that is saving: the session to resume, which nobody else may use.
+    pub restored: Mutex<Option<Tls13ClientSessionValue>>,
     /// Set when a ticket comes.
     pub received: Arc<AtomicBool>,
 }
@@ -167,12 +258,21 @@ impl ClientSessionStore for ConnectionTickets {
     }
 
     fn insert_tls13_ticket(&self, name: ServerName<'static>, value: Tls13ClientSessionValue) {
-        self.store.insert(name, self.negotiated.get(), value);
+        // Else it is written down by the session, which sees the message itself.
+        if !self.store.is_saving() {
+            self.store.insert(name, self.negotiated.get(), Ticket::Live(value));
+        }
         self.received.store(true, Ordering::Relaxed);
     }
 
     fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.store.take(name, self.original)
+        if self.store.is_saving() {
+            return self.restored.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        match self.store.take(name, self.original)? {
+            Ticket::Live(value) => Some(value),
+            Ticket::Saved(_) => None,
+        }
     }
 
     // QUIC has no TLS 1.2.

@@ -9,7 +9,7 @@ use tquic_core::error::TransportError;
 use tquic_core::events::ConnectionError;
 use tquic_core::path::FourTuple;
 use tquic_core::time::Instant;
-use tquic_net::udp::UdpSocket;
+use tquic_net::udp::{SocketOptions, UdpSocket};
 
 use super::service::{Listener, Place, Service, Slot};
 use super::{CLIENTS, Command, Connect, Listen, Operation, Shard};
@@ -143,7 +143,8 @@ impl Shard {
             true => (Ipv6Addr::UNSPECIFIED, 0).into(),
             false => (Ipv4Addr::UNSPECIFIED, 0).into(),
         };
-        let socket = UdpSocket::bind(any, &self.settings.socket)?;
+        let options = SocketOptions { report_errors: true, ..self.settings.socket.clone() };
+        let socket = UdpSocket::bind(any, &options)?;
         self.sockets.add(&mut self.poller, socket, CLIENTS, false)
     }
 

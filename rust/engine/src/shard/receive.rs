@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use arrayvec::ArrayVec;
-use tquic_net::udp::{MAX_TRAINS, Transmit};
+use tquic_net::udp::{MAX_TRAINS, Refusal, Transmit};
 
 use super::service::{Listener, Place, Slot, panic_message};
 use super::socket::from_socket;
@@ -23,6 +23,10 @@ impl Shard {
             }
             if event.readable {
                 self.receive(event.token);
+            }
+            // Both together: perhaps because an error is to be fetched.
+            if event.readable && event.writable {
+                self.receive_refusals(event.token);
             }
         }
         if !self.outbox.is_full() {
@@ -58,6 +62,16 @@ impl Shard {
         }
         for (handle, panic) in panics {
             self.contain(handle.map(|handle| Place { service, handle }), &*panic);
+        }
+    }
+
+    /// Tells connections what ICMP says about their datagrams.
+    fn receive_refusals(&mut self, socket: usize) {
+        let Some(entry) = self.sockets.get(socket) else { return };
+        for Refusal { remote, quote } in entry.socket.take_refusals() {
+            if let Some(service) = self.services.get_mut(entry.service) {
+                service.endpoint.on_port_unreachable(self.now, remote, &quote);
+            }
         }
     }
 

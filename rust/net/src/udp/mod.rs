@@ -97,6 +97,8 @@ pub struct SocketOptions {
     pub ecn: bool,
     /// Send and receive through this network interface only (`SO_BINDTODEVICE`).
     pub interface: Option<String>,
+    /// Keep what ICMP says about sent datagrams for `UdpSocket::take_refusals`. Default off.
+    pub report_errors: bool,
 }
 
 impl Default for SocketOptions {
@@ -110,6 +112,7 @@ impl Default for SocketOptions {
             gro: true,
             ecn: true,
             interface: None,
+            report_errors: false,
         }
     }
 }
@@ -250,6 +253,22 @@ impl Slot<'_> {
     pub fn datagrams(&mut self) -> std::slice::ChunksMut<'_, u8> {
         self.data.chunks_mut(self.stride.max(1))
     }
+}
+
+/// Bytes of a refused datagram that are kept: enough for the connection IDs of a QUIC packet.
+pub const QUOTE_SIZE: usize = 64;
+
+/// Refusals that one call takes.
+pub const MAX_REFUSALS: usize = 16;
+
+/// An ICMP message says that nobody listens where a datagram was sent (port unreachable). Anybody
+/// can forge one who knows the addresses and what was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Where the datagram was sent.
+    pub remote: SocketAddr,
+    /// Its beginning, as the message quotes it.
+    pub quote: ArrayVec<u8, QUOTE_SIZE>,
 }
 
 /// What is known of a filled slot besides its bytes.

@@ -8,8 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::stats::Counters;
 use super::{
-    BufferSize, Capabilities, DEFAULT_SLOTS, MAX_SLOTS, MAX_TRAINS, Meta, SLOT_SIZE, Sent, Slot,
-    SocketOptions, Stats, TrainError, Transmit,
+    BufferSize, Capabilities, DEFAULT_SLOTS, MAX_REFUSALS, MAX_SLOTS, MAX_TRAINS, Meta, Refusal,
+    SLOT_SIZE, Sent, Slot, SocketOptions, Stats, TrainError, Transmit,
 };
 
 /// One non-blocking UDP socket. It can be shared, but each call is one thread's own.
@@ -158,6 +158,11 @@ impl UdpSocket {
         Counters::add(&self.counters.recv_calls, batch.filled.len());
         Counters::add(&self.counters.recv_datagrams, datagrams);
         Ok(batch.filled.len())
+    }
+
+    /// What ICMP said: nothing, on systems without an error queue.
+    pub fn take_refusals(&self) -> ArrayVec<Refusal, MAX_REFUSALS> {
+        ArrayVec::new()
     }
 
     /// Counters since `bind`.

@@ -12,7 +12,7 @@ use super::pem::{certificates, private_key, root_store};
 use super::{Common, ConfigError, Group, UnixClock};
 use crate::Suite;
 use crate::session::tickets::TicketStore;
-use crate::session::verify::{NoVerifier, RootsVerifier};
+use crate::session::verify::{NoVerifier, PinVerifier, RootsVerifier, sha256};
 use crate::session::{KeyLogLine, TlsError};
 
 /// What clients need for TLS. Cheap to clone; sessions of all clones may resume each other.
@@ -23,6 +23,10 @@ pub struct ClientConfig {
     pub(in crate::session) tickets: Option<TicketStore>,
     pub(in crate::session) key_log: Option<KeyLogLine>,
     pub(in crate::session) alpn: Arc<[Vec<u8>]>,
+    /// The one in `tls`, where it cannot be seen.
+    pub(in crate::session) verifier: Arc<dyn ServerCertVerifier>,
+    /// SHA-256 of the certificate in `identity`, or nothing.
+    pub(in crate::session) identity: Vec<u8>,
 }
 
 impl ClientConfig {
@@ -33,6 +37,8 @@ impl ClientConfig {
             common: Common::new(),
             roots: Vec::new(),
             verify: true,
+            check_hostname: true,
+            pins: Vec::new(),
             identity: None,
             tickets: Some(TicketStore::default()),
             early_data: false,
@@ -52,6 +58,8 @@ pub struct ClientConfigBuilder {
     common: Common,
     roots: Vec<CertificateDer<'static>>,
     verify: bool,
+    check_hostname: bool,
+    pins: Vec<[u8; 32]>,
     identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     tickets: Option<TicketStore>,
     early_data: bool,
@@ -94,14 +102,42 @@ impl ClientConfigBuilder {
         self
     }
 
+    /// Whether the server's certificate must carry the name that was asked for. Default: yes.
+    pub fn check_hostname(mut self, check: bool) -> Self {
+        self.check_hostname = check;
+        self
+    }
+
+    /// The server's own public key must be one of these: the SHA-256 of its SubjectPublicKeyInfo
+    /// (RFC 7469 section 2.4). Comes on top of all other checks; CAs are not looked at, because
+    /// anybody can send the certificate of any CA along. Default: none, any key.
+    pub fn pins(mut self, pins: &[[u8; 32]]) -> Self {
+        self.pins = pins.to_vec();
+        self
+    }
+
     /// The certificate chain (end entity first) and private key, each PEM or DER, to show to
     /// servers that ask for one.
     ///
     /// # Errors
     ///
     /// If they cannot be read.
-    pub fn certificate(mut self, chain: &[u8], key: &[u8]) -> Result<Self, ConfigError> {
-        self.identity = Some((certificates(chain)?, private_key(key)?));
+    pub fn certificate(self, chain: &[u8], key: &[u8]) -> Result<Self, ConfigError> {
+        self.certificate_with_password(chain, key, None)
+    }
+
+    /// As [`Self::certificate`], with the password of an encrypted key.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read, or the password is wrong.
+    pub fn certificate_with_password(
+        mut self,
+        chain: &[u8],
+        key: &[u8],
+        password: Option<&[u8]>,
+    ) -> Result<Self, ConfigError> {
+        self.identity = Some((certificates(chain)?, private_key(key, password)?));
         Ok(self)
     }
 
@@ -166,7 +202,9 @@ impl ClientConfigBuilder {
             .with_protocol_versions(&[&TLS13])
             .map_err(|error| ConfigError(error.to_string()))?
             .dangerous()
-            .with_custom_certificate_verifier(verifier);
+            .with_custom_certificate_verifier(verifier.clone());
+        let identity = self.identity.as_ref().and_then(|(chain, _)| chain.first());
+        let identity = identity.map_or_else(Vec::new, |own| sha256(own).to_vec());
         let mut tls = match self.identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
@@ -177,10 +215,22 @@ impl ClientConfigBuilder {
         let alpn = self.common.alpn.as_slice().into();
         tls.alpn_protocols = self.common.alpn;
         tls.enable_early_data = self.early_data;
-        Ok(ClientConfig { tls, tickets: self.tickets, key_log: self.common.key_log, alpn })
+        let (tickets, key_log) = (self.tickets, self.common.key_log);
+        Ok(ClientConfig { tls, tickets, key_log, alpn, verifier, identity })
     }
 
     fn verifier(
+        &self,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
+        let inner = self.chain_verifier(provider)?;
+        if self.pins.is_empty() {
+            return Ok(inner);
+        }
+        Ok(Arc::new(PinVerifier { inner, pins: self.pins.clone() }))
+    }
+
+    fn chain_verifier(
         &self,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Arc<dyn ServerCertVerifier>, ConfigError> {
@@ -196,6 +246,6 @@ impl ClientConfigBuilder {
         let inner = WebPkiServerVerifier::builder_with_provider(store, provider.clone())
             .build()
             .map_err(|error| ConfigError(error.to_string()))?;
-        Ok(Arc::new(RootsVerifier::new(inner, &self.roots)))
+        Ok(Arc::new(RootsVerifier::new(inner, &self.roots, self.check_hostname)))
     }
 }

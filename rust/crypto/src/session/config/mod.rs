@@ -1,6 +1,7 @@
 //! Configurations: made once, shared by many sessions.
 
 mod client;
+mod pbes2;
 mod pem;
 mod server;
 
@@ -8,18 +9,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
+use rustls::NamedGroup;
+use rustls::crypto::ring::{default_provider, kx_group};
 use rustls::crypto::{CryptoProvider, SupportedKxGroup};
 use rustls::time_provider::TimeProvider;
-use rustls::{NamedGroup, SupportedCipherSuite};
 use rustls_pki_types::UnixTime;
 
+use super::tap;
+use super::verify::{key_hash, pin_text};
 use crate::Suite;
 use crate::pq::X25519_MLKEM768;
 
 pub use client::{ClientConfig, ClientConfigBuilder};
 pub(super) use server::TicketKeeper;
-pub use server::{ClientAuth, ServerConfig, ServerConfigBuilder, Tickets};
+pub use server::{ClientAuth, Lookup, ServerConfig, ServerConfigBuilder, ServerIdentity, Tickets};
 
 /// Why a configuration cannot be used, in a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,20 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// The pin of the public key in a certificate, PEM or DER; of a chain, the first one's. Written
+/// `sha256//` and the SHA-256 of SubjectPublicKeyInfo (RFC 7469 section 2.4) in base64.
+///
+/// # Errors
+///
+/// If there is no certificate that can be read.
+pub fn public_key_pin(certificate: &[u8]) -> Result<String, ConfigError> {
+    let chain = pem::certificates(certificate)?;
+    let first = chain.first().ok_or_else(|| ConfigError::new("there is no certificate"))?;
+    let hash = key_hash(first)
+        .map_err(|error| ConfigError(format!("the certificate cannot be read: {error}")))?;
+    Ok(pin_text(&hash))
+}
 
 /// Groups for the key exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -81,7 +98,7 @@ impl Group {
         Self::ALL.into_iter().find(|group| group.implementation().name() == name)
     }
 
-    fn implementation(self) -> &'static dyn SupportedKxGroup {
+    pub(super) fn implementation(self) -> &'static dyn SupportedKxGroup {
         match self {
             Self::X25519MlKem768 => X25519_MLKEM768,
             Self::X25519 => kx_group::X25519,
@@ -147,7 +164,7 @@ impl Common {
 
     fn provider(&self) -> Arc<CryptoProvider> {
         Arc::new(CryptoProvider {
-            cipher_suites: self.suites.iter().copied().map(tls_suite).collect(),
+            cipher_suites: self.suites.iter().copied().map(tap::suite).collect(),
             kx_groups: self.groups.iter().map(|group| group.implementation()).collect(),
             ..default_provider()
         })
@@ -155,13 +172,5 @@ impl Common {
 
     fn time_provider(&self) -> Option<Arc<dyn TimeProvider>> {
         Some(Arc::new(Clock(self.clock.clone()?)))
-    }
-}
-
-fn tls_suite(suite: Suite) -> SupportedCipherSuite {
-    match suite {
-        Suite::Aes128Gcm => cipher_suite::TLS13_AES_128_GCM_SHA256,
-        Suite::Aes256Gcm => cipher_suite::TLS13_AES_256_GCM_SHA384,
-        Suite::Chacha20Poly1305 => cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
     }
 }

@@ -2,9 +2,9 @@
 
 use rustls::RootCertStore;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::ConfigError;
+use super::{ConfigError, pbes2};
 
 /// Every certificate in `bytes`: PEM with one or more, or DER of one.
 pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
@@ -21,18 +21,46 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-/// The private key in `bytes`: PEM or DER, of PKCS #8, PKCS #1 or SEC 1.
-pub(super) fn private_key(bytes: &[u8]) -> Result<PrivateKeyDer<'static>, ConfigError> {
+/// The private key in `bytes`: PEM or DER, of PKCS #8, PKCS #1 or SEC 1; with a password, encrypted
+/// PKCS #8 as well. A password for a key that is not encrypted does no harm.
+pub(super) fn private_key(
+    bytes: &[u8],
+    password: Option<&[u8]>,
+) -> Result<PrivateKeyDer<'static>, ConfigError> {
     if !is_pem(bytes) {
-        let key = PrivateKeyDer::try_from(bytes.to_vec());
-        return key.map_err(|_| ConfigError::new("the private key is neither PEM nor known DER"));
+        return match (PrivateKeyDer::try_from(bytes.to_vec()), password) {
+            (Ok(key), _) => Ok(key),
+            (Err(_), Some(password)) => decrypted(bytes, password),
+            (Err(_), None) => Err(ConfigError::new("the private key is neither PEM nor known DER")),
+        };
     }
     let text = String::from_utf8_lossy(bytes);
-    if text.contains("-----BEGIN ENCRYPTED") || text.contains("Proc-Type: 4,ENCRYPTED") {
-        return Err(ConfigError::new("the private key is encrypted; decrypt it first"));
+    if text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(ConfigError::new(
+            "the private key is encrypted in the old way of OpenSSL, which is not supported; \
+             convert it with: openssl pkcs8 -topk8 -in KEY -out NEW_KEY",
+        ));
     }
-    PrivateKeyDer::from_pem_slice(bytes)
-        .map_err(|error| ConfigError(format!("there is no private key in the PEM: {error}")))
+    if let Some(at) = text.find("-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+        let Some(password) = password else {
+            return Err(ConfigError::new("the private key is encrypted: give its password"));
+        };
+        // The reader of PEM knows no encrypted keys, and does not look inside.
+        let named = text[at..].replace("ENCRYPTED PRIVATE KEY", "PRIVATE KEY");
+        let der = PrivatePkcs8KeyDer::from_pem_slice(named.as_bytes()).map_err(unreadable)?;
+        return decrypted(der.secret_pkcs8_der(), password);
+    }
+    PrivateKeyDer::from_pem_slice(bytes).map_err(unreadable)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unreadable(error: rustls_pki_types::pem::Error) -> ConfigError {
+    ConfigError(format!("there is no private key in the PEM: {error}"))
+}
+
+fn decrypted(der: &[u8], password: &[u8]) -> Result<PrivateKeyDer<'static>, ConfigError> {
+    let plain = pbes2::decrypt(der, password)?;
+    Ok(PrivatePkcs8KeyDer::from(plain.to_vec()).into())
 }
 
 /// Trust anchors. Every certificate must be usable: a CA that is left out would only show later, as

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions,
@@ -9,12 +10,12 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::pem::{certificates, private_key, root_store};
 use super::{Common, ConfigError, Group, UnixClock};
 use crate::Suite;
-use crate::session::verify::CertificatesByName;
+use crate::session::identity::{CertificatesByName, Named};
 use crate::session::{KeyLogLine, TlsError};
 
 /// Sessions kept for stateful tickets, by default.
@@ -73,6 +74,7 @@ impl ServerConfig {
         ServerConfigBuilder {
             common: Common::new(),
             identities: Vec::new(),
+            lookup: None,
             client_roots: Vec::new(),
             client_auth: None,
             tickets: None,
@@ -91,7 +93,8 @@ impl std::fmt::Debug for ServerConfig {
 #[must_use]
 pub struct ServerConfigBuilder {
     common: Common,
-    identities: Vec<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    identities: Vec<(Option<String>, Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    lookup: Option<Lookup>,
     client_roots: Vec<CertificateDer<'static>>,
     client_auth: Option<ClientAuth>,
     tickets: Option<Tickets>,
@@ -105,9 +108,54 @@ impl ServerConfigBuilder {
     /// # Errors
     ///
     /// If they cannot be read.
-    pub fn certificate(mut self, chain: &[u8], key: &[u8]) -> Result<Self, ConfigError> {
-        self.identities.push((certificates(chain)?, private_key(key)?));
+    pub fn certificate(self, chain: &[u8], key: &[u8]) -> Result<Self, ConfigError> {
+        self.certificate_with_password(chain, key, None)
+    }
+
+    /// As [`Self::certificate`], with the password of an encrypted key.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read, or the password is wrong.
+    pub fn certificate_with_password(
+        mut self,
+        chain: &[u8],
+        key: &[u8],
+        password: Option<&[u8]>,
+    ) -> Result<Self, ConfigError> {
+        self.identities.push((None, certificates(chain)?, private_key(key, password)?));
         Ok(self)
+    }
+
+    /// A certificate for clients that ask for `name`: a host name, or `*.` and one, which stands for
+    /// any one label there. Exact names come before those with a star, and both before what the
+    /// certificates themselves say.
+    ///
+    /// # Errors
+    ///
+    /// If the name, the certificate or the key cannot be used.
+    pub fn certificate_for(
+        mut self,
+        name: &str,
+        chain: &[u8],
+        key: &[u8],
+        password: Option<&[u8]>,
+    ) -> Result<Self, ConfigError> {
+        let lower = name.to_ascii_lowercase();
+        let host = lower.strip_prefix("*.").unwrap_or(&lower);
+        if !matches!(ServerName::try_from(host), Ok(ServerName::DnsName(_))) {
+            return Err(ConfigError(format!("{name:?} is no host name and no *.host name")));
+        }
+        self.identities.push((Some(lower), certificates(chain)?, private_key(key, password)?));
+        Ok(self)
+    }
+
+    /// Asked for a certificate when a client wants a name that none of the given ones has. Called
+    /// in the middle of a handshake, on the thread of the connection: it must be quick. `None`
+    /// means the first certificate.
+    pub fn lookup(mut self, lookup: Lookup) -> Self {
+        self.lookup = Some(lookup);
+        self
     }
 
     /// Asks clients for a certificate signed by one of the CAs in `roots`, PEM or DER.
@@ -185,12 +233,8 @@ impl ServerConfigBuilder {
             }
         };
         let mut identities = Vec::with_capacity(self.identities.len());
-        for (chain, key) in self.identities {
-            let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| {
-                let error = TlsError::new(&error, None, &[]);
-                ConfigError(format!("the server certificate cannot be used: {error}"))
-            })?;
-            identities.push(Arc::new(key));
+        for (name, chain, key) in self.identities {
+            identities.push(Named { name, key: certified(chain, key, &provider)? });
         }
         if identities.is_empty() {
             return Err(ConfigError::new("a server needs a certificate and its private key"));
@@ -203,7 +247,7 @@ impl ServerConfigBuilder {
             .with_protocol_versions(&[&TLS13])
             .map_err(|error| ConfigError(error.to_string()))?
             .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(CertificatesByName(identities)));
+            .with_cert_resolver(Arc::new(CertificatesByName::new(identities, self.lookup)));
         let alpn = self.common.alpn.as_slice().into();
         tls.alpn_protocols = self.common.alpn;
         tls.session_storage = Arc::new(NoServerSessionStorage {});
@@ -236,6 +280,36 @@ impl ServerConfigBuilder {
             }
         })
     }
+}
+
+/// A certificate chain and its key, for a [`Lookup`].
+#[derive(Clone, Debug)]
+pub struct ServerIdentity(pub(in crate::session) Arc<CertifiedKey>);
+
+impl ServerIdentity {
+    /// A certificate chain (end entity first) and its private key, each PEM or DER.
+    ///
+    /// # Errors
+    ///
+    /// If they cannot be read or do not belong together, or the password is wrong.
+    pub fn new(chain: &[u8], key: &[u8], password: Option<&[u8]>) -> Result<Self, ConfigError> {
+        let provider = rustls::crypto::ring::default_provider();
+        certified(certificates(chain)?, private_key(key, password)?, &provider).map(Self)
+    }
+}
+
+/// Finds the certificate for a host name, in lower case.
+pub type Lookup = Arc<dyn Fn(&str) -> Option<ServerIdentity> + Send + Sync>;
+
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, ConfigError> {
+    CertifiedKey::from_der(chain, key, provider).map(Arc::new).map_err(|error| {
+        let error = TlsError::new(&error, None, &[]);
+        ConfigError(format!("the server certificate cannot be used: {error}"))
+    })
 }
 
 fn verifier<E: std::fmt::Display>(

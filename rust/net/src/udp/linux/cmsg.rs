@@ -103,6 +103,8 @@ pub struct Received {
     pub interface: u32,
     pub ecn: Option<Ecn>,
     pub stride: Option<usize>,
+    /// Of `struct sock_extended_err`: the error, and who found it.
+    pub error: Option<(c_int, u8)>,
 }
 
 impl Control {
@@ -197,6 +199,10 @@ impl Received {
                 self.ecn = field(data, 0)
                     .and_then(|class| Ecn::from_bits((c_int::from_ne_bytes(class) & 0xff) as u8));
             }
+            (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR) => {
+                let origin = data.get(4).copied();
+                self.error = field(data, 0).map(c_int::from_ne_bytes).zip(origin);
+            }
             (libc::SOL_IP, libc::IP_PKTINFO) => {
                 self.interface = field(data, 0).map_or(0, u32::from_ne_bytes);
                 self.local_ip = field::<4>(data, 4).map(|ip| IpAddr::V4(ip.into()));
@@ -243,6 +249,7 @@ mod tests {
                     interface: 0,
                     ecn: Some(ecn),
                     stride: Some(1472),
+                    error: None,
                 };
                 assert_eq!(control.parse(), expected);
             }

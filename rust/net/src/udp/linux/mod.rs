@@ -1,6 +1,7 @@
 //! UDP on Linux: `sendmmsg`, `recvmmsg`, `UDP_SEGMENT`, `UDP_GRO` and control messages.
 
 mod cmsg;
+mod errors;
 mod recv;
 mod route;
 mod send;
@@ -19,11 +20,22 @@ pub use steer::reuseport_by_cid;
 
 /// Whether error `code` is the echo of an ICMP message about an earlier datagram, not about the
 /// call that returned it. Anybody can forge such messages, so they decide nothing.
-const fn is_from_icmp(code: i32) -> bool {
+///
+/// A socket that `reports` errors (`IP_RECVERR`) echoes more of them, which other sockets only say
+/// about the call itself: there, they come again when the call is repeated.
+const fn is_from_icmp(code: i32, reports: bool) -> bool {
     matches!(
         code,
         libc::ECONNREFUSED | libc::EHOSTDOWN | libc::ENOPROTOOPT | libc::EPROTO | libc::ENONET
-    )
+    ) || reports
+        && matches!(
+            code,
+            libc::EMSGSIZE
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::EACCES
+                | libc::EOPNOTSUPP
+        )
 }
 
 /// ICMP echoes that one call forgives before it gives up, so that a flood of forged messages

@@ -49,6 +49,7 @@ impl RecvBatch {
 pub fn recv(
     socket: BorrowedFd<'_>,
     batch: &mut RecvBatch,
+    reports: bool,
     counters: &Counters,
 ) -> io::Result<usize> {
     batch.filled.clear();
@@ -61,7 +62,7 @@ pub fn recv(
         match error.raw_os_error() {
             Some(libc::EAGAIN) => return Ok(0),
             Some(libc::EINTR) => {}
-            Some(code) if is_from_icmp(code) && forgiven < MAX_ICMP_RETRIES => {
+            Some(code) if is_from_icmp(code, reports) && forgiven < MAX_ICMP_RETRIES => {
                 Counters::add(&counters.soft_errors, 1);
                 forgiven += 1;
             }

@@ -16,6 +16,8 @@ pub struct Sender<'a, K> {
     pub kernel: K,
     /// Whether the socket is of the IPv6 family.
     pub v6: bool,
+    /// Whether the socket reports errors.
+    pub reports: bool,
     /// Whether to mark datagrams.
     pub ecn: bool,
     /// Whether the kernel cuts trains; turned off here when it turns out that it does not.
@@ -166,7 +168,7 @@ where
                 Some(libc::EINTR) => {}
                 Some(libc::EAGAIN | libc::ENOBUFS) => return Ok(Answer::Blocked),
                 // It was about an earlier datagram, and this one was not even tried.
-                Some(code) if is_from_icmp(code) && forgiven < MAX_ICMP_RETRIES => {
+                Some(code) if is_from_icmp(code, self.reports) && forgiven < MAX_ICMP_RETRIES => {
                     Counters::add(&self.counters.soft_errors, 1);
                     forgiven += 1;
                 }

@@ -18,6 +18,7 @@ struct Script {
     /// Data of the messages it took.
     taken: Vec<Vec<u8>>,
     calls: usize,
+    reports: bool,
 }
 
 impl Script {
@@ -25,6 +26,7 @@ impl Script {
         Self {
             answers: answers.iter().copied().collect(),
             gso: AtomicBool::new(true),
+            reports: false,
             counters: Counters::default(),
             taken: Vec::new(),
             calls: 0,
@@ -32,7 +34,7 @@ impl Script {
     }
 
     fn send(&mut self, batch: &[Transmit<'_>]) -> io::Result<Sent> {
-        let Self { answers, gso, counters, taken, calls } = self;
+        let Self { answers, gso, reports, counters, taken, calls } = self;
         let kernel = |messages: &[Message<'_>]| {
             *calls += 1;
             let answer = answers.pop_front().unwrap_or(Ok(messages.len()));
@@ -40,7 +42,7 @@ impl Script {
             taken.extend(messages[..n].iter().map(|message| message.data.to_vec()));
             Ok(n)
         };
-        Sender { kernel, v6: false, ecn: true, gso, counters }.send(batch)
+        Sender { kernel, v6: false, reports: *reports, ecn: true, gso, counters }.send(batch)
     }
 
     fn gso(&self) -> bool {
@@ -150,6 +152,17 @@ fn soft_errors_cost_their_train_only() {
     let mut kernel = Script::new(&[Err(libc::EPERM); MAX_TRAINS]);
     let sent = kernel.send(&[train(); MAX_TRAINS]).unwrap();
     assert_eq!((sent.trains, sent.errors.len()), (MAX_TRAINS, MAX_TRAINS));
+}
+
+/// ICMP messages can be forged: what they say about the size must not count as the system's word.
+#[test]
+fn more_is_forgiven_where_errors_are_reported() {
+    for code in [libc::EMSGSIZE, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EACCES] {
+        let mut kernel = Script { reports: true, ..Script::new(&[Err(code)]) };
+        assert_eq!(kernel.send(&[train()]).unwrap().datagrams, 4);
+        let mut kernel = Script::new(&[Err(code)]);
+        assert_eq!(kernel.send(&[train()]).unwrap().errors.len(), 1);
+    }
 }
 
 #[test]

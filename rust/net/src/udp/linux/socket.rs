@@ -5,14 +5,18 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use arrayvec::ArrayVec;
 use libc::c_int;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::recv::{self, RecvBatch};
 use super::send::Sender;
-use super::{sockopt, syscall};
+use super::{errors, sockopt, syscall};
 use crate::udp::stats::Counters;
-use crate::udp::{BufferSize, Capabilities, MAX_SEGMENTS, Sent, SocketOptions, Stats, Transmit};
+use crate::udp::{
+    BufferSize, Capabilities, MAX_REFUSALS, MAX_SEGMENTS, Refusal, Sent, SocketOptions, Stats,
+    Transmit,
+};
 
 /// One non-blocking UDP socket. It can be shared, but each call is one thread's own.
 #[derive(Debug)]
@@ -22,6 +26,8 @@ pub struct UdpSocket {
     /// As found at `bind`; whether GSO still works is in `gso`.
     capabilities: Capabilities,
     gso: AtomicBool,
+    /// Whether ICMP errors are kept (`IP_RECVERR`).
+    reports: bool,
     counters: Counters,
 }
 
@@ -54,10 +60,11 @@ impl UdpSocket {
             recv_buffer,
             send_buffer,
         };
+        let reports = options.report_errors && families.report_errors(fd);
         socket.bind(&addr.into())?;
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let gso = AtomicBool::new(capabilities.gso_max_segments > 1);
-        Ok(Self { socket, local, capabilities, gso, counters: Counters::default() })
+        Ok(Self { socket, local, capabilities, gso, reports, counters: Counters::default() })
     }
 
     /// The address it is bound to.
@@ -82,6 +89,7 @@ impl UdpSocket {
         Sender {
             kernel: |messages: &[syscall::Message<'_>]| syscall::sendmmsg(fd, messages),
             v6: self.local.is_ipv6(),
+            reports: self.reports,
             ecn: self.capabilities.ecn,
             gso: &self.gso,
             counters: &self.counters,
@@ -92,7 +100,14 @@ impl UdpSocket {
     /// Fills the slots of `batch` with what has arrived and says how many messages came; 0 if
     /// nothing has. Fewer than [`RecvBatch::capacity`] means that the socket was empty at the end.
     pub fn recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        recv::recv(self.as_fd(), batch, &self.counters)
+        recv::recv(self.as_fd(), batch, self.reports, &self.counters)
+    }
+
+    /// What ICMP said since the last call, the oldest first; only with
+    /// [`SocketOptions::report_errors`]. While something waits, the poller reports the socket as
+    /// readable and writable.
+    pub fn take_refusals(&self) -> ArrayVec<Refusal, MAX_REFUSALS> {
+        if self.reports { errors::take(self.as_fd()) } else { ArrayVec::new() }
     }
 
     /// Counters since `bind`. Asks the kernel for its drops: not for every packet.
@@ -146,6 +161,10 @@ impl Families {
     fn set(self, fd: BorrowedFd<'_>, v4: (c_int, c_int), v6: (c_int, c_int)) -> bool {
         (!self.v4 || sockopt::set(fd, libc::SOL_IP, v4.0, v4.1).is_ok())
             && (!self.v6 || sockopt::set(fd, libc::SOL_IPV6, v6.0, v6.1).is_ok())
+    }
+
+    fn report_errors(self, fd: BorrowedFd<'_>) -> bool {
+        self.set(fd, (libc::IP_RECVERR, 1), (libc::IPV6_RECVERR, 1))
     }
 
     fn report_ecn(self, fd: BorrowedFd<'_>) -> bool {

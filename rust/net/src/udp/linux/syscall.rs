@@ -121,6 +121,33 @@ pub fn recvmmsg(
     Ok(got)
 }
 
+/// Takes the oldest message of the socket's error queue: the beginning of the datagram it is about
+/// goes to `data`, and where that was sent to the envelope's name.
+#[allow(clippy::unnecessary_cast, reason = "these lengths have other types in other C libraries")]
+pub fn recv_error(socket: BorrowedFd<'_>, data: &mut [u8]) -> io::Result<Envelope> {
+    let mut envelope = Envelope::EMPTY;
+    let mut part = libc::iovec { iov_base: data.as_mut_ptr().cast(), iov_len: data.len() };
+    let mut header = empty_header().msg_hdr;
+    header.msg_name = envelope.name.bytes.as_mut_ptr().cast();
+    header.msg_namelen = Name::CAPACITY as _;
+    header.msg_iov = &raw mut part;
+    header.msg_iovlen = 1;
+    header.msg_control = envelope.control.bytes.as_mut_ptr().cast();
+    header.msg_controllen = Control::CAPACITY as _;
+    // SAFETY: the header points to the name and control bytes of `envelope` and, through `part`, to
+    // `data`, all with their true lengths; all of them outlive the call and are borrowed by nobody
+    // else. Any bytes that the kernel writes are valid `u8`.
+    let got = unsafe {
+        libc::recvmsg(socket.as_raw_fd(), &raw mut header, libc::MSG_ERRQUEUE | libc::MSG_DONTWAIT)
+    };
+    let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
+    envelope.len = got.min(data.len());
+    envelope.name.len = (header.msg_namelen as usize).min(Name::CAPACITY);
+    envelope.control.len = (header.msg_controllen as usize).min(Control::CAPACITY);
+    envelope.truncated = header.msg_flags & libc::MSG_TRUNC != 0;
+    Ok(envelope)
+}
+
 fn empty_header() -> libc::mmsghdr {
     // SAFETY: a structure of integers and raw pointers, for which all zeros is a valid value. Its
     // padding fields differ between C libraries, so it cannot be written out.
