@@ -25,8 +25,25 @@ def is_coloured(stream: TextIO) -> bool:
     return not plain and stream.isatty()
 
 
+# Whether this run of the command has printed its document.
+_printed = False
+
+
+def begin() -> None:
+    """Nothing is printed yet."""
+    global _printed
+    _printed = False
+
+
+def is_printed() -> bool:
+    """Whether the one document is out."""
+    return _printed
+
+
 def print_json(document: dict[str, Any]) -> None:
     """The one document."""
+    global _printed
+    _printed = True
     json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")
     sys.stdout.flush()

@@ -163,7 +163,7 @@ def io_uring() -> Finding:
     if not syscalls.can_call():
         return unknown(name, "io_uring, which is Linux's,")
     code = syscalls.io_uring()
-    facts = {"errno": errno.errorcode.get(code) if code else None}
+    facts: dict[str, Any] = {"errno": errno.errorcode.get(code) if code else None}
     if code == 0:
         return Finding(name, "ok", "io_uring is there (tquic does not need it)", facts=facts)
     disabled = files.sysctl("kernel.io_uring_disabled")

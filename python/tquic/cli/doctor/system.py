@@ -234,6 +234,7 @@ def clock() -> Finding:
         f"the clock source is {current}: each look at the time is a slow system call",
         f"echo {fast[0]} | sudo tee {folder}/current_clocksource"
         if fast
-        else "see the kernel's log for why the processor's counter is not trusted (dmesg | grep -i tsc)",
+        else "the kernel's log says why it does not trust the processor's counter: "
+        "dmesg | grep -i tsc",
         facts,
     )

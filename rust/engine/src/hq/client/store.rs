@@ -10,7 +10,7 @@ use bytes::Bytes;
 use ring::digest;
 
 use super::download::hex;
-use super::{Ending, FileResult, Shared, Target};
+use super::{Ending, FileResult, Get, Shared, Target};
 use crate::hq::part::PartFile;
 use crate::pump::write_at;
 
@@ -31,7 +31,7 @@ enum Job {
     Piece(usize, Bytes),
     End(usize, End),
     /// Nothing more will come.
-    Finish(Option<Ending>, String),
+    Finish(Option<Box<Ending>>, String),
 }
 
 #[derive(Default)]
@@ -121,7 +121,7 @@ impl Store {
         if self.0.lock().dead {
             return shared.finish(ending, why);
         }
-        self.0.push(Job::Finish(ending, why.to_owned()));
+        self.0.push(Job::Finish(ending.map(Box::new), why.to_owned()));
     }
 }
 
@@ -133,11 +133,11 @@ struct Open {
 }
 
 impl Open {
-    fn new(target: &Target, hash: bool) -> Self {
+    fn new(get: &Get) -> Self {
         let mut this = Self { file: None, hash: None, error: None };
-        this.hash = hash.then(|| digest::Context::new(&digest::SHA256));
-        if let Target::File(path) = target {
-            match PartFile::create(path) {
+        this.hash = get.sha256.is_some().then(|| digest::Context::new(&digest::SHA256));
+        if let Target::File(path) = &get.target {
+            match PartFile::create(path, get.origin.as_deref()) {
                 Ok((part, file)) => this.file = Some((part, file, 0)),
                 Err(error) => this.error = Some(format!("the file cannot be made: {error}")),
             }
@@ -210,7 +210,9 @@ impl Worker {
                 match job {
                     Job::Piece(file, bytes) => self.piece(file, &bytes),
                     Job::End(file, end) => self.end(file, end),
-                    Job::Finish(ending, why) => return self.shared.finish(ending, &why),
+                    Job::Finish(ending, why) => {
+                        return self.shared.finish(ending.map(|e| *e), &why);
+                    }
                 }
             }
         }
@@ -228,11 +230,9 @@ impl Worker {
     }
 
     fn open(&mut self, file: usize) -> &mut Open {
-        let get = self.shared.setup.files.get(file);
-        self.open.entry(file).or_insert_with(|| match get {
-            Some(get) => Open::new(&get.target, get.sha256.is_some()),
-            None => Open::new(&Target::Nowhere, false),
-        })
+        let Self { open, shared, .. } = self;
+        // Only files of the setup are ever handed over.
+        open.entry(file).or_insert_with(|| Open::new(&shared.setup.files[file]))
     }
 
     fn piece(&mut self, file: usize, bytes: &Bytes) {
