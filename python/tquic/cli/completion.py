@@ -193,7 +193,10 @@ def zsh(found: list[Command]) -> str:
             cases = "\n".join(f"        {role}) {name}_{role} ;;" for role in command.roles)
             end = f"    [[ $state == rest ]] || return\n    case $line[1] in\n{cases}\n    esac\n"
         else:
-            specs += [_quote(f"*:{each.metavar}:{_zsh_action(each)}") for each in command.arguments]
+            specs += [
+                _quote(f"*:{_zsh_text(each.metavar)}:{_zsh_action(each)}")
+                for each in command.arguments
+            ]
             end = ""
         lines = " \\\n        ".join(["_arguments -C", *specs])
         functions.append(
@@ -220,7 +223,7 @@ def _zsh_text(text: str, *, spaces: bool = False) -> str:
 
 
 def _zsh_option(option: Option) -> str:
-    value = "" if option.kind == "flag" else f":{option.metavar}:{_zsh_action(option)}"
+    value = "" if option.kind == "flag" else f":{_zsh_text(option.metavar)}:{_zsh_action(option)}"
     help_text = _zsh_text(option.help)
     # Any number of times: some may be repeated, and the command says so where not.
     return " ".join(_quote(f"*{name}[{help_text}]{value}") for name in option.names)

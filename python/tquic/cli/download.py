@@ -129,9 +129,11 @@ def _parse(url: str) -> Download:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise UsageError(f"{url}: {error}") from None
+        why = "the port is no number from 1 to 65535" if "ort" in str(error) else str(error)
+        raise UsageError(f"{url}: {why}") from None
     if parts.scheme != "https":
-        hint = "" if "://" in url else f"; did you mean https://{url}?"
+        rest = url.removeprefix("http://")
+        hint = "" if "://" in rest else f"; did you mean https://{rest}?"
         raise UsageError(f"{url}: QUIC has https:// URLs only{hint}")
     if not parts.hostname or "@" in parts.netloc:
         raise UsageError(f"{url}: a URL here is https://HOST[:PORT]/PATH")

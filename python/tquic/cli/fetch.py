@@ -16,7 +16,6 @@ from tquic.cli.failure import CommandError
 from tquic.cli.output import STEP, note, print_json, progress
 from tquic.cli.values import show_address, show_rate, show_size
 from tquic.config import Config
-from tquic.errors import ConfigError
 from tquic.session import SessionStore
 
 ALPN = "hq-interop"
@@ -153,12 +152,8 @@ def _config(options: argparse.Namespace, store: SessionStore) -> Config:
     )
     if config.keep_alive is None:
         config = config.replace(keep_alive=KEEP_ALIVE)
-    try:
-        # Wrong files are found before anything is fetched.
-        tls = config._client_tls
-    except ConfigError as error:
-        raise CommandError(str(error)) from None
-    del tls
+    # Wrong files are found before anything is fetched.
+    client.check(options, config)
     return config
 
 
@@ -282,7 +277,7 @@ class Run:
                 note(f"{download.url}: {error}")
             if error is not None and (part := download.part) and part.exists():
                 note(f"{part} keeps the {show_size(download.result.get('bytes', 0))} that came")
-        if not shown or failed:
+        if not shown or (failed and (len(self.downloads) > 1 or self.bytes)):
             whole = len(self.downloads) - failed
             total = self.bytes
             note(

@@ -12,6 +12,12 @@ from tquic.cli.values import argument, duration
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
+    parser.epilog = (
+        "examples:\n"
+        "  tquic get https://localhost:4433/big.bin --cacert certs/ca.pem\n"
+        "  tquic get https://a.example/1 https://b.example/2 -o downloads/\n"
+        "  tquic get https://a.example/x.tar.gz -o - | tar xz"
+    )
     parser.add_argument("urls", nargs="+", metavar="URL", help="https://HOST[:PORT]/PATH")
     parser.add_argument(
         "-o",

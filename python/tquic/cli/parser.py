@@ -6,7 +6,7 @@ import argparse
 import difflib
 import importlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from tquic import build_info
 
@@ -36,6 +36,11 @@ class Parser(argparse.ArgumentParser):
             message = f"unrecognized arguments: {' '.join(extras)}"
             asked.error(message + did_you_mean(extras[0].partition("=")[0], asked.names()))
         return options
+
+    def error(self, message: str) -> NoReturn:
+        """One sentence and where to read on; the whole usage would hide it."""
+        hint = f"`{self.prog} --help` lists what there is"
+        self.exit(2, f"{self.prog}: error: {message}\n{hint}\n")
 
     def roles(self) -> dict[str, Parser]:
         """The commands below this one."""
