@@ -44,7 +44,7 @@ mod _engine {
     #[pymodule_export]
     use crate::perf::{PerfServer, perf_pattern, perf_run, raw_udp_rate};
     #[pymodule_export]
-    use crate::probe::{cpu_features, probe_udp, seal_rates};
+    use crate::probe::{cpu_features, crypto_backends, probe_udp, seal_rates};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
 

@@ -86,6 +86,17 @@ fn seal_rate(suite: Suite, duration: Duration) -> Option<f64> {
     }
 }
 
+/// What protects packets here, by cipher suite: `vaes` (the engine's own) or `ring`; in the order in
+/// which suites are offered.
+#[pyfunction]
+pub fn crypto_backends(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let dict = PyDict::new(py);
+    for suite in Suite::ALL {
+        dict.set_item(suite.name(), tquic_crypto::backend(suite))?;
+    }
+    Ok(dict)
+}
+
 /// The processor's instructions that packet protection and checksums can use: whether it has each.
 #[pyfunction]
 pub fn cpu_features(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {

@@ -8,7 +8,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from tquic._engine import build_info, cpu_features
+from tquic._engine import build_info, cpu_features, crypto_backends
 from tquic.cli.doctor import files
 from tquic.cli.doctor.finding import Finding, unknown
 
@@ -92,7 +92,9 @@ def engine() -> Finding:
 def crypto() -> Finding:
     """What the processor does for packet protection."""
     has = cpu_features()
-    facts = {"features": has}
+    backends = crypto_backends()
+    preferred, by = next(iter(backends.items()))
+    facts = {"features": has, "backends": backends, "preferred": preferred}
     there = [name for name, is_there in has.items() if is_there]
     multiplies = has.get("pclmulqdq") or has.get("pmull")
     if not has:
@@ -103,12 +105,12 @@ def crypto() -> Finding:
             facts=facts,
         )
     if has.get("aes") and multiplies:
-        wide = " in wide registers (VAES)" if has.get("vaes") and has.get("vpclmulqdq") else ""
+        how = "tquic's own VAES code" if by == "vaes" else f"{by}'s code"
         return Finding(
             "cpu.crypto",
             "ok",
-            f"AES-GCM runs in hardware{wide}, and AES-128-GCM is what tquic offers first "
-            f"({', '.join(there)})",
+            f"AES-GCM runs in hardware by {how}; {preferred} is offered first (the processor has "
+            f"{', '.join(there)})",
             facts=facts,
         )
     return Finding(
