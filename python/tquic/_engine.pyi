@@ -43,12 +43,16 @@ __all__ = [
     "Transport",
     "__version__",
     "build_info",
+    "cpu_features",
+    "crypto_backends",
     "held_buffers",
     "make_certificates",
     "perf_pattern",
     "perf_run",
+    "probe_udp",
     "public_key_pin",
     "raw_udp_rate",
+    "seal_rates",
 ]
 
 _Address: TypeAlias = tuple[str, int]
@@ -86,6 +90,8 @@ TICKET_RECEIVED: Final[int]
 PING_ACKED: Final[int]
 
 def build_info() -> _BuildInfo: ...
+def cpu_features() -> dict[str, bool]: ...
+def crypto_backends() -> dict[str, str]: ...
 def held_buffers() -> int: ...
 def make_certificates(names: list[str], days: int) -> tuple[str, str, str]: ...
 def perf_pattern() -> bytes: ...
@@ -102,7 +108,9 @@ def perf_run(
     port: int,
     tickets: TicketStore | None = None,
 ) -> dict[str, Any]: ...
+def probe_udp(host: str, *, socket_buffer: int = ...) -> dict[str, Any]: ...
 def raw_udp_rate(seconds: float) -> dict[str, Any]: ...
+def seal_rates(seconds: float) -> dict[str, float | None]: ...
 
 @final
 class Transport:
@@ -333,6 +341,7 @@ class HqFetch:
         parallel: int = 128,
         update_keys: bool = False,
         await_ticket: TicketStore | None = None,
+        origins: list[str] = ...,
     ) -> HqFetch: ...
     def wait(self, seconds: float) -> bool: ...
     def progress(self) -> tuple[int, int]: ...

@@ -22,6 +22,7 @@ mod keylog;
 mod many;
 mod material;
 mod perf;
+mod probe;
 mod settings;
 
 /// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
@@ -48,6 +49,8 @@ mod _engine {
     use crate::material::public_key_pin;
     #[pymodule_export]
     use crate::perf::{PerfServer, perf_pattern, perf_run, raw_udp_rate};
+    #[pymodule_export]
+    use crate::probe::{cpu_features, crypto_backends, probe_udp, seal_rates};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
 

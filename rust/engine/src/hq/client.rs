@@ -17,6 +17,7 @@ use crate::{ConnectRequest, ConnectionKey, Engine, EngineError};
 
 mod attempt;
 mod download;
+mod store;
 
 use attempt::Attempt;
 
@@ -40,6 +41,9 @@ pub struct Get {
     pub target: Target,
     /// What its SHA-256 must be. A file that is something else is thrown away.
     pub sha256: Option<[u8; 32]>,
+    /// What the partial file is a part of, to be known again by: its attribute `user.tquic.origin`,
+    /// where the system has such.
+    pub origin: Option<String>,
 }
 
 /// What to fetch, and how.
