@@ -110,8 +110,11 @@ class SessionTicket:
 
 
 AlpnHandler: TypeAlias = Callable[[str], None]
+"""Called with the application protocol."""
 SessionTicketFetcher: TypeAlias = Callable[[bytes], SessionTicket | None]
+"""Server: that it is given allows resumption; it is never called."""
 SessionTicketHandler: TypeAlias = Callable[[SessionTicket], None]
+"""Client: called with each ticket. Server: see `SessionTicketFetcher`."""
 
 
 class KeySchedule:

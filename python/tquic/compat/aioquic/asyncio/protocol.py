@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 QuicStreamHandler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+"""Called for each stream that the peer opens. It is not awaited: it starts a task."""
 
 
 class QuicConnectionProtocol(asyncio.DatagramProtocol):
