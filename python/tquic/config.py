@@ -330,7 +330,7 @@ class Config:
         for name, known in _CHOICES.items():
             _check_choice(name, getattr(self, name), known)
         alpn: object = self.alpn
-        if not isinstance(alpn, tuple) or not alpn:
+        if not isinstance(alpn, tuple) or not alpn:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError("alpn must be a tuple of at least one protocol name")
         for protocol in self.alpn:
             if not 1 <= len(protocol.encode()) <= 255:

@@ -256,7 +256,7 @@ class StreamReset(StreamError, ConnectionResetError):
 
     def __init__(self, code: int) -> None:
         super().__init__(f"the peer reset the stream with code {code:#x}")
-        self.code = code
+        self.code = code  # pyright: ignore[reportIncompatibleVariableOverride]
         self.code_name = f"{code:#x}"
         self.errno = errno.ECONNRESET
 
@@ -275,7 +275,7 @@ class StreamStopped(StreamError, BrokenPipeError):
 
     def __init__(self, code: int) -> None:
         super().__init__(f"the peer stopped the stream with code {code:#x}")
-        self.code = code
+        self.code = code  # pyright: ignore[reportIncompatibleVariableOverride]
         self.code_name = f"{code:#x}"
         self.errno = errno.EPIPE
 

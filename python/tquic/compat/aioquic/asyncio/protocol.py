@@ -267,7 +267,7 @@ class QuicStreamAdapter(asyncio.Transport):
 class QuicStreamWriter(asyncio.StreamWriter):
     """A writer whose `drain` waits for as long as the engine holds all that it may hold."""
 
-    transport: QuicStreamAdapter
+    transport: QuicStreamAdapter  # pyright: ignore[reportIncompatibleMethodOverride]
 
     async def drain(self) -> None:
         """Waits until the engine has taken everything that was written: it holds up to 8 MiB of a
