@@ -51,6 +51,7 @@ from tquic.server import Server, serve
 from tquic.session import SessionStore
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats, ShardStats
 from tquic.stream import Stream
+from tquic.streams import open_connection, start_server
 from tquic.tls import TlsContext, public_key_pin
 
 __all__ = [
@@ -94,8 +95,10 @@ __all__ = [
     "__version__",
     "build_info",
     "connect",
+    "open_connection",
     "public_key_pin",
     "serve",
+    "start_server",
 ]
 
 # A library says nothing unless the program sets up logging.

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from tquic import _engine
+from tquic._wait import Accept, Resolved, Waiters
 from tquic.engine import Engine
 
-__all__ = ["Hub"]
+__all__ = ["BaseHub", "Hub"]
 
 _logger = logging.getLogger("tquic.engine")
 
@@ -24,15 +26,73 @@ class _Connection(Protocol):
     def _on_event(self, kind: int, a: Any, b: Any, c: Any) -> None: ...
 
 
-class Hub:
-    """The connections and listeners of one event loop on one engine."""
+class BaseHub:
+    """Connections and listeners whose events come through one queue; who empties it, subclasses
+    know."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
-        self.loop = loop
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.native = _engine.Hub(engine._native)
         self._connections: dict[int, _Connection] = {}
-        self._listeners: dict[int, Callable[[_engine.Connection, tuple[str, int]], None]] = {}
+        self._listeners: dict[int, Accept] = {}
+
+    def add_connection(self, key: int, connection: _Connection) -> None:
+        self._connections[key] = connection
+        self._watch()
+
+    def remove_connection(self, key: int) -> None:
+        self._connections.pop(key, None)
+        self._rest()
+
+    def add_listener(self, number: int, accept: Accept) -> None:
+        self._listeners[number] = accept
+        self._watch()
+
+    def remove_listener(self, number: int) -> None:
+        self._listeners.pop(number, None)
+        self._rest()
+
+    def _watch(self) -> None:
+        """There are events to be expected."""
+
+    def _rest(self) -> None:
+        """There may be none to be expected any more."""
+
+    def _failed(self, error: Exception) -> None:
+        _logger.error("an event could not be handled", exc_info=error)
+
+    def dispatch(self) -> bool:
+        """Handles a batch of events; false if there were none."""
+        events = self.native.poll(_BATCH)
+        # The descriptor stays readable while more events wait.
+        for key, kind, a, b, c in events:
+            try:
+                self._dispatch(key, kind, a, b, c)
+            except Exception as error:
+                # One connection's failure is not another's.
+                self._failed(error)
+        return bool(events)
+
+    def _dispatch(self, key: int, kind: int, a: Any, b: Any, c: Any) -> None:
+        connection = self._connections.get(key)
+        if kind == _engine.LOG:
+            _logger.warning("%s", a)
+        elif kind == _engine.ACCEPTED:
+            accept = self._listeners.get(b)
+            if accept is None:
+                a.close(0, b"the server is closed")
+            else:
+                accept(a, c)
+        elif connection is not None:
+            connection._on_event(kind, a, b, c)
+
+
+class Hub(BaseHub):
+    """The connections and listeners of one asyncio loop on one engine."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, engine: Engine) -> None:
+        super().__init__(engine)
+        self.loop = loop
         self._watching = False
 
     @classmethod
@@ -47,28 +107,29 @@ class Hub:
             hub = _hubs[key] = cls(*key)
         return hub
 
-    def add_connection(self, key: int, connection: _Connection) -> None:
-        self._connections[key] = connection
-        self._watch()
+    def signal(self) -> Waiters:
+        return Waiters(self.loop)
 
-    def remove_connection(self, key: int) -> None:
-        self._connections.pop(key, None)
-        self._rest()
+    def soon(self, call: Callable[[], object]) -> None:
+        self.loop.call_soon(call)
 
-    def add_listener(
-        self, number: int, accept: Callable[[_engine.Connection, tuple[str, int]], None]
-    ) -> None:
-        self._listeners[number] = accept
-        self._watch()
+    async def within(self, seconds: float, work: Coroutine[Any, Any, None]) -> bool:
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await work
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return False
+        return True
 
-    def remove_listener(self, number: int) -> None:
-        self._listeners.pop(number, None)
-        self._rest()
+    async def resolve(self, host: str, port: int) -> Resolved:
+        return await self.loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
 
     def _watch(self) -> None:
         if not self._watching:
             self._watching = True
-            self.loop.add_reader(self.native.fileno(), self._on_readable)
+            self.loop.add_reader(self.native.fileno(), self.dispatch)
 
     def _rest(self) -> None:
         if self._watching and not self._connections and not self._listeners:
@@ -76,26 +137,7 @@ class Hub:
             self.loop.remove_reader(self.native.fileno())
             _hubs.pop((self.loop, self.engine), None)
 
-    def _on_readable(self) -> None:
-        # The descriptor stays readable while more events wait.
-        for key, kind, a, b, c in self.native.poll(_BATCH):
-            try:
-                self._dispatch(key, kind, a, b, c)
-            except Exception as error:
-                # One connection's failure is not another's.
-                self.loop.call_exception_handler(
-                    {"message": "tquic: an event could not be handled", "exception": error}
-                )
-
-    def _dispatch(self, key: int, kind: int, a: Any, b: Any, c: Any) -> None:
-        connection = self._connections.get(key)
-        if kind == _engine.LOG:
-            _logger.warning("%s", a)
-        elif kind == _engine.ACCEPTED:
-            accept = self._listeners.get(b)
-            if accept is None:
-                a.close(0, b"the server is closed")
-            else:
-                accept(a, c)
-        elif connection is not None:
-            connection._on_event(kind, a, b, c)
+    def _failed(self, error: Exception) -> None:
+        self.loop.call_exception_handler(
+            {"message": "tquic: an event could not be handled", "exception": error}
+        )

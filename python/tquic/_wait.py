@@ -1,14 +1,68 @@
-"""Tasks that wait for the same thing."""
+"""How tasks and threads wait, told apart from what they wait for.
+
+Connections and streams are coroutines over two things only: a `Signal`, and what the `Home` of
+their connection offers. An asyncio loop, an anyio event loop and threads each bring their own.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-__all__ = ["Waiters"]
+if TYPE_CHECKING:
+    from tquic import _engine
+
+__all__ = ["Accept", "Home", "Relay", "Resolved", "Signal", "Waiters"]
+
+Accept: TypeAlias = "Callable[[_engine.Connection, tuple[str, int]], None]"
+Resolved: TypeAlias = list[tuple[Any, Any, Any, str, Any]]
+"""What `socket.getaddrinfo` answers."""
+
+
+class Signal(Protocol):
+    """Something may have changed: those who wait look for themselves what it was."""
+
+    async def wait(self) -> None:
+        """Waits until `wake` is called."""
+
+    def wake(self) -> None:
+        """Wakes all who wait."""
+
+
+class _Handled(Protocol):
+    def _on_event(self, kind: int, a: Any, b: Any, c: Any) -> None: ...
+
+
+class Home(Protocol):
+    """Where connections live: it brings their events, and lets their users wait."""
+
+    @property
+    def native(self) -> _engine.Hub: ...
+
+    def add_connection(self, key: int, connection: _Handled) -> None: ...
+
+    def remove_connection(self, key: int) -> None: ...
+
+    def add_listener(self, number: int, accept: Accept) -> None: ...
+
+    def remove_listener(self, number: int) -> None: ...
+
+    def signal(self) -> Signal:
+        """A new signal."""
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Calls something before anybody here waits for the peer."""
+
+    async def within(self, seconds: float, work: Coroutine[Any, Any, None]) -> bool:
+        """Runs something for some seconds at most: false if it was cancelled then."""
+
+    async def resolve(self, host: str, port: int) -> Resolved:
+        """Looks a name up."""
 
 
 class Waiters:
-    """Futures of tasks that wait; woken, they look for themselves whether it has come."""
+    """The signal of an asyncio loop."""
 
     __slots__ = ("_futures", "_loop")
 
@@ -30,3 +84,22 @@ class Waiters:
         for future in self._futures:
             if not future.done():
                 future.set_result(None)
+
+
+class Relay:
+    """A signal that makes a call as well."""
+
+    __slots__ = ("_call", "_signal")
+
+    def __init__(self, signal: Signal, call: Callable[[], object]) -> None:
+        self._signal = signal
+        self._call = call
+
+    async def wait(self) -> None:
+        """Waits until `wake` is called."""
+        await self._signal.wait()
+
+    def wake(self) -> None:
+        """Wakes all who wait, and calls."""
+        self._signal.wake()
+        self._call()

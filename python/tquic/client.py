@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import ipaddress
-import socket
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Final
+from typing import Any, Final, TypeVar
 
 from tquic import _engine
 from tquic._hub import Hub
+from tquic._wait import Home
 from tquic.config import Config
 from tquic.connection import Connection
 from tquic.engine import Engine
@@ -23,29 +23,100 @@ __all__ = ["Connecting", "connect"]
 # RFC 8305 section 5: the Connection Attempt Delay, in seconds.
 _ATTEMPT_DELAY: Final = 0.25
 
+ConnectionT = TypeVar("ConnectionT", bound=Connection)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to connect to, and how."""
+
+    host: str
+    port: int
+    config: Config
+    local: tuple[str, int] | None
+    interface: str | None
+    wait: bool
+
+    async def connect(self, home: Home, make: type[ConnectionT]) -> ConnectionT:
+        """Makes a connection of a kind that lives at `home`."""
+        addresses = await resolve(home, self.host, self.port)
+        if not self.wait:
+            return self.begin(home, make, addresses[0])
+        attempts: list[ConnectionT] = []
+        winner = None
+        try:
+            for number, address in enumerate(addresses, 1):
+                attempts.append(self.begin(home, make, address))
+                if number == len(addresses):
+                    await _decided(home, attempts)
+                else:
+                    await home.within(_ATTEMPT_DELAY, _decided(home, attempts))
+                winner = next((one for one in attempts if one.connected and not one.closed), None)
+                if winner is not None:
+                    return winner
+        finally:
+            for attempt in attempts:
+                if attempt is not winner:
+                    attempt.close()
+        raise self._explained(next(one.exception for one in attempts if one.exception))
+
+    def begin(self, home: Home, make: type[ConnectionT], address: tuple[str, int]) -> ConnectionT:
+        """The same at one address; nothing is waited for."""
+        config = self.config
+        store = config.session_store
+        server = (self.host, self.port)
+        server_name = config.server_name or self.host
+        if store is not None:
+            store._claim(server_name, server)
+        native = home.native.connect(
+            address,
+            server_name,
+            config._transport,
+            config._client_tls,
+            local=self.local,
+            interface=self.interface,
+            token=store._take_token(server) if store is not None else b"",
+            begin=self.wait,
+        )
+        if not self.wait:
+            # What is written until the caller waits for something goes out with the first packets.
+            home.soon(lambda: _begin_native(native))
+        connection = make(home, native, config, address)
+        if store is not None:
+            connection._on_token = lambda token: store._put_token(server, token)
+            connection._on_over = store.save
+        return connection
+
+    def _explained(self, error: ConnectionClosed) -> ConnectionClosed:
+        if isinstance(error, HandshakeTimeout):
+            return HandshakeTimeout(
+                f"timed out: no handshake with {self.host}:{self.port} within "
+                f"{self.config.handshake_timeout:g} s (is there a QUIC server, and does a "
+                "firewall let UDP through?)",
+                reason=error.reason,
+            )
+        return error
+
+
+def plan(
+    host: str,
+    port: int,
+    config: Config,
+    local: str | tuple[str, int] | None,
+    interface: str | None,
+    wait: bool,
+) -> Plan:
+    """From the arguments of `connect`."""
+    address = (local, 0) if isinstance(local, str) else local
+    return Plan(host, port, config, address, interface, wait)
+
 
 class Connecting:
     """What `connect` answers: ``await`` it, or use it with ``async with``."""
 
-    _connection_class: ClassVar[type[Connection]] = Connection
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        config: Config,
-        engine: Engine | None,
-        local: str | tuple[str, int] | None,
-        interface: str | None,
-        wait: bool,
-    ) -> None:
-        self._host = host
-        self._port = port
-        self._config = config
+    def __init__(self, plan: Plan, engine: Engine | None) -> None:
+        self._plan = plan
         self._engine = engine
-        self._local = (local, 0) if isinstance(local, str) else local
-        self._interface = interface
-        self._wait = wait
         self._connection: Connection | None = None
 
     def __await__(self) -> Generator[Any, None, Connection]:
@@ -65,61 +136,7 @@ class Connecting:
             await self._connection.__aexit__(kind, error, traceback)
 
     async def _connect(self) -> Connection:
-        hub = Hub.current(self._engine)
-        addresses = await _resolve(self._host, self._port)
-        if not self._wait:
-            return self._begin(hub, addresses[0])
-        attempts: dict[asyncio.Task[None], Connection] = {}
-        failures: list[ConnectionClosed] = []
-        try:
-            for address in addresses:
-                connection = self._begin(hub, address)
-                attempts[hub.loop.create_task(connection.wait_connected())] = connection
-                last = address is addresses[-1]
-                winner = await _settle(attempts, failures, None if last else _ATTEMPT_DELAY)
-                if winner is not None:
-                    return winner
-        finally:
-            for task, connection in attempts.items():
-                task.cancel()
-                connection.close()
-        raise self._explained(failures[0])
-
-    def _begin(self, hub: Hub, address: tuple[str, int]) -> Connection:
-        config = self._config
-        store = config.session_store
-        server = (self._host, self._port)
-        server_name = config.server_name or self._host
-        if store is not None:
-            store._claim(server_name, server)
-        native = hub.native.connect(
-            address,
-            server_name,
-            config._transport,
-            config._client_tls,
-            local=self._local,
-            interface=self._interface,
-            token=store._take_token(server) if store is not None else b"",
-            begin=self._wait,
-        )
-        if not self._wait:
-            # What is written until the caller waits for something goes out with the first packets.
-            hub.loop.call_soon(_begin_native, native)
-        connection = self._connection_class(hub, native, config, address)
-        if store is not None:
-            connection._on_token = lambda token: store._put_token(server, token)
-            connection._on_over = store.save
-        return connection
-
-    def _explained(self, error: ConnectionClosed) -> ConnectionClosed:
-        if isinstance(error, HandshakeTimeout):
-            return HandshakeTimeout(
-                f"timed out: no handshake with {self._host}:{self._port} within "
-                f"{self._config.handshake_timeout:g} s (is there a QUIC server, and does a "
-                "firewall let UDP through?)",
-                reason=error.reason,
-            )
-        return error
+        return await self._plan.connect(Hub.current(self._engine), Connection)
 
 
 def connect(
@@ -164,7 +181,7 @@ def connect(
         OSError: the name is not known, or the local address is not ours.
     """
     config = settled(config, tls, server_side=False)
-    return Connecting(host, port, config, engine, local, interface, wait)
+    return Connecting(plan(host, port, config, local, interface, wait), engine)
 
 
 def _begin_native(native: _engine.Connection) -> None:
@@ -173,38 +190,24 @@ def _begin_native(native: _engine.Connection) -> None:
         native.begin()
 
 
-async def _settle(
-    attempts: dict[asyncio.Task[None], Connection],
-    failures: list[ConnectionClosed],
-    patience: float | None,
-) -> Connection | None:
-    """Waits for the first success; `None` if all failed, or none succeeded in time."""
-    while attempts:
-        done, _ = await asyncio.wait(
-            attempts, timeout=patience, return_when=asyncio.FIRST_COMPLETED
-        )
-        if not done:
-            return None
-        for task in done:
-            connection = attempts.pop(task)
-            error = task.exception()
-            if error is None:
-                return connection
-            if not isinstance(error, ConnectionClosed):
-                raise error
-            failures.append(error)
-    return None
+async def _decided(home: Home, attempts: Sequence[Connection]) -> None:
+    """Waits until one has succeeded, or all have failed."""
+    news = home.signal()
+    for attempt in attempts:
+        attempt._on_progress = news.wake
+    while not any(one.connected for one in attempts) and not all(one.closed for one in attempts):
+        await news.wait()
 
 
-async def _resolve(host: str, port: int) -> list[tuple[str, int]]:
+async def resolve(home: Home, host: str, port: int) -> list[tuple[str, int]]:
+    """The addresses of a host, best first."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
         pass
     else:
         return [(host, port)]
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+    found = await home.resolve(host, port)
     # Each address once, families by turns (RFC 8305 section 4).
     families: dict[int, list[tuple[str, int]]] = {}
     for family, _, _, _, address in found:

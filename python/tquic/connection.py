@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import itertools
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from tquic import _engine
-from tquic._wait import Waiters
+from tquic._wait import Home
 from tquic.config import Config
-from tquic.errors import ConnectionClosed, EngineError, MigrationError
+from tquic.errors import ConnectionClosed, EngineError, MigrationError, QuicError
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats
 from tquic.stream import Stream
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-    from tquic._hub import Hub
-
 __all__ = ["Connection"]
 
 # The application error code when the body of ``async with`` failed.
 _FAILED: Final = 1
+
+
+class _Migration:
+    """One that was begun: whether it has ended, and how."""
+
+    __slots__ = ("done", "error")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.error: MigrationError | None = None
 
 
 class Connection:
@@ -34,15 +42,16 @@ class Connection:
     written (at the latest after `Config.linger`), after an exception at once and with code 1.
     """
 
+    _stream_type: type[Stream] = Stream
+
     def __init__(
         self,
-        hub: Hub,
+        home: Home,
         native: _engine.Connection,
         config: Config,
         remote: tuple[str, int],
     ) -> None:
-        self._hub = hub
-        self._loop = hub.loop
+        self._home = home
         self._native = native
         self._config = config
         self._remote = remote
@@ -55,14 +64,21 @@ class Connection:
         self._unaccepted: deque[Stream] = deque()
         self._datagrams: deque[bytes] = deque()
         self._datagrams_wait = False
-        self._stats: dict[int, asyncio.Future[ConnectionStats]] = {}
-        self._migrations: deque[asyncio.Future[None]] = deque()
-        self._news = Waiters(hub.loop)
+        # Statistics that somebody waits for, by their tags; pings and migrations in their order.
+        self._tags = itertools.count(1)
+        self._stats: dict[int, dict[str, Any] | None] = {}
+        self._pings = 0
+        self._pings_acked = 0
+        self._ping_rtt = 0.0
+        self._migrations: deque[_Migration] = deque()
+        self._news = home.signal()
         # Called once, as soon as there is something for a handler to do.
         self._on_begun: Callable[[], None] | None = None
         self._on_token: Callable[[bytes], None] | None = None
         self._on_over: Callable[[], None] | None = None
-        hub.add_connection(self._key, self)
+        # Called when it is connected, and when it has failed.
+        self._on_progress: Callable[[], None] | None = None
+        home.add_connection(self._key, self)
 
     # ---- What it is ----
 
@@ -151,7 +167,7 @@ class Connection:
         """
         self._check_open()
         number = self._native.open(not unidirectional)
-        stream = Stream(self, number, early=self._info is None)
+        stream = self._stream_type(self, number, early=self._info is None)
         self._streams[number] = stream
         return stream
 
@@ -251,9 +267,13 @@ class Connection:
         except EngineError:
             self._check_open()
             raise
-        done = self._loop.create_future()
-        self._migrations.append(done)
-        await done
+        migration = _Migration()
+        self._migrations.append(migration)
+        while not migration.done:
+            self._check_open()
+            await self._news.wait()
+        if migration.error is not None:
+            raise migration.error
 
     def update_keys(self) -> bool:
         """Begins a key update (RFC 9001 section 6). False: it is too early for another.
@@ -264,14 +284,24 @@ class Connection:
         self._check_open()
         return self._native.update_keys()
 
-    def ping(self) -> None:
-        """Asks the peer for a sign of life, which puts off the idle timeout of both ends.
+    async def ping(self) -> float:
+        """Measures the round trip to the peer, in seconds; a sign of life for both ends, too.
+
+        From the packet with the PING to its acknowledgement, which the peer is asked to send at
+        once. One that cannot be asked may take its max_ack_delay, 25 ms mostly. A PING that gets
+        lost is sent again and measured then.
 
         Raises:
             ConnectionClosed: the connection is over.
         """
         self._check_open()
         self._native.ping()
+        self._pings += 1
+        number = self._pings
+        while self._pings_acked < number:
+            self._check_open()
+            await self._news.wait()
+        return self._ping_rtt
 
     async def stats(self) -> ConnectionStats:
         """Its counters and paths, now.
@@ -280,14 +310,17 @@ class Connection:
             ConnectionClosed: the connection is over.
         """
         self._check_open()
-        tag = max(self._stats, default=0) + 1
-        answer: asyncio.Future[ConnectionStats] = self._loop.create_future()
-        self._stats[tag] = answer
+        tag = next(self._tags)
+        self._stats[tag] = None
         try:
             self._native.request_stats(tag)
-            return await answer
+            while (stats := self._stats[tag]) is None:
+                self._check_open()
+                await self._news.wait()
         finally:
             del self._stats[tag]
+        paths = tuple(PathStats(**path) for path in stats.pop("paths"))
+        return ConnectionStats(**stats, paths=paths)
 
     async def paths(self) -> tuple[PathStats, ...]:
         """Its paths, now. See `stats`."""
@@ -316,13 +349,15 @@ class Connection:
 
         Streams that fail are left out.
         """
-        waits = [self._loop.create_task(_quietly(s)) for s in list(self._streams.values())]
-        try:
-            if waits:
-                await asyncio.wait(waits)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        streams = list(self._streams.values())
+        for stream in streams:
+            with contextlib.suppress(QuicError):
+                await stream.drain()
+        if any(not stream._out.over for stream in streams):
+            self._hurry()
+        for stream in streams:
+            with contextlib.suppress(QuicError):
+                await stream._flushed()
 
     async def wait_closed(self) -> None:
         """Waits until the connection is over; `exception` then says why."""
@@ -338,23 +373,24 @@ class Connection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        failed = kind is not None and not issubclass(kind, asyncio.CancelledError)
         try:
             if kind is None and self._closed is None and self._streams:
-                await self._linger()
+                await self._home.within(self._config.linger, self.flush())
         finally:
-            self.close(_FAILED if failed else 0)
+            # Cancelling, like leaving the program, is no failure.
+            self.close(_FAILED if kind is not None and issubclass(kind, Exception) else 0)
         await self.wait_closed()
-
-    async def _linger(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.flush(), self._config.linger)
 
     # ---- Inside ----
 
     def _check_open(self) -> None:
         if self._closed is not None:
             raise self._closed
+
+    def _hurry(self) -> None:
+        """Has the peer acknowledge at once what was written so far."""
+        with contextlib.suppress(ConnectionClosed):
+            self._native.hurry()
 
     def _forget(self, stream: Stream) -> None:
         """Nothing more will happen to the stream, perhaps."""
@@ -375,12 +411,14 @@ class Connection:
             self._zero_rtt = True
         self._begun()
         self._news.wake()
+        if self._on_progress is not None:
+            self._on_progress()
 
     def _on_zero_rtt_rejected(self, *_: Any) -> None:
         self._zero_rtt = False
 
     def _on_stream_opened(self, number: int, *_: Any) -> None:
-        stream = Stream(self, number, early=self._info is None)
+        stream = self._stream_type(self, number, early=self._info is None)
         self._streams[number] = stream
         self._unaccepted.append(stream)
         self._begun()
@@ -389,31 +427,37 @@ class Connection:
     def _on_data(self, number: int, data: bytes | memoryview, fin: bool) -> None:
         stream = self._streams.get(number)
         if stream is not None:
-            stream._on_data(data, fin)
+            stream._in.on_data(data, fin)
+            if fin:
+                self._forget(stream)
         else:
             # Stopped by us, and closed: nobody will read it.
             self._native.consumed(number, len(data))
 
     def _on_writable(self, number: int, *_: Any) -> None:
         if stream := self._streams.get(number):
-            stream._on_writable()
+            stream._out.on_writable()
 
     def _on_finished(self, number: int, *_: Any) -> None:
         if stream := self._streams.get(number):
-            stream._on_finished()
+            stream._out.on_finished()
+            self._forget(stream)
 
     def _on_reset(self, number: int, error: Exception, _: Any) -> None:
         if stream := self._streams.get(number):
-            stream._end_receiving(error)
+            stream._in.end(error)
+            self._forget(stream)
 
     def _on_stopped(self, number: int, error: Exception, _: Any) -> None:
         if stream := self._streams.get(number):
-            stream._end_sending(error)
+            stream._out.end(error)
+            self._forget(stream)
 
     def _on_pumped(self, number: int, outgoing: bool, outcome: Any) -> None:
         if stream := self._streams.get(number):
             size, _digest, error = outcome
-            stream._on_pumped(outgoing, size, error)
+            (stream._out if outgoing else stream._in).on_pumped(size, error)
+            self._forget(stream)
 
     def _on_datagram(self, data: bytes, *_: Any) -> None:
         self._datagrams.append(data)
@@ -425,38 +469,42 @@ class Connection:
 
     def _on_migrated(self, _local: tuple[str, int], remote: tuple[str, int], _: Any) -> None:
         self._remote = remote
-        if self._migrations and not (done := self._migrations.popleft()).done():
-            done.set_result(None)
+        self._migrated(None)
 
     def _on_path_failed(self, local: tuple[str, int], _remote: Any, _: Any) -> None:
-        if self._migrations and not (done := self._migrations.popleft()).done():
-            host, port = local
-            done.set_exception(MigrationError(f"nothing comes back to {host}:{port}"))
+        host, port = local
+        self._migrated(MigrationError(f"nothing comes back to {host}:{port}"))
+
+    def _migrated(self, error: MigrationError | None) -> None:
+        if self._migrations:
+            migration = self._migrations.popleft()
+            migration.done, migration.error = True, error
+            self._news.wake()
 
     def _on_new_token(self, token: bytes, *_: Any) -> None:
         if self._on_token is not None:
             self._on_token(token)
 
     def _on_stats(self, tag: int, stats: dict[str, Any], _: Any) -> None:
-        answer = self._stats.get(tag)
-        if answer is not None and not answer.done():
-            paths = tuple(PathStats(**path) for path in stats.pop("paths"))
-            answer.set_result(ConnectionStats(**stats, paths=paths))
+        if tag in self._stats:
+            self._stats[tag] = stats
+            self._news.wake()
+
+    def _on_ping_acked(self, pings: int, rtt: float, _: Any) -> None:
+        self._pings_acked = pings
+        self._ping_rtt = rtt
+        self._news.wake()
 
     def _on_closed(self, error: ConnectionClosed, *_: Any) -> None:
         self._closed = error
-        self._hub.remove_connection(self._key)
+        self._home.remove_connection(self._key)
         for stream in list(self._streams.values()):
             stream._on_connection_closed(error)
         self._streams.clear()
-        for answer in self._stats.values():
-            if not answer.done():
-                answer.set_exception(error)
-        for done in self._migrations:
-            if not done.done():
-                done.set_exception(error)
         self._migrations.clear()
         self._news.wake()
+        if self._on_progress is not None:
+            self._on_progress()
         if self._on_over is not None:
             self._on_over()
 
@@ -479,14 +527,8 @@ class Connection:
         _engine.MIGRATED: _on_migrated,
         _engine.PATH_FAILED: _on_path_failed,
         _engine.NEW_TOKEN: _on_new_token,
-        _engine.STATS: _on_stats,
         _engine.TICKET_RECEIVED: _ignore,
-        _engine.PING_ACKED: _ignore,
+        _engine.PING_ACKED: _on_ping_acked,
+        _engine.STATS: _on_stats,
         _engine.CLOSED: _on_closed,
     }
-
-
-async def _quietly(stream: Stream) -> None:
-    """Waits for one stream; its failure is told to who uses it."""
-    with contextlib.suppress(Exception):
-        await stream._flushed()

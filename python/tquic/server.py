@@ -10,14 +10,14 @@ from typing import Any, Self, TypeAlias
 
 from tquic import _engine
 from tquic._hub import Hub
-from tquic._wait import Waiters
-from tquic.client import _resolve
+from tquic._wait import Home
+from tquic.client import resolve
 from tquic.config import Config
 from tquic.connection import Connection
 from tquic.engine import Engine
 from tquic.tls import TlsContext, settled
 
-__all__ = ["Handler", "Server", "Serving", "serve"]
+__all__ = ["Handler", "Listener", "Server", "Serving", "is_ending", "serve"]
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[None]]
 """Takes care of one connection. When it returns, the connection is closed."""
@@ -25,27 +25,34 @@ Handler: TypeAlias = Callable[[Connection], Awaitable[None]]
 _logger = logging.getLogger("tquic.server")
 
 
-class Server:
-    """A listening server: made by `serve`. As a context manager it closes itself at the exit."""
+def is_ending(error: BaseException, connection: Connection) -> bool:
+    """Whether a handler's error only says that its connection has ended: no fault of its own."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(is_ending(one, connection) for one in error.exceptions)
+    ending = connection.exception
+    return ending is not None and (error is ending or error.__cause__ is ending)
 
-    def __init__(self, hub: Hub, handler: Handler, config: Config) -> None:
-        self._hub = hub
-        self._handler = handler
+
+class Listener:
+    """A listening address and its connections; who looks after them, subclasses know."""
+
+    _connection_type: type[Connection] = Connection
+
+    def __init__(self, home: Home, config: Config) -> None:
+        self._home = home
         self._config = config
         self._listener: int | None = None
         self._addresses: tuple[tuple[str, int], ...] = ()
         self._connections: set[Connection] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._closed = False
-        self._news = Waiters(hub.loop)
+        self._news = home.signal()
 
     def _listen(self, host: str, port: int) -> None:
         config = self._config
-        self._listener, addresses = self._hub.native.listen(
+        self._listener, addresses = self._home.native.listen(
             host, port, config, config._transport, config._server_tls
         )
         self._addresses = tuple(addresses)
-        self._hub.add_listener(self._listener, self._accept)
+        self._home.add_listener(self._listener, self._accept)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -69,13 +76,13 @@ class Server:
 
     def __repr__(self) -> str:
         where = ", ".join(f"{host}:{port}" for host, port in self._addresses)
-        return f"<Server at {where}, {len(self._connections)} connections>"
+        return f"<{type(self).__name__} at {where}, {len(self._connections)} connections>"
 
     def stop_accepting(self) -> None:
         """Takes no new connections; those that are there go on. See `wait_closed`."""
         if self._listener is not None:
-            self._hub.native.unlisten(self._listener)
-            self._hub.remove_listener(self._listener)
+            self._home.native.unlisten(self._listener)
+            self._home.remove_listener(self._listener)
             self._listener = None
             self._news.wake()
 
@@ -90,15 +97,15 @@ class Server:
             reason: for people.
         """
         self.stop_accepting()
-        self._closed = True
         for connection in list(self._connections):
             connection.close(code, reason)
-        for task in self._tasks:
-            task.cancel()
+
+    def _busy(self) -> bool:
+        return self._listener is not None or bool(self._connections)
 
     async def wait_closed(self) -> None:
         """Waits until it accepts no more and all its connections and handlers have ended."""
-        while self._listener is not None or self._connections or self._tasks:
+        while self._busy():
             await self._news.wait()
 
     async def __aenter__(self) -> Self:
@@ -114,7 +121,7 @@ class Server:
         await self.wait_closed()
 
     def _accept(self, native: _engine.Connection, remote: tuple[str, int]) -> None:
-        connection = Connection(self._hub, native, self._config, remote)
+        connection = self._connection_type(self._home, native, self._config, remote)
         self._connections.add(connection)
         connection._on_begun = lambda: self._begin(connection)
         connection._on_over = lambda: self._forget(connection)
@@ -124,7 +131,40 @@ class Server:
         self._news.wake()
 
     def _begin(self, connection: Connection) -> None:
-        task = self._hub.loop.create_task(self._handle(connection))
+        """There is something for a handler to do."""
+        raise NotImplementedError
+
+
+class Server(Listener):
+    """A listening server: made by `serve`. As a context manager it closes itself at the exit."""
+
+    def __init__(self, hub: Hub, handler: Handler, config: Config) -> None:
+        super().__init__(hub, config)
+        self._loop = hub.loop
+        self._handler = handler
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    def close(self, code: int = 0, reason: str = "") -> None:
+        """Takes no new connections and closes those that are there; returns at once.
+
+        The engine keeps the address until it may forget the connections, some round trips later;
+        `Engine.shutdown` ends that, too.
+
+        Args:
+            code: application error code for the clients.
+            reason: for people.
+        """
+        super().close(code, reason)
+        self._closed = True
+        for task in self._tasks:
+            task.cancel()
+
+    def _busy(self) -> bool:
+        return super()._busy() or bool(self._tasks)
+
+    def _begin(self, connection: Connection) -> None:
+        task = self._loop.create_task(self._handle(connection))
         self._tasks.add(task)
         task.add_done_callback(self._handled)
 
@@ -140,8 +180,7 @@ class Server:
             if not self._closed:
                 raise
         except Exception as error:
-            # That the connection ended is no fault of the handler's.
-            if error is not connection.exception:
+            if not is_ending(error, connection):
                 _logger.exception("the handler of %r failed", connection)
 
 
@@ -175,8 +214,9 @@ class Serving:
             await self._server.__aexit__(kind, error, traceback)
 
     async def _serve(self) -> Server:
-        address, *_ = await _resolve(self._host, self._port)
-        server = Server(Hub.current(self._engine), self._handler, self._config)
+        hub = Hub.current(self._engine)
+        address, *_ = await resolve(hub, self._host, self._port)
+        server = Server(hub, self._handler, self._config)
         server._listen(*address)
         return server
 

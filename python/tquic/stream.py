@@ -6,12 +6,11 @@ import asyncio
 import contextlib
 import os
 import stat
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Generator
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from tquic._wait import Waiters
-from tquic.errors import ConnectionClosed, StreamClosed, WriteBufferFull
+from tquic._halves import File, Incoming, Outgoing, Pump
+from tquic.errors import ConnectionClosed, StreamClosed
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, StrPath, WriteableBuffer
@@ -19,11 +18,6 @@ if TYPE_CHECKING:
     from tquic.connection import Connection
 
 __all__ = ["Stream"]
-
-# Bytes that were read before the engine is told; it is told in any case when nothing is left.
-_REPORT: Final = 64 * 1024
-# The most that `readexactly` lets wait until there is enough: less than the engine's window.
-_HOLD: Final = 256 * 1024
 
 
 class _Written:
@@ -38,27 +32,6 @@ class _Written:
         return self._stream.drain().__await__()
 
 
-class _File:
-    """A file into which the stream is being written."""
-
-    __slots__ = ("base", "descriptor", "done", "written")
-
-    def __init__(self, descriptor: int, base: int, done: asyncio.Future[int]) -> None:
-        self.descriptor = descriptor
-        self.base = base
-        self.written = 0
-        self.done = done
-
-    def write(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        while view:
-            # The engine writes what follows to places behind; so this needs its own, too.
-            os.lseek(self.descriptor, self.base + self.written, os.SEEK_SET)
-            size = os.write(self.descriptor, view)
-            self.written += size
-            view = view[size:]
-
-
 class Stream:
     """One stream of a connection: made by `Connection.open_stream`, or given by iterating it.
 
@@ -69,31 +42,14 @@ class Stream:
     def __init__(self, connection: Connection, number: int, *, early: bool) -> None:
         ours = (number & 1 == 0) == connection.is_client
         one_way = bool(number & 2)
+        native, signal = connection._native, connection._home.signal
+        limit = connection.config.write_buffer
         self._connection = connection
-        self._native = connection._native
+        self._native = native
         self._id = number
         self._early = early
-        # Receiving.
-        self._chunks: deque[bytes | memoryview] = deque()
-        self._buffered = 0
-        self._position = 0
-        self._unreported = 0
-        self._receives = not (one_way and ours)
-        self._end_seen = not self._receives
-        self._receive_error: Exception | None = None
-        self._reader: asyncio.Future[None] | None = None
-        self._file: _File | None = None
-        # Sending.
-        self._pending: deque[memoryview] = deque()
-        self._pending_size = 0
-        self._sends = not one_way or ours
-        self._write_ended = not self._sends
-        self._acknowledged = not self._sends
-        # The engine refuses data, and will say why.
-        self._doomed = False
-        self._send_error: Exception | None = None
-        self._writers = Waiters(connection._loop)
-        self._source: asyncio.Future[int] | None = None
+        self._in = Incoming(native, number, not (one_way and ours), signal())
+        self._out = Outgoing(native, number, not one_way or ours, limit, signal())
 
     # ---- What it is ----
 
@@ -110,12 +66,12 @@ class Stream:
     @property
     def readable(self) -> bool:
         """Whether the peer can send on it."""
-        return self._receives
+        return self._in._receives
 
     @property
     def writable(self) -> bool:
         """Whether this end can send on it."""
-        return self._sends
+        return self._out._sends
 
     @property
     def early(self) -> bool:
@@ -142,11 +98,14 @@ class Stream:
         """
         if n == 0:
             return b""
+        incoming = self._in
         if n < 0:
-            parts = []
-            while part := await self.read_chunk():
-                parts.append(part)
-            return b"".join(parts)
+            while not incoming.end_seen:
+                incoming.check()
+                incoming.let_more_in()
+                await self._more()
+            incoming.check()
+            return incoming.take_all()
         return bytes(await self.read_chunk(n))
 
     async def readexactly(self, n: int) -> bytes:
@@ -154,41 +113,72 @@ class Stream:
 
         Raises:
             asyncio.IncompleteReadError: the stream ended before; what there was is its `partial`.
+            StreamReset: the peer gave the stream up.
+            ConnectionClosed: the connection ended before the stream.
         """
-        if n > _HOLD:
-            return await self._read_long(n)
-        while self._buffered < n and not self._end_seen:
-            self._check_receive()
-            await self._wait_readable()
-        if self._buffered < n:
-            self._check_receive()
-            raise asyncio.IncompleteReadError(self._take_all(), n)
-        return b"".join(self._take(n))
+        if n < 0:
+            raise ValueError("n must not be negative")
+        incoming = self._in
+        while not incoming.holds(n):
+            await self._more()
+        if incoming.buffered < n:
+            incoming.check()
+            raise asyncio.IncompleteReadError(incoming.take_all(), n)
+        return b"".join(incoming.take(n))
 
-    async def _read_long(self, n: int) -> bytes:
-        """More than the engine gives at a time: it has to be taken as it comes."""
-        parts: list[bytes | memoryview] = []
-        missing = n
-        try:
-            while missing:
-                part = await self.read_chunk(missing)
-                if not part:
-                    raise asyncio.IncompleteReadError(b"".join(parts), n)
-                parts.append(part)
-                missing -= len(part)
-        except asyncio.CancelledError:
-            self._put_back(parts)
-            raise
-        return b"".join(parts)
+    async def readuntil(self, separator: bytes = b"\n", *, limit: int = 64 * 1024) -> bytes:
+        """Reads up to and with a separator.
 
-    async def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fills `buffer` with what there is, at least one byte; answers how many, 0 at the end."""
+        Args:
+            separator: one byte or more. Default a line feed.
+            limit: bytes in front of the separator at most. Default 64 KiB.
+
+        Raises:
+            asyncio.IncompleteReadError: the stream ended before; what there was is its `partial`.
+            asyncio.LimitOverrunError: there is no separator within the limit. Nothing was read;
+                `consumed` says how many bytes can be without finding the separator in them.
+            StreamReset: the peer gave the stream up.
+            ConnectionClosed: the connection ended before the stream.
+        """
+        if not separator:
+            raise ValueError("the separator must have a byte at least")
+        incoming = self._in
+        seen, before, tail = 0, 0, b""
+        while True:
+            # Only what came since is searched, and what the last piece may have begun.
+            while seen < len(incoming.chunks):
+                piece = tail + bytes(incoming.chunks[seen])
+                start = before - len(tail)
+                at = piece.find(separator)
+                before = start + len(piece)
+                seen += 1
+                if at >= 0 and start + at <= limit:
+                    return b"".join(incoming.take(start + at + len(separator)))
+                tail = piece[len(piece) - min(len(separator) - 1, len(piece)) :]
+                if at >= 0 or before - len(tail) > limit:
+                    text = "the separator is not within the limit"
+                    without = start + at if at >= 0 else before - len(tail)
+                    raise asyncio.LimitOverrunError(text, without)
+            if incoming.end_seen:
+                incoming.check()
+                raise asyncio.IncompleteReadError(incoming.take_all(), None)
+            incoming.check()
+            incoming.let_more_in()
+            await self._more()
+
+    async def read_into(self, buffer: WriteableBuffer) -> int:
+        """Fills `buffer` with what there is, at least one byte; answers how many, 0 at the end.
+
+        Raises:
+            StreamReset: the peer gave the stream up.
+            ConnectionClosed: the connection ended before the stream.
+        """
         view = memoryview(buffer).cast("B")
         if not view:
             return 0
         await self._ready()
         size = 0
-        for part in self._take(min(len(view), self._buffered)):
+        for part in self._in.take(min(len(view), self._in.buffered)):
             view[size : size + len(part)] = part
             size += len(part)
         return size
@@ -199,12 +189,10 @@ class Stream:
         Large pieces are read-only views of the engine's memory: nothing was copied.
         """
         await self._ready()
-        if not self._chunks:
+        if not self._in.chunks or n == 0:
             return b""
-        first = self._chunks[0]
-        if 0 <= n < len(first):
-            return next(iter(self._take(n)))
-        return next(iter(self._take(len(first))))
+        size = len(self._in.chunks[0])
+        return self._in.take(n if 0 <= n < size else size)[0]
 
     def __aiter__(self) -> AsyncIterator[bytes | memoryview]:
         """The pieces up to the end, each as it came; see `read_chunk`."""
@@ -216,14 +204,15 @@ class Stream:
 
     def at_eof(self) -> bool:
         """Whether everything was read."""
-        return self._end_seen and not self._chunks
+        return self._in.end_seen and not self._in.chunks
 
     def stop(self, code: int = 0) -> None:
         """Gives up reading and asks the peer to stop sending (STOP_SENDING), with this code."""
-        if self._receive_over:
-            self._take_all()
+        if self._in.over:
+            self._in.take_all()
             return
-        self._end_receiving(StreamClosed("reading was stopped"))
+        self._in.end(StreamClosed("reading was stopped"))
+        self._connection._forget(self)
         # It may have ended meanwhile.
         with contextlib.suppress(StreamClosed, ConnectionClosed):
             self._native.stop(self._id, code)
@@ -241,34 +230,36 @@ class Stream:
             StreamReset: the peer gave the stream up.
             ConnectionClosed: the connection ended before the stream.
         """
-        if self._reader is not None or self._file is not None:
-            raise RuntimeError("another task is reading this stream")
-        if not self._chunks:
-            self._check_receive()
+        incoming = self._in
+        self._check_reader()
+        if not incoming.chunks:
+            incoming.check()
         name = os.fspath(path)
         flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
         descriptor = os.open(name, flags, 0o666)
         try:
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
                 os.ftruncate(descriptor, offset)
-            done: asyncio.Future[int] = self._connection._loop.create_future()
-            file = _File(descriptor, offset, done)
-            position = self._position
-            for part in self._take(self._buffered):
+            file = File(descriptor, offset)
+            position = incoming.position
+            for part in incoming.take(incoming.buffered):
                 file.write(part)
-            if self._end_seen:
+            if incoming.end_seen:
                 return file.written
-            self._file = file
+            incoming.check()
+            incoming.file = file
             # Refused if all has crossed already: its events bring the end.
             with contextlib.suppress(StreamClosed):
                 self._native.recv_to_file(self._id, name, offset, position)
-            return await done
+            while (size := file.result()) is None:
+                await incoming.changed.wait()
+            return size
         except BaseException:
-            self._file = None
+            incoming.file = None
             self.stop()
             raise
         finally:
-            self._file = None
+            incoming.file = None
             os.close(descriptor)
 
     # ---- Writing ----
@@ -277,7 +268,8 @@ class Stream:
         """Queues bytes for sending. ``await`` the answer, or `drain`, to wait until there is room.
 
         Memory that cannot change (`bytes`, read-only views) is not copied but referenced until the
-        peer has acknowledged it; other memory is copied.
+        peer has acknowledged it; other memory is copied. All of it is queued, or nothing if this
+        raises; cancelling what waits takes nothing back.
 
         Args:
             data: any object with the buffer protocol.
@@ -290,20 +282,7 @@ class Stream:
             ConnectionClosed: the connection is over.
             WriteBufferFull: more than `Config.write_buffer` bytes wait already.
         """
-        self._check_send()
-        if self._doomed:
-            return _Written(self)
-        if self._pending:
-            if self._pending_size > self._connection.config.write_buffer:
-                raise WriteBufferFull(
-                    f"{self._pending_size} bytes wait to be sent; await write() or drain()"
-                )
-            self._keep(memoryview(data).cast("B"), share)
-            return _Written(self)
-        size = len(data) if isinstance(data, bytes) else memoryview(data).nbytes
-        written = self._offer(data, share)
-        if written is not None and written < size:
-            self._keep(memoryview(data).cast("B")[written:], share)
+        self._out.write(data, share)
         return _Written(self)
 
     async def drain(self) -> None:
@@ -316,22 +295,12 @@ class Stream:
             StreamStopped: the peer does not want it.
             ConnectionClosed: the connection is over.
         """
-        while self._pending or self._doomed:
-            if self._send_error is not None:
-                raise self._send_error
-            await self._writers.wait()
-        if self._send_error is not None:
-            raise self._send_error
+        while not self._out.drained():
+            await self._out.changed.wait()
 
     def finish(self) -> None:
         """Ends the stream behind what was written. Finishing again does nothing."""
-        if self._write_ended:
-            if not self._sends:
-                raise StreamClosed("the stream does not go this way")
-            return
-        self._write_ended = True
-        if not self._pending and not self._doomed:
-            self._finish_native()
+        self._out.finish()
 
     write_eof = finish
 
@@ -342,21 +311,20 @@ class Stream:
             StreamStopped: the peer does not want it.
             ConnectionClosed: the connection is over.
         """
-        while not self._acknowledged:
-            if self._send_error is not None:
-                raise self._send_error
-            await self._writers.wait()
+        if self._out.ended and not self._out.delivered():
+            self._connection._hurry()
+        while not self._out.delivered():
+            await self._out.changed.wait()
 
     def reset(self, code: int = 0) -> None:
         """Gives up sending, with this code for the peer; what was not delivered is lost."""
-        if not self._sends:
-            raise StreamClosed("the stream does not go this way")
-        if self._acknowledged:
+        out = self._out
+        out.check_way()
+        if out.acknowledged:
             return
-        self._write_ended = True
-        self._end_sending(None)
-        if self._source is not None and not self._source.done():
-            self._source.set_exception(StreamClosed("the stream was reset"))
+        out.ended = True
+        out.end(None)
+        self._connection._forget(self)
         # It may have ended meanwhile.
         with contextlib.suppress(StreamClosed, ConnectionClosed):
             self._native.reset(self._id, code)
@@ -373,19 +341,22 @@ class Stream:
             StreamStopped: the peer does not want it.
             ConnectionClosed: the connection is over.
         """
-        self._check_send()
+        out = self._out
+        out.check()
         await self.drain()
-        self._check_send()
+        out.check()
         self._native.send_file(self._id, os.fspath(path), offset, size)
-        self._write_ended = True
-        self._source = self._connection._loop.create_future()
+        out.ended = True
+        source = out.source = Pump()
         try:
-            return await self._source
+            while (sent := source.result()) is None:
+                await out.changed.wait()
+            return sent
         except BaseException:
             self.reset()
             raise
         finally:
-            self._source = None
+            out.source = None
 
     def set_priority(self, urgency: int = 3, *, incremental: bool = False) -> None:
         """Sets when it is served in relation to others (as in RFC 9218).
@@ -401,215 +372,38 @@ class Stream:
 
     def unacknowledged(self) -> int:
         """Bytes written that the peer has not acknowledged."""
-        return self._pending_size + self._native.buffered(self._id)
+        return self._out.size + self._native.buffered(self._id)
 
-    # ---- Inside: receiving ----
+    # ---- Inside ----
 
-    @property
-    def _receive_over(self) -> bool:
-        return self._end_seen or self._receive_error is not None
-
-    def _check_receive(self) -> None:
-        if self._receive_error is not None:
-            raise self._receive_error
-        if not self._receives:
-            raise StreamClosed("the stream does not go this way")
+    def _check_reader(self) -> None:
+        if self._in.busy or self._in.file is not None:
+            raise RuntimeError("another task is reading this stream")
 
     async def _ready(self) -> None:
         """Waits until there is something to read, or the end."""
-        while not self._chunks:
-            self._check_receive()
-            if self._end_seen:
-                return
-            await self._wait_readable()
+        while not self._in.ready():
+            await self._more()
 
-    async def _wait_readable(self) -> None:
-        if self._reader is not None or self._file is not None:
-            raise RuntimeError("another task is reading this stream")
-        self._reader = self._connection._loop.create_future()
+    async def _more(self) -> None:
+        """Waits until something has come."""
+        self._check_reader()
+        self._in.busy = True
         try:
-            await self._reader
+            await self._in.changed.wait()
         finally:
-            self._reader = None
+            self._in.busy = False
 
-    def _wake_reader(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
-
-    def _take(self, n: int) -> list[bytes | memoryview]:
-        """Exactly `n` bytes, which are there."""
-        parts: list[bytes | memoryview] = []
-        missing = n
-        while missing:
-            first = self._chunks[0]
-            if len(first) > missing:
-                view = memoryview(first)
-                self._chunks[0] = view[missing:]
-                parts.append(view[:missing])
-                break
-            parts.append(self._chunks.popleft())
-            missing -= len(first)
-        self._buffered -= n
-        self._position += n
-        self._report(n)
-        return parts
-
-    def _put_back(self, parts: list[bytes | memoryview]) -> None:
-        size = sum(map(len, parts))
-        self._chunks.extendleft(reversed(parts))
-        self._buffered += size
-        self._position -= size
-        # They were reported already.
-        self._unreported -= size
-
-    def _take_all(self) -> bytes:
-        return b"".join(self._take(self._buffered))
-
-    def _report(self, n: int) -> None:
-        self._unreported += n
-        if self._unreported > 0 and (not self._buffered or self._unreported >= _REPORT):
-            self._native.consumed(self._id, self._unreported)
-            self._unreported = 0
-
-    def _on_data(self, data: bytes | memoryview, fin: bool) -> None:
-        size = len(data)
-        if self._receive_error is not None:
-            self._report(size)
-        elif self._file is not None:
-            self._position += size
-            self._report(size)
-            self._write_file(self._file, data, fin)
-        else:
-            if size:
-                self._chunks.append(data)
-                self._buffered += size
-            self._wake_reader()
-        if fin:
-            self._end_seen = True
-            self._connection._forget(self)
-
-    def _write_file(self, file: _File, data: bytes | memoryview, fin: bool) -> None:
-        if file.done.done():
-            return
-        try:
-            file.write(data)
-        except OSError as error:
-            file.done.set_exception(error)
-        else:
-            if fin:
-                file.done.set_result(file.written)
-
-    def _end_receiving(self, error: Exception) -> None:
-        if self._receive_over:
-            return
-        self._receive_error = error
-        if not isinstance(error, ConnectionClosed):
-            self._take_all()
-        if self._file is not None and not self._file.done.done():
-            self._file.done.set_exception(error)
-        self._wake_reader()
-        self._connection._forget(self)
-
-    # ---- Inside: sending ----
-
-    def _check_send(self) -> None:
-        if self._send_error is not None:
-            raise self._send_error
-        if self._write_ended:
-            raise StreamClosed(
-                "the stream was finished or reset"
-                if self._sends
-                else "the stream does not go this way"
-            )
-
-    def _offer(self, data: ReadableBuffer, share: bool) -> int | None:
-        """Gives data to the engine; answers how much it took, nothing if it wants none any more."""
-        try:
-            return self._native.write(self._id, data, share)
-        except (StreamClosed, ConnectionClosed):
-            # The event that says why is on its way.
-            self._doomed = True
-            return None
-
-    def _keep(self, view: memoryview, share: bool) -> None:
-        if not view.readonly and not share:
-            view = memoryview(bytes(view))
-        if view:
-            self._pending.append(view)
-            self._pending_size += len(view)
-
-    def _finish_native(self) -> None:
-        try:
-            self._native.finish(self._id)
-        except (StreamClosed, ConnectionClosed):
-            self._doomed = True
-
-    def _on_writable(self) -> None:
-        while self._pending:
-            view = self._pending[0]
-            written = self._offer(view, True)
-            if written is None:
-                return
-            self._pending_size -= written
-            if written < len(view):
-                self._pending[0] = view[written:]
-                return
-            self._pending.popleft()
-            if not self._pending and self._write_ended:
-                self._finish_native()
-        self._writers.wake()
-
-    def _on_finished(self) -> None:
-        self._acknowledged = True
-        self._writers.wake()
-        self._connection._forget(self)
-
-    def _end_sending(self, error: Exception | None) -> None:
-        if self._acknowledged:
-            return
-        self._acknowledged = error is None
-        self._send_error = error
-        self._doomed = False
-        self._pending.clear()
-        self._pending_size = 0
-        if error is not None and self._source is not None and not self._source.done():
-            self._source.set_exception(error)
-        self._writers.wake()
-        self._connection._forget(self)
-
-    def _on_pumped(self, outgoing: bool, size: int, error: Exception | None) -> None:
-        if outgoing:
-            if self._source is not None and not self._source.done():
-                if error is None:
-                    self._source.set_result(size)
-                else:
-                    self._source.set_exception(error)
-            return
-        if error is not None:
-            self._end_receiving(error)
-            return
-        self._end_seen = True
-        if self._file is not None and not self._file.done.done():
-            self._file.done.set_result(self._file.written + size)
-        self._connection._forget(self)
-
-    # ---- Inside: both ----
+    async def _flushed(self) -> None:
+        """Waits until the peer's transport has everything that was written."""
+        while not self._out.flushed():
+            await self._out.changed.wait()
 
     @property
     def _over(self) -> bool:
         """Whether nothing can happen to it any more."""
-        return self._receive_over and (self._acknowledged or self._send_error is not None)
-
-    async def _flushed(self) -> None:
-        """Waits until the peer's transport has everything that was written."""
-        await self.drain()
-        if self._write_ended:
-            await self.wait_finished()
-            return
-        while not self._native.notify_below(self._id, 0):
-            await self._writers.wait()
-            self._check_send()
+        return self._in.over and self._out.over
 
     def _on_connection_closed(self, error: ConnectionClosed) -> None:
-        self._end_receiving(error)
-        self._end_sending(error)
+        self._in.end(error)
+        self._out.end(error)

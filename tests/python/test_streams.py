@@ -96,7 +96,7 @@ async def test_ways_of_reading(pair: Any) -> None:
         assert 1 <= len(part) <= 5
         got += part
         place = bytearray(1000)
-        size = await stream.readinto(place)
+        size = await stream.read_into(place)
         got += place[:size]
         got += await stream.read_chunk()
         got += await stream.read()

@@ -9,6 +9,7 @@ use tquic_wire::{ConnectionId, ResetToken, TransportErrorCode, Version};
 use crate::error::TransportError;
 use crate::path::FourTuple;
 use crate::stream::StreamEvent;
+use crate::time::Duration;
 
 /// For the application.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,8 +28,13 @@ pub enum Event {
     NewToken(Vec<u8>),
     /// The server gave a ticket to resume the session with; it is in the store.
     TicketReceived,
-    /// So many of the `Connection::ping`s, counted from the first, have been acknowledged.
-    PingAcked(u64),
+    /// PINGs have been acknowledged.
+    PingAcked {
+        /// How many of the `Connection::ping`s, counted from the first.
+        pings: u64,
+        /// From the packet with the last of them to its acknowledgement.
+        rtt: Duration,
+    },
     /// The connection moved to other addresses.
     Migrated(FourTuple),
     /// Another pair of addresses was tried and does not work.

@@ -123,14 +123,47 @@ fn pings_are_answered_even_if_lost() {
     p.client_conn(h).ping();
     p.client_conn(h).ping();
     let answered = |p: &mut Pair, n| {
-        p.run_until(10 * SEC, |p| p.client.events.iter().any(|(_, e)| *e == Event::PingAcked(n)))
+        p.run_until(10 * SEC, |p| {
+            p.client
+                .events
+                .iter()
+                .any(|(_, e)| matches!(e, Event::PingAcked { pings, .. } if *pings == n))
+        })
     };
     assert!(answered(&mut p, 2));
     p.client.meddler = Some(Box::new(|_, n| n > 0));
     p.client_conn(h).ping();
     assert!(answered(&mut p, 3));
-    let pings = p.client.take_events().into_iter().filter(|e| matches!(e, Event::PingAcked(_)));
+    let pings = p.client.take_events().into_iter().filter(|e| matches!(e, Event::PingAcked { .. }));
     assert_eq!(pings.count(), 2, "one frame served the first two");
+}
+
+/// The peer acknowledges single packets late, unless it is asked (IMMEDIATE_ACK).
+#[test]
+fn pings_and_hurries_are_acknowledged_at_once() {
+    let mut p = Pair::new();
+    let h = p.establish();
+    p.run_until(SEC, |_| false);
+    let round_trip = 2 * p.delay;
+    p.client.take_events();
+    p.client_conn(h).ping();
+    assert!(p.run_until(SEC, |p| !p.client.events.is_empty()));
+    let Some(Event::PingAcked { pings: 1, rtt }) = p.client.take_events().pop() else {
+        panic!("no answer");
+    };
+    assert!(rtt >= round_trip && rtt < round_trip + Duration::from_millis(5), "{rtt:?}");
+
+    for hurry in [true, false] {
+        let begun = p.now;
+        let id = p.client_conn(h).streams().open(Direction::Bidirectional).unwrap();
+        p.client_conn(h).streams().write(id, Bytes::from_static(b"x")).unwrap();
+        if hurry {
+            p.client_conn(h).hurry();
+        }
+        assert!(p.run_until(SEC, |p| p.client_conn(h).streams().buffered(id) == 0));
+        let took = p.now - begun;
+        assert_eq!(took < round_trip + Duration::from_millis(5), hurry, "{took:?}");
+    }
 }
 
 #[test]

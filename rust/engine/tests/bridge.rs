@@ -384,6 +384,12 @@ fn the_end_is_told_to_both_with_its_fields() {
     let Pair { mut near, mut far, _engines } = pair();
     near.connection.request_stats(99).unwrap();
     near.connection.ping().unwrap();
+    near.connection.ping().unwrap();
+    let rtt = near.wait(|e| match e {
+        EventKind::PingAcked { pings: 2, rtt } => Some(*rtt),
+        _ => None,
+    });
+    assert!(!rtt.is_zero() && rtt < Duration::from_secs(5), "{rtt:?}");
     near.wait(|e| {
         matches!(e, EventKind::Stats { tag: 99, snapshot } if snapshot.paths.len() == 1)
             .then_some(())

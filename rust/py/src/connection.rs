@@ -190,8 +190,14 @@ impl Connection {
         self.bridge.consumed_datagrams(count, bytes);
     }
 
+    /// Asks for a PING_ACKED event.
     fn ping(&self, py: Python<'_>) -> PyResult<()> {
         self.bridge.ping().map_err(|e| error::bridge(py, e))
+    }
+
+    /// Asks the peer to acknowledge at once what was written so far.
+    fn hurry(&self, py: Python<'_>) -> PyResult<()> {
+        self.bridge.hurry().map_err(|e| error::bridge(py, e))
     }
 
     /// Uses another of the connection IDs that the peer issued, if one is left.

@@ -69,7 +69,8 @@ kinds! {
     CLOSED = 18;
     /// Nothing more: the ticket is in the store.
     TICKET_RECEIVED = 19;
-    /// `a`: how many pings, from the first, have been acknowledged.
+    /// `a`: how many pings, from the first, have been acknowledged, `b`: seconds from the packet
+    /// with the last of them to its acknowledgement.
     PING_ACKED = 20;
 }
 
@@ -135,7 +136,9 @@ pub fn tuple<'py>(
         }
         EventKind::NewToken(token) => one(kind::NEW_TOKEN, PyBytes::new(py, &token).into_any()),
         EventKind::TicketReceived => one(kind::TICKET_RECEIVED, none()?),
-        EventKind::PingAcked(pings) => five(py, key, kind::PING_ACKED, pings, (), ()),
+        EventKind::PingAcked { pings, rtt } => {
+            five(py, key, kind::PING_ACKED, pings, rtt.as_secs_f64(), ())
+        }
         EventKind::Stats { tag, snapshot } => {
             five(py, key, kind::STATS, tag, stats(py, &snapshot)?, ())
         }

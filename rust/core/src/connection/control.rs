@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use tquic_wire::Frame;
 
+use super::Echo;
 use crate::recovery::Token;
 use crate::tx::FrameWriter;
 
@@ -41,11 +42,7 @@ pub struct Control {
     new_token: (Delivery, Vec<u8>),
     ack_frequency: (Delivery, Option<AckRequest>),
     ping: bool,
-    /// Pings that the application asked for, how many of them have an answer, and whether that is
-    /// news.
-    pings: u64,
-    answered: u64,
-    answer: bool,
+    pub(crate) echo: Echo,
 }
 
 impl Control {
@@ -62,17 +59,6 @@ impl Control {
     /// Queues a PING.
     pub fn ping(&mut self) {
         self.ping = true;
-    }
-
-    /// Queues a PING whose acknowledgement `take_answer` will tell.
-    pub fn ping_for_answer(&mut self) {
-        self.pings += 1;
-        self.ping = true;
-    }
-
-    /// How many of the pings that were to be answered have been, if more than told before.
-    pub fn take_answer(&mut self) -> Option<u64> {
-        core::mem::take(&mut self.answer).then_some(self.answered)
     }
 
     /// Asks the peer to acknowledge every `threshold + 1` packets, within `max_ack_delay`, and
@@ -123,12 +109,8 @@ impl Control {
                 self.ack_frequency.0 = Delivery::InFlight;
             }
         }
-        if self.ping {
-            // One frame serves all who asked before it.
-            let token = (self.pings > self.answered).then_some(Token::Ping(self.pings));
-            if w.frame(&Frame::Ping, token) {
-                self.ping = false;
-            }
+        if self.ping && w.frame(&Frame::Ping, None) {
+            self.ping = false;
         }
     }
 
@@ -140,10 +122,6 @@ impl Control {
             Token::AckFrequency if self.ack_frequency.0 == Delivery::InFlight => {
                 self.ack_frequency.0 = Delivery::Done;
             }
-            Token::Ping(number) if number > self.answered => {
-                self.answered = number;
-                self.answer = true;
-            }
             _ => {}
         }
     }
@@ -154,7 +132,6 @@ impl Control {
             Token::HandshakeDone => self.handshake_done.lost(),
             Token::NewToken => self.new_token.0.lost(),
             Token::AckFrequency => self.ack_frequency.0.lost(),
-            Token::Ping(number) if number > self.answered => self.ping = true,
             _ => {}
         }
     }

@@ -4,6 +4,7 @@
 mod close;
 mod control;
 mod create;
+mod echo;
 mod migrate;
 mod state;
 mod stats;
@@ -29,6 +30,7 @@ use crate::time::Instant;
 
 pub use control::Control;
 pub use create::{ClientSetup, ServerSetup};
+pub(crate) use echo::Echo;
 pub use migrate::MigrateError;
 pub use state::{Closing, Identity, State};
 pub use stats::{ConnectionStats, PathStats};
@@ -145,10 +147,20 @@ impl Connection {
         matches!(self.state, State::Drained)
     }
 
-    /// Asks the peer for a sign of life; resets its idle timer and ours. `Event::PingAcked` tells
-    /// when it came.
+    /// Asks the peer for a sign of life, which resets its idle timer and ours, and for its
+    /// acknowledgement at once where it can be asked. `Event::PingAcked` tells when it came, and the
+    /// round trip. A PING that is lost is sent again.
     pub fn ping(&mut self) {
-        self.control.ping_for_answer();
+        self.control.echo.ping();
+    }
+
+    /// Asks the peer, where it can be asked, to acknowledge at once what is sent up to here: it may
+    /// otherwise take its max_ack_delay over the last packets (IMMEDIATE_ACK,
+    /// draft-ietf-quic-ack-frequency-12 section 5).
+    pub fn hurry(&mut self) {
+        if self.peer.min_ack_delay.is_some() {
+            self.control.echo.hurry();
+        }
     }
 
     /// Begins a key update. False if it is too early: the handshake is not confirmed, the last

@@ -6,6 +6,8 @@
 use smallvec::SmallVec;
 use tquic_wire::{Direction, StreamId};
 
+use crate::time::Instant;
+
 /// One piece of information that a packet carried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
@@ -59,10 +61,15 @@ pub enum Token {
     HandshakeDone,
     /// ACK_FREQUENCY.
     AckFrequency,
-    /// A PING of the application, with the number of pings that it had asked for by then.
-    Ping(u64),
     /// A DATAGRAM frame with this local number, reported but never resent (RFC 9221 section 5.2).
     Datagram(u64),
+    /// A PING of the application.
+    Ping {
+        /// The number of pings that it had asked for by then.
+        sequence: u64,
+        /// When it was sent.
+        at: Instant,
+    },
     /// The packet was a path MTU probe of this datagram size (RFC 8899 section 3).
     MtuProbe(u16),
 }

@@ -47,10 +47,11 @@ impl TokenSink for Router<'_> {
             Token::Ack { largest } => self.acks[space_index(space)].on_ack_acked(largest),
             Token::Crypto { .. } | Token::NewConnectionId(_) => {}
             Token::RetireConnectionId(_) => self.remote_cids.on_acked(),
-            Token::NewToken | Token::HandshakeDone | Token::AckFrequency | Token::Ping(_) => {
+            Token::NewToken | Token::HandshakeDone | Token::AckFrequency => {
                 self.control.on_acked(token);
             }
             Token::Datagram(number) => self.datagrams.on_acked(number),
+            Token::Ping { sequence, at } => self.control.echo.on_acked(self.now, sequence, at),
             Token::MtuProbe(size) => {
                 self.mtu.on_probe_acked(self.now, size);
             }
@@ -71,10 +72,11 @@ impl TokenSink for Router<'_> {
             Token::Crypto { offset, len } => self.crypto[space_index(space)].on_lost(offset, len),
             Token::NewConnectionId(sequence) => self.local_cids.on_lost(sequence),
             Token::RetireConnectionId(sequence) => self.remote_cids.on_lost(sequence),
-            Token::NewToken | Token::HandshakeDone | Token::AckFrequency | Token::Ping(_) => {
+            Token::NewToken | Token::HandshakeDone | Token::AckFrequency => {
                 self.control.on_lost(token);
             }
             Token::Datagram(number) => self.datagrams.on_lost(number),
+            Token::Ping { sequence, .. } => self.control.echo.on_lost(sequence),
             Token::MtuProbe(size) => self.mtu.on_probe_lost(self.now, size),
             Token::Ack { .. } => {}
         }
@@ -117,8 +119,8 @@ impl Connection {
         if summary.newly_acked == 0 {
             return Ok(());
         }
-        if let Some(pings) = self.control.take_answer() {
-            self.events.push(Event::PingAcked(pings));
+        if let Some((pings, rtt)) = self.control.echo.take_answer() {
+            self.events.push(Event::PingAcked { pings, rtt });
         }
         let path = &mut self.paths[opened.path];
         let parts = path.parts();

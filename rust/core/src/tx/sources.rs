@@ -36,6 +36,7 @@ impl Connection {
         }
         let path = &self.paths[path];
         self.control.has_pending()
+            || self.control.echo.has_pending()
             || self.handshake.send[2].has_pending()
             || path.local_cids.has_pending()
             || path.remote_cids.has_pending()
@@ -105,6 +106,10 @@ impl Connection {
         self.streams.write_control(fw, now);
         while self.datagrams.has_data() && self.datagrams.write_frame(fw) {}
         let tail = self.write_streams(allowed.scatter, fw);
+        if ty == PacketType::OneRtt && tail.is_none() {
+            let last = !self.streams.has_data();
+            self.control.echo.write(now, fw, self.peer.min_ack_delay.is_some(), last);
+        }
         if self.paths[path].probes[2] > 0 && !fw.is_ack_eliciting() {
             fw.frame(&Frame::Ping, None);
         }

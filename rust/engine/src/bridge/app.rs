@@ -103,6 +103,7 @@ impl BridgeApp {
                     self.out.push_back(EventKind::Stats { tag, snapshot });
                 }
                 BridgeCommand::Ping => context.connection.ping(),
+                BridgeCommand::Hurry => context.connection.hurry(),
                 BridgeCommand::ChangeCid => {
                     context.connection.change_connection_id();
                 }
@@ -158,7 +159,7 @@ impl Application for BridgeApp {
             }
             Event::NewToken(token) => EventKind::NewToken(token),
             Event::TicketReceived => EventKind::TicketReceived,
-            Event::PingAcked(pings) => EventKind::PingAcked(pings),
+            Event::PingAcked { pings, rtt } => EventKind::PingAcked { pings, rtt },
             Event::Migrated(addresses) => EventKind::Migrated(addresses),
             Event::PathFailed(addresses) => EventKind::PathFailed(addresses),
             Event::Closed(error) => {

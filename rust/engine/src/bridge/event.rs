@@ -1,6 +1,7 @@
 //! What another language is told.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tquic_core::Connection;
@@ -108,7 +109,12 @@ pub enum EventKind {
     /// The server gave a ticket to resume the session with.
     TicketReceived,
     /// So many of the connection's pings, counted from the first, have been acknowledged.
-    PingAcked(u64),
+    PingAcked {
+        /// How many.
+        pings: u64,
+        /// From the packet with the last of them to its acknowledgement.
+        rtt: Duration,
+    },
     /// What `request_stats` asked for.
     Stats {
         /// The asker's mark.

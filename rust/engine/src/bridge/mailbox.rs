@@ -44,6 +44,7 @@ pub(super) enum BridgeCommand {
     Datagram(Bytes),
     Stats(u64),
     Ping,
+    Hurry,
     ChangeCid,
     Close(u64, Vec<u8>),
 }

@@ -280,6 +280,11 @@ impl BridgeConnection {
         self.mailbox.push(BridgeCommand::Ping)
     }
 
+    /// Asks the peer to acknowledge at once what was written so far.
+    pub fn hurry(&self) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::Hurry)
+    }
+
     /// Uses another of the connection IDs that the peer issued, if one is left.
     pub fn change_connection_id(&self) -> Result<(), BridgeError> {
         self.mailbox.push(BridgeCommand::ChangeCid)

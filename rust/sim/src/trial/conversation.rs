@@ -188,7 +188,7 @@ impl Conversation {
             Event::ZeroRttRejected
             | Event::DatagramsWritable
             | Event::TicketReceived
-            | Event::PingAcked(_)
+            | Event::PingAcked { .. }
             | Event::PathFailed(_) => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 from tquic import _engine
 from tquic._hub import Hub
-from tquic.client import _resolve
+from tquic.client import resolve
 from tquic.compat.aioquic.asyncio.protocol import (
     QuicConnectionProtocol,
     QuicStreamHandler,
@@ -142,6 +142,6 @@ async def serve(
         create_protocol=create_protocol,
         stream_handler=stream_handler,
     )
-    address, *_ = await _resolve(host, port)
+    address, *_ = await resolve(server._hub, host, port)
     server._listen(*address)
     return server

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from tquic import _engine
-from tquic.client import Connecting
+from tquic._hub import Hub
+from tquic.client import plan, resolve
 from tquic.config import Config
 from tquic.connection import Connection
 from tquic.errors import ConnectionClosed
@@ -45,6 +46,11 @@ class Link(Connection):
         """Uses another of the connection IDs that the peer issued."""
         self._native.change_connection_id()
 
+    def send_ping(self) -> None:
+        """Sends a PING; the owner is told of its answer."""
+        self._check_open()
+        self._native.ping()
+
     def _on_event(self, kind: int, a: Any, b: Any, c: Any) -> None:
         owner = self.owner
         assert owner is not None  # set before the loop has its turn again
@@ -75,35 +81,33 @@ class Link(Connection):
 
     def _deliver(self, owner: _Owner, number: int, data: bytes | memoryview, fin: bool) -> None:
         stream = self._streams.get(number)
-        if stream is None or stream._receive_error is not None:
+        if stream is None or stream._in.error is not None:
             # Stopped by us: nobody will read it.
             self.used(number, len(data))
             return
         if fin:
-            stream._end_seen = True
+            stream._in.end_seen = True
             self._forget(stream)
         owner._on_data(number, bytes(data), fin)
 
 
-class Linking(Connecting):
+class Linking:
     """Begins a `Link`: it is there at once, and goes on when the loop has its turn.
 
     As in aioquic, only the first address of the host is tried.
     """
 
-    _connection_class = Link
-
     def __init__(self, host: str, port: int, config: Config, local_port: int) -> None:
-        super().__init__(host, port, config, None, None, None, wait=False)
+        self._host = host
+        self._port = port
+        self._config = config
         self._local_port = local_port
 
     async def link(self) -> Link:
         """The connection, whose owner must be set before anything else is awaited."""
-        link = await self._connect()
-        assert isinstance(link, Link)
-        return link
-
-    def _begin(self, hub: Any, address: tuple[str, int]) -> Connection:
-        if self._local_port:
-            self._local = ("::" if ":" in address[0] else "0.0.0.0", self._local_port)
-        return super()._begin(hub, address)
+        hub = Hub.current(None)
+        address, *_ = await resolve(hub, self._host, self._port)
+        any_address = "::" if ":" in address[0] else "0.0.0.0"
+        local = (any_address, self._local_port) if self._local_port else None
+        how = plan(self._host, self._port, self._config, local, None, wait=False)
+        return how.begin(hub, Link, address)

@@ -340,7 +340,7 @@ class QuicConnection:
         )
         link = self._link
         if link.connected and (self._datagrams_sent or any(map(_unsent, link._streams.values()))):
-            self._closing = link._loop.create_task(self._close_behind())
+            self._closing = asyncio.get_running_loop().create_task(self._close_behind())
         else:
             link.close(int(error_code), reason_phrase)
 
@@ -361,7 +361,7 @@ class QuicConnection:
 
     def _await_answer(self, then: Callable[[], None]) -> None:
         with contextlib.suppress(ConnectionClosed):
-            self._link.ping()
+            self._link.send_ping()
             self._pings += 1
             self._awaited.append((self._pings, then))
 
@@ -490,8 +490,9 @@ def _by_hand() -> NoReturn:
 
 def _unsent(stream: Stream) -> bool:
     """Whether something of a stream may not have arrived."""
-    ended = stream._write_ended and not stream._acknowledged
-    return stream._send_error is None and (ended or stream.unacknowledged() > 0)
+    out = stream._out
+    ended = out.ended and not out.acknowledged
+    return out.error is None and (ended or stream.unacknowledged() > 0)
 
 
 # Names of frames as `ConnectionClosed.frame` has them, where aioquic's differ.
