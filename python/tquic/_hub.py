@@ -114,8 +114,9 @@ class Hub(BaseHub):
         self.loop.call_soon(call)
 
     async def within(self, seconds: float, work: Coroutine[Any, Any, None]) -> bool:
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with limit:
                 await work
         except TimeoutError:
             if not limit.expired():

@@ -1,7 +1,7 @@
 """Every Python example of the documentation runs as it stands.
 
-Code blocks of docs/*.md that begin with three backticks and ``python`` are whole programs; those
-marked ``python fragment`` are not, and only have to be Python.
+Code blocks of the README and of docs that begin with three backticks and ``python`` are whole
+programs; those marked ``python fragment`` are not, and only have to be Python.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LIMIT = 60
 
 def examples(fragment: bool) -> Iterator[object]:
     """The blocks of one kind, each with the place where it stands."""
-    for page in sorted((ROOT / "docs").glob("*.md")):
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         text = page.read_text()
         for block in BLOCK.finditer(text):
             if ("fragment" in block["mark"]) == fragment:
