@@ -32,7 +32,7 @@ class BaseHub:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.native = _engine.Hub(engine._native)
+        self.native: _engine.Hub = _engine.Hub(engine._native)
         self._connections: dict[int, _Connection] = {}
         self._listeners: dict[int, Accept] = {}
 

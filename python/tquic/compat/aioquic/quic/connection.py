@@ -98,7 +98,7 @@ class QuicConnection:
     ) -> None:
         if link is None:
             _by_hand()
-        self.tls = tls.Context()
+        self.tls: tls.Context = tls.Context()
         self._configuration = configuration
         self._link = link
         self._is_client = link.is_client
