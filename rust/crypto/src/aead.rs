@@ -1,7 +1,12 @@
 //! Packet protection (RFC 9001 section 5.3).
 
+#[cfg(target_arch = "x86_64")]
+use std::sync::LazyLock;
+
 use ring::aead::{Aad, LessSafeKey, Nonce, UnboundKey};
 
+#[cfg(target_arch = "x86_64")]
+use crate::aes_gcm::AesGcm;
 use crate::{Suite, TAG_LEN};
 
 /// Length of the IV and nonce of every suite, in bytes.
@@ -9,8 +14,55 @@ pub(crate) const IV_LEN: usize = 12;
 
 /// Protects the payload of packets in one direction, with the keys of one generation.
 pub struct PacketKey {
-    key: LessSafeKey,
+    cipher: Cipher,
     iv: [u8; IV_LEN],
+}
+
+// A connection has a handful; a pointer to chase per packet would cost more.
+#[allow(clippy::large_enum_variant, reason = "no indirection on the packet path")]
+enum Cipher {
+    Ring(LessSafeKey),
+    #[cfg(target_arch = "x86_64")]
+    Own(AesGcm),
+}
+
+impl Cipher {
+    fn new(suite: Suite, key: &[u8]) -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if suite != Suite::Chacha20Poly1305
+            && key.len() == suite.key_len()
+            && !force_ring()
+            && let Some(own) = AesGcm::new(key)
+        {
+            return Some(Self::Own(own));
+        }
+        Self::ring(suite, key)
+    }
+
+    fn ring(suite: Suite, key: &[u8]) -> Option<Self> {
+        let key = UnboundKey::new(suite.aead(), key).ok()?;
+        Some(Self::Ring(LessSafeKey::new(key)))
+    }
+}
+
+/// Whether the environment variable `TQUIC_CRYPTO` is `ring`: packets are then protected by ring even
+/// where the CPU could do better. Looked up once.
+#[cfg(target_arch = "x86_64")]
+fn force_ring() -> bool {
+    static FORCED: LazyLock<bool> =
+        LazyLock::new(|| std::env::var_os("TQUIC_CRYPTO").is_some_and(|name| name == "ring"));
+    *FORCED
+}
+
+/// What protects packets of `suite` on this machine: `"vaes"` (this crate, 256 bits at a time) or
+/// `"ring"`.
+#[must_use]
+pub fn backend(suite: Suite) -> &'static str {
+    match Cipher::new(suite, &[0; 32][..suite.key_len()]) {
+        #[cfg(target_arch = "x86_64")]
+        Some(Cipher::Own(_)) => "vaes",
+        _ => "ring",
+    }
 }
 
 impl PacketKey {
@@ -19,8 +71,7 @@ impl PacketKey {
     /// Sessions derive keys from a [`TrafficSecret`](crate::TrafficSecret) instead.
     #[must_use]
     pub fn new(suite: Suite, key: &[u8], iv: [u8; 12]) -> Option<Self> {
-        let key = UnboundKey::new(suite.aead(), key).ok()?;
-        Some(Self { key: LessSafeKey::new(key), iv })
+        Some(Self { cipher: Cipher::new(suite, key)?, iv })
     }
 
     /// The nonce: the IV with the path ID and packet number exclusive-ored into it.
@@ -28,7 +79,7 @@ impl PacketKey {
     /// draft-ietf-quic-multipath-21 section 2.4: the 96-bit path-and-packet-number is the 32-bit
     /// path ID, two zero bits and the 62-bit packet number. On path 0 that is the nonce of
     /// RFC 9001 section 5.3.
-    fn nonce(&self, path_id: u32, pn: u64) -> Nonce {
+    fn nonce(&self, path_id: u32, pn: u64) -> [u8; IV_LEN] {
         let mut nonce = self.iv;
         let (path, number) = nonce.split_at_mut(4);
         for (byte, other) in path.iter_mut().zip(path_id.to_be_bytes()) {
@@ -37,7 +88,7 @@ impl PacketKey {
         for (byte, other) in number.iter_mut().zip(pn.to_be_bytes()) {
             *byte ^= other;
         }
-        Nonce::assume_unique_for_key(nonce)
+        nonce
     }
 
     /// Encrypts a packet in place and writes its tag.
@@ -50,16 +101,12 @@ impl PacketKey {
     ///
     /// If `packet` is shorter than the header, `tail` and the tag together.
     pub fn seal(&self, path_id: u32, pn: u64, packet: &mut [u8], header_len: usize, tail: &[u8]) {
-        let (header, rest) = packet.split_at_mut(header_len);
-        let (payload, tag_room) = rest.split_at_mut(rest.len() - TAG_LEN);
-        // ring has no gathering seal: copy first. A kernel of our own reads `tail` itself.
-        let start = payload.len() - tail.len();
-        payload[start..].copy_from_slice(tail);
-        let tag = self
-            .key
-            .seal_in_place_separate_tag(self.nonce(path_id, pn), Aad::from(&*header), payload)
-            .expect("a packet is far shorter than the limit of the AEAD");
-        tag_room.copy_from_slice(tag.as_ref());
+        let nonce = self.nonce(path_id, pn);
+        match &self.cipher {
+            Cipher::Ring(key) => ring_seal(key, nonce, packet, header_len, tail),
+            #[cfg(target_arch = "x86_64")]
+            Cipher::Own(key) => key.seal(&nonce, packet, header_len, tail),
+        }
     }
 
     /// Decrypts a packet in place and returns the plaintext, a part of `packet`; `None` if it does
@@ -73,9 +120,36 @@ impl PacketKey {
         packet: &'a mut [u8],
         header_len: usize,
     ) -> Option<&'a mut [u8]> {
-        let (header, payload) = packet.split_at_mut_checked(header_len)?;
-        self.key.open_in_place(self.nonce(path_id, pn), Aad::from(&*header), payload).ok()
+        let nonce = self.nonce(path_id, pn);
+        match &self.cipher {
+            Cipher::Ring(key) => {
+                let nonce = Nonce::assume_unique_for_key(nonce);
+                let (header, payload) = packet.split_at_mut_checked(header_len)?;
+                key.open_in_place(nonce, Aad::from(&*header), payload).ok()
+            }
+            #[cfg(target_arch = "x86_64")]
+            Cipher::Own(key) => key.open(&nonce, packet, header_len),
+        }
     }
+}
+
+fn ring_seal(
+    key: &LessSafeKey,
+    nonce: [u8; IV_LEN],
+    packet: &mut [u8],
+    header_len: usize,
+    tail: &[u8],
+) {
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let (header, rest) = packet.split_at_mut(header_len);
+    let (payload, tag_room) = rest.split_at_mut(rest.len() - TAG_LEN);
+    // ring has no gathering seal: copy first.
+    let start = payload.len() - tail.len();
+    payload[start..].copy_from_slice(tail);
+    let tag = key
+        .seal_in_place_separate_tag(nonce, Aad::from(&*header), payload)
+        .expect("a packet is far shorter than the limit of the AEAD");
+    tag_room.copy_from_slice(tag.as_ref());
 }
 
 impl std::fmt::Debug for PacketKey {
@@ -101,7 +175,7 @@ mod tests {
         let iv = hex("6b26114b9cba2b63a9e8dd4f").try_into().unwrap();
         let key = PacketKey::new(Suite::Aes128Gcm, &[0; 16], iv).unwrap();
         let nonce = key.nonce(3, 54321);
-        assert_eq!(nonce.as_ref().to_vec(), hex("6b2611489cba2b63a9e8097e"));
+        assert_eq!(nonce.to_vec(), hex("6b2611489cba2b63a9e8097e"));
     }
 
     #[test]

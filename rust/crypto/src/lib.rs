@@ -10,6 +10,9 @@
 #![deny(unsafe_code)]
 
 mod aead;
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instructions that the CPU has or has not, and unaligned loads")]
+mod aes_gcm;
 pub mod client_hello;
 mod header;
 mod hkdf;
@@ -24,7 +27,7 @@ mod suite;
 pub mod token;
 mod update;
 
-pub use aead::PacketKey;
+pub use aead::{PacketKey, backend};
 pub use header::HeaderKey;
 pub use initial::initial_keys;
 pub use keys::{DirectionKeys, Keys, TrafficSecret};
