@@ -25,6 +25,7 @@ PROJECT = ("ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 # A link's target as it stands in a page at the root, and in one in docs.
 TO_DOCS = re.compile(r"(\]\()docs/")
 TO_ROOT = re.compile(rf"(\]\((?:\.\./)*)\.\./({'|'.join(map(re.escape, PROJECT))})")
+MARKED = re.compile(r"^```python .+$", re.MULTILINE)
 # What is left as it is: headings, code blocks, links.
 KEPT = re.compile(r"<(h\d|pre|a|autoref|title)\b.*?</\1>", re.DOTALL)
 NAME = re.compile(r"<code>((?:tquic\.)?[A-Z]\w+(?:\.\w+)*|tquic\.\w+(?:\.\w+)*)(\(\))?</code>")
@@ -39,7 +40,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Turns links round, and drops the marks that only the tests of the examples know."""
-    markdown = markdown.replace("```python fragment\n", "```python\n")
+    markdown = MARKED.sub("```python", markdown)
     if page.file.src_uri.startswith("project/"):
         return TO_DOCS.sub(r"\1../", markdown)
     return TO_ROOT.sub(r"\1project/\2", markdown)

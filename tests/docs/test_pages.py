@@ -109,7 +109,8 @@ def missing() -> Iterator[str]:
 
 
 def test_the_reference_has_every_public_name() -> None:
-    assert not sorted(missing())
+    where = "put a line `::: NAME` for each into a page of docs/reference"
+    assert not sorted(missing()), where
 
 
 def test_public_names_are_those_of_the_package() -> None:
@@ -129,4 +130,11 @@ def test_every_page_is_in_the_menu() -> None:
     menu = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
     listed = re.findall(r"- (?:\w+: )?([\w/.-]+\.md)$", menu, re.MULTILINE)
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
-    assert {name for name in listed if not name.startswith("project/")} == pages
+    where = "the menu is `nav` in mkdocs.yml"
+    assert {name for name in listed if not name.startswith("project/")} == pages, where
+
+
+def test_the_oldest_rust_is_told() -> None:
+    (oldest,) = re.findall(r'^rust-version = "(.*)"$', (ROOT / "Cargo.toml").read_text(), re.M)
+    told = {version for page in PAGES for version in re.findall(r"Rust (1\.\d+)", page.read_text())}
+    assert told == {oldest}
