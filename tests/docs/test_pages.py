@@ -76,6 +76,16 @@ def test_names_exist(page: Path) -> None:
                 assert resolves(["tquic", *parts]) or resolves(["tquic", "sync", *parts]), code
 
 
+@each_page
+def test_paths_exist(page: Path) -> None:
+    """Paths of the repository that stand in the text."""
+    for code in CODE.findall(text_of(page)):
+        if re.fullmatch(
+            r"(rust|python|cython|docs|scripts|tests|fuzz|build_backend)/[\w/.-]*", code
+        ):
+            assert (ROOT / code).exists() or page.name == "CHANGELOG.md", code
+
+
 def resolves(parts: list[str]) -> bool:
     """Whether there is such a module, or such a thing in one."""
     thing: object = importlib.import_module(parts[0])
