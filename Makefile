@@ -100,7 +100,8 @@ $(DOCS): requirements-docs.txt
 
 docs: export NO_MKDOCS_2_WARNING := 1
 docs: $(DOCS) ## builds the documentation site; warnings and dead links are errors
-	.venv-docs/bin/mkdocs build --quiet
+	@# Not --quiet: warnings that are not printed do not count as errors.
+	.venv-docs/bin/mkdocs build
 	@echo "docs: every link leads somewhere, every public name is documented; the site is site/index.html"
 
 wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, and tries the wheel
