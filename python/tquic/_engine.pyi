@@ -66,6 +66,7 @@ class _BuildInfo(TypedDict):
     target: str
 
 __version__: Final[str]
+"""The version of the package, such as ``"0.1.0"``."""
 
 LOG: Final[int]
 ACCEPTED: Final[int]
@@ -89,7 +90,11 @@ CLOSED: Final[int]
 TICKET_RECEIVED: Final[int]
 PING_ACKED: Final[int]
 
-def build_info() -> _BuildInfo: ...
+def build_info() -> _BuildInfo:
+    """What this binary is: `version`, `debug` (compiled with debug assertions) and `target` (the
+    Rust target triple it was compiled for).
+    """
+
 def cpu_features() -> dict[str, bool]: ...
 def crypto_backends() -> dict[str, str]: ...
 def held_buffers() -> int: ...

@@ -29,7 +29,12 @@ class Engine:
             per round trip and costs a busy CPU. Default 0.
         gso: send trains of packets in one piece where the system can. Default on.
         gro: receive them so. Default on.
-        socket_buffer: bytes asked of the system for each socket and direction. Default 4 MiB.
+        socket_buffer: bytes asked of the system for each socket and direction. Default 4 MiB; Linux
+            gives at most ``net.core.rmem_max`` and ``net.core.wmem_max``.
+
+    Raises:
+        ConfigError: a setting is outside its limits.
+        OSError: there are no threads or descriptors to be had, or `shards` is outside its limits.
     """
 
     _default: Engine | None = None
@@ -66,7 +71,11 @@ class Engine:
         return self._native.shards
 
     def stats(self) -> tuple[ShardStats, ...]:
-        """Counters of each thread. Waits a moment for their answers."""
+        """Counters of each thread. Waits a moment for their answers.
+
+        Raises:
+            EngineError: it has been shut down.
+        """
         return tuple(ShardStats(**shard) for shard in self._native.stats())
 
     def connect_many(

@@ -51,8 +51,8 @@ class TlsInfo:
     def __init__(self, info: HandshakeInfo, config: Config, server_side: bool) -> None:
         self._info = info
         self.server_side = server_side
-        self.server_hostname = info.server_name or config.server_name
-        self.session_reused = info.resumed
+        self.server_hostname: str | None = info.server_name or config.server_name
+        self.session_reused: bool = info.resumed
 
     def selected_alpn_protocol(self) -> str:
         """The application protocol."""

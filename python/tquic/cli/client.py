@@ -131,4 +131,5 @@ def explain(error: BaseException, server: Address, protocol: str) -> str:
             return f"{place} takes no connections now: {error.reason or error}"
         case ConnectionClosed():
             return f"{place}: {error}"
-    return str(error)
+        case _:
+            return str(error)
