@@ -31,7 +31,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop interop-short simulate fuzz wheels clean
+.PHONY: help demo test lint interop interop-short simulate fuzz idle docs wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -69,10 +69,11 @@ lint: $(PACKAGE) ## checks formatting, lints, types, stubs, sizes, workflows
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/pyright --warnings
 	$(BIN)/python -m mypy.stubtest $$($(BIN)/python build_backend/tquic_wheel.py --modules)
 	$(BIN)/python scripts/check_layout.py
 	@scripts/check_workflows.sh
-	@echo "lint: formatting, clippy, ruff, mypy, stubs and layout passed; no report, findings are printed"
+	@echo "lint: formatting, clippy, ruff, mypy, pyright, stubs and layout passed; no report, findings are printed"
 
 # The table of docs/interop.md, from real runs; needs root or user namespaces, and Go for quic-go.
 interop: $(PACKAGE) ## runs the interop cases with other people's stacks, writes docs/interop.md
@@ -88,6 +89,27 @@ interop-short: $(PACKAGE) ## runs the short interop cases, as CI does
 	@# 2: nothing could be run here, the reasons are printed.
 	$(BIN)/python -m tests.interop --subject tquic --cases $(SHORT) || test $$? -eq 2
 	@echo "interop-short: no failed cell; no report, results are printed"
+
+# Idle connections to open, and the table of docs/embedding.md.
+IDLE_CONNECTIONS ?= 10000
+
+idle: $(PACKAGE) ## measures what IDLE_CONNECTIONS (10000) idle connections cost, writes docs/embedding.md
+	$(BIN)/python scripts/measure_idle.py --connections $(IDLE_CONNECTIONS) --write docs/embedding.md
+	@echo "idle: measured; the table is in docs/embedding.md, the facts are reports/idle.json"
+
+# The tools of the site; it reads the package without building it.
+DOCS := .venv-docs/.installed
+
+$(DOCS): requirements-docs.txt
+	test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --requirement requirements-docs.txt
+	touch $@
+
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(DOCS) ## builds the documentation site; warnings and dead links are errors
+	@# Not --quiet: warnings that are not printed do not count as errors.
+	.venv-docs/bin/mkdocs build
+	@echo "docs: every link leads somewhere, every public name is documented; the site is site/index.html"
 
 wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, and tries the wheel
 	rm -rf wheels
@@ -120,7 +142,7 @@ fuzz: $(CARGO_FUZZ) $(TOOLS) ## fuzzes every target for FUZZ_SECONDS (60), the c
 	$(BIN)/python scripts/fuzz.py $(CARGO_FUZZ) $(FUZZ_SECONDS)
 
 clean: ## deletes everything that was built, installed or reported here
-	rm -rf $(VENV) .tools build dist wheels reports target fuzz/target fuzz/artifacts
+	rm -rf $(VENV) .venv-docs site .tools build dist wheels reports target fuzz/target fuzz/artifacts
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find python cython build_backend scripts tests benches -name __pycache__ -type d -prune -exec rm -rf {} +
 	find python cython \( -name '*.so' -o -name '*.pyd' -o -name '*.c' \) -type f -delete

@@ -26,23 +26,19 @@ HEAD = """\
 ## Where settings come from
 
 `Config.load(path, **keywords)` takes, in this order: keywords, environment variables, the file,
-defaults.
-`Config.from_env` and `Config.from_toml` take one of these sources alone.
+defaults. `Config.from_env` and `Config.from_toml` take one of these sources alone.
 
 - **Keywords**: the names below. Numbers may be texts with units.
 - **Variables**: `TQUIC_` and the name in capitals, such as `TQUIC_IDLE_TIMEOUT=30s`. Several
-  values stand with
-  commas between. An empty variable does not count. `TQUIC_CONFIG` names the file where the
-  program does not.
+  values stand with commas between. An empty variable does not count. `TQUIC_CONFIG` names the
+  file where the program does not.
 - **File**: TOML, in the table `[tquic]` or another that the program names. Paths are seen from
-  the folder of the
-  file.
+  the folder of the file.
 
 Sizes take `K M G` (powers of 1000) and `Ki Mi Gi` (powers of 1024); times take `us ms s m`,
-without a unit they are
-seconds. True and false may be written `1 0 yes no on off`. An unknown name, or a value that
-cannot be used, is
-a `ConfigError` that names the variable, or the file and the line.
+without a unit they are seconds. True and false may be written `1 0 yes no on off`. An unknown
+name, or a value that cannot be used, is a `ConfigError` that names the variable, or the file and
+the line.
 
 ```toml
 [tquic]
@@ -54,7 +50,7 @@ certificates = [{ name = "*.example.com", cert = "example.pem", key = "example.k
 ```
 
 `tquic.TlsContext` collects the settings of TLS under the names of `ssl.SSLContext` and makes a
-`Config` of them.
+`Config` of them; see [TLS](tls.md).
 """
 
 # In the order of the page: how a value of this kind is written.

@@ -47,6 +47,7 @@ from tquic.errors import (
     VersionError,
     WriteBufferFull,
 )
+from tquic.many import ConnectionSet, Histogram, Pattern
 from tquic.server import Server, serve
 from tquic.session import SessionStore
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats, ShardStats
@@ -66,6 +67,7 @@ __all__ = [
     "Connection",
     "ConnectionClosed",
     "ConnectionRefused",
+    "ConnectionSet",
     "ConnectionStats",
     "DatagramError",
     "Engine",
@@ -73,9 +75,11 @@ __all__ = [
     "HandshakeError",
     "HandshakeInfo",
     "HandshakeTimeout",
+    "Histogram",
     "IdleTimeout",
     "MigrationError",
     "PathStats",
+    "Pattern",
     "PinMismatch",
     "QuicError",
     "Server",

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias, TypedDict, final, type_check_only
 
 from _typeshed import ReadableBuffer, StrPath
@@ -28,23 +29,30 @@ __all__ = [
     "ZERO_RTT_REJECTED",
     "ClientTls",
     "Connection",
+    "ConnectionSet",
     "Engine",
+    "Histogram",
     "HqFetch",
     "HqPipe",
     "HqServer",
     "Hub",
     "PerfServer",
+    "RequestRun",
     "ServerTls",
     "TicketStore",
     "Transport",
     "__version__",
     "build_info",
+    "cpu_features",
+    "crypto_backends",
     "held_buffers",
     "make_certificates",
     "perf_pattern",
     "perf_run",
+    "probe_udp",
     "public_key_pin",
     "raw_udp_rate",
+    "seal_rates",
 ]
 
 _Address: TypeAlias = tuple[str, int]
@@ -58,6 +66,7 @@ class _BuildInfo(TypedDict):
     target: str
 
 __version__: Final[str]
+"""The version of the package, such as ``"0.1.0"``."""
 
 LOG: Final[int]
 ACCEPTED: Final[int]
@@ -81,7 +90,13 @@ CLOSED: Final[int]
 TICKET_RECEIVED: Final[int]
 PING_ACKED: Final[int]
 
-def build_info() -> _BuildInfo: ...
+def build_info() -> _BuildInfo:
+    """What this binary is: `version`, `debug` (compiled with debug assertions) and `target` (the
+    Rust target triple it was compiled for).
+    """
+
+def cpu_features() -> dict[str, bool]: ...
+def crypto_backends() -> dict[str, str]: ...
 def held_buffers() -> int: ...
 def make_certificates(names: list[str], days: int) -> tuple[str, str, str]: ...
 def perf_pattern() -> bytes: ...
@@ -98,7 +113,9 @@ def perf_run(
     port: int,
     tickets: TicketStore | None = None,
 ) -> dict[str, Any]: ...
+def probe_udp(host: str, *, socket_buffer: int = ...) -> dict[str, Any]: ...
 def raw_udp_rate(seconds: float) -> dict[str, Any]: ...
+def seal_rates(seconds: float) -> dict[str, float | None]: ...
 
 @final
 class Transport:
@@ -199,6 +216,80 @@ class Connection:
     def update_keys(self) -> bool: ...
 
 @final
+class Histogram:
+    def __new__(cls) -> Histogram: ...
+    @staticmethod
+    def from_bytes(data: bytes, /) -> Histogram: ...
+    def to_bytes(self) -> bytes: ...
+    def record_ns(self, nanos: int, /) -> None: ...
+    def merge(self, other: Histogram, /) -> None: ...
+    def quantile_ns(self, quantile: float, /) -> int: ...
+    @property
+    def max_ns(self) -> int: ...
+    @property
+    def mean_ns(self) -> float: ...
+    def buckets(self) -> list[tuple[int, int]]: ...
+    def __len__(self) -> int: ...
+
+@final
+class ConnectionSet:
+    def __new__(
+        cls,
+        engine: Engine,
+        remote: _Address,
+        count: int,
+        server_name: str,
+        transport: Transport,
+        tls: ClientTls,
+        /,
+        *,
+        local_addresses: list[str],
+        sockets: int,
+        handshakes: int,
+        rate: float | None,
+        events: int,
+        capacity: int,
+    ) -> ConnectionSet: ...
+    def fileno(self) -> int: ...
+    def poll(self, max: int, /) -> memoryview: ...
+    def wait(self, timeout: float | None = None, /) -> bool: ...
+    def wait_connected(self, timeout: float | None = None, /) -> bool: ...
+    def counts(self) -> tuple[int, int, int, int, int]: ...
+    def dropped(self) -> int: ...
+    def handshakes(self) -> Histogram: ...
+    def reasons(self) -> dict[str, int]: ...
+    def requests(
+        self,
+        requests: Sequence[tuple[ReadableBuffer, int]],
+        /,
+        *,
+        connections: list[int] | None,
+        count: int | None,
+        duration: float | None,
+        rate: float | None,
+        poisson: bool,
+        seed: int,
+        in_flight: int,
+        response: str,
+        expect: int | None,
+        latencies: int,
+    ) -> RequestRun: ...
+    def close(self, code: int, reason: bytes, connections: list[int] | None, /) -> None: ...
+
+@final
+class RequestRun:
+    @property
+    def number(self) -> int: ...
+    @property
+    def done(self) -> bool: ...
+    def wait(self, timeout: float | None = None, /) -> bool: ...
+    def stop(self) -> None: ...
+    def stats(self) -> dict[str, Any]: ...
+    def histogram(self) -> Histogram: ...
+    def service_histogram(self) -> Histogram: ...
+    def latencies(self) -> memoryview: ...
+
+@final
 class PerfServer:
     def __new__(
         cls,
@@ -255,6 +346,7 @@ class HqFetch:
         parallel: int = 128,
         update_keys: bool = False,
         await_ticket: TicketStore | None = None,
+        origins: list[str] = ...,
     ) -> HqFetch: ...
     def wait(self, seconds: float) -> bool: ...
     def progress(self) -> tuple[int, int]: ...

@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from tquic import _engine
     from tquic._wait import Signal
 
-__all__ = ["File", "Incoming", "Outgoing", "Pump"]
+__all__ = ["File", "Incoming", "Outgoing", "Pump", "check_code"]
 
 # Bytes that were read before the engine is told; it is told in any case when nothing is left.
 _REPORT: Final = 64 * 1024
 
 _WRONG_WAY: Final = "the stream does not go this way"
+
+
+def check_code(code: int) -> None:
+    """Application error codes are variable-length integers (RFC 9000 section 20.2)."""
+    if not 0 <= code < 1 << 62:
+        raise ValueError("code must be from 0 to 2^62-1")
 
 
 class Pump:

@@ -32,7 +32,7 @@ class BaseHub:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.native = _engine.Hub(engine._native)
+        self.native: _engine.Hub = _engine.Hub(engine._native)
         self._connections: dict[int, _Connection] = {}
         self._listeners: dict[int, Accept] = {}
 
@@ -114,8 +114,9 @@ class Hub(BaseHub):
         self.loop.call_soon(call)
 
     async def within(self, seconds: float, work: Coroutine[Any, Any, None]) -> bool:
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds) as limit:
+            async with limit:
                 await work
         except TimeoutError:
             if not limit.expired():

@@ -9,7 +9,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -188,7 +188,7 @@ class StoreFile:
             return claimed
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[bool]:
+    def _locked(self) -> Generator[bool, None, None]:
         """The lock lies beside the file, for that is replaced."""
         if fcntl is None:
             yield True
@@ -209,6 +209,7 @@ class StoreFile:
         end = time.monotonic() + _PATIENCE
         while True:
             try:
+                assert fcntl is not None
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() >= end:

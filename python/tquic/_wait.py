@@ -7,7 +7,7 @@ their connection offers. An asyncio loop, an anyio event loop and threads each b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ Resolved: TypeAlias = list[tuple[Any, Any, Any, str, Any]]
 class Signal(Protocol):
     """Something may have changed: those who wait look for themselves what it was."""
 
-    async def wait(self) -> None:
+    def wait(self) -> Awaitable[None]:  # pyright: ignore[reportReturnType]
         """Waits until `wake` is called."""
 
     def wake(self) -> None:
@@ -48,16 +48,16 @@ class Home(Protocol):
 
     def remove_listener(self, number: int) -> None: ...
 
-    def signal(self) -> Signal:
+    def signal(self) -> Signal:  # pyright: ignore[reportReturnType]
         """A new signal."""
 
     def soon(self, call: Callable[[], object]) -> None:
         """Calls something before anybody here waits for the peer."""
 
-    async def within(self, seconds: float, work: Coroutine[Any, Any, None]) -> bool:
+    async def within(self, seconds: float, work: Coroutine[Any, Any, None]) -> bool:  # pyright: ignore[reportReturnType]
         """Runs something for some seconds at most: false if it was cancelled then."""
 
-    async def resolve(self, host: str, port: int) -> Resolved:
+    async def resolve(self, host: str, port: int) -> Resolved:  # pyright: ignore[reportReturnType]
         """Looks a name up."""
 
 

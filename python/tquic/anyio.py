@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Self, TypeAlias, cast
 
 import anyio
@@ -207,7 +207,7 @@ Handler: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def _home(engine: Engine | None) -> AsyncIterator[_Home]:
+async def _home(engine: Engine | None) -> AsyncGenerator[_Home, None]:
     """A home as long as the body runs; its errors come out as they are, in no group."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
@@ -232,7 +232,7 @@ async def connect(
     local: str | tuple[str, int] | None = None,
     interface: str | None = None,
     wait: bool = True,
-) -> AsyncIterator[Connection]:
+) -> AsyncGenerator[Connection, None]:
     """Connects to a server for the time of an ``async with``; see `tquic.connect`.
 
     Args:
@@ -295,7 +295,7 @@ async def serve(
     config: Config | None = None,
     tls: TlsContext | None = None,
     engine: Engine | None = None,
-) -> AsyncIterator[Server]:
+) -> AsyncGenerator[Server, None]:
     """Listens for connections for the time of an ``async with``; see `tquic.serve`.
 
     At its end all connections are closed and their handlers cancelled.

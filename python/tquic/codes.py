@@ -32,24 +32,41 @@ __all__ = [
 ]
 
 TQUIC_ERR_NO_ERROR: Final = 0x00
+"""An ordinary end."""
 TQUIC_ERR_INTERNAL_ERROR: Final = 0x01
+"""Something failed that is no fault of the other end."""
 TQUIC_ERR_CONNECTION_REFUSED: Final = 0x02
+"""The server takes no connection."""
 TQUIC_ERR_FLOW_CONTROL_ERROR: Final = 0x03
+"""More was sent than allowed."""
 TQUIC_ERR_STREAM_LIMIT_ERROR: Final = 0x04
+"""More streams were opened than allowed."""
 TQUIC_ERR_STREAM_STATE_ERROR: Final = 0x05
+"""A frame or call does not fit the state of the stream."""
 TQUIC_ERR_FINAL_SIZE_ERROR: Final = 0x06
+"""The end of a stream contradicts what was said before."""
 TQUIC_ERR_FRAME_ENCODING_ERROR: Final = 0x07
+"""A frame cannot be read."""
 TQUIC_ERR_TRANSPORT_PARAMETER_ERROR: Final = 0x08
+"""A transport parameter is wrong or missing."""
 TQUIC_ERR_CONNECTION_ID_LIMIT_ERROR: Final = 0x09
+"""More connection IDs than allowed."""
 TQUIC_ERR_PROTOCOL_VIOLATION: Final = 0x0A
+"""Any other error against the protocol."""
 TQUIC_ERR_INVALID_TOKEN: Final = 0x0B
+"""A Retry token is wrong."""
 TQUIC_ERR_APPLICATION_ERROR: Final = 0x0C
+"""The application closed or gave up a stream."""
 TQUIC_ERR_CRYPTO_BUFFER_EXCEEDED: Final = 0x0D
+"""Too much handshake data."""
 TQUIC_ERR_KEY_UPDATE_ERROR: Final = 0x0E
+"""A key update was wrong."""
 TQUIC_ERR_AEAD_LIMIT_REACHED: Final = 0x0F
+"""A key was used up."""
 TQUIC_ERR_NO_VIABLE_PATH: Final = 0x10
+"""The network does not carry QUIC there."""
 TQUIC_ERR_VERSION_NEGOTIATION_ERROR: Final = 0x11
-"""RFC 9368 section 7."""
+"""No QUIC version in common (RFC 9368 section 7)."""
 TQUIC_ERR_CRYPTO_ERROR: Final = 0x100
 """The first of 256: the low byte is the TLS alert (RFC 9001 section 4.8)."""
 

@@ -38,11 +38,17 @@ SniCallback: TypeAlias = Callable[[str], tuple[Credential, Credential] | None]
 CipherSuite: TypeAlias = Literal[
     "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"
 ]
+"""Cipher suites of TLS 1.3 (RFC 8446 appendix B.4)."""
 ClientAuth: TypeAlias = Literal["none", "optional", "required"]
+"""Whether a server asks clients for a certificate; see `Config.client_auth`."""
 Congestion: TypeAlias = Literal["cubic", "newreno"]
+"""Congestion controllers: RFC 9438, and that of RFC 9002."""
 Group: TypeAlias = Literal["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]
+"""Key-exchange groups; the first is a hybrid with a post-quantum part."""
 RetryPolicy: TypeAlias = Literal["when-busy", "always", "never"]
+"""When a server sends Retry; see `Config.retry`."""
 Version: TypeAlias = Literal["v1", "v2"]
+"""QUIC versions: RFC 9000 and RFC 9369."""
 
 _logger = logging.getLogger("tquic.tls")
 
@@ -324,7 +330,7 @@ class Config:
         for name, known in _CHOICES.items():
             _check_choice(name, getattr(self, name), known)
         alpn: object = self.alpn
-        if not isinstance(alpn, tuple) or not alpn:
+        if not isinstance(alpn, tuple) or not alpn:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigError("alpn must be a tuple of at least one protocol name")
         for protocol in self.alpn:
             if not 1 <= len(protocol.encode()) <= 255:

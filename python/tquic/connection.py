@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from tquic import _engine
+from tquic._halves import check_code
 from tquic._wait import Home
 from tquic.config import Config
 from tquic.errors import ConnectionClosed, EngineError, MigrationError, QuicError
@@ -161,6 +162,9 @@ class Connection:
         soon as it is much. Before the handshake is complete, a client's data goes out as early data
         if a ticket allows it.
 
+        Args:
+            unidirectional: only this end sends on it.
+
         Raises:
             ConnectionClosed: the connection is over.
             EngineError: some thousand streams wait for the peer's permission already.
@@ -209,6 +213,9 @@ class Connection:
         """Sends an unreliable datagram. False: too many wait, and this one was not taken.
 
         See `drain_datagrams`.
+
+        Args:
+            data: at most `max_datagram_size` bytes; `Config.datagram_queue` bytes may wait.
 
         Raises:
             DatagramError: it is too large, or the peer takes none.
@@ -336,9 +343,11 @@ class Connection:
         Args:
             code: application error code, below 2^62. 0 is an ordinary end.
             reason: for people; 256 bytes reach the peer at most.
+
+        Raises:
+            ValueError: the code is too large or negative.
         """
-        if not 0 <= code < 1 << 62:
-            raise ValueError("code must be from 0 to 2^62-1")
+        check_code(code)
         if self._closed is None:
             # If it is closed already, the event that says why is on its way.
             with contextlib.suppress(ConnectionClosed):

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import atexit
 import os
+import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tquic import _engine
+from tquic.config import Config
+from tquic.errors import ConfigError
+from tquic.many import ConnectionSet, EventKind, EventName
 from tquic.stats import ShardStats
 
 __all__ = ["Engine"]
@@ -25,7 +29,12 @@ class Engine:
             per round trip and costs a busy CPU. Default 0.
         gso: send trains of packets in one piece where the system can. Default on.
         gro: receive them so. Default on.
-        socket_buffer: bytes asked of the system for each socket and direction. Default 4 MiB.
+        socket_buffer: bytes asked of the system for each socket and direction. Default 4 MiB; Linux
+            gives at most ``net.core.rmem_max`` and ``net.core.wmem_max``.
+
+    Raises:
+        ConfigError: a setting is outside its limits.
+        OSError: there are no threads or descriptors to be had, or `shards` is outside its limits.
     """
 
     _default: Engine | None = None
@@ -62,8 +71,90 @@ class Engine:
         return self._native.shards
 
     def stats(self) -> tuple[ShardStats, ...]:
-        """Counters of each thread. Waits a moment for their answers."""
+        """Counters of each thread. Waits a moment for their answers.
+
+        Raises:
+            EngineError: it has been shut down.
+        """
         return tuple(ShardStats(**shard) for shard in self._native.stats())
+
+    def connect_many(
+        self,
+        host: str,
+        port: int,
+        count: int,
+        *,
+        config: Config | None = None,
+        local_addresses: Sequence[str] = (),
+        sockets: int = 1,
+        handshakes: int = 64,
+        rate: float | None = None,
+        on: Iterable[EventName] = ("connected", "closed", "response"),
+        capacity: int = 65_536,
+    ) -> ConnectionSet:
+        """Begins many connections to one server, for load generators::
+
+            with engine.connect_many("127.0.0.1", 4433, 10_000, config=config) as connections:
+                connections.wait_connected(timeout=60)
+                run = connections.request_many(b"hello", rate=5_000, duration=10)
+                run.wait()
+                print(run.histogram().quantile_ns(0.99))
+
+        They share a few UDP sockets: for each thread of the engine `sockets` for each local
+        address. Returns as soon as the name is resolved (which blocks); only its first address is
+        used. See `tquic.many`.
+
+        Args:
+            host: name or numeric address.
+            port: UDP port.
+            count: connections; 1 to 4194304.
+            config: settings. Default `Config()`. Connections that nothing is sent on end after
+                ``idle_timeout``, unless there is a ``keep_alive``. Without a ``session_store`` each
+                connection needs about 10 KiB less.
+            local_addresses: numeric addresses to send from, by turns. Default: the system chooses.
+            sockets: for each thread and address, each with a port of its own, so that servers
+                spread the load over their threads; 1 to 1024.
+            handshakes: handshakes under way at most, at least one per thread.
+            rate: connections begun per second at most. Default: as fast as `handshakes` allows.
+            on: events that are wanted. The end of a run of requests is always told.
+            capacity: events that wait for `ConnectionSet.poll_batch` at most, 64 bytes each; more
+                are counted in `ConnectionSet.dropped_events`.
+
+        Raises:
+            ConfigError: a value cannot be used.
+            EngineError: the engine has ended.
+            OSError: the name is not known.
+        """
+        config = config or Config()
+        if not 1 <= count <= 1 << 22:
+            raise ConfigError("count must be from 1 to 4194304")
+        if not 1 <= sockets <= 1024:
+            raise ConfigError("sockets must be from 1 to 1024")
+        if rate is not None and not rate > 0:
+            raise ConfigError("rate must be a number of connections per second, above 0")
+        kinds = {"connected": EventKind.CONNECTED, "closed": EventKind.CLOSED}
+        kinds["response"] = EventKind.RESPONSE
+        events = 0
+        for name in on:
+            if name not in kinds:
+                raise ConfigError(f"on: there are no events {name!r}, but {', '.join(kinds)}")
+            events |= 1 << kinds[name]
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0][4]
+        native = _engine.ConnectionSet(
+            self._native,
+            (str(address[0]), port),
+            count,
+            config.server_name or host,
+            config._transport,
+            config._client_tls,
+            local_addresses=list(local_addresses),
+            sockets=sockets,
+            handshakes=max(handshakes, 1),
+            rate=rate,
+            events=events,
+            capacity=max(capacity, 1),
+        )
+        return ConnectionSet(native, count)
 
     def shutdown(self, patience: float = 0.0, code: int = 0, reason: str = "") -> None:
         """Closes all connections and ends the threads; the engine cannot be used again.

@@ -117,7 +117,7 @@ class ConnectionClosed(QuicError, ConnectionError):
         self.code_name = code_name
         self.frame = frame
         self.reason = reason
-        self.errno = self._errno
+        self.errno: int | None = self._errno
 
     @property
     def clean(self) -> bool:
@@ -249,16 +249,16 @@ class StreamReset(StreamError, ConnectionResetError):
     """The peer gave up sending: RESET_STREAM. `code` is the application's."""
 
     code: int
-    by = "peer"
-    frame = "RESET_STREAM"
+    by: Side | None = "peer"
+    frame: str | None = "RESET_STREAM"
 
     _err = codes.TQUIC_ERR_APPLICATION_ERROR
 
     def __init__(self, code: int) -> None:
         super().__init__(f"the peer reset the stream with code {code:#x}")
-        self.code = code
+        self.code = code  # pyright: ignore[reportIncompatibleVariableOverride]
         self.code_name = f"{code:#x}"
-        self.errno = errno.ECONNRESET
+        self.errno: int | None = errno.ECONNRESET
 
     def __reduce__(self) -> tuple[type[Self], tuple[int]]:
         return type(self), (self.code,)
@@ -268,16 +268,16 @@ class StreamStopped(StreamError, BrokenPipeError):
     """The peer no longer wants to receive: STOP_SENDING. `code` is the application's."""
 
     code: int
-    by = "peer"
-    frame = "STOP_SENDING"
+    by: Side | None = "peer"
+    frame: str | None = "STOP_SENDING"
 
     _err = codes.TQUIC_ERR_APPLICATION_ERROR
 
     def __init__(self, code: int) -> None:
         super().__init__(f"the peer stopped the stream with code {code:#x}")
-        self.code = code
+        self.code = code  # pyright: ignore[reportIncompatibleVariableOverride]
         self.code_name = f"{code:#x}"
-        self.errno = errno.EPIPE
+        self.errno: int | None = errno.EPIPE
 
     def __reduce__(self) -> tuple[type[Self], tuple[int]]:
         return type(self), (self.code,)

@@ -17,7 +17,7 @@ from tquic.connection import Connection
 from tquic.engine import Engine
 from tquic.tls import TlsContext, settled
 
-__all__ = ["Handler", "Listener", "Server", "Serving", "is_ending", "serve"]
+__all__ = ["Handler", "Server", "Serving", "serve"]
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[None]]
 """Takes care of one connection. When it returns, the connection is closed."""

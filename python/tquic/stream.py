@@ -9,7 +9,7 @@ import stat
 from collections.abc import AsyncIterator, Awaitable, Generator
 from typing import TYPE_CHECKING, Any
 
-from tquic._halves import File, Incoming, Outgoing, Pump
+from tquic._halves import File, Incoming, Outgoing, Pump, check_code
 from tquic.errors import ConnectionClosed, StreamClosed
 
 if TYPE_CHECKING:
@@ -90,9 +90,11 @@ class Stream:
     async def read(self, n: int = -1) -> bytes:
         """Reads up to `n` bytes, at least one; all up to the end if `n` is negative.
 
-        Answers ``b""`` at the end of the stream (or if `n` is 0).
+        Answers ``b""`` at the end of the stream (or if `n` is 0). Without `n` there is no limit: a
+        peer that sends for ever fills the memory.
 
         Raises:
+            RuntimeError: another task is reading the stream.
             StreamReset: the peer gave the stream up.
             ConnectionClosed: the connection ended before the stream.
         """
@@ -115,6 +117,7 @@ class Stream:
             asyncio.IncompleteReadError: the stream ended before; what there was is its `partial`.
             StreamReset: the peer gave the stream up.
             ConnectionClosed: the connection ended before the stream.
+            ValueError: `n` is negative.
         """
         if n < 0:
             raise ValueError("n must not be negative")
@@ -186,7 +189,12 @@ class Stream:
     async def read_chunk(self, n: int = -1) -> bytes | memoryview:
         """Reads a piece as it came, at most `n` bytes unless `n` is negative; ``b""`` at the end.
 
-        Large pieces are read-only views of the engine's memory: nothing was copied.
+        Large pieces are read-only views of the engine's memory: nothing was copied. Such a view
+        keeps that memory for as long as it lives.
+
+        Raises:
+            StreamReset: the peer gave the stream up.
+            ConnectionClosed: the connection ended before the stream.
         """
         await self._ready()
         if not self._in.chunks or n == 0:
@@ -207,7 +215,16 @@ class Stream:
         return self._in.end_seen and not self._in.chunks
 
     def stop(self, code: int = 0) -> None:
-        """Gives up reading and asks the peer to stop sending (STOP_SENDING), with this code."""
+        """Gives up reading and asks the peer to stop sending (STOP_SENDING). What came and was not
+        read is dropped.
+
+        Args:
+            code: application error code for the peer, below 2^62.
+
+        Raises:
+            ValueError: the code is too large or negative.
+        """
+        check_code(code)
         if self._in.over:
             self._in.take_all()
             return
@@ -225,7 +242,12 @@ class Stream:
 
         If it is cancelled, the stream is stopped; the file keeps what has come.
 
+        Args:
+            path: the file.
+            offset: where in the file the first byte goes.
+
         Raises:
+            RuntimeError: another task is reading the stream.
             OSError: the file cannot be written.
             StreamReset: the peer gave the stream up.
             ConnectionClosed: the connection ended before the stream.
@@ -317,7 +339,16 @@ class Stream:
             await self._out.changed.wait()
 
     def reset(self, code: int = 0) -> None:
-        """Gives up sending, with this code for the peer; what was not delivered is lost."""
+        """Gives up sending (RESET_STREAM); what was not delivered is lost.
+
+        Args:
+            code: application error code for the peer, below 2^62.
+
+        Raises:
+            StreamClosed: the stream does not go this way.
+            ValueError: the code is too large or negative.
+        """
+        check_code(code)
         out = self._out
         out.check_way()
         if out.acknowledged:
@@ -336,7 +367,13 @@ class Stream:
 
         If it is cancelled, the stream is reset.
 
+        Args:
+            path: the file.
+            offset: bytes to leave out at its beginning.
+            size: bytes to send at most. Default: up to its end.
+
         Raises:
+            StreamClosed: this end has finished or reset the stream, or it does not go this way.
             OSError: the file cannot be read.
             StreamStopped: the peer does not want it.
             ConnectionClosed: the connection is over.

@@ -51,8 +51,8 @@ class TlsInfo:
     def __init__(self, info: HandshakeInfo, config: Config, server_side: bool) -> None:
         self._info = info
         self.server_side = server_side
-        self.server_hostname = info.server_name or config.server_name
-        self.session_reused = info.resumed
+        self.server_hostname: str | None = info.server_name or config.server_name
+        self.session_reused: bool = info.resumed
 
     def selected_alpn_protocol(self) -> str:
         """The application protocol."""
@@ -100,6 +100,9 @@ class StreamTransport(asyncio.Transport):
         self._reading = True
         self._eof_given = False
         self._writing_paused = False
+        # Bytes written since the loop had its turn, and what gives it one.
+        self._since_turn = 0
+        self._turn: asyncio.Handle | None = None
         self._closing = False
         self._hurried = False
         self._lost = False
@@ -185,9 +188,19 @@ class StreamTransport(asyncio.Transport):
             raise RuntimeError("cannot write after write_eof() or close()")
         with contextlib.suppress(QuicError):
             out.write(data, False, sys.maxsize)
-        if out.size > self._high and not self._writing_paused:
+        # The engine may take all a program writes without ever waiting: now and then the loop must
+        # have its turn, or the program would never learn that the peer has given up.
+        self._since_turn += memoryview(data).nbytes
+        if self._since_turn > self._high and self._turn is None:
+            self._turn = self._loop.call_soon(self._on_turn)
+        if (out.size > self._high or self._turn is not None) and not self._writing_paused:
             self._writing_paused = True
             self._protocol.pause_writing()
+
+    def _on_turn(self) -> None:
+        self._turn = None
+        self._since_turn = 0
+        self._on_outgoing()
 
     def can_write_eof(self) -> bool:
         return True
@@ -212,7 +225,8 @@ class StreamTransport(asyncio.Transport):
 
     def _on_outgoing(self) -> None:
         out = self._stream._out
-        if self._writing_paused and (out.size <= self._low or out.over):
+        drained = out.size <= self._low and self._turn is None
+        if self._writing_paused and (drained or out.over):
             self._writing_paused = False
             self._protocol.resume_writing()
         if self._closing:

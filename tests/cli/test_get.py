@@ -279,7 +279,7 @@ def test_a_ca_that_is_none(tmp_path: Path) -> None:
         (["http://localhost/x"], "https:// URLs only"),
         (["https:///x"], "HOST"),
         (["https://user@localhost/x"], "HOST"),
-        (["https://localhost:99999/x"], "Port out of range"),
+        (["https://localhost:99999/x"], "the port is no number"),
         (["https://localhost/"], "names no file"),
         (["https://localhost/a%2fb"], "names no file"),
         (["https://localhost/%2e%2e"], "names no file"),

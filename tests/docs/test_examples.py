@@ -1,7 +1,8 @@
 """Every Python example of the documentation runs as it stands.
 
-Code blocks of docs/*.md that begin with three backticks and ``python`` are whole programs; those
-marked ``python fragment`` are not, and only have to be Python.
+Code blocks of the README and of docs that begin with three backticks and ``python`` are whole
+programs. ``python continued`` goes on with the program above it; ``python fragment`` is no program,
+and only has to be Python.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,14 +22,28 @@ BLOCK = re.compile(r"^```python(?P<mark>[^\n]*)\n(?P<code>.*?)^```$", re.MULTILI
 LIMIT = 60
 
 
-def examples(fragment: bool) -> Iterator[object]:
-    """The blocks of one kind, each with the place where it stands."""
-    for page in sorted((ROOT / "docs").glob("*.md")):
-        text = page.read_text()
+def examples() -> tuple[dict[str, str], dict[str, str]]:
+    """The programs and the fragments: the place where each begins, and what it is."""
+    programs: dict[str, str] = {}
+    fragments: dict[str, str] = {}
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
+        text, last = page.read_text(), ""
         for block in BLOCK.finditer(text):
-            if ("fragment" in block["mark"]) == fragment:
-                line = text.count("\n", 0, block.start()) + 1
-                yield pytest.param(block["code"], id=f"{page.name}:{line}")
+            place = f"{page.name}:{text.count(chr(10), 0, block.start()) + 1}"
+            match block["mark"].split():
+                case []:
+                    programs[place] = block["code"]
+                    last = place
+                case ["continued"]:
+                    programs[last] += block["code"]
+                case ["fragment"]:
+                    fragments[place] = block["code"]
+                case mark:
+                    raise ValueError(f"{place}: {mark}")
+    return programs, fragments
+
+
+PROGRAMS, FRAGMENTS = examples()
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("code", list(examples(fragment=False)))
+@pytest.mark.parametrize("code", PROGRAMS.values(), ids=PROGRAMS)
 def test_programs_run(code: str, folder: Path) -> None:
     for module in ("anyio", "trio"):
         if module in code:
@@ -57,9 +71,20 @@ def test_programs_run(code: str, folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("code", list(examples(fragment=True)))
-def test_fragments_are_python(code: str) -> None:
-    compile(code, "fragment", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+def test_fragments_are_python() -> None:
+    for place, code in FRAGMENTS.items():
+        compile(code, place, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+
+
+def test_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That continued blocks are found where they belong."""
+    fence = "`" * 3
+    blocks = {"": "a = 1", " fragment": "await a", " continued": "print(a)"}
+    page = "".join(f"{fence}python{mark}\n{code}\n{fence}\n" for mark, code in blocks.items())
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text(page)
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    assert examples() == ({"README.md:1": "a = 1\nprint(a)\n"}, {"README.md:4": "await a\n"})
 
 
 def test_the_api_page_has_examples() -> None:

@@ -404,6 +404,24 @@ async def test_files_that_fail(pair: Any, tmp_path: Path) -> None:
             await stream.recv_to_file(tmp_path)
 
 
+async def test_codes_have_62_bits(pair: Any) -> None:
+    async with pair() as (client, server):
+        outgoing = client.open_stream()
+        for code in (-1, 1 << 62):
+            with pytest.raises(ValueError, match="code"):
+                outgoing.reset(code)
+            with pytest.raises(ValueError, match="code"):
+                outgoing.stop(code)
+        # They changed nothing.
+        await outgoing.write(b"still here")
+        stream = await server.accept_stream()
+        assert await stream.readexactly(10) == b"still here"
+        outgoing.reset((1 << 62) - 1)
+        with pytest.raises(tquic.StreamReset) as caught:
+            await stream.read()
+        assert caught.value.code == (1 << 62) - 1
+
+
 async def test_a_reset_ends_a_file(pair: Any, tmp_path: Path) -> None:
     async with pair() as (client, server):
         outgoing = client.open_stream()

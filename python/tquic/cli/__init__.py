@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 
-from tquic import build_info
+from tquic.cli import output
 from tquic.cli.failure import CommandError, UsageError
-from tquic.cli.output import print_json
+from tquic.cli.parser import Parser, did_you_mean, make
 
 # Subcommand -> the line that `tquic --help` shows for it. Its module is `tquic.cli.<subcommand>`.
 COMMANDS: Mapping[str, str] = {
@@ -27,6 +29,8 @@ COMMANDS: Mapping[str, str] = {
     "serve": "serves the files of a folder",
     "get": "downloads files",
     "perf": "measures throughput, request and handshake rates",
+    "doctor": "says what this machine gives, and how to fix what is missing",
+    "completion": "prints a script with which a shell completes this command",
 }
 
 # What a shell reports for a program ended by Ctrl-C: 128 + SIGINT.
@@ -35,49 +39,70 @@ _INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None, commands: Mapping[str, str] = COMMANDS) -> int:
     """Runs the command line and returns its exit status; wrong usage exits with status 2."""
-    if arguments is None:
-        arguments = sys.argv[1:]
+    output.begin()
+    try:
+        try:
+            return _main(sys.argv[1:] if arguments is None else arguments, commands)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # `tquic ... | head`: nothing more can be written, not even when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _main(arguments: Sequence[str], commands: Mapping[str, str]) -> int:
     name = arguments[0] if arguments else None
-    parser, parsers = _parser(commands)
+    parser, parsers = make(commands)
     if name is None:
         parser.print_help(sys.stderr)
         return 2
     if name not in commands:
+        if not name.startswith("-"):
+            parser.error(f"there is no command {name}{did_you_mean(name, commands)}")
         # An option of `tquic` itself, which exits, or a mistake, which argparse explains.
         parser.parse_args(arguments)
         return 2
     module = importlib.import_module(f"tquic.cli.{name}")
     module.add_arguments(parsers[name])
-    options = parser.parse_args(arguments)
+    options = parsers[name].parse_args(arguments[1:])
     try:
         status: int = module.run(options)
     except KeyboardInterrupt:
+        _fail(options, "interrupted")
         return _INTERRUPTED
     except UsageError as error:
-        parsers[name].error(str(error))
+        _usage(parsers[name], options, str(error))
     except CommandError as error:
-        if getattr(options, "json", False):
-            print_json({"ok": False, "error": str(error)})
-        print(f"tquic {name}: {error}", file=sys.stderr)
-        return 1
+        return _fail(options, str(error), f"tquic {name}: {error}")
+    except (BrokenPipeError, SystemExit):
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        hint = "" if _is_debugging() else " (TQUIC_DEBUG=1 shows where)"
+        return _fail(options, what, f"tquic {name}: this should not have happened: {what}{hint}")
     return status
 
 
-def _parser(
-    commands: Mapping[str, str],
-) -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    """The parser of ``tquic``, and those of its subcommands, still without their options."""
-    parser = argparse.ArgumentParser(prog="tquic", description="QUIC from the command line.")
-    parser.add_argument("--version", action="version", version=_version())
-    parsers: dict[str, argparse.ArgumentParser] = {}
-    if commands:
-        group = parser.add_subparsers(title="commands", metavar="COMMAND")
-        for name, summary in commands.items():
-            parsers[name] = group.add_parser(name, help=summary, description=summary)
-    return parser, parsers
+def _usage(parser: Parser, options: argparse.Namespace, why: str) -> None:
+    if _is_debugging():
+        traceback.print_exc()
+    role = getattr(options, "role", None)
+    parser.roles().get(role or "", parser).error(why)
 
 
-def _version() -> str:
-    info = build_info()
-    profile = "debug" if info["debug"] else "release"
-    return f"tquic {info['version']} ({info['target']}, {profile})"
+def _fail(options: argparse.Namespace, why: str, line: str | None = None) -> int:
+    if _is_debugging():
+        traceback.print_exc()
+    # Exactly one document, whatever happens.
+    if getattr(options, "json", False) and not output.is_printed():
+        output.print_json({"ok": False, "error": why})
+    if line is not None:
+        print(line, file=sys.stderr)
+    return 1
+
+
+def _is_debugging() -> bool:
+    return os.environ.get("TQUIC_DEBUG", "") not in ("", "0")

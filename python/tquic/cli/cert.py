@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
+import re
 from pathlib import Path
 
 from tquic._engine import make_certificates
@@ -11,10 +13,18 @@ from tquic.cli.failure import CommandError
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 DAYS = 365
+# One part of a host name.
+_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
+_MAX_NAME = 253
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
+    parser.epilog = (
+        "examples:\n"
+        "  tquic cert --out certs\n"
+        "  tquic cert --out certs --name files.example --name 192.0.2.1"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path(), metavar="DIR", help="folder to write to (default: here)"
     )
@@ -32,6 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Writes ca.pem, cert.pem and key.pem."""
+    for name in options.name or ():
+        if not _is_host(name):
+            raise CommandError(
+                f"no certificate can be made for {name!r}: write a host name or an IP address"
+            )
     try:
         ca, certificate, key = make_certificates(options.name or list(NAMES), options.days)
     except (ValueError, OverflowError) as error:
@@ -51,6 +66,15 @@ def run(options: argparse.Namespace) -> int:
     ):
         print(f"{folder / name}  {what}")
     return 0
+
+
+def _is_host(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        labels = name.removeprefix("*.").removesuffix(".").split(".")
+        return len(name) <= _MAX_NAME and all(_LABEL.fullmatch(label) for label in labels)
+    return True
 
 
 def write(path: Path, text: str, mode: int = 0o644) -> None:

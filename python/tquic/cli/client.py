@@ -75,6 +75,16 @@ def client_config(options: argparse.Namespace, alpn: str, **others: Any) -> Conf
         raise UsageError(str(error)) from None
 
 
+def check(options: argparse.Namespace, config: Config) -> None:
+    """Fails with a sentence if what TLS needs cannot be used."""
+    try:
+        tls = config._client_tls
+    except ConfigError as error:
+        name = f"{options.cacert}: " if options.cacert is not None else ""
+        raise CommandError(f"{name}{error}") from None
+    del tls
+
+
 def read_file(path: Path) -> bytes:
     """The content, or a sentence."""
     try:
@@ -121,4 +131,5 @@ def explain(error: BaseException, server: Address, protocol: str) -> str:
             return f"{place} takes no connections now: {error.reason or error}"
         case ConnectionClosed():
             return f"{place}: {error}"
-    return str(error)
+        case _:
+            return str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import Any, Protocol, TextIO
@@ -18,8 +19,31 @@ def note(text: str) -> None:
     print(f"tquic: {text}", file=sys.stderr, flush=True)
 
 
+def is_coloured(stream: TextIO) -> bool:
+    """Whether to write in colours: to a terminal, unless ``NO_COLOR`` is set (no-color.org)."""
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return not plain and stream.isatty()
+
+
+# Whether this run of the command has printed its document.
+_printed = False
+
+
+def begin() -> None:
+    """Nothing is printed yet."""
+    global _printed
+    _printed = False
+
+
+def is_printed() -> bool:
+    """Whether the one document is out."""
+    return _printed
+
+
 def print_json(document: dict[str, Any]) -> None:
     """The one document."""
+    global _printed
+    _printed = True
     json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")
     sys.stdout.flush()

@@ -41,9 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares both roles and their options."""
     roles = parser.add_subparsers(dest="role", metavar="ROLE", required=True)
     _server_options(
-        roles.add_parser("server", help="answers clients", description="answers clients")
+        roles.add_parser("server", help="answers clients", description="Answers clients.")
     )
-    _client_options(roles.add_parser("client", help="measures", description="measures"))
+    _client_options(
+        roles.add_parser("client", help="measures", description="Measures against a perf server.")
+    )
 
 
 def _server_options(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +65,12 @@ def _server_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _client_options(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "examples:\n"
+        "  tquic perf client 192.0.2.1:4433 --cacert certs/ca.pem\n"
+        "  tquic perf client 192.0.2.1:4433 --insecure --upload 1Gi --json\n"
+        "  tquic perf client 192.0.2.1:4433 --insecure --requests 10000 --inflight 50"
+    )
     parser.add_argument("server", type=argument(host_and_port), metavar="HOST:PORT")
     what = parser.add_argument_group("what to measure (default: a download of 10 s)")
     what.add_argument("--download", type=argument(size), metavar="SIZE", help="bytes to get")
@@ -269,7 +277,9 @@ def _config(
         others["handshake_timeout"] = patience
     if options.cipher is not None:
         others["ciphers"] = (CIPHERS.get(options.cipher, options.cipher),)
-    return client.client_config(options, ALPN, **others)
+    config = client.client_config(options, ALPN, **others)
+    client.check(options, config)
+    return config
 
 
 def _run(

@@ -22,6 +22,11 @@ HURRY = 0.5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
+    parser.epilog = (
+        "examples:\n"
+        "  tquic serve www\n"
+        "  tquic serve www --cert certs/cert.pem --key certs/key.pem --host ::"
+    )
     parser.add_argument("what", metavar="DIR", help="folder to serve, and nothing outside of it")
     service.add_listen_options(parser)
     parser.add_argument(

@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,9 @@ def add_listen_options(parser: argparse.ArgumentParser) -> None:
 
 
 @contextmanager
-def server_config(options: argparse.Namespace, **others: Any) -> Iterator[tuple[Config, str]]:
+def server_config(
+    options: argparse.Namespace, **others: Any
+) -> Generator[tuple[Config, str], None, None]:
     """The configuration, and a line about the certificate if one had to be made.
 
     Such a certificate lives as long as the server, its key in memory only; clients find the CA in
@@ -68,7 +70,7 @@ def server_config(options: argparse.Namespace, **others: Any) -> Iterator[tuple[
     if config.cert is not None:
         yield config, ""
         return
-    names = list(cert.NAMES)
+    names: list[str] = list(cert.NAMES)
     if options.host not in (*names, "::", "0.0.0.0"):
         names.append(options.host)
     try:

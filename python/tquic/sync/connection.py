@@ -18,7 +18,7 @@ from tquic.sync.stream import Stream, _checked
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["Connection", "Inner"]
+__all__ = ["Connection"]
 
 T = TypeVar("T")
 

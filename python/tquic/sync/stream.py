@@ -137,7 +137,15 @@ class Stream:
         return self._inner.at_eof()
 
     def stop(self, code: int = 0) -> None:
-        """Gives up reading and asks the peer to stop sending (STOP_SENDING), with this code."""
+        """Gives up reading and asks the peer to stop sending (STOP_SENDING). What came and was not
+        read is dropped.
+
+        Args:
+            code: application error code for the peer, below 2^62.
+
+        Raises:
+            ValueError: the code is too large or negative.
+        """
         with self._home.lock:
             self._inner.stop(code)
 
@@ -210,7 +218,15 @@ class Stream:
         self._run(self._inner.wait_finished())
 
     def reset(self, code: int = 0) -> None:
-        """Gives up sending, with this code for the peer; what was not delivered is lost."""
+        """Gives up sending (RESET_STREAM); what was not delivered is lost.
+
+        Args:
+            code: application error code for the peer, below 2^62.
+
+        Raises:
+            StreamClosed: the stream does not go this way.
+            ValueError: the code is too large or negative.
+        """
         with self._home.lock:
             self._inner.reset(code)
 

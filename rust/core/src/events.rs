@@ -190,6 +190,12 @@ impl Events {
         matches!(self.application.front(), Some(Event::Closed(_)))
     }
 
+    /// Gives back memory, if nothing waits.
+    pub fn release_memory(&mut self) {
+        self.application.shrink_to_fit();
+        self.endpoint.shrink_to_fit();
+    }
+
     /// The endpoint's next.
     pub fn pop_endpoint(&mut self) -> Option<EndpointEvent> {
         self.endpoint.pop_front()

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pair::Pair;
+use pair::{Pair, client_tls};
 use tquic_core::config::{RetryPolicy, TransportConfig};
 use tquic_core::events::{ConnectionError, Event};
 use tquic_core::stream::StreamEvent;
@@ -377,6 +377,23 @@ impl Pair {
     }
 }
 
+#[test]
+fn an_idle_connection_is_small() {
+    // Keys of the 1-RTT level are half of it. What only a handshake needs lies elsewhere.
+    let size = size_of::<tquic_core::Connection>();
+    assert!(size <= 10 * 1024, "{size} bytes");
+    for tickets in [None, Some(tquic_crypto::TicketStore::new(4))] {
+        let mut p = Pair::new();
+        p.client_tls = std::sync::Arc::new(client_tls().tickets(tickets).build().unwrap());
+        let h = p.establish();
+        // The server's tickets come, and go where they belong.
+        assert!(!p.run_until(Duration::from_secs(5), |p| p.client_conn(h).is_closed()));
+        let agreed = p.client_conn(h).handshake().agreed().unwrap();
+        assert_eq!(agreed.alpn.as_deref(), Some(&b"test"[..]));
+        assert_eq!(agreed.certificates.len(), 1);
+    }
+}
+
 /// A client that closes as soon as it is connected: the server gets to know both, in one datagram.
 #[test]
 fn a_close_at_once_completes_the_handshake_first() {
@@ -396,4 +413,25 @@ fn a_close_at_once_completes_the_handshake_first() {
     });
     assert!(both, "{:?}", p.server.events);
     assert!(p.server.events.iter().any(|(_, e)| matches!(e, Event::Connected)));
+}
+
+/// With a client's certificate, tickets are longer than a packet: the client, which keeps none, drops
+/// its TLS session in the middle of one.
+#[test]
+fn the_tls_session_may_go_in_the_middle_of_a_ticket() {
+    let mut names: Vec<String> = (0..60).map(|n| format!("client-{n}.example.org")).collect();
+    names.insert(0, "localhost".to_owned());
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let (cert, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let mut p = Pair::with(TransportConfig::default(), TransportConfig::default(), |mut a| {
+        let auth = tquic_crypto::session::ClientAuth::Required;
+        let tls = pair::server_tls().client_auth(auth, cert.as_bytes()).unwrap();
+        a.tls = std::sync::Arc::new(tls.build().unwrap());
+        a
+    });
+    let tls = client_tls().tickets(None).certificate(cert.as_bytes(), key.as_bytes()).unwrap();
+    p.client_tls = std::sync::Arc::new(tls.build().unwrap());
+    let h = p.establish();
+    p.run_until(Duration::from_secs(5), |_| false);
+    assert!(!p.client_conn(h).is_closed() && !p.server_conn().is_closed(), "{:?}", p.client.events);
 }

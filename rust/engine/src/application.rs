@@ -1,5 +1,9 @@
 //! What runs on top of a connection, in the connection's own thread.
 
+use std::any::Any;
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use tquic_core::Connection;
 use tquic_core::events::{ConnectionError, Event};
 use tquic_core::time::Instant;
@@ -40,7 +44,60 @@ pub trait Application: Send {
     /// `wake_at`. The place to fill send buffers.
     fn on_tick(&mut self, context: &mut Context<'_>);
 
+    /// Another thread says something. Called outside of a turn; `on_tick` follows soon.
+    #[doc(hidden)]
+    fn on_message(&mut self, _message: &dyn Any) {}
+
     /// The connection could not even begin: no socket, or settings that TLS refuses. Nothing else
     /// will be called.
     fn on_refused(&mut self, _key: ConnectionKey, _error: ConnectionError) {}
+}
+
+/// What one thread tells the applications of many connections.
+pub(crate) trait Message: Any + Send + Sync {
+    /// One of the connections did not get it: it is gone, or its shard.
+    fn on_missed(&self) {}
+}
+
+/// A message on its way: every connection gets it, or is reported to have missed it.
+pub(crate) struct Tell {
+    pub keys: Vec<ConnectionKey>,
+    pub message: Arc<dyn Message>,
+}
+
+impl Drop for Tell {
+    fn drop(&mut self) {
+        self.keys.drain(..).for_each(|_| self.message.on_missed());
+    }
+}
+
+/// A socket that a shard's connections share: those from one local address. The number tells several
+/// sockets at the same address apart.
+pub(crate) type Source = (IpAddr, u16);
+
+/// A connection that a [`Supply`] begins.
+pub(crate) struct Begin {
+    pub key: ConnectionKey,
+    pub request: ConnectRequest,
+    /// The socket to use.
+    pub source: Option<Source>,
+    pub application: Box<dyn Application>,
+}
+
+/// What a [`Supply`] wants done.
+pub(crate) enum Next {
+    /// Begin this connection, and ask again.
+    Begin(Box<Begin>),
+    /// Ask again at this time.
+    At(Instant),
+    /// Ask again after the shard's next turn: something must happen first.
+    Later,
+    /// Never ask again.
+    Over,
+}
+
+/// Begins connections when their time has come, in a shard's thread.
+pub(crate) trait Supply: Send {
+    /// Asked after each turn of the shard, and at the time it said.
+    fn next(&mut self, now: Instant) -> Next;
 }

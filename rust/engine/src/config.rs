@@ -162,6 +162,31 @@ pub(crate) fn within_buffer(
     Arc::new(fitting)
 }
 
+/// The settings last made by [`within_buffer`]: connections that are begun one after another have
+/// the same, and need not each have a copy.
+#[derive(Default)]
+pub(crate) struct Fitted(Option<(Arc<TransportConfig>, IpAddr, usize, Arc<TransportConfig>)>);
+
+impl Fitted {
+    /// What [`within_buffer`] answers.
+    pub fn within_buffer(
+        &mut self,
+        transport: &Arc<TransportConfig>,
+        peer: IpAddr,
+        granted: usize,
+    ) -> Arc<TransportConfig> {
+        if let Some((from, ip, size, to)) = &self.0
+            && Arc::ptr_eq(from, transport)
+            && (*ip, *size) == (peer, granted)
+        {
+            return to.clone();
+        }
+        let to = within_buffer(transport, peer, granted);
+        self.0 = Some((transport.clone(), peer, granted, to.clone()));
+        to
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,5 +203,10 @@ mod tests {
             assert!(Arc::ptr_eq(&fit(ip, 1 << 30), &transport));
         }
         assert!(Arc::ptr_eq(&fit("192.0.2.1", 1000), &transport));
+        let (mut fitted, ip) = (Fitted::default(), "127.0.0.1".parse().unwrap());
+        let one = fitted.within_buffer(&transport, ip, 1000);
+        assert!(Arc::ptr_eq(&one, &fitted.within_buffer(&transport, ip, 1000)));
+        assert_eq!(windows(&one), (LEAST_WINDOW, LEAST_WINDOW * 3 / 2));
+        assert_eq!(windows(&fitted.within_buffer(&transport, ip, 4 << 20)), (4 << 20, 6 << 20));
     }
 }

@@ -169,6 +169,10 @@ impl Engine {
         self.inboxes.len()
     }
 
+    pub(crate) fn inboxes(&self) -> &[Arc<Inbox>] {
+        &self.inboxes
+    }
+
     pub(crate) fn inbox(&self, key: ConnectionKey) -> Result<&Arc<Inbox>, EngineError> {
         self.inboxes.get(key.shard()).ok_or(EngineError::Gone)
     }
@@ -263,7 +267,7 @@ impl Engine {
         };
         let key = inbox.key();
         let application = make(key, inbox);
-        let connect = Box::new(Connect { key, socket, request, application });
+        let connect = Box::new(Connect { key, socket, source: None, request, application });
         Ok(Prepared { inbox: inbox.clone(), connect })
     }
 

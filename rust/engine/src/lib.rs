@@ -6,8 +6,10 @@ mod application;
 pub mod bridge;
 mod config;
 mod engine;
+mod exchange;
 pub mod hq;
 mod key;
+pub mod many;
 pub mod perf;
 pub mod pump;
 mod shard;
@@ -18,5 +20,6 @@ pub use config::{
     Accepted, Acceptor, ConnectRequest, EngineConfig, ListenRequest, ListenerId, LocalAddress, Log,
 };
 pub use engine::{Engine, EngineError, Listening, Prepared};
+pub use exchange::{Response, Template};
 pub use key::ConnectionKey;
 pub use stats::{ConnectionSnapshot, ShardStats};

@@ -123,8 +123,13 @@ pub fn export<'py>(py: Python<'py>, data: Bytes) -> PyResult<Bound<'py, PyAny>> 
     if data.len() < VIEW {
         return Ok(PyBytes::new(py, &data).into_any());
     }
+    Ok(view(py, data)?.into_any())
+}
+
+/// Bytes of the engine as a read-only `memoryview`, however few.
+pub fn view(py: Python<'_>, data: Bytes) -> PyResult<Bound<'_, PyMemoryView>> {
     let chunk = Bound::new(py, Chunk(data))?;
-    Ok(PyMemoryView::from(chunk.as_any())?.into_any())
+    PyMemoryView::from(chunk.as_any())
 }
 
 /// The owner of received bytes that Python looks at.

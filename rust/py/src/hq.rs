@@ -120,7 +120,7 @@ impl HqFetch {
     #[new]
     #[pyo3(signature = (
         engine, /, *, tls, transport, server_name, addresses, files, parallel=128,
-        update_keys=false, await_ticket=None
+        update_keys=false, await_ticket=None, origins=Vec::new()
     ))]
     #[allow(clippy::too_many_arguments, reason = "keywords in Python")]
     fn new(
@@ -134,19 +134,21 @@ impl HqFetch {
         parallel: usize,
         update_keys: bool,
         await_ticket: Option<Py<TicketStore>>,
+        origins: Vec<String>,
     ) -> PyResult<Self> {
         let addresses = addresses.iter().map(|(host, port)| address(py, host, *port));
         let addresses: Vec<_> = addresses.collect::<PyResult<_>>()?;
         let Some(&first) = addresses.first() else {
             return Err(error::config(py, &"there is no address to connect to"));
         };
-        let files = files.into_iter().map(|(path, place, sha256)| {
+        let origins = origins.into_iter().map(Some).chain(std::iter::repeat(None));
+        let files = files.into_iter().zip(origins).map(|((path, place, sha256), origin)| {
             let target = match place {
                 None => Target::Nowhere,
                 Some(Place::File(path)) => Target::File(path),
                 Some(Place::Pipe(pipe)) => Target::Pipe(pipe.get().0.clone()),
             };
-            hq::Get { path, target, sha256 }
+            hq::Get { path, target, sha256, origin }
         });
         let request = ConnectRequest::new(first, server_name, tls.0.clone());
         let setup = hq::FetchSetup {

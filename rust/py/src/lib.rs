@@ -15,11 +15,14 @@ mod connection;
 mod engine;
 mod error;
 mod event;
+mod histogram;
 mod hq;
 mod hub;
 mod keylog;
+mod many;
 mod material;
 mod perf;
+mod probe;
 mod settings;
 
 /// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
@@ -35,13 +38,19 @@ mod _engine {
     #[pymodule_export]
     use crate::engine::Engine;
     #[pymodule_export]
+    use crate::histogram::Histogram;
+    #[pymodule_export]
     use crate::hq::{HqFetch, HqPipe, HqServer};
     #[pymodule_export]
     use crate::hub::Hub;
     #[pymodule_export]
+    use crate::many::{ConnectionSet, RequestRun};
+    #[pymodule_export]
     use crate::material::public_key_pin;
     #[pymodule_export]
     use crate::perf::{PerfServer, perf_pattern, perf_run, raw_udp_rate};
+    #[pymodule_export]
+    use crate::probe::{cpu_features, crypto_backends, probe_udp, seal_rates};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
 

@@ -15,7 +15,9 @@ __all__ = [
 ]
 
 UINT_VAR_MAX: Final = (1 << 62) - 1
+"""The largest variable-length integer (RFC 9000 section 16)."""
 UINT_VAR_MAX_SIZE: Final = 8
+"""Bytes of the longest encoding of one."""
 
 
 class BufferReadError(ValueError):

@@ -86,7 +86,7 @@ class SessionTicket:
         self._store = store
         self.server_name = server_name
         self.cipher_suite = cipher_suite
-        self.not_valid_before = datetime.datetime.now(datetime.UTC)
+        self.not_valid_before: datetime.datetime = datetime.datetime.now(datetime.UTC)
 
     @property
     def is_valid(self) -> bool:
@@ -110,8 +110,11 @@ class SessionTicket:
 
 
 AlpnHandler: TypeAlias = Callable[[str], None]
+"""Called with the application protocol."""
 SessionTicketFetcher: TypeAlias = Callable[[bytes], SessionTicket | None]
+"""Server: that it is given allows resumption; it is never called."""
 SessionTicketHandler: TypeAlias = Callable[[SessionTicket], None]
+"""Client: called with each ticket. Server: see `SessionTicketFetcher`."""
 
 
 class KeySchedule:
@@ -126,8 +129,8 @@ class Context:
 
     def __init__(self) -> None:
         self.alpn_negotiated: str | None = None
-        self.early_data_accepted = False
-        self.session_resumed = False
+        self.early_data_accepted: bool = False
+        self.session_resumed: bool = False
         self.key_schedule: KeySchedule | None = None
         self._peer_chain: tuple[bytes, ...] = ()
 

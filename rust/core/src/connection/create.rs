@@ -136,13 +136,14 @@ impl Connection {
     /// Negotiation.
     pub(crate) fn start_client(&mut self) -> Result<(), TransportError> {
         let version = self.ids.version;
-        self.keys.initial = Some(initial_keys(version, &self.ids.initial_dcid, Side::Client));
+        let initial = initial_keys(version, &self.ids.initial_dcid, Side::Client);
+        self.keys.initial = Some(Box::new(initial));
         let mut encoded = Vec::new();
         parameters::ours(&self.config, &self.ids, &mut self.rng).encode(Side::Client, &mut encoded);
         self.handshake.start(version, version, encoded).map_err(|e| tls_error(&e))?;
         // The ClientHello; no keys can change before the server has spoken.
         self.handshake.write()?;
-        self.keys.zero_rtt = self.handshake.zero_rtt_keys();
+        self.keys.zero_rtt = self.handshake.zero_rtt_keys().map(Box::new);
         self.handshake.zero_rtt =
             if self.keys.zero_rtt.is_some() { ZeroRtt::Offered } else { ZeroRtt::None };
         if self.keys.zero_rtt.is_some() {
@@ -199,7 +200,8 @@ impl Connection {
         let handshake = Handshake::server(setup.tls);
         let context = (factory, rng, now);
         let mut this = Self::assemble(config, ids, handshake, context, (tuple, setup.scid));
-        this.keys.initial = Some(initial_keys(setup.version, &setup.dcid, Side::Server));
+        let initial = initial_keys(setup.version, &setup.dcid, Side::Server);
+        this.keys.initial = Some(Box::new(initial));
         this.events.push_endpoint(EndpointEvent::CidIssued(setup.dcid));
         this.handshake.set_preferred(setup.preferred);
         this

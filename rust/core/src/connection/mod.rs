@@ -177,6 +177,12 @@ impl Connection {
         updated
     }
 
+    /// Gives back memory that only a busy connection needs.
+    pub(crate) fn release_memory(&mut self) {
+        self.paths.iter_mut().for_each(|path| path.recovery.release_memory());
+        self.events.release_memory();
+    }
+
     /// Queues a NEW_TOKEN frame.
     pub fn send_token(&mut self, token: Vec<u8>) {
         if self.ids.side == Side::Server && self.state.is_open() {

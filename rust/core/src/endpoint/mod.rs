@@ -90,7 +90,8 @@ pub struct Census {
 }
 
 struct Entry {
-    connection: Connection,
+    /// Not in place: the table grows by doubling, and keeps its size when connections are gone.
+    connection: Box<Connection>,
     generation: u32,
     half_open: bool,
     dirty: bool,
@@ -148,6 +149,9 @@ impl Tokens {
         self.unix_epoch + now.as_nanos() / 1_000_000_000
     }
 }
+
+/// A connection that waits for nothing for so long gives back the memory of busier times.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Tokens remembered as used, of each kind and in each of two sets.
 const USED_TOKENS: usize = 1 << 16;
@@ -209,7 +213,7 @@ impl Endpoint {
         let generation = self.generation;
         self.half_open += usize::from(half_open);
         let entry = Entry {
-            connection,
+            connection: Box::new(connection),
             generation,
             half_open,
             dirty: false,
@@ -429,6 +433,10 @@ impl Endpoint {
                     self.touch(handle);
                 }
                 Some(later) => {
+                    // Nothing is expected for long: it has fallen idle since this was put down.
+                    if later.saturating_since(now) >= IDLE {
+                        entry.connection.release_memory();
+                    }
                     entry.scheduled = Some(later);
                     self.timers.push(Reverse((later, handle)));
                 }

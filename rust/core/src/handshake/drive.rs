@@ -24,7 +24,7 @@ impl Connection {
         }
         self.learn_parameters()?;
         if self.ids.side == Side::Server && self.keys.zero_rtt.is_none() {
-            self.keys.zero_rtt = self.handshake.zero_rtt_keys();
+            self.keys.zero_rtt = self.handshake.zero_rtt_keys().map(Box::new);
             if self.keys.zero_rtt.is_some() {
                 self.handshake.zero_rtt = ZeroRtt::Accepted;
                 self.handshake.keys_changed();
@@ -97,7 +97,7 @@ impl Connection {
 
     fn install(&mut self, now: Instant, change: KeyChange) -> Result<(), TransportError> {
         match change {
-            KeyChange::Handshake(keys) => self.keys.handshake = Some(keys),
+            KeyChange::Handshake(keys) => self.keys.handshake = Some(Box::new(keys)),
             KeyChange::OneRtt(keys, secrets) => {
                 let Some(suite) = self.handshake.suite() else {
                     return Err(TransportError::internal("1-RTT keys without a cipher suite"));
@@ -151,6 +151,7 @@ impl Connection {
             return;
         }
         self.handshake.confirm();
+        self.handshake.release();
         self.discard_space(now, Space::Initial);
         self.discard_space(now, Space::Handshake);
         if self.ids.side == Side::Client {

@@ -1,5 +1,6 @@
 //! The cryptographic handshake of a connection: the TLS session and its CRYPTO streams.
 
+mod after;
 mod crypto_stream;
 mod drive;
 pub(crate) mod parameters;
@@ -9,15 +10,17 @@ pub(crate) mod version;
 use std::sync::Arc;
 
 use tquic_crypto::client_hello::{self, Progress};
+use tquic_crypto::session::Agreed;
 use tquic_crypto::{
     ClientConfig as ClientTls, DirectionKeys, KeyChange, ServerConfig as ServerTls, Session, Suite,
     TlsError,
 };
-use tquic_wire::{Space, TransportErrorCode, Version};
+use tquic_wire::{Side, Space, TransportErrorCode, Version};
 
 use crate::config::PreferredAddresses;
 use crate::connection::space_index;
 use crate::error::TransportError;
+use after::Remainder;
 
 pub use crypto_stream::{CryptoRecv, CryptoSend};
 pub(crate) use stash::{Stash, Stashed};
@@ -48,7 +51,11 @@ enum Tls {
 /// TLS and its byte streams.
 pub struct Handshake {
     tls: Tls,
-    session: Option<Session>,
+    /// Gone when it has nothing to say any more.
+    session: Option<Box<Session>>,
+    /// What it said, once it is complete.
+    agreed: Option<Box<Agreed>>,
+    remainder: Remainder,
     pub(crate) send: [CryptoSend; 3],
     pub(crate) recv: [CryptoRecv; 3],
     /// The space whose CRYPTO stream TLS writes to now.
@@ -72,6 +79,8 @@ impl Handshake {
         Self {
             tls,
             session: None,
+            agreed: None,
+            remainder: Remainder::default(),
             send: Default::default(),
             recv: Default::default(),
             write_space: Space::Initial,
@@ -108,7 +117,8 @@ impl Handshake {
     ) -> Result<(), TlsError> {
         match &mut self.tls {
             Tls::Client { config, name } => {
-                self.session = Some(Session::client(config, original, name, parameters)?);
+                let session = Session::client(config, original, name, parameters)?;
+                self.session = Some(Box::new(session));
                 *self.send[0].buffer() = Vec::new();
                 self.send[0].restart();
             }
@@ -116,15 +126,15 @@ impl Handshake {
                 let mut session = Session::server(config, original, parameters)?;
                 session.set_version(chosen);
                 session.read(&core::mem::take(hello))?;
-                self.session = Some(session);
+                self.session = Some(Box::new(session));
             }
         }
         Ok(())
     }
 
-    /// Whether the session exists.
+    /// Whether the session exists, or has existed.
     pub(crate) fn is_started(&self) -> bool {
-        self.session.is_some()
+        self.session.is_some() || self.complete
     }
 
     /// Server: takes Initial CRYPTO bytes until the ClientHello is whole; then gives the client's
@@ -154,16 +164,21 @@ impl Handshake {
 
     /// Feeds TLS what arrived in order.
     pub(crate) fn read(&mut self) -> Result<(), TransportError> {
-        let Some(session) = &mut self.session else { return Ok(()) };
         while let Some(bytes) = self.recv[space_index(self.read_space)].read() {
-            session.read(&bytes).map_err(|e| tls_error(&e))?;
+            if let Some(session) = &mut self.session {
+                session.read(&bytes).map_err(|e| tls_error(&e))?;
+            }
+            // From the first byte on: the session may go in the middle of a message.
+            if self.complete {
+                self.remainder.read(self.side(), &bytes)?;
+            }
         }
         Ok(())
     }
 
     /// Client: whether a session ticket came since this was last asked.
     pub(crate) fn take_ticket(&self) -> bool {
-        self.session.as_ref().is_some_and(Session::take_ticket)
+        self.session.as_deref().is_some_and(Session::take_ticket)
     }
 
     /// Collects what TLS wants sent; `Some` when new keys are there.
@@ -190,6 +205,7 @@ impl Handshake {
         self.recv[1].finish()?;
         self.read_space = Space::Data;
         self.complete = true;
+        self.agreed = self.session.as_ref().map(|s| Box::new(s.agreed()));
         Ok(true)
     }
 
@@ -217,7 +233,7 @@ impl Handshake {
 
     /// Client: whether the server took 0-RTT.
     pub(crate) fn early_data_accepted(&self) -> bool {
-        self.session.as_ref().and_then(Session::early_data_accepted) == Some(true)
+        self.session.as_ref().and_then(|s| s.early_data_accepted()) == Some(true)
     }
 
     /// New keys are there: what came too early may now be readable.
@@ -249,6 +265,20 @@ impl Handshake {
         self.confirmed = true;
     }
 
+    /// The handshake is confirmed: drops what it alone needed.
+    pub(crate) fn release(&mut self) {
+        if self.session.as_ref().is_some_and(|s| s.is_over()) {
+            self.session = None;
+        }
+    }
+
+    fn side(&self) -> Side {
+        match self.tls {
+            Tls::Client { .. } => Side::Client,
+            Tls::Server { .. } => Side::Server,
+        }
+    }
+
     /// RFC 9001 section 4.1.1: TLS reports completion.
     pub fn is_complete(&self) -> bool {
         self.complete
@@ -266,17 +296,23 @@ impl Handshake {
 
     /// The application protocol agreed on.
     pub fn alpn(&self) -> Option<&[u8]> {
-        self.session.as_ref()?.alpn()
+        match &self.agreed {
+            Some(agreed) => agreed.alpn.as_deref(),
+            None => self.session.as_ref()?.alpn(),
+        }
     }
 
     /// The cipher agreed on.
     pub fn suite(&self) -> Option<Suite> {
-        self.session.as_ref()?.suite()
+        match &self.agreed {
+            Some(agreed) => agreed.suite,
+            None => self.session.as_ref()?.suite(),
+        }
     }
 
-    /// The session, for what else TLS knows (certificates, SNI, resumption).
-    pub fn session(&self) -> Option<&Session> {
-        self.session.as_ref()
+    /// What was agreed on (certificates, SNI, resumption), once the handshake is complete.
+    pub fn agreed(&self) -> Option<&Agreed> {
+        self.agreed.as_deref()
     }
 }
 

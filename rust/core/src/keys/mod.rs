@@ -9,18 +9,19 @@ use crate::error::{TransportError, TransportErrorCode};
 
 pub use one_rtt::{OneRttKeys, Phase};
 
-/// Packet keys of all levels.
+/// Packet keys of all levels. Those that go after the handshake lie elsewhere: a connection that rests
+/// pays for what it uses.
 #[derive(Default)]
 pub struct KeyRing {
     /// Initial keys, until the first Handshake packet (RFC 9001 section 4.9.1).
-    pub initial: Option<Keys>,
+    pub initial: Option<Box<Keys>>,
     /// Keys of the client's first version, to open its Initial packets after the version changed
     /// (RFC 9369 section 4.1).
-    pub initial_original: Option<Keys>,
+    pub initial_original: Option<Box<Keys>>,
     /// 0-RTT keys: a client seals with them, a server opens.
-    pub zero_rtt: Option<DirectionKeys>,
+    pub zero_rtt: Option<Box<DirectionKeys>>,
     /// Handshake keys, until the handshake is confirmed.
-    pub handshake: Option<Keys>,
+    pub handshake: Option<Box<Keys>>,
     /// 1-RTT keys with their updates.
     pub one_rtt: Option<OneRttKeys>,
     /// Packets that did not authenticate, over all keys and paths.

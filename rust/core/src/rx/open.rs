@@ -187,7 +187,7 @@ impl Connection {
             PacketType::Initial => &self.keys.initial,
             PacketType::Handshake if parsed.version == self.ids.version => &self.keys.handshake,
             PacketType::ZeroRtt if self.ids.side == Side::Server => {
-                return self.keys.zero_rtt.as_ref();
+                return self.keys.zero_rtt.as_deref();
             }
             _ => return None,
         };
@@ -254,7 +254,7 @@ impl Connection {
         if other && self.keys.initial_original.is_none() {
             let keys =
                 tquic_crypto::initial_keys(parsed.version, &self.ids.initial_dcid, Side::Client);
-            self.keys.initial_original = Some(keys);
+            self.keys.initial_original = Some(Box::new(keys));
         }
     }
 
@@ -264,7 +264,7 @@ impl Connection {
             return;
         }
         let fresh = tquic_crypto::initial_keys(version, &self.ids.initial_dcid, self.ids.side);
-        self.keys.initial_original = self.keys.initial.replace(fresh);
+        self.keys.initial_original = self.keys.initial.replace(Box::new(fresh));
         self.ids.version = version;
         self.handshake.set_version(version);
     }

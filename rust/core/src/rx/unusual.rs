@@ -40,7 +40,8 @@ impl Connection {
         self.ids.retry = Some(r.scid);
         self.ids.initial_dcid = r.scid;
         self.ids.token.clone_from(&r.token);
-        self.keys.initial = Some(initial_keys(self.ids.version, &r.scid, Side::Client));
+        let fresh = initial_keys(self.ids.version, &r.scid, Side::Client);
+        self.keys.initial = Some(Box::new(fresh));
         self.keys.initial_original = None;
         self.paths[0].remote_cids.replace_initial(r.scid);
         // Packet numbers go on (RFC 9000 section 17.2.5.3), the content is sent again.

@@ -167,7 +167,7 @@ impl Connection {
         let keys = match draft.ty {
             PacketType::Initial => self.keys.initial.as_ref().map(|k| &k.local),
             PacketType::Handshake => self.keys.handshake.as_ref().map(|k| &k.local),
-            _ => self.keys.zero_rtt.as_ref(),
+            _ => self.keys.zero_rtt.as_deref(),
         };
         let Some(keys) = keys else { return };
         draft.patch_length(packet, packet.len());

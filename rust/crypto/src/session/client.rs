@@ -91,6 +91,7 @@ impl Session {
             failed: None,
             alpn: config.alpn.clone(),
             early,
+            wants_tickets: config.tickets.is_some(),
             saver,
             ticket,
         })

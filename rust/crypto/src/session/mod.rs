@@ -77,10 +77,29 @@ pub struct Session {
     /// Our own list, for error messages.
     alpn: Arc<[Vec<u8>]>,
     early: EarlyData,
+    /// Client: tickets that come after the handshake are kept.
+    wants_tickets: bool,
     /// Client: writes down the tickets that come, if the store wants that.
     saver: Option<Box<TicketSaver>>,
     /// A client's: a ticket came.
     ticket: Arc<AtomicBool>,
+}
+
+/// What a handshake has agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// See [`Session::alpn`].
+    pub alpn: Option<Vec<u8>>,
+    /// See [`Session::suite`].
+    pub suite: Option<Suite>,
+    /// See [`Session::key_exchange_group`].
+    pub group: Option<Group>,
+    /// See [`Session::server_name`].
+    pub server_name: Option<String>,
+    /// See [`Session::peer_certificates`].
+    pub certificates: Vec<Vec<u8>>,
+    /// See [`Session::resumed`].
+    pub resumed: bool,
 }
 
 /// Early data, as the two sides see it.
@@ -299,6 +318,26 @@ impl Session {
             .export_keying_material(out, label, context)
             .map(drop)
             .map_err(|error| TlsError::new(&error, None, &self.alpn))
+    }
+
+    /// What the handshake has agreed on, to be kept without the session.
+    #[must_use]
+    pub fn agreed(&self) -> Agreed {
+        Agreed {
+            alpn: self.alpn().map(<[u8]>::to_vec),
+            suite: self.suite(),
+            group: self.key_exchange_group(),
+            server_name: self.server_name().map(str::to_owned),
+            certificates: self.peer_certificates().map(<[u8]>::to_vec).collect(),
+            resumed: self.resumed(),
+        }
+    }
+
+    /// Whether nothing that the peer can still send would change anything: the handshake is
+    /// complete, everything was written, and a client keeps no tickets.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        !self.is_handshaking() && self.failed.is_none() && !self.wants_tickets
     }
 
     /// Which side of the connection this is.

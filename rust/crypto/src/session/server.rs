@@ -49,6 +49,7 @@ impl Session {
             failed: None,
             alpn: config.alpn.clone(),
             early: EarlyData::Server { accepted: None },
+            wants_tickets: false,
             saver: None,
             ticket: Arc::default(),
         })

@@ -157,20 +157,16 @@ impl ConnectedInfo {
     pub(super) fn of(connection: &mut Connection) -> Self {
         let max_datagram = connection.datagrams().max_len().unwrap_or(0);
         let handshake = connection.handshake();
-        let session = handshake.session();
+        let agreed = handshake.agreed();
         Self {
             alpn: handshake.alpn().unwrap_or_default().to_vec(),
             cipher: handshake.suite().map_or("", tquic_crypto::Suite::name),
-            group: session
-                .and_then(tquic_crypto::Session::key_exchange_group)
-                .map_or("", |g| g.name()),
+            group: agreed.and_then(|a| a.group).map_or("", |g| g.name()),
             version: connection.version().0,
-            resumed: session.is_some_and(tquic_crypto::Session::resumed),
+            resumed: agreed.is_some_and(|a| a.resumed),
             early_data: handshake.zero_rtt() == ZeroRtt::Accepted,
-            server_name: session.and_then(|s| s.server_name()).map(str::to_owned),
-            certificates: session
-                .map(|s| s.peer_certificates().map(<[u8]>::to_vec).collect())
-                .unwrap_or_default(),
+            server_name: agreed.and_then(|a| a.server_name.clone()),
+            certificates: agreed.map(|a| a.certificates.clone()).unwrap_or_default(),
             addresses: connection.path(0).map(|p| p.active().addresses),
             max_datagram,
             original_dcid: connection.original_dcid().as_ref().to_vec(),

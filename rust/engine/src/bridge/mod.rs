@@ -7,7 +7,7 @@
 mod app;
 mod event;
 mod mailbox;
-mod notify;
+pub(crate) mod notify;
 mod queue;
 mod streams;
 

@@ -17,6 +17,7 @@ use crate::{ConnectRequest, ConnectionKey, Engine, EngineError};
 
 mod attempt;
 mod download;
+mod store;
 
 use attempt::Attempt;
 
@@ -40,6 +41,9 @@ pub struct Get {
     pub target: Target,
     /// What its SHA-256 must be. A file that is something else is thrown away.
     pub sha256: Option<[u8; 32]>,
+    /// What the partial file is a part of, to be known again by: its attribute `user.tquic.origin`,
+    /// where the system has such.
+    pub origin: Option<String>,
 }
 
 /// What to fetch, and how.
@@ -106,7 +110,7 @@ impl SessionFacts {
         let handshake = connection.handshake();
         Self {
             cipher: handshake.suite().map(Suite::name),
-            resumed: handshake.session().is_some_and(tquic_crypto::Session::resumed),
+            resumed: handshake.agreed().is_some_and(|a| a.resumed),
             early: handshake.zero_rtt() == ZeroRtt::Accepted,
             version: connection.version().0,
         }

@@ -90,7 +90,12 @@ impl Scene {
     }
 
     fn get(&self, name: &str) -> Get {
-        Get { path: format!("/{name}"), target: Target::File(self.download(name)), sha256: None }
+        Get {
+            path: format!("/{name}"),
+            target: Target::File(self.download(name)),
+            sha256: None,
+            origin: None,
+        }
     }
 }
 

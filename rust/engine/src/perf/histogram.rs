@@ -5,6 +5,8 @@ const SUB_BITS: u32 = 6;
 const SUB: usize = 1 << SUB_BITS;
 /// Values up to 2^40 ns (18 minutes); above, all count as that.
 const MAX_BITS: u32 = 40;
+/// Begins the bytes of a histogram; the number changes with the buckets.
+const MAGIC: &[u8] = b"TQH1";
 const BUCKETS: usize = SUB * (MAX_BITS - SUB_BITS + 1) as usize;
 
 /// A log-linear histogram of durations in nanoseconds. Recording costs a few instructions.
@@ -90,6 +92,36 @@ impl Histogram {
         self.max
     }
 
+    /// All counts in a form that other processes read with [`Self::from_bytes`].
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend(self.max.to_le_bytes());
+        out.extend(self.sum.to_le_bytes());
+        for (at, count) in self.counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            out.extend((at as u64).to_le_bytes());
+            out.extend(count.to_le_bytes());
+        }
+        out
+    }
+
+    /// The inverse of [`Self::to_bytes`]; `None` if these are no such bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let rest = bytes.strip_prefix(MAGIC)?;
+        if !rest.len().is_multiple_of(16) {
+            return None;
+        }
+        let word = |b: &[u8]| b.first_chunk::<8>().map(|b| u64::from_le_bytes(*b));
+        let mut pairs = rest.chunks_exact(16).map(|b| Some((word(b)?, word(b.get(8..)?)?)));
+        let (max, sum) = pairs.next()??;
+        let mut this = Self { max, sum, ..Self::default() };
+        for pair in pairs {
+            let (at, count) = pair?;
+            *this.counts.get_mut(usize::try_from(at).ok()?)? = count;
+            this.total = this.total.checked_add(count)?;
+        }
+        Some(this)
+    }
+
     /// The buckets that are not empty: largest value and count, for other programs.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let full = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
@@ -129,6 +161,15 @@ mod tests {
             }
             assert_eq!((h.quantile(1.0), h.max(), h.mean()), (1_000_000, 1_000_000, 500_500.0));
             assert_eq!(h.buckets().map(|(_, n)| n).sum::<u64>(), h.len());
+            let bytes = h.to_bytes();
+            let copy = Histogram::from_bytes(&bytes).unwrap();
+            assert_eq!(
+                (copy.to_bytes(), copy.len(), copy.mean()),
+                (bytes.clone(), h.len(), h.mean())
+            );
+            for wrong in [&bytes[1..], &bytes[..bytes.len() - 1], &bytes[..4]] {
+                assert!(Histogram::from_bytes(wrong).is_none());
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use tquic_core::stream::{ReadError, StreamError};
 
 pub use pattern::{Checker, slice as pattern_slice};
+pub(crate) use sink::write_at;
 pub use sink::{Inflow, Sink};
 pub use source::{Outflow, Source};
 

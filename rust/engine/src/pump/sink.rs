@@ -79,13 +79,15 @@ impl Consumer {
     }
 }
 
+/// Writes all of a piece at a place in a file.
 #[cfg(unix)]
-fn write_at(file: &File, piece: &[u8], offset: u64) -> std::io::Result<()> {
+pub(crate) fn write_at(file: &File, piece: &[u8], offset: u64) -> std::io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, piece, offset)
 }
 
+/// Writes all of a piece at a place in a file.
 #[cfg(windows)]
-fn write_at(file: &File, mut piece: &[u8], mut offset: u64) -> std::io::Result<()> {
+pub(crate) fn write_at(file: &File, mut piece: &[u8], mut offset: u64) -> std::io::Result<()> {
     while !piece.is_empty() {
         let n = std::os::windows::fs::FileExt::seek_write(file, piece, offset)?;
         if n == 0 {

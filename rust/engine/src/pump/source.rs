@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tquic_core::stream::{StreamError, StreamSet};
@@ -12,6 +13,9 @@ use super::{Outcome, PumpError, pattern};
 
 /// Bytes read from a file at a time.
 const FILE_CHUNK: u64 = 256 * 1024;
+
+/// Buffers of a file that are kept for its next bytes.
+const KEPT: usize = 16;
 
 static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
@@ -33,6 +37,48 @@ pub enum Source {
     Bytes(Bytes),
 }
 
+/// Buffers that come back when the connection has let go of them: a fresh one for each piece would
+/// be mapped, cleared and unmapped by the kernel every time.
+#[derive(Clone, Debug, Default)]
+struct Buffers(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Buffers {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A buffer of `len` bytes that hold anything.
+    fn take(&self, len: usize) -> Filled {
+        let mut bytes = self.lock().pop().unwrap_or_default();
+        if bytes.len() < len {
+            bytes.resize(len, 0);
+        }
+        Filled { bytes, len, home: self.clone() }
+    }
+}
+
+/// A buffer that goes back to the others.
+struct Filled {
+    bytes: Vec<u8>,
+    len: usize,
+    home: Buffers,
+}
+
+impl AsRef<[u8]> for Filled {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+}
+
+impl Drop for Filled {
+    fn drop(&mut self) {
+        let mut kept = self.home.lock();
+        if kept.len() < KEPT {
+            kept.push(std::mem::take(&mut self.bytes));
+        }
+    }
+}
+
 impl Source {
     /// A file from `offset` to its end.
     pub fn open(path: &Path, offset: u64) -> std::io::Result<Self> {
@@ -52,7 +98,7 @@ impl Source {
 
     /// The next bytes, `at` bytes after those of the start: at most `max`, not empty while any
     /// are left.
-    fn next(&mut self, at: u64, max: u64) -> Result<Bytes, PumpError> {
+    fn next(&mut self, at: u64, max: u64, buffers: &Buffers) -> Result<Bytes, PumpError> {
         let max = max.min(self.remaining());
         Ok(match self {
             Self::Zeros(n) => {
@@ -66,15 +112,16 @@ impl Source {
                 bytes
             }
             Self::File { file, range } => {
-                let mut buffer = vec![0; max.min(FILE_CHUNK) as usize];
-                let got = read_at(file, &mut buffer, range.start)
+                let wanted = max.min(FILE_CHUNK) as usize;
+                let mut buffer = buffers.take(wanted);
+                let got = read_at(file, &mut buffer.bytes[..wanted], range.start)
                     .map_err(|e| PumpError::File(format!("the file cannot be read: {e}")))?;
                 if got == 0 {
                     return Err(PumpError::File("the file became shorter".to_owned()));
                 }
-                buffer.truncate(got);
+                buffer.len = got;
                 range.start += got as u64;
-                buffer.into()
+                Bytes::from_owner(buffer)
             }
             Self::Bytes(bytes) => bytes.split_to(max as usize),
         })
@@ -98,12 +145,13 @@ pub struct Outflow {
     source: Source,
     bytes: u64,
     finish: bool,
+    buffers: Buffers,
 }
 
 impl Outflow {
     /// Fills `id`; at the end of the source the stream is finished, if `finish`.
     pub fn new(id: StreamId, source: Source, finish: bool) -> Self {
-        Self { id, source, bytes: 0, finish }
+        Self { id, source, bytes: 0, finish, buffers: Buffers::default() }
     }
 
     /// The stream.
@@ -144,7 +192,7 @@ impl Outflow {
                     Err(error) => Err(PumpError::Write(error)),
                 };
             }
-            let bytes = self.source.next(self.bytes, room)?;
+            let bytes = self.source.next(self.bytes, room, &self.buffers)?;
             self.bytes += bytes.len() as u64;
             streams.write(self.id, bytes).map_err(PumpError::Write)?;
         }

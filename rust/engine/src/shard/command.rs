@@ -10,7 +10,7 @@ use tquic_core::endpoint::EndpointSecrets;
 use tquic_net::os::Waker;
 use tquic_net::udp::UdpSocket;
 
-use crate::application::Application;
+use crate::application::{Application, Source, Supply, Tell};
 use crate::config::{Acceptor, ConnectRequest, ListenerId};
 use crate::key::ConnectionKey;
 use crate::stats::{ConnectionSnapshot, ShardStats};
@@ -33,6 +33,8 @@ pub(crate) struct Connect {
     pub key: ConnectionKey,
     /// Bound already, if the request named an address.
     pub socket: Option<UdpSocket>,
+    /// The shared socket to use; `None` for that of any address.
+    pub source: Option<Source>,
     pub request: ConnectRequest,
     pub application: Box<dyn Application>,
 }
@@ -48,11 +50,19 @@ pub(crate) enum Operation {
 /// What a shard is asked.
 pub(crate) enum Command {
     Connect(Box<Connect>),
+    /// Many connections, one after another.
+    Supply(Box<dyn Supply>),
+    /// One message for many applications.
+    Tell(Tell),
     Listen(Box<Listen>),
     Unlisten(ListenerId),
     With(ConnectionKey, Operation),
     Stats(SyncSender<ShardStats>),
-    Shutdown { deadline_nanos: u64, code: u64, reason: Vec<u8> },
+    Shutdown {
+        deadline_nanos: u64,
+        code: u64,
+        reason: Vec<u8>,
+    },
 }
 
 #[derive(Default)]

@@ -210,7 +210,7 @@ impl Shard {
                 },
             };
             let key = self.inbox.key();
-            let connect = Connect { key, socket, request, application };
+            let connect = Connect { key, socket, source: None, request, application };
             self.execute(Command::Connect(Box::new(connect)));
             self.more = true;
         }

@@ -13,8 +13,7 @@ use tquic_net::udp::{SocketOptions, UdpSocket};
 
 use super::service::{Listener, Place, Service, Slot};
 use super::{CLIENTS, Command, Connect, Listen, Operation, Shard};
-use crate::application::Application;
-use crate::config::within_buffer;
+use crate::application::{Application, Message, Source, Tell};
 use crate::key::ConnectionKey;
 use crate::stats::ConnectionSnapshot;
 
@@ -46,6 +45,8 @@ impl Shard {
     pub(super) fn execute(&mut self, command: Command) {
         match command {
             Command::Connect(connect) => self.connect(*connect),
+            Command::Supply(supply) => self.supplies.push(supply),
+            Command::Tell(tell) => self.tell(tell),
             Command::Listen(listen) => self.listen(*listen),
             Command::Unlisten(id) => {
                 for (_, service) in &mut self.services {
@@ -62,6 +63,7 @@ impl Shard {
             }
             Command::Shutdown { deadline_nanos, code, reason } => {
                 self.ending = Some(Instant::from_nanos(deadline_nanos));
+                self.supplies.clear();
                 for (_, service) in &mut self.services {
                     service.endpoint.stop_accepting();
                     for handle in service.endpoint.handles() {
@@ -74,8 +76,8 @@ impl Shard {
         }
     }
 
-    fn connect(&mut self, connect: Connect) {
-        let Connect { key, socket, request, application } = connect;
+    pub(super) fn connect(&mut self, connect: Connect) {
+        let Connect { key, socket, source, request, application } = connect;
         if self.ending.is_some() {
             return self.refuse(key, application, "the engine is shutting down");
         }
@@ -83,7 +85,7 @@ impl Shard {
         let alone = socket.is_some();
         let at = match socket {
             Some(socket) => self.sockets.add(&mut self.poller, socket, CLIENTS, true),
-            None => self.wildcard(remote.is_ipv6()),
+            None => self.shared(source.unwrap_or_else(|| any_source(&remote))),
         };
         let (at, local) = match at.map(|at| (at, self.sockets.get(at).map(|e| e.local))) {
             Ok((at, Some(local))) => (at, local),
@@ -96,7 +98,7 @@ impl Shard {
         let buffer = self.sockets.get(at).map(|e| e.socket.capabilities().recv_buffer.granted);
         let buffer = buffer.unwrap_or(usize::MAX);
         let setup = ClientSetup {
-            transport: within_buffer(&request.transport, remote.ip(), buffer),
+            transport: self.fitted.within_buffer(&request.transport, remote.ip(), buffer),
             tls: request.tls,
             server_name: request.server_name,
             token: request.token,
@@ -134,18 +136,37 @@ impl Shard {
         refuse(key, app, ConnectionError::Local(error));
     }
 
-    /// The socket that clients of a family share, opened when it is first needed.
-    fn wildcard(&mut self, ipv6: bool) -> std::io::Result<usize> {
-        if let Some(at) = self.sockets.wildcard(CLIENTS, ipv6) {
+    /// The socket that clients with the same source share, opened when it is first needed.
+    fn shared(&mut self, source: Source) -> std::io::Result<usize> {
+        if let Some(at) = self.sockets.shared(source) {
             return Ok(at);
         }
-        let any: SocketAddr = match ipv6 {
-            true => (Ipv6Addr::UNSPECIFIED, 0).into(),
-            false => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        };
         let options = SocketOptions { report_errors: true, ..self.settings.socket.clone() };
-        let socket = UdpSocket::bind(any, &options)?;
-        self.sockets.add(&mut self.poller, socket, CLIENTS, false)
+        let socket = UdpSocket::bind((source.0, 0).into(), &options)?;
+        self.sockets.add_shared(&mut self.poller, socket, CLIENTS, source)
+    }
+
+    fn tell(&mut self, mut tell: Tell) {
+        let message = tell.message.clone();
+        tell.keys.retain(|key| !self.tell_one(*key, &*message));
+    }
+
+    /// False if the connection is gone.
+    fn tell_one(&mut self, key: ConnectionKey, message: &dyn Message) -> bool {
+        let Some(&place) = self.keys.get(&key) else { return false };
+        let Some(service) = self.services.get_mut(place.service) else { return false };
+        let Some(slot) = service.table.get_mut(place.handle) else { return false };
+        let Some(app) = &mut slot.app else { return false };
+        match catch_unwind(AssertUnwindSafe(|| app.on_message(message))) {
+            Ok(()) => {
+                service.endpoint.connection(place.handle);
+                true
+            }
+            Err(panic) => {
+                self.contain(Some(place), &*panic);
+                false
+            }
+        }
     }
 
     fn listen(&mut self, listen: Listen) {
@@ -211,6 +232,14 @@ impl Shard {
             self.sockets.release(&mut self.poller, &mut self.outbox, &[at]);
         }
         answer
+    }
+}
+
+/// The socket on any address of the peer's family.
+fn any_source(remote: &SocketAddr) -> Source {
+    match remote.is_ipv6() {
+        true => (Ipv6Addr::UNSPECIFIED.into(), 0),
+        false => (Ipv4Addr::UNSPECIFIED.into(), 0),
     }
 }
 

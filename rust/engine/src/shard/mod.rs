@@ -9,6 +9,7 @@ mod outbox;
 mod receive;
 mod service;
 mod socket;
+mod supply;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -24,8 +25,8 @@ use tquic_core::time::{Duration, Instant};
 use tquic_net::os::{self, Events, Poller};
 use tquic_net::udp::{RecvBatch, SocketOptions};
 
-use crate::application::Spawned;
-use crate::config::Log;
+use crate::application::{Spawned, Supply};
+use crate::config::{Fitted, Log};
 use crate::key::ConnectionKey;
 use crate::stats::{ShardStats, add_endpoint};
 
@@ -64,6 +65,10 @@ pub(crate) struct Shard {
     outbox: Outbox,
     /// When applications want to be called.
     wakes: BinaryHeap<Reverse<(Instant, Place)>>,
+    /// Those who begin connections here, and when they want to be asked again.
+    supplies: Vec<Box<dyn Supply>>,
+    supply_at: Option<Instant>,
+    fitted: Fitted,
     /// Connections that found no room in the outbox.
     waiting: Vec<Place>,
     /// Some connection has more to send than its turn allowed.
@@ -126,6 +131,9 @@ impl Shard {
             inbox: setup.inbox,
             outbox: Outbox::new(),
             wakes: BinaryHeap::new(),
+            supplies: Vec::new(),
+            supply_at: None,
+            fitted: Fitted::default(),
             waiting: Vec::new(),
             more: false,
             now: clock(),
@@ -174,6 +182,7 @@ impl Shard {
         self.on_timeouts();
         self.admit();
         self.drive_dirty();
+        self.draw();
         self.flush_all();
         self.reap();
         Ok(())
@@ -207,7 +216,12 @@ impl Shard {
     fn deadline(&self) -> Option<Instant> {
         let endpoints = self.services.iter().filter_map(|(_, s)| s.endpoint.timeout());
         let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
-        endpoints.chain(wake).chain(self.sockets.retry_at()).chain(self.ending).min()
+        endpoints
+            .chain(wake)
+            .chain(self.sockets.retry_at())
+            .chain(self.supply_at)
+            .chain(self.ending)
+            .min()
     }
 
     fn on_timeouts(&mut self) {

@@ -13,6 +13,7 @@ use tquic_net::udp::{self, MAX_TRAINS, Sent, TrainError, UdpSocket};
 
 use super::outbox::{Outbox, Train};
 use super::service::Place;
+use crate::application::Source;
 use crate::stats::add_socket;
 
 /// When a socket claims to be writable and is not, it is tried again after this long.
@@ -36,6 +37,8 @@ pub(super) struct Entry {
     pub service: usize,
     /// How many connections use it alone; `None` for a socket of the whole service.
     users: Option<usize>,
+    /// For a socket that clients share: by what they ask for it.
+    source: Option<Source>,
     queue: VecDeque<Train>,
     room: Room,
     /// The last try after the poller said that there is room sent nothing.
@@ -124,6 +127,7 @@ impl Sockets {
             local,
             service,
             users,
+            source: None,
             queue,
             room: Room::Free,
             lied: false,
@@ -184,11 +188,24 @@ impl Sockets {
         })
     }
 
-    /// The shared socket of the clients for a family.
-    pub fn wildcard(&self, service: usize, ipv6: bool) -> Option<usize> {
-        let fits =
-            |e: &Entry| e.service == service && e.users.is_none() && e.local.is_ipv6() == ipv6;
-        self.entries.iter().find(|(_, e)| fits(e)).map(|(at, _)| at)
+    /// The socket that clients with this source share.
+    pub fn shared(&self, source: Source) -> Option<usize> {
+        self.entries.iter().find(|(_, e)| e.source == Some(source)).map(|(at, _)| at)
+    }
+
+    /// Takes a socket in that clients with this source share.
+    pub fn add_shared(
+        &mut self,
+        poller: &mut Poller,
+        socket: UdpSocket,
+        service: usize,
+        source: Source,
+    ) -> io::Result<usize> {
+        let at = self.add(poller, socket, service, false)?;
+        if let Some(entry) = self.entries.get_mut(at) {
+            entry.source = Some(source);
+        }
+        Ok(at)
     }
 
     /// Puts a train at the end of a socket's queue; answers how many stand there.

@@ -9,6 +9,7 @@
 mod linux;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;
+mod probe;
 mod rate;
 mod stats;
 
@@ -26,6 +27,7 @@ use arrayvec::ArrayVec;
 pub use linux::{RecvBatch, UdpSocket, mtu_of_route, reuseport_by_cid};
 #[cfg(not(target_os = "linux"))]
 pub use portable::{RecvBatch, UdpSocket, mtu_of_route, reuseport_by_cid};
+pub use probe::{Probe, probe};
 pub use rate::{RateOptions, RawRate, raw_rate, raw_rate_with};
 pub use stats::Stats;
 

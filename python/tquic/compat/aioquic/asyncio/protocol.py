@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 QuicStreamHandler: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Any]
+"""Called for each stream that the peer opens. It is not awaited: it starts a task."""
 
 
 class QuicConnectionProtocol(asyncio.DatagramProtocol):
@@ -266,7 +267,7 @@ class QuicStreamAdapter(asyncio.Transport):
 class QuicStreamWriter(asyncio.StreamWriter):
     """A writer whose `drain` waits for as long as the engine holds all that it may hold."""
 
-    transport: QuicStreamAdapter
+    transport: QuicStreamAdapter  # pyright: ignore[reportIncompatibleMethodOverride]
 
     async def drain(self) -> None:
         """Waits until the engine has taken everything that was written: it holds up to 8 MiB of a

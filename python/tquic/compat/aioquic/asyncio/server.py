@@ -89,7 +89,7 @@ class _ServerTransport(asyncio.BaseTransport):
     def __init__(self, server: QuicServer) -> None:
         super().__init__()
         self._server = server
-        self.address = ("", 0)
+        self.address: tuple[str, int] = ("", 0)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """``"sockname"``: where the server listens; port 0 has become a real one."""

@@ -21,8 +21,10 @@ __all__ = [
 ]
 
 H0_ALPN: Final = ["hq-interop"]
+"""The protocol's name in ALPN."""
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
+"""Names and values, in order."""
 
 # The longest request line that is waited for, in bytes.
 _LONGEST_REQUEST: Final = 65_536

@@ -21,6 +21,7 @@ from tquic.session import SessionStore
 __all__ = ["SMALLEST_MAX_DATAGRAM_SIZE", "QuicConfiguration", "client_config", "server_config"]
 
 SMALLEST_MAX_DATAGRAM_SIZE: Final = 1200
+"""Bytes of UDP payload that every path must carry (RFC 9000 section 14)."""
 
 NO_ALPN: Final = "aioquic"
 """Offered where the program names no protocol: QUIC cannot go without (RFC 9001 section 8.1)."""

@@ -40,7 +40,9 @@ __all__ = [
 ]
 
 NetworkAddress: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+"""As sockets give it: host and port, for IPv6 perhaps flow and scope, which are not used."""
 QuicTokenHandler: TypeAlias = Callable[[bytes], None]
+"""Called with each address token for later connections (RFC 9000 section 8.1.3)."""
 
 # How long `close` waits for what was sent before it, in seconds. aioquic puts it on the wire at
 # once; the engine must be given the time to.
@@ -96,7 +98,7 @@ class QuicConnection:
     ) -> None:
         if link is None:
             _by_hand()
-        self.tls = tls.Context()
+        self.tls: tls.Context = tls.Context()
         self._configuration = configuration
         self._link = link
         self._is_client = link.is_client

@@ -110,8 +110,10 @@ impl Attempt {
                 }
             }
         };
-        if last {
-            self.shared.finish(self.downloads.is_some().then_some(ending), &why);
+        match &self.downloads {
+            _ if !last => {}
+            Some(downloads) => downloads.finish(Some(ending), &why),
+            None => self.shared.finish(None, &why),
         }
     }
 
@@ -184,12 +186,13 @@ impl Application for Attempt {
         let Some(downloads) = &mut self.downloads else { return self.race(context, began) };
         let stalled = downloads.drive(context);
         let done = downloads.is_done();
+        let storing = downloads.is_storing();
         if !self.keys_updated {
             self.keys_updated = context.connection.update_keys(context.now);
         }
         if done && !self.lingers(context.now) {
             context.connection.close(context.now, 0, b"");
-        } else if stalled || done || !self.keys_updated {
+        } else if stalled || storing || done || !self.keys_updated {
             context.wake_at = Some(context.now + LOOK);
         }
     }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ring::digest;
@@ -12,10 +13,10 @@ use tquic_core::stream::{ReadError, StreamEvent, StreamSet};
 use tquic_core::time::Instant;
 use tquic_wire::{Direction, StreamId};
 
-use super::{FileResult, Shared, Target};
+use super::store::{End, Store, wrong_content};
+use super::{Ending, FileResult, Shared, Target};
 use crate::Context;
 use crate::hq::code;
-use crate::hq::part::PartFile;
 use crate::hq::pipe::Pipe;
 use crate::hq::request::request_line;
 use crate::pump::{Inflow, Outcome, PumpError, Sink};
@@ -25,10 +26,11 @@ const PIECE: usize = 256 * 1024;
 
 /// Where the bytes of one stream go.
 enum Body {
-    /// Nothing has come. Files are made with the first byte: many small ones take turns with few
-    /// open descriptors.
+    /// Nothing has come.
     Nothing,
-    Flow(Inflow, Option<PartFile>),
+    Discard(Inflow),
+    /// To the thread that writes and hashes.
+    Store,
     Pipe(Arc<Pipe>, Option<digest::Context>),
 }
 
@@ -55,16 +57,23 @@ pub(super) struct Downloads {
     active: HashMap<StreamId, Download>,
     /// Streams whose readers do not keep up.
     stalled: Vec<StreamId>,
+    /// There once a file has to be written or hashed.
+    store: Option<Store>,
 }
 
 impl Downloads {
     pub fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, next: 0, active: HashMap::new(), stalled: Vec::new() }
+        Self { shared, next: 0, active: HashMap::new(), stalled: Vec::new(), store: None }
     }
 
     /// Whether every file is whole or has failed.
     pub fn is_done(&self) -> bool {
-        self.next >= self.shared.setup.files.len() && self.active.is_empty()
+        self.next >= self.shared.setup.files.len() && self.active.is_empty() && !self.is_storing()
+    }
+
+    /// Whether files that have come are not on the disk yet.
+    pub fn is_storing(&self) -> bool {
+        self.store.as_ref().is_some_and(Store::is_busy)
     }
 
     pub fn on_event(&mut self, context: &mut Context<'_>, event: StreamEvent) {
@@ -114,25 +123,33 @@ impl Downloads {
     /// The connection is over: what is under way fails.
     pub fn abandon(&mut self, error: &ConnectionError) {
         for (_, download) in self.active.drain() {
-            let (file, bytes) = (download.file, download.bytes);
-            let error = download.close(Some(error.to_string()), false);
-            self.shared.store(file, FileResult { bytes, error, ..FileResult::default() });
+            let end =
+                End { took: Duration::ZERO, bytes: download.bytes, error: Some(error.to_string()) };
+            close(&self.shared, self.store.as_ref(), download, end, None);
+        }
+    }
+
+    /// Nothing more will come: the fetch is over as soon as its files are on the disk.
+    pub fn finish(&self, ending: Option<Ending>, why: &str) {
+        match &self.store {
+            Some(store) => store.finish(&self.shared, ending, why),
+            None => self.shared.finish(ending, why),
         }
     }
 
     fn take(&mut self, streams: &mut StreamSet, id: StreamId, now: Instant) {
         let Some(download) = self.active.get_mut(&id) else { return };
         if matches!(download.body, Body::Nothing) {
-            match self.shared.open_target(id, download.file) {
+            match open(&self.shared, &mut self.store, id, download.file) {
                 Ok(body) => download.body = body,
                 Err(error) => {
-                    let error = PumpError::File(format!("the file cannot be made: {error}"));
+                    let error = PumpError::File(format!("no thread can be made: {error}"));
                     return self.give_up(streams, id, now, error);
                 }
             }
         }
         let before = download.bytes;
-        let progress = download.take(streams, id);
+        let progress = download.take(streams, id, self.store.as_ref());
         self.shared.bytes.fetch_add(download.bytes - before, Ordering::Relaxed);
         match progress {
             Progress::Waiting => {}
@@ -149,107 +166,127 @@ impl Downloads {
 
     fn end(&mut self, id: StreamId, now: Instant, outcome: &Outcome) {
         let Some(download) = self.active.remove(&id) else { return };
-        let (file, bytes, took) = (download.file, download.bytes, now - download.since);
-        let digest = outcome.digest;
-        let error = outcome.error.as_ref().map(explain);
-        let error = error.or_else(|| self.shared.wrong_content(file, digest.as_ref()));
-        let error = download.close(error, outcome.error.is_none());
-        self.shared.store(file, FileResult { bytes, took, digest, error });
+        let end = End {
+            took: now - download.since,
+            bytes: download.bytes,
+            error: outcome.error.as_ref().map(explain),
+        };
+        close(&self.shared, self.store.as_ref(), download, end, outcome.digest);
     }
 }
 
-impl Shared {
-    fn open_target(&self, id: StreamId, file: usize) -> io::Result<Body> {
-        let Some(get) = self.setup.files.get(file) else { return Ok(Body::Nothing) };
-        let hash = get.sha256.is_some();
-        Ok(match &get.target {
-            Target::Nowhere => {
-                let sink = if hash { Sink::Hash } else { Sink::Discard };
-                Body::Flow(Inflow::new(id, sink, 0), None)
+fn open(
+    shared: &Arc<Shared>,
+    store: &mut Option<Store>,
+    id: StreamId,
+    file: usize,
+) -> io::Result<Body> {
+    let Some(get) = shared.setup.files.get(file) else { return Ok(Body::Nothing) };
+    let hash = get.sha256.is_some();
+    Ok(match &get.target {
+        Target::Nowhere if !hash => Body::Discard(Inflow::new(id, Sink::Discard, 0)),
+        Target::Nowhere | Target::File(_) => {
+            if store.is_none() {
+                *store = Some(Store::start(shared.clone())?);
             }
-            Target::File(path) => {
-                let (part, file) = PartFile::create(path)?;
-                let sink = Sink::File { file, offset: 0, hash };
-                Body::Flow(Inflow::new(id, sink, 0), Some(part))
-            }
-            Target::Pipe(pipe) => {
-                let hash = hash.then(|| digest::Context::new(&digest::SHA256));
-                Body::Pipe(pipe.clone(), hash)
-            }
-        })
-    }
-
-    /// Says so if the content is not what was demanded.
-    fn wrong_content(&self, file: usize, digest: Option<&[u8; 32]>) -> Option<String> {
-        let wanted = self.setup.files.get(file)?.sha256.as_ref()?;
-        let got = digest.map_or_else(|| "not known".to_owned(), |d| hex(d));
-        (digest != Some(wanted))
-            .then(|| format!("the content is not the expected one: its SHA-256 is {got}"))
-    }
+            Body::Store
+        }
+        Target::Pipe(pipe) => {
+            let hash = hash.then(|| digest::Context::new(&digest::SHA256));
+            Body::Pipe(pipe.clone(), hash)
+        }
+    })
 }
 
 impl Download {
-    fn take(&mut self, streams: &mut StreamSet, id: StreamId) -> Progress {
+    fn take(&mut self, streams: &mut StreamSet, id: StreamId, store: Option<&Store>) -> Progress {
         match &mut self.body {
             Body::Nothing => Progress::Waiting,
-            Body::Flow(inflow, _) => {
+            Body::Discard(inflow) => {
                 let outcome = inflow.drive(streams);
                 self.bytes = inflow.bytes();
                 outcome.map_or(Progress::Waiting, Progress::Over)
             }
-            Body::Pipe(pipe, hash) => loop {
-                if !pipe.has_room() {
-                    break Progress::Stalled;
-                }
-                let chunk = match streams.read(id, PIECE) {
-                    Ok(Some(chunk)) => chunk,
-                    Ok(None) => break Progress::Waiting,
-                    Err(error) => break over(self.bytes, None, Some(PumpError::Read(error))),
-                };
-                self.bytes += chunk.data.len() as u64;
-                if let Some(hash) = hash {
-                    hash.update(&chunk.data);
-                }
-                if !pipe.push(chunk.data) {
-                    // Nobody will read the rest.
-                    let _ = streams.stop(id, code::CANCELLED);
-                    let error = PumpError::File("the output was closed".to_owned());
-                    break over(self.bytes, None, Some(error));
-                }
-                if chunk.fin {
-                    break over(self.bytes, hash.take(), None);
-                }
-            },
-        }
-    }
-
-    /// Puts the target into its final state; answers why the file is not there.
-    fn close(self, error: Option<String>, whole: bool) -> Option<String> {
-        let part = match self.body {
-            Body::Flow(_, part) => part,
-            Body::Pipe(pipe, _) => {
-                pipe.end();
-                None
+            Body::Store => {
+                let Some(store) = store else { return Progress::Waiting };
+                let file = self.file;
+                pull(streams, id, &mut self.bytes, |bytes| match bytes {
+                    None => Ok(store.has_room()),
+                    Some(bytes) => store.piece(file, bytes).map(|()| true),
+                })
             }
-            Body::Nothing => None,
-        };
-        let Some(part) = part else { return error };
-        match error {
-            // Closed by now: Windows renames no open files.
-            None => part.finish().err().map(|e| format!("the file cannot get its name: {e}")),
-            // Whole and wrong, or empty: nothing that anybody could go on from.
-            Some(_) if whole || self.bytes == 0 => {
-                part.discard();
-                error
+            Body::Pipe(pipe, hash) => {
+                let progress = pull(streams, id, &mut self.bytes, |bytes| match bytes {
+                    None => Ok(pipe.has_room()),
+                    Some(bytes) => {
+                        if let Some(hash) = hash {
+                            hash.update(&bytes);
+                        }
+                        let taken = pipe.push(bytes);
+                        if taken { Ok(true) } else { Err("the output was closed".to_owned()) }
+                    }
+                });
+                match progress {
+                    Progress::Over(outcome) => {
+                        let digest = hash.take().filter(|_| outcome.error.is_none());
+                        let digest = digest.and_then(|h| h.finish().as_ref().try_into().ok());
+                        Progress::Over(Outcome { digest, ..outcome })
+                    }
+                    other => other,
+                }
             }
-            Some(_) => error,
         }
     }
 }
 
-fn over(bytes: u64, hash: Option<digest::Context>, error: Option<PumpError>) -> Progress {
-    let digest = hash.and_then(|h| h.finish().as_ref().try_into().ok());
-    Progress::Over(Outcome { bytes, digest, error, ..Outcome::default() })
+/// Hands what has arrived to `taker`, which is asked first, with nothing, whether it has room.
+fn pull(
+    streams: &mut StreamSet,
+    id: StreamId,
+    count: &mut u64,
+    mut taker: impl FnMut(Option<Bytes>) -> Result<bool, String>,
+) -> Progress {
+    let over = |bytes, error| Progress::Over(Outcome { bytes, error, ..Outcome::default() });
+    loop {
+        if !taker(None).unwrap_or(true) {
+            return Progress::Stalled;
+        }
+        let chunk = match streams.read(id, PIECE) {
+            Ok(Some(chunk)) => chunk,
+            Ok(None) => return Progress::Waiting,
+            Err(error) => return over(*count, Some(PumpError::Read(error))),
+        };
+        *count += chunk.data.len() as u64;
+        if let Err(why) = taker(Some(chunk.data)) {
+            // Nobody will read the rest.
+            let _ = streams.stop(id, code::CANCELLED);
+            return over(*count, Some(PumpError::File(why)));
+        }
+        if chunk.fin {
+            return over(*count, None);
+        }
+    }
+}
+
+/// The stream is over: its result, now or when it is on the disk.
+fn close(
+    shared: &Shared,
+    store: Option<&Store>,
+    download: Download,
+    end: End,
+    digest: Option<[u8; 32]>,
+) {
+    let Download { file, body, .. } = download;
+    if let (Body::Store, Some(store)) = (&body, store) {
+        return store.end(file, end);
+    }
+    if let Body::Pipe(pipe, _) = body {
+        pipe.end();
+    }
+    let End { took, bytes, error } = end;
+    let wanted = shared.setup.files.get(file).and_then(|get| get.sha256.as_ref());
+    let error = error.or_else(|| wrong_content(wanted, digest.as_ref()));
+    shared.store(file, FileResult { bytes, took, digest, error });
 }
 
 fn explain(error: &PumpError) -> String {
@@ -261,6 +298,6 @@ fn explain(error: &PumpError) -> String {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

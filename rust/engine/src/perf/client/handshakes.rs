@@ -132,7 +132,7 @@ impl Client {
         }
         state.begun.get_or_insert(self.start);
         let handshake = context.connection.handshake();
-        let resumed = handshake.session().is_some_and(tquic_crypto::Session::resumed);
+        let resumed = handshake.agreed().is_some_and(|a| a.resumed);
         let as_wanted = match self.run.handshakes.kind {
             HandshakeKind::Full => !resumed,
             HandshakeKind::Resumed => resumed,

@@ -1,19 +1,17 @@
 //! Many small exchanges, some at a time.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use tquic_core::events::{ConnectionError, Event};
 use tquic_core::stream::{StreamEvent, StreamSet};
 use tquic_core::time::Instant;
-use tquic_wire::{Direction, StreamId};
 
 use super::super::header;
 use super::super::report::Tally;
 use super::{PerfError, Teller};
 use crate::application::{Application, Context};
+use crate::exchange::{Exchanges, Response, Template};
 use crate::key::ConnectionKey;
-use crate::pump::{Inflow, Sink};
 use crate::stats::ConnectionSnapshot;
 
 /// Exchanges: 8 bytes there, some back, each on a stream of its own.
@@ -41,7 +39,8 @@ pub(super) struct Client {
     /// How many more to begin.
     left: u64,
     teller: Teller,
-    open: HashMap<StreamId, (Instant, Inflow)>,
+    template: Template,
+    open: Exchanges,
     start: Option<Instant>,
     deadline: Option<Instant>,
     tally: Tally,
@@ -59,7 +58,8 @@ impl Client {
             requests: requests.clone(),
             left,
             teller,
-            open: HashMap::new(),
+            template: Template { head: header(requests.response), pattern: 0 },
+            open: Exchanges::new(Response::Verify),
             start: None,
             deadline: None,
             tally: Tally::default(),
@@ -69,26 +69,22 @@ impl Client {
 
     fn begin(&mut self, now: Instant, streams: &mut StreamSet) {
         while self.left > 0 && self.open.len() < self.requests.inflight.max(1) {
-            let Some(id) = streams.open(Direction::Bidirectional) else { return };
+            if !self.open.begin((now, now), streams, &self.template) {
+                return;
+            }
             self.left -= 1;
-            // A fresh stream takes both.
-            let _ = streams.write(id, header(self.requests.response));
-            let _ = streams.finish(id);
-            self.open.insert(id, (now, Inflow::new(id, Sink::Verify, 0)));
         }
     }
 
     fn on_stream(&mut self, now: Instant, streams: &mut StreamSet, event: StreamEvent) {
-        let (StreamEvent::Readable { id } | StreamEvent::Reset { id, .. }) = event else { return };
-        let Some((begun, inflow)) = self.open.get_mut(&id) else { return };
-        let Some(outcome) = inflow.drive(streams) else { return };
-        self.tally.latencies.record(super::nanos(now - *begun));
+        let Some(finished) = self.open.on_stream(streams, &event) else { return };
+        let outcome = finished.outcome;
+        self.tally.latencies.record(super::nanos(now - finished.begun));
         self.tally.events += 1;
         self.tally.bytes += outcome.bytes;
         self.tally.mismatches += outcome.mismatches;
         let whole = outcome.error.is_none() && outcome.bytes == self.requests.response;
         self.tally.failed += u64::from(!whole);
-        self.open.remove(&id);
     }
 }
 

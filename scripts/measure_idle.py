@@ -1,0 +1,227 @@
+"""What idle connections cost: ``measure_idle.py [--connections N] [--write docs/embedding.md]``.
+
+Begins N client connections in one process against a server in another, both on this machine, and
+tells what each end needs for a connection: resident memory, descriptors, threads. With ``--write``
+the table in the guide is written anew; the facts go to ``reports/idle.json`` in any case.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tquic import Config, Engine, __version__
+from tquic._engine import PerfServer, make_certificates
+
+ROOT = Path(__file__).resolve().parents[1]
+REPORT = ROOT / "reports" / "idle.json"
+MARKS = ("<!-- idle: written by scripts/measure_idle.py -->\n", "<!-- end -->")
+# Long enough for any number of handshakes; nothing is sent meanwhile.
+IDLE_TIMEOUT = 600.0
+# Seconds without traffic, after which connections have given back what only busy ones need.
+REST = 3.0
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process, in bytes (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def descriptors() -> int:
+    """Open descriptors of this process (Linux)."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def threads() -> int:
+    """Threads of this process, those of the engine included (Linux)."""
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@dataclass(frozen=True)
+class Idle:
+    """What was measured. Sizes in bytes, times in seconds."""
+
+    connections: int
+    shards: int
+    client_bytes: float
+    """Resident memory for each connection, at the client."""
+    server_bytes: float
+    """The same at the server."""
+    client_descriptors: int
+    """Descriptors that all the connections need, those of the engine included."""
+    client_threads: int
+    """The same for threads."""
+    connect_seconds: float
+    version: str
+    machine: str
+    python: str
+
+
+class Serving:
+    """A perf server in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.port: int = self._read()["port"]
+
+    def _read(self) -> dict[str, int]:
+        assert self._process.stdout is not None
+        answer: dict[str, int] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def ask(self) -> dict[str, int]:
+        """How many connections it has, and its resident memory."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._read()
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[tuple[Serving, Config]]:
+    """A server, and the configuration of its clients."""
+    cert, key, ca = _identity()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "cert.pem").write_bytes(cert)
+        (Path(folder) / "key.pem").write_bytes(key)
+        command = [sys.executable, __file__, "--serve", folder]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            # The end of its standard input ends it.
+            config = Config(ca=ca, alpn=("perf",), idle_timeout=IDLE_TIMEOUT)
+            yield Serving(process), config
+
+
+def _identity() -> tuple[bytes, bytes, bytes]:
+    """A certificate, its key and the CA, in PEM."""
+    blobs = [text.encode() for text in make_certificates(["localhost", "127.0.0.1"], 30)]
+    (key,) = (blob for blob in blobs if b"PRIVATE KEY" in blob)
+    ca, cert = (blob for blob in blobs if blob is not key)
+    return cert, key, ca
+
+
+def _serve(folder: Path) -> None:
+    config = Config(
+        cert=folder / "cert.pem",
+        key=folder / "key.pem",
+        alpn=("perf",),
+        idle_timeout=IDLE_TIMEOUT,
+    )
+    engine = Engine()
+    server = PerfServer(
+        engine._native,
+        config,
+        tls=config._server_tls,
+        transport=config._transport,
+        host="127.0.0.1",
+        port=0,
+    )
+    print(json.dumps({"port": server.addresses[0][1]}), flush=True)
+    for _ in sys.stdin:
+        held = sum(shard.connections for shard in engine.stats())
+        print(json.dumps({"connections": held, "resident": resident_bytes()}), flush=True)
+    engine.shutdown()
+
+
+def measure(connections: int, shards: int = 1) -> Idle:
+    """Opens them, lets them rest, and measures both ends.
+
+    Raises:
+        RuntimeError: not every connection was there at the end.
+    """
+    before = (descriptors(), threads())
+    with serving() as (server, config):
+        engine = Engine(shards)
+        # Memory that the first connections bring, and thousands share.
+        with engine.connect_many("127.0.0.1", server.port, 10, config=config) as first:
+            first.wait_connected(timeout=60)
+        del first
+        ours, theirs = resident_bytes(), server.ask()["resident"]
+        begun = time.monotonic()
+        with engine.connect_many(
+            "127.0.0.1", server.port, connections, config=config, on=()
+        ) as many:
+            counts = many.wait_connected(timeout=IDLE_TIMEOUT)
+            seconds = time.monotonic() - begun
+            time.sleep(REST)
+            held = server.ask()
+            if counts.open != connections or held["connections"] < connections:
+                raise RuntimeError(f"{counts}, server {held}: {many.reasons()}")
+            idle = Idle(
+                connections=connections,
+                shards=shards,
+                client_bytes=(resident_bytes() - ours) / connections,
+                server_bytes=(held["resident"] - theirs) / connections,
+                client_descriptors=descriptors() - before[0] - 2,
+                client_threads=threads() - before[1],
+                connect_seconds=seconds,
+                version=__version__,
+                machine=f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}",
+                python=platform.python_version(),
+            )
+        engine.shutdown()
+    return idle
+
+
+def table(idle: Idle) -> str:
+    """The facts as the guide shows them."""
+    rows = [
+        ("resident memory of a connection at the client", f"{idle.client_bytes / 1024:.1f} KiB"),
+        ("the same at the server", f"{idle.server_bytes / 1024:.1f} KiB"),
+        ("descriptors of the client, all together", str(idle.client_descriptors)),
+        ("threads of the engine", str(idle.client_threads)),
+        ("connections per second, set-up", f"{idle.connections / idle.connect_seconds:.0f}"),
+    ]
+    head = [f"| {idle.connections} idle connections, {idle.shards} shard | |", "| --- | ---: |"]
+    lines = [*head, *(f"| {name} | {value} |" for name, value in rows)]
+    where = (
+        f"tquic {idle.version}, CPython {idle.python}, {idle.machine}; both ends on one machine."
+    )
+    return "\n".join([*lines, "", where, ""])
+
+
+def write_table(path: Path, text: str) -> None:
+    """Puts the table between the marks of a guide."""
+    guide = path.read_text()
+    before, rest = guide.split(MARKS[0])
+    after = rest.split(MARKS[1], 1)[1]
+    path.write_text(before + MARKS[0] + text + MARKS[1] + after)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--connections", type=int, default=10_000, metavar="N")
+    parser.add_argument("--shards", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--write", type=Path, metavar="GUIDE", help="write the table into this file"
+    )
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    options: Any = parser.parse_args(arguments)
+    if options.serve is not None:
+        _serve(options.serve)
+        return
+    idle = measure(options.connections, options.shards)
+    REPORT.parent.mkdir(exist_ok=True)
+    REPORT.write_text(json.dumps(asdict(idle), indent=2) + "\n")
+    text = table(idle)
+    if options.write is not None:
+        write_table(options.write, text)
+    print(text, end="")
+
+
+if __name__ == "__main__":
+    main()
