@@ -198,7 +198,7 @@ def write_table(path: Path, text: str) -> None:
     guide = path.read_text()
     before, rest = guide.split(MARKS[0])
     after = rest.split(MARKS[1], 1)[1]
-    path.write_text(before + MARKS[0] + text + MARKS[1] + after)
+    path.write_text(before + MARKS[0] + "\n" + text + "\n" + MARKS[1] + after)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,7 +21,6 @@ from tquic._engine import PerfServer
 from tquic.many import Cause, Event, EventKind
 
 TIMEOUT = 60.0
-GUIDE = Path(__file__).parents[2] / "docs" / "embedding.md"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
 
 
@@ -357,12 +356,3 @@ def test_idle_connections_cost_little(connections: int, shards: int, tmp_path: P
     guide.write_text("before\n" + "old".join(measure_idle.MARKS) + "\nafter")
     measure_idle.write_table(guide, measure_idle.table(idle))
     assert re.search(rf"(?s)^before\n.*\| {connections} idle .*end -->\nafter$", guide.read_text())
-
-
-def test_examples_of_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They run as they stand, one after another."""
-    blocks = re.findall(r"(?s)```python\n(.*?)```", GUIDE.read_text())
-    assert len(blocks) >= 4
-    scope: dict[str, Any] = {"__name__": "guide"}
-    for number, block in enumerate(blocks):
-        exec(compile(block, f"{GUIDE.name} block {number}", "exec"), scope)
