@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
-from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, cast
 
 from tquic import _engine
 from tquic._engine import Histogram
@@ -447,14 +447,15 @@ class ConnectionSet:
 def _templates(
     requests: _Bytes | Pattern | Sequence[_Bytes | Pattern],
 ) -> list[tuple[_Bytes, int]]:
-    one = isinstance(requests, Pattern | _Bytes)
+    several: Iterable[object] = requests
+    if isinstance(requests, Pattern | bytes | bytearray | memoryview):
+        several = [requests]
     templates: list[tuple[_Bytes, int]] = []
-    request: object
-    for request in [requests] if one else requests:
+    for request in several:
         if isinstance(request, Pattern):
             templates.append((request.head, request.size))
-        elif isinstance(request, _Bytes):
-            templates.append((request, 0))
+        elif isinstance(request, bytes | bytearray | memoryview):
+            templates.append((cast(_Bytes, request), 0))
         else:
             raise ConfigError(f"a request is bytes or a Pattern, not {request!r}")
     if not templates:

@@ -18,6 +18,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from tquic.cli import output
 from tquic.cli.failure import CommandError, UsageError
@@ -86,7 +87,7 @@ def _main(arguments: Sequence[str], commands: Mapping[str, str]) -> int:
     return status
 
 
-def _usage(parser: Parser, options: argparse.Namespace, why: str) -> None:
+def _usage(parser: Parser, options: argparse.Namespace, why: str) -> NoReturn:
     if _is_debugging():
         traceback.print_exc()
     role = getattr(options, "role", None)

@@ -173,8 +173,9 @@ def _bash_reply(option: Option) -> str:
             return "_tquic_files -f"
         case "folder":
             return "_tquic_files -d"
-    # Nothing to offer.
-    return ":"
+        case _:
+            # Nothing to offer.
+            return ":"
 
 
 def zsh(found: list[Command]) -> str:
@@ -237,7 +238,8 @@ def _zsh_action(option: Option) -> str:
             return "_files"
         case "folder":
             return "_files -/"
-    return " "
+        case _:
+            return " "
 
 
 def fish(found: list[Command]) -> str:
@@ -280,7 +282,8 @@ def _fish_value(option: Option) -> str:
             return f" -x -a {_quote(' '.join(option.choices))}"
         case "file" | "folder":
             return " -r -F"
-    return " -x"
+        case _:
+            return " -x"
 
 
 SHELLS: dict[str, Callable[[list[Command]], str]] = {"bash": bash, "zsh": zsh, "fish": fish}

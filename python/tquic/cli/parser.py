@@ -24,13 +24,14 @@ class Parser(argparse.ArgumentParser):
     """Takes no abbreviations, which the next option may make ambiguous, and suggests instead."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(**{"allow_abbrev": False, "formatter_class": _Help, **settings})
+        defaults: dict[str, Any] = {"allow_abbrev": False, "formatter_class": _Help}
+        super().__init__(**(defaults | settings))
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         """The options; ends with status 2 if there are unknown ones."""
-        options, extras = self.parse_known_args(args, namespace)
+        options, extras = self.parse_known_args(args, namespace or argparse.Namespace())
         if extras:
             asked = self._asked(args)
             message = f"unrecognized arguments: {' '.join(extras)}"
