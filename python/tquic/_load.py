@@ -24,7 +24,12 @@ __all__ = ["Setting", "build", "of_environ", "of_keywords", "of_toml"]
 
 PREFIX: Final = "TQUIC_"
 # Variables that say something else.
-OTHERS: Final = frozenset({"TQUIC_CONFIG", "TQUIC_SHARDS", "TQUIC_CERT_FILE", "TQUIC_KEY_FILE"})
+OTHERS: Final = frozenset(
+    {
+        *("TQUIC_CONFIG", "TQUIC_SHARDS", "TQUIC_CRYPTO", "TQUIC_DEBUG"),
+        *("TQUIC_CERT_FILE", "TQUIC_KEY_FILE"),
+    }
+)
 # Those of tests and tools.
 OTHER_PREFIXES: Final = ("TQUIC_TEST_", "TQUIC_INTEROP_", "TQUIC_SIM_", "TQUIC_BENCH_")
 

@@ -7,6 +7,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from tquic import _engine
 from tquic.config import Config
@@ -15,6 +16,9 @@ from tquic.many import ConnectionSet, EventKind, EventName
 from tquic.stats import ShardStats
 
 __all__ = ["Engine"]
+
+
+_MOST_SHARDS: Final = 128
 
 
 class Engine:
@@ -34,7 +38,7 @@ class Engine:
 
     Raises:
         ConfigError: a setting is outside its limits.
-        OSError: there are no threads or descriptors to be had, or `shards` is outside its limits.
+        OSError: there are no threads or descriptors to be had.
     """
 
     _default: Engine | None = None
@@ -50,6 +54,8 @@ class Engine:
         gro: bool = True,
         socket_buffer: int = 4 << 20,
     ) -> None:
+        if not 1 <= shards <= _MOST_SHARDS:
+            raise ConfigError(f"shards must be from 1 to {_MOST_SHARDS}, not {shards}")
         self._native = _engine.Engine(
             shards, cpus=list(cpus), spin=spin, gso=gso, gro=gro, socket_buffer=socket_buffer
         )
@@ -62,7 +68,7 @@ class Engine:
         """
         with cls._lock:
             if cls._default is None:
-                cls._default = Engine(int(os.environ.get("TQUIC_SHARDS", "1")))
+                cls._default = Engine(_shards_of_environment())
             return cls._default
 
     @property
@@ -168,6 +174,14 @@ class Engine:
 
     def __repr__(self) -> str:
         return f"<Engine with {self.shards} shards>"
+
+
+def _shards_of_environment() -> int:
+    given = os.environ.get("TQUIC_SHARDS") or "1"
+    try:
+        return int(given)
+    except ValueError:
+        raise ConfigError(f"TQUIC_SHARDS must be a number of threads, not {given!r}") from None
 
 
 def _end_default() -> None:

@@ -156,3 +156,17 @@ async def test_files_that_cannot_be_used(identity: Any, tmp_path: Path) -> None:
     mixed = tquic.Config(cert=identity.cert, key=identity.client_key)
     with pytest.raises(tquic.ConfigError, match="private key does not belong"):
         await tquic.serve("127.0.0.1", 0, handler, config=mixed)
+
+
+@pytest.mark.parametrize("shards", [0, -1, 129])
+def test_an_engine_has_1_to_128_threads(shards: int) -> None:
+    with pytest.raises(tquic.ConfigError, match="from 1 to 128"):
+        tquic.Engine(shards)
+
+
+def test_shards_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tquic.Engine, "_default", None)
+    for wrong in ("many", "0"):
+        monkeypatch.setenv("TQUIC_SHARDS", wrong)
+        with pytest.raises(tquic.ConfigError):
+            tquic.Engine.default()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,15 @@ ROOT = Path(__file__).parents[2]
 def test_every_setting_can_be_read() -> None:
     """Each kind of field has its parser; a new kind needs one."""
     assert set(_load._kinds(tquic.Config).values()) == set(_load.PARSERS)
+
+
+def test_variables_that_are_read_elsewhere_are_no_mistakes() -> None:
+    """What the sources ask the environment for must not be refused as a setting without a name."""
+    sources = [*(ROOT / "python").rglob("*.py"), *(ROOT / "rust").glob("*/src/**/*.rs")]
+    asked = re.compile(r'(?:environ\.get|environ\[|getenv|env::var(?:_os)?)\(?"(TQUIC_[A-Z_]+)"')
+    found = {name for path in sources for name in asked.findall(path.read_text())}
+    assert {"TQUIC_CRYPTO", "TQUIC_DEBUG", "TQUIC_SHARDS"} <= found
+    tquic.Config.from_env(environ=dict.fromkeys(found, "1"))
 
 
 @pytest.mark.parametrize(
