@@ -26,8 +26,12 @@ PREFIX: Final = "TQUIC_"
 # Variables that say something else.
 OTHERS: Final = frozenset(
     {
-        *("TQUIC_CONFIG", "TQUIC_SHARDS", "TQUIC_CRYPTO", "TQUIC_DEBUG"),
-        *("TQUIC_CERT_FILE", "TQUIC_KEY_FILE"),
+        "TQUIC_CERT_FILE",
+        "TQUIC_CONFIG",
+        "TQUIC_CRYPTO",
+        "TQUIC_DEBUG",
+        "TQUIC_KEY_FILE",
+        "TQUIC_SHARDS",
     }
 )
 # Those of tests and tools.

@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 
 try:
     import fcntl
-except ImportError:  # Windows
+except ImportError:
+    # Windows has none, and a module's name cannot be declared to be perhaps nothing.
     fcntl = None  # type: ignore[assignment]
 
 __all__ = ["Claim", "Claimed", "StoreFile", "Ticket"]

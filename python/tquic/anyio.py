@@ -14,7 +14,6 @@ Connections are those of `tquic`; their streams are `anyio.abc.ByteStream` as we
 from __future__ import annotations
 
 import contextlib
-import logging
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Self, TypeAlias, cast
@@ -33,12 +32,10 @@ from tquic.client import plan, resolve
 from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import QuicError, StreamClosed
-from tquic.server import Listener, is_ending
+from tquic.server import Listener, attend
 from tquic.tls import TlsContext, settled
 
 __all__ = ["Connection", "Server", "Stream", "connect", "serve"]
-
-_logger = logging.getLogger("tquic.server")
 
 
 class _Signal:
@@ -276,11 +273,7 @@ class Server(Listener):
 
     async def _handle(self, connection: Connection) -> None:
         try:
-            async with connection:
-                await self._handler(connection)
-        except Exception as error:
-            if not is_ending(error, connection):
-                _logger.exception("the handler of %r failed", connection)
+            await attend(connection, self._handler)
         finally:
             self._handling -= 1
             self._news.wake()

@@ -444,8 +444,8 @@ class Config:
             roots=self._roots,
             system_roots=not self.insecure and (self.system_ca or not self._roots),
             pins=[_pin(pin) for pin in self.pins],
-            cert=None if self.cert is None else _content("cert", self.cert),
-            key=None if self.key is None else _content("key", self.key),
+            cert=None if self.cert is None else content_of("cert", self.cert),
+            key=None if self.key is None else content_of("key", self.key),
             password=self._password,
             keylog=self._keylog,
             tickets=None,
@@ -464,7 +464,7 @@ class Config:
 
     @cached_property
     def _roots(self) -> list[bytes]:
-        roots = [] if self.ca is None else [_content("ca", self.ca)]
+        roots = [] if self.ca is None else [content_of("ca", self.ca)]
         if self.ca_path is not None:
             roots += _certificates_in(self.ca_path)
         return roots
@@ -474,12 +474,18 @@ class Config:
         if self.cert is None or self.key is None:
             raise ConfigError("a server needs a certificate: set cert and key")
         material = ServerMaterial(
-            cert=_content("cert", self.cert),
-            key=_content("key", self.key),
+            cert=content_of("cert", self.cert),
+            key=content_of("key", self.key),
             password=self._password,
-            client_roots=[] if self.client_ca is None else [_content("client_ca", self.client_ca)],
+            client_roots=[]
+            if self.client_ca is None
+            else [content_of("client_ca", self.client_ca)],
             certificates=[
-                (name, _content(f"certificates, {name}", c), _content(f"certificates, {name}", k))
+                (
+                    name,
+                    content_of(f"certificates, {name}", c),
+                    content_of(f"certificates, {name}", k),
+                )
                 for name, c, k in self.certificates
             ],
             lookup=self._lookup if self.sni_callback is not None else None,
@@ -493,7 +499,7 @@ class Config:
             found = self.sni_callback(name)
             if found is None:
                 return None
-            cert, key = (_content(f"sni_callback({name!r})", part) for part in found)
+            cert, key = (content_of(f"sni_callback({name!r})", part) for part in found)
         except Exception:
             _logger.exception("sni_callback failed for %s: the default certificate is shown", name)
             return None
@@ -614,7 +620,8 @@ def _certificates_in(folder: str | os.PathLike[str]) -> list[bytes]:
     return found
 
 
-def _content(name: str, credential: Credential) -> bytes:
+def content_of(name: str, credential: Credential) -> bytes:
+    """What a credential holds; `name` is the setting to blame if its file cannot be read."""
     if isinstance(credential, bytes):
         return credential
     try:

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeAlias
 from tquic import _engine
 from tquic._hub import Hub
 from tquic._wait import Home
-from tquic.client import resolve
+from tquic.client import ConnectionT, resolve
 from tquic.config import Config
 from tquic.connection import Connection
 from tquic.engine import Engine
@@ -31,6 +31,23 @@ def is_ending(error: BaseException, connection: Connection) -> bool:
         return all(is_ending(one, connection) for one in error.exceptions)
     ending = connection.exception
     return ending is not None and (error is ending or error.__cause__ is ending)
+
+
+def tell_failure(error: Exception, connection: Connection) -> None:
+    """Logs why the handler of a connection failed, if the connection's end does not say it."""
+    if not is_ending(error, connection):
+        _logger.error("the handler of %r failed", connection, exc_info=error)
+
+
+async def attend(
+    connection: ConnectionT, handler: Callable[[ConnectionT], Awaitable[None]]
+) -> None:
+    """A handler's call, from the connection's beginning to its end."""
+    try:
+        async with connection:
+            await handler(connection)
+    except Exception as error:
+        tell_failure(error, connection)
 
 
 class Listener:
@@ -174,14 +191,10 @@ class Server(Listener):
 
     async def _handle(self, connection: Connection) -> None:
         try:
-            async with connection:
-                await self._handler(connection)
+            await attend(connection, self._handler)
         except asyncio.CancelledError:
             if not self._closed:
                 raise
-        except Exception as error:
-            if not is_ending(error, connection):
-                _logger.exception("the handler of %r failed", connection)
 
 
 class Serving:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, get_args
 
 from tquic import _engine
-from tquic.config import CipherSuite, Config, Credential
+from tquic.config import CipherSuite, Config, Credential, content_of
 from tquic.errors import ConfigError
 from tquic.session import SessionStore
 
@@ -29,7 +29,7 @@ def public_key_pin(certificate: Credential) -> str:
     Raises:
         ConfigError: it cannot be read.
     """
-    return _engine.public_key_pin(_read("certificate", certificate))
+    return _engine.public_key_pin(content_of("certificate", certificate))
 
 
 class TlsContext:
@@ -89,8 +89,8 @@ class TlsContext:
         Raises:
             ConfigError: a file cannot be read. What is in it is looked at by `config`.
         """
-        chain = _read("certfile", certfile)
-        self._chain = (chain, chain if keyfile is None else _read("keyfile", keyfile))
+        chain = content_of("certfile", certfile)
+        self._chain = (chain, chain if keyfile is None else content_of("keyfile", keyfile))
         if callable(password):
             password = password()
         self._password = password.encode() if isinstance(password, str) else password
@@ -106,7 +106,10 @@ class TlsContext:
         Raises:
             ConfigError: a file cannot be read.
         """
-        self._named[name.lower()] = (_read("certfile", certfile), _read("keyfile", keyfile))
+        self._named[name.lower()] = (
+            content_of("certfile", certfile),
+            content_of("keyfile", keyfile),
+        )
 
     # ---- Whom to trust ----
 
@@ -130,7 +133,7 @@ class TlsContext:
         if cafile is None and capath is None and cadata is None:
             raise TypeError("cafile, capath and cadata cannot be all omitted")
         if cafile is not None:
-            self._roots.append(_read("cafile", cafile))
+            self._roots.append(content_of("cafile", cafile))
         if capath is not None:
             if self._ca_path is not None and Path(self._ca_path) != Path(capath):
                 raise ConfigError("load_verify_locations: one capath can be had, not two")
@@ -313,16 +316,6 @@ def _check_version(allowed: bool, name: str) -> None:
 
 
 _PEM: Final = b"-----BEGIN "
-
-
-def _read(name: str, credential: Credential) -> bytes:
-    if isinstance(credential, bytes):
-        return credential
-    try:
-        return Path(credential).read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(f"{name}: cannot read {os.fspath(credential)}: {reason}") from error
 
 
 def _as_pem(content: bytes) -> bytes:

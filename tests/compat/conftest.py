@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import inspect
 import re
 import types
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,24 +11,6 @@ import pytest
 import trustme
 
 PROGRAMS = Path(__file__).parent / "programs"
-TIME_LIMIT = 60.0
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that waits for something that never comes fails instead of blocking the others."""
-    for item in items:
-        here = Path(__file__).parent in item.path.parents
-        if here and isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
-            item.obj = _limited(item.obj)
-
-
-def _limited(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    @functools.wraps(test)
-    async def limited(*args: Any, **kwargs: Any) -> None:
-        async with asyncio.timeout(TIME_LIMIT):
-            await test(*args, **kwargs)
-
-    return limited
 
 
 def translate(text: str) -> str:

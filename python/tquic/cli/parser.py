@@ -27,6 +27,7 @@ class Parser(argparse.ArgumentParser):
         defaults: dict[str, Any] = {"allow_abbrev": False, "formatter_class": _Help}
         super().__init__(**(defaults | settings))
 
+    # Without the overload that fills a namespace of another type: no command has one.
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str], namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:

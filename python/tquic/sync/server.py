@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -15,7 +14,7 @@ from tquic.client import resolve
 from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import EngineError
-from tquic.server import Listener, is_ending
+from tquic.server import Listener, tell_failure
 from tquic.sync._home import Threads
 from tquic.sync.connection import Connection, Inner
 from tquic.sync.stream import _checked
@@ -25,8 +24,6 @@ __all__ = ["Handler", "Server", "serve"]
 
 Handler: TypeAlias = Callable[[Connection], object]
 """Takes care of one connection, in a thread of its own. When it returns, it is closed."""
-
-_logger = logging.getLogger("tquic.server")
 
 
 class _Accepting(Listener):
@@ -163,8 +160,7 @@ class Server:
             with connection:
                 self._handler(connection)
         except Exception as error:
-            if not is_ending(error, connection._inner):
-                _logger.exception("the handler of %r failed", connection)
+            tell_failure(error, connection._inner)
         finally:
             self._handlers.discard(threading.current_thread())
 
