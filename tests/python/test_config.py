@@ -45,6 +45,7 @@ def test_names_are_known(name: str) -> None:
     ("settings", "message"),
     [
         ({"alpn": ()}, "at least one protocol"),
+        ({"versions": "v1"}, "versions must be a tuple or a list"),
         ({"alpn": "h3"}, "tuple"),
         ({"alpn": ("",)}, "1 to 255 bytes"),
         ({"cert": b"x"}, "belong together"),
@@ -170,3 +171,9 @@ def test_shards_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TQUIC_SHARDS", wrong)
         with pytest.raises(tquic.ConfigError):
             tquic.Engine.default()
+
+
+def test_lists_are_kept_as_tuples() -> None:
+    config = tquic.Config(alpn=["h3", "perf"], versions=["v2"])  # type: ignore[arg-type]
+    assert config.alpn == ("h3", "perf")
+    assert config == tquic.Config(alpn=("h3", "perf"), versions=("v2",))
