@@ -33,9 +33,9 @@ _PERIOD = len(perf_pattern())
 _PATTERN = memoryview(perf_pattern() * (PIECE // _PERIOD + 2))
 
 
-def run(server: tuple[str, int], config: Config, task: Task) -> dict[str, Any]:
+def run(server: tuple[str, int], config: Config, task: Task, spin: float) -> dict[str, Any]:
     """Does the task and gives the report."""
-    return asyncio.run(_run(server, config, task))
+    return asyncio.run(_run(server, config, task, Engine(spin=spin)))
 
 
 def _max_rss() -> int:
@@ -56,8 +56,9 @@ class _Tally:
         self.latencies: list[float] = []
 
 
-async def _run(server: tuple[str, int], config: Config, task: Task) -> dict[str, Any]:
-    engine = Engine()
+async def _run(
+    server: tuple[str, int], config: Config, task: Task, engine: Engine
+) -> dict[str, Any]:
     tally = _Tally()
     try:
         async with connect(*server, config=config, engine=engine) as connection:
