@@ -136,7 +136,7 @@ pub fn on_ack(
 ) -> Result<AckSummary, TransportError> {
     let mut buf = [0; 4096];
     let mut w = Writer::new(&mut buf);
-    let written = ack::write(&mut w, ranges.iter().cloned(), 0, ecn, 4096);
+    let written = ack::write(&mut w, None, ranges.iter().cloned(), 0, ecn, 4096);
     assert_eq!(written, ranges.len());
     match FrameIter::new(w.written()).next() {
         Some(Ok(Frame::Ack(ack))) => {
