@@ -4,6 +4,7 @@
 pub mod amplification;
 pub mod ecn;
 pub mod mtu;
+mod standing;
 mod tuple;
 pub mod validate;
 
@@ -21,6 +22,7 @@ use crate::time::Instant;
 
 pub use ecn::Ecn;
 pub use mtu::Mtu;
+pub use standing::{Advice, PathLabel, Stage, Standing};
 pub use tuple::{FourTuple, Tuple};
 
 /// 4-tuples remembered for a path: the active one, the one before, and what is being tried.
@@ -42,6 +44,8 @@ pub struct Path {
     pub probes: [u8; 3],
     /// Destination Connection ID of the peer's packets on the active 4-tuple.
     pub last_dcid: ConnectionId,
+    /// What it is good for beside other paths.
+    pub standing: Standing,
     /// The active 4-tuple first.
     tuples: SmallVec<[Tuple; 1]>,
 }
@@ -56,6 +60,8 @@ pub struct PathParts<'a> {
     pub local_cids: &'a mut LocalCids,
     /// IDs the peer issued.
     pub remote_cids: &'a mut RemoteCids,
+    /// What it is good for.
+    pub standing: &'a mut Standing,
     /// The 4-tuple in use.
     pub active: &'a mut Tuple,
 }
@@ -92,6 +98,7 @@ impl Path {
             remote_cids,
             probes: [0; 3],
             last_dcid,
+            standing: Standing::default(),
             tuples: smallvec![tuple],
         }
     }
@@ -116,6 +123,7 @@ impl Path {
             acks: &mut self.acks,
             local_cids: &mut self.local_cids,
             remote_cids: &mut self.remote_cids,
+            standing: &mut self.standing,
             active: &mut self.tuples[0],
         }
     }
@@ -139,6 +147,11 @@ impl Path {
                     }
                 }
             }
+        }
+        // A path that was accepted before there was an ID to answer with.
+        if self.tuples[0].remote_cid == Tuple::NO_CID {
+            self.tuples[0].remote_cid = self.remote_cids.take_unused().unwrap_or(Tuple::NO_CID);
+            return true;
         }
         // The active one is worth more than those that are only being tried.
         while self.remote_cids.cid(self.tuples[0].remote_cid).is_none() {
@@ -173,6 +186,11 @@ impl Path {
         };
         let acks = self.acks.iter().enumerate().filter(|(at, _)| may_send(*at));
         acks.filter_map(|(_, acks)| acks.timeout()).min()
+    }
+
+    /// No address is validated any more.
+    pub fn stop_validation(&mut self) {
+        self.tuples.iter_mut().for_each(|t| t.challenges.stop());
     }
 
     /// The 4-tuple in use.
@@ -273,6 +291,9 @@ impl Path {
         if index > 0 {
             self.drop_tuple(index);
             return Some(PathOutcome::Failed(addresses));
+        }
+        if self.standing.stage == Stage::Validating {
+            return Some(PathOutcome::Dead);
         }
         if self.tuples[0].ledger.is_validated() {
             // It was valid and was only checked again (RFC 9000 section 9.3.3).
