@@ -85,6 +85,7 @@ impl Connection {
             let frame = next_frame(&mut reader).map_err(|e| frame_error(&e))?;
             let ty = frame.ty();
             // RFC 9000 section 12.4: table 3.
+            // RFC 9000 section 12.4: table 3.
             if ty::is_multipath(ty) && self.multipath.is_none() {
                 // To those who have not negotiated it, the type is unknown (RFC 9000 section 12.4).
                 let code = TransportErrorCode::FRAME_ENCODING_ERROR;
