@@ -85,16 +85,15 @@ impl Connection {
             let frame = next_frame(&mut reader).map_err(|e| frame_error(&e))?;
             let ty = frame.ty();
             // RFC 9000 section 12.4: table 3.
-            // RFC 9000 section 12.4: table 3.
+            if !rules::permitted(ty, packet) {
+                let reason = "a frame in a packet type where it is not allowed";
+                return Err(blame(TransportError::violation(reason), payload, start));
+            }
             if ty::is_multipath(ty) && self.multipath.is_none() {
                 // To those who have not negotiated it, the type is unknown (RFC 9000 section 12.4).
                 let code = TransportErrorCode::FRAME_ENCODING_ERROR;
                 let reason = "a frame of an extension that was not negotiated";
                 return Err(blame(TransportError::new(code, reason), payload, start));
-            }
-            if !rules::permitted(ty, packet) {
-                let reason = "a frame in a packet type where it is not allowed";
-                return Err(blame(TransportError::violation(reason), payload, start));
             }
             seen.ack_eliciting |= rules::is_ack_eliciting(ty);
             seen.non_probing |= !rules::is_probing(ty);
