@@ -46,7 +46,7 @@ pub enum Event {
         /// What happened.
         change: PathChange,
     },
-    /// More paths may be opened than before.
+    /// Client: a path that could not be opened perhaps can be now.
     PathsAvailable,
     /// The connection is over. Nothing follows.
     Closed(ConnectionError),

@@ -156,6 +156,9 @@ impl Connection {
         self.discard_space(now, Space::Handshake);
         if self.ids.side == Side::Client {
             self.try_preferred_address(now);
+            if self.multipath.is_some() {
+                self.events.push(Event::PathsAvailable);
+            }
         }
     }
 

@@ -46,6 +46,10 @@ pub struct Path {
     pub last_dcid: ConnectionId,
     /// What it is good for beside other paths.
     pub standing: Standing,
+    /// Bytes of UDP payload sent there.
+    pub bytes_sent: u64,
+    /// Bytes of the datagrams whose packets were opened.
+    pub bytes_received: u64,
     /// The active 4-tuple first.
     tuples: SmallVec<[Tuple; 1]>,
 }
@@ -99,6 +103,8 @@ impl Path {
             probes: [0; 3],
             last_dcid,
             standing: Standing::default(),
+            bytes_sent: 0,
+            bytes_received: 0,
             tuples: smallvec![tuple],
         }
     }

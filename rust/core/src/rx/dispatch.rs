@@ -37,6 +37,7 @@ impl Connection {
         payload: &[u8],
     ) -> Result<(), TransportError> {
         self.stats.packets_received += 1;
+        self.paths[opened.path].bytes_received += opened.len as u64;
         let acks = &mut self.paths[opened.path].acks[space_index(opened.space)];
         // RFC 9000 section 12.3: a packet number is processed once.
         if acks.is_duplicate(opened.pn) {
@@ -245,6 +246,7 @@ impl Connection {
                 let Some(multipath) = &mut self.multipath else { return Ok(()) };
                 let remote = &mut multipath.spare_mut(id).remote;
                 remote.on_new(sequence, retire_prior_to, cid, reset_token)?;
+                self.events.push(Event::PathsAvailable);
             }
             Located::Closed => return Ok(()),
         }

@@ -89,7 +89,7 @@ impl Connection {
             self.on_short_datagram(arrival, datagram);
             return Ok(());
         };
-        let fixed = header::fixed_bit(datagram[0]);
+        let (fixed, len) = (header::fixed_bit(datagram[0]), datagram.len());
         let mask = mask.unwrap_or_else(|| keys.header_remote().mask(sample));
         let (pn_len, truncated) = unmask(datagram, pn_offset, mask, header::SHORT_PROTECTED);
         let pn = pn::decode(truncated, pn_len, expected);
@@ -112,7 +112,7 @@ impl Connection {
             self.stats.dropped += 1;
             return Ok(());
         };
-        let opened = Opened { space: Space::Data, pn, path, dcid, zero_rtt: false };
+        let opened = Opened { space: Space::Data, pn, path, dcid, len, zero_rtt: false };
         self.on_packet(arrival, &opened, payload)
     }
 
@@ -154,7 +154,7 @@ impl Connection {
             self.stats.dropped += 1;
             return Ok(());
         };
-        let first = packet[0];
+        let (first, len) = (packet[0], packet.len());
         let Some(keys) = self.long_keys(&parsed) else { return Ok(()) };
         let Some(payload) = keys.packet.open(0, pn, packet, header_len) else {
             return self.keys.on_open_failure();
@@ -174,7 +174,7 @@ impl Connection {
             self.discard_space(arrival.now, Space::Initial);
         }
         let zero_rtt = parsed.ty == PacketType::ZeroRtt;
-        let opened = Opened { space, pn, path, dcid: parsed.dcid, zero_rtt };
+        let opened = Opened { space, pn, path, dcid: parsed.dcid, len, zero_rtt };
         self.on_packet(arrival, &opened, payload)
     }
 

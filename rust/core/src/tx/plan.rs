@@ -41,9 +41,12 @@ impl Connection {
     }
 
     fn transmit_on(&mut self, now: Instant, path: usize, buf: &mut [u8]) -> Option<Transmit> {
-        self.transmit_off_path(now, path, buf)
+        let sent = self
+            .transmit_off_path(now, path, buf)
             .or_else(|| self.transmit_coalesced(now, path, buf))
             .or_else(|| self.transmit_train(now, path, buf))
-            .or_else(|| self.transmit_mtu_probe(now, path, buf))
+            .or_else(|| self.transmit_mtu_probe(now, path, buf))?;
+        self.paths[path].bytes_sent += sent.len as u64;
+        Some(sent)
     }
 }
