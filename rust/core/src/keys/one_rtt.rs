@@ -183,11 +183,11 @@ impl OneRttKeys {
     ) -> Result<(), TransportError> {
         match phase {
             Phase::Current => {
-                if self.lowest_opened.lower(path, pn) {
-                    if let Some(p) = &mut self.previous {
-                        // RFC 9001 section 6.5: old keys are kept for three PTO at most.
-                        p.discard.get_or_insert(now + pto * 3);
-                    }
+                if self.lowest_opened.lower(path, pn)
+                    && let Some(p) = &mut self.previous
+                {
+                    // RFC 9001 section 6.5: old keys are kept for three PTO at most.
+                    p.discard.get_or_insert(now + pto * 3);
                 }
                 Ok(())
             }

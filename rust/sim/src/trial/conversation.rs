@@ -189,6 +189,8 @@ impl Conversation {
             | Event::DatagramsWritable
             | Event::TicketReceived
             | Event::PingAcked { .. }
+            | Event::Path { .. }
+            | Event::PathsAvailable
             | Event::PathFailed(_) => Ok(()),
         }
     }
