@@ -6,7 +6,7 @@ use tquic_wire::Space;
 
 use crate::connection::{Connection, State, timers};
 use crate::events::ConnectionError;
-use crate::path::{Stage, mtu};
+use crate::path::{Path, Stage, amplification, mtu};
 use crate::recovery::{TimeoutAction, TimerContext};
 use crate::time::Instant;
 
@@ -33,7 +33,19 @@ impl Connection {
             Stage::Abandoned(until) => [until, None],
             _ => [p.recovery.timeout(&self.timer_context(path)), p.validation_timeout()],
         };
-        own.into_iter().flatten().chain(p.ack_timeout()).min()
+        let acks = if self.acks_elsewhere(path) {
+            p.acks[2].timeout().filter(|_| self.carries_acks())
+        } else {
+            p.ack_timeout()
+        };
+        own.into_iter().flatten().chain(acks).min()
+    }
+
+    /// Whether a path can take the acknowledgements of others: one that the anti-amplification limit
+    /// holds back waits for the peer, not for time.
+    fn carries_acks(&self) -> bool {
+        let able = |p: &Path| p.active().ledger.allowance() >= amplification::LEAST;
+        self.paths.iter().any(|p| p.standing.serves && able(p))
     }
 
     /// What is waited for, for a person who debugs.

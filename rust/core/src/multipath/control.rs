@@ -209,6 +209,11 @@ impl Connection {
         self.paths.iter().enumerate().any(|(i, p)| i != path && p.standing.stage == Stage::Open)
     }
 
+    /// Whether there is another path that works, or may work yet.
+    pub(crate) fn has_other_hope(&self, path: usize) -> bool {
+        self.paths.iter().enumerate().any(|(i, p)| i != path && p.standing.may_send())
+    }
+
     pub(crate) fn abandon(&mut self, now: Instant, path: usize, error_code: u64, by_peer: bool) {
         self.hand_over(now, path);
         let path = &mut self.paths[path];
@@ -297,7 +302,7 @@ impl Connection {
             Located::Path(path) => path,
         };
         if self.paths[path].standing.may_send() {
-            if !self.has_other_path(path) {
+            if !self.has_other_hope(path) {
                 // Section 3.4: nothing is left to go on with.
                 let code = TransportErrorCode::NO_VIABLE_PATH;
                 return Err(TransportError::new(code, "the peer abandoned the only path"));

@@ -38,7 +38,7 @@ impl Connection {
     /// nothing may get through.
     pub(crate) fn acks_elsewhere(&self, path: usize) -> bool {
         let path = &self.paths[path];
-        let stranded = !path.standing.may_send() || is_suspect(path);
+        let stranded = !path.standing.may_send() || path.is_mute() || is_suspect(path);
         self.paths.len() > 1 && !path.standing.serves && stranded
     }
 

@@ -155,7 +155,7 @@ impl Path {
             }
         }
         // A path that was accepted before there was an ID to answer with.
-        if self.tuples[0].remote_cid == Tuple::NO_CID {
+        if self.is_mute() {
             self.tuples[0].remote_cid = self.remote_cids.take_unused().unwrap_or(Tuple::NO_CID);
             return true;
         }
@@ -192,6 +192,17 @@ impl Path {
         };
         let acks = self.acks.iter().enumerate().filter(|(at, _)| may_send(*at));
         acks.filter_map(|(_, acks)| acks.timeout()).min()
+    }
+
+    /// Whether nothing can be sent for want of a connection ID of the peer.
+    pub fn is_mute(&self) -> bool {
+        self.tuples[0].remote_cid == Tuple::NO_CID
+    }
+
+    /// Asks for proof of the active address, from the beginning.
+    pub fn validate_again(&mut self, now: Instant, max_ack_delay: Duration) {
+        let (_, give_up) = self.challenge_times(max_ack_delay);
+        self.tuples[0].challenges.start(now, give_up);
     }
 
     /// No address is validated any more.
@@ -314,8 +325,7 @@ impl Path {
             }
             // The peer is still heard there: challenges and answers may all have been lost.
             None if self.tuples[0].ledger.take_news() => {
-                let (_, give_up) = self.challenge_times(max_ack_delay);
-                self.tuples[0].challenges.start(now, give_up);
+                self.validate_again(now, max_ack_delay);
                 None
             }
             None => Some(PathOutcome::Dead),
@@ -324,8 +334,9 @@ impl Path {
 
     /// When a validation needs attention next.
     pub fn validation_timeout(&self) -> Option<Instant> {
-        // A challenge that the anti-amplification limit holds back waits for the peer, not for time.
-        let of = |t: &Tuple| match t.ledger.is_blocked() {
+        // A challenge that the anti-amplification limit holds back, or that lacks a connection ID,
+        // waits for the peer, not for time.
+        let of = |t: &Tuple| match t.ledger.is_blocked() || t.remote_cid == Tuple::NO_CID {
             true => t.challenges.deadline(),
             false => t.challenges.timeout(),
         };

@@ -303,10 +303,15 @@ impl Connection {
                 self.sync_mtu(path);
                 self.events.push(Event::PathFailed(addresses));
             }
-            PathOutcome::Dead if self.has_other_path(path) => {
+            PathOutcome::Dead if self.has_other_hope(path) => {
                 // draft-ietf-quic-multipath-21 section 3.1: the path ID is used up either way.
                 let code = TransportErrorCode::PATH_UNSTABLE_OR_POOR;
                 self.abandon(now, path, code.0, false);
+            }
+            PathOutcome::Dead if self.paths[path].standing.stage == Stage::Validating => {
+                // The others were abandoned: there is nothing to lose by asking on.
+                let delay = self.peer_max_ack_delay();
+                self.paths[path].validate_again(now, delay);
             }
             // RFC 9000 section 9.3.2: nobody to talk to; silence.
             PathOutcome::Dead => self.vanish(
