@@ -153,6 +153,10 @@ impl Connection {
         if space == Space::Data && self.has_other_path(path) {
             // RFC 9002 calls nothing lost here, but others can carry it.
             self.hand_over(now, path);
+            if self.paths[path].recovery.pto_count() == 1 {
+                // And the peer must hear of us there: its addresses may be out of date.
+                self.control.ping();
+            }
         }
         // Large datagrams may be what does not pass any more (RFC 8899 section 4.3).
         if space == Space::Data && self.paths[path].recovery.pto_count() >= 3 {
