@@ -1,5 +1,6 @@
 //! Several paths at once (draft-ietf-quic-multipath-21): two endpoints in virtual time, the client
 //! with several addresses.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, too")]
 
 mod pair;
 
