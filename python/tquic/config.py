@@ -45,6 +45,7 @@ Congestion: TypeAlias = Literal["cubic", "newreno"]
 """Congestion controllers: RFC 9438, and that of RFC 9002."""
 Group: TypeAlias = Literal["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]
 """Key-exchange groups; the first is a hybrid with a post-quantum part."""
+Scheduler: TypeAlias = Literal["minrtt", "roundrobin", "weighted", "aggregate"]
 RetryPolicy: TypeAlias = Literal["when-busy", "always", "never"]
 """When a server sends Retry; see `Config.retry`."""
 Version: TypeAlias = Literal["v1", "v2"]
@@ -100,6 +101,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "congestion": get_args(Congestion),
     "groups": get_args(Group),
     "retry": get_args(RetryPolicy),
+    "scheduler": get_args(Scheduler),
     "versions": get_args(Version),
 }
 
@@ -304,6 +306,11 @@ class Config:
     max_paths: int = 1
     """Paths that may be open at a time (draft-ietf-quic-multipath-21). With more than one multipath
     is offered, as both ends must. Default 1; at most 16."""
+
+    scheduler: Scheduler = "minrtt"
+    """What puts several paths in order: ``"minrtt"`` the smallest round-trip time, ``"aggregate"`` the
+    earliest arrival, ``"roundrobin"`` the longest wait, ``"weighted"`` the least sent for its
+    capacity. Default minrtt."""
 
     max_datagram_frame_size: int = 65_535
     """Largest DATAGRAM frame accepted (RFC 9221); 0 refuses datagrams. Default and limit 65535."""

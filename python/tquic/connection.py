@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from tquic import _engine
 from tquic._halves import check_code
 from tquic._wait import Home
-from tquic.config import Config
+from tquic.config import Config, Scheduler
 from tquic.errors import ConnectionClosed, EngineError, MigrationError, PathError, QuicError
-from tquic.multipath import PathChange, PathEvent
+from tquic.multipath import PathChange, PathEvent, check_weight
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats
 from tquic.stream import Stream
 
@@ -295,6 +295,7 @@ class Connection:
         interface: str | None = None,
         remote: tuple[str, int] | None = None,
         backup: bool = False,
+        weight: int | None = None,
     ) -> int:
         """Client: opens another path and waits until it works; answers its path ID.
 
@@ -305,12 +306,14 @@ class Connection:
             interface: network interface to send through.
             remote: numeric address and port of the server. Default: where it is now.
             backup: use the path, in both directions, only when no other can be used.
+            weight: its capacity in Mbit/s, for the scheduler ``weighted``. Default: as measured.
 
         Raises:
             PathError: one of the ends does not allow (so many) paths, or nothing comes back there.
             OSError: the address is not ours.
             ConnectionClosed: the connection is over.
         """
+        check_weight(weight)
         address = (local, 0) if isinstance(local, str) else local
         while (path := self._open_path(address, interface, remote)) is None:
             # The server gives the connection IDs for other paths soon after the handshake.
@@ -320,6 +323,8 @@ class Connection:
                 await self._news.wait()
         if backup:
             self.set_path_status(path, backup=True)
+        if weight is not None:
+            self.set_path_weight(path, weight)
         while path in self._new_paths:
             self._check_open()
             await self._news.wait()
@@ -360,6 +365,29 @@ class Connection:
             ConnectionClosed: the connection is over.
         """
         self._path_call(lambda: self._native.set_path_backup(path, backup))
+
+    def set_path_weight(self, path: int, weight: int | None) -> None:
+        """A path's share among others, at this end, with the scheduler ``weighted``.
+
+        Args:
+            path: its path ID.
+            weight: its capacity in Mbit/s, 1 to 1000000; `None` to go by what is measured.
+
+        Raises:
+            PathError: there is no such path.
+            ConnectionClosed: the connection is over.
+        """
+        check_weight(weight)
+        self._path_call(lambda: self._native.set_path_weight(path, weight or 0))
+
+    def set_scheduler(self, name: Scheduler) -> None:
+        """Changes what puts the paths in order at this end; see `Config.scheduler`.
+
+        Raises:
+            ConfigError: there is no scheduler of this name.
+            ConnectionClosed: the connection is over.
+        """
+        self._path_call(lambda: self._native.set_scheduler(name))
 
     def _path_call(self, call: Callable[[], None]) -> None:
         self._check_open()

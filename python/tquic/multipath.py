@@ -15,6 +15,12 @@ PathChange: TypeAlias = Literal["added", "validated", "available", "backup", "ab
 """What can happen to a path."""
 
 
+def check_weight(weight: int | None) -> None:
+    """Weights of paths are capacities in Mbit/s."""
+    if weight is not None and not 1 <= weight <= 1_000_000:
+        raise ValueError("weight must be from 1 to 1000000 (Mbit/s)")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PathEvent:
     """Something happened to a path."""

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import tquic.connection
-from tquic.config import Config
+from tquic.config import Config, Scheduler
 from tquic.errors import ConnectionClosed
 from tquic.multipath import PathEvent
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats
@@ -241,6 +241,7 @@ class Connection:
         interface: str | None = None,
         remote: tuple[str, int] | None = None,
         backup: bool = False,
+        weight: int | None = None,
     ) -> int:
         """Client: opens another path and waits until it works; see `tquic.Connection.add_path`.
 
@@ -251,7 +252,9 @@ class Connection:
             ConnectionClosed: the connection is over.
         """
         return self._run(
-            self._inner.add_path(local, interface=interface, remote=remote, backup=backup)
+            self._inner.add_path(
+                local, interface=interface, remote=remote, backup=backup, weight=weight
+            )
         )
 
     def remove_path(self, path: int, *, code: int = 0x3E) -> None:
@@ -273,6 +276,26 @@ class Connection:
         """
         with self._home.lock:
             self._inner.set_path_status(path, backup=backup)
+
+    def set_path_weight(self, path: int, weight: int | None) -> None:
+        """A path's share among others; see `tquic.Connection.set_path_weight`.
+
+        Raises:
+            PathError: there is no such path.
+            ConnectionClosed: the connection is over.
+        """
+        with self._home.lock:
+            self._inner.set_path_weight(path, weight)
+
+    def set_scheduler(self, name: Scheduler) -> None:
+        """Changes what puts the paths in order; see `tquic.Connection.set_scheduler`.
+
+        Raises:
+            ConfigError: there is no scheduler of this name.
+            ConnectionClosed: the connection is over.
+        """
+        with self._home.lock:
+            self._inner.set_scheduler(name)
 
     def path_event(self) -> PathEvent:
         """Waits for the next change of a path; see `tquic.Connection.path_event`.

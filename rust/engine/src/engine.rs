@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, SystemTime};
 
+use tquic_core::Connection;
 use tquic_core::config::EndpointConfig;
 use tquic_core::endpoint::EndpointSecrets;
-use tquic_core::time::nanos;
+use tquic_core::multipath::Scheduler;
+use tquic_core::time::{Instant, nanos};
 use tquic_net::os::{self, Poller};
 use tquic_net::udp::{BufferSize, SocketOptions, UdpSocket, reuseport_by_cid};
 use tquic_wire::TransportErrorCode;
@@ -318,9 +320,7 @@ impl Engine {
         id: u32,
         code: TransportErrorCode,
     ) -> Result<(), EngineError> {
-        let (reply, answer) = sync_channel(1);
-        self.ask(key, Operation::AbandonPath { id, code, reply })?;
-        wait(&answer)?.map_err(EngineError::Refused)
+        self.apply(key, move |c, now| c.abandon_path(now, id, code).map_err(|e| e.to_string()))
     }
 
     /// Says whether a path is to be used only when no other can be.
@@ -330,8 +330,38 @@ impl Engine {
         id: u32,
         backup: bool,
     ) -> Result<(), EngineError> {
+        self.apply(key, move |c, _| c.set_path_backup(id, backup).map_err(|e| e.to_string()))
+    }
+
+    /// The capacity of a path in Mbit/s, for schedulers that go by weights; 0 to measure it.
+    pub fn set_path_weight(
+        &self,
+        key: ConnectionKey,
+        id: u32,
+        weight: u32,
+    ) -> Result<(), EngineError> {
+        self.apply(key, move |c, _| c.set_path_weight(id, weight).map_err(|e| e.to_string()))
+    }
+
+    /// Changes what puts the paths in order.
+    pub fn set_scheduler(
+        &self,
+        key: ConnectionKey,
+        scheduler: Scheduler,
+    ) -> Result<(), EngineError> {
+        self.apply(key, move |c, _| {
+            c.set_scheduler(scheduler);
+            Ok(())
+        })
+    }
+
+    fn apply(
+        &self,
+        key: ConnectionKey,
+        work: impl FnOnce(&mut Connection, Instant) -> Result<(), String> + Send + 'static,
+    ) -> Result<(), EngineError> {
         let (reply, answer) = sync_channel(1);
-        self.ask(key, Operation::SetPathBackup { id, backup, reply })?;
+        self.ask(key, Operation::Do { work: Box::new(work), reply })?;
         wait(&answer)?.map_err(EngineError::Refused)
     }
 

@@ -12,7 +12,7 @@ use tquic_engine::pump::{Sink, Source};
 use tquic_engine::{LocalAddress, Prepared};
 use tquic_wire::{Direction, StreamId, TransportErrorCode};
 
-use crate::settings::address;
+use crate::settings::{address, scheduler};
 use crate::{buffer, error};
 
 /// Commands for one connection. What they cause comes as events.
@@ -258,6 +258,21 @@ impl Connection {
     #[pyo3(signature = (id, backup, /))]
     fn set_path_backup(&self, py: Python<'_>, id: u32, backup: bool) -> PyResult<()> {
         py.detach(|| self.engine.set_path_backup(self.bridge.key(), id, backup))
+            .map_err(|e| error::path(py, e))
+    }
+
+    /// The capacity of a path in Mbit/s, for schedulers that go by weights; 0 to measure it.
+    #[pyo3(signature = (id, weight, /))]
+    fn set_path_weight(&self, py: Python<'_>, id: u32, weight: u32) -> PyResult<()> {
+        py.detach(|| self.engine.set_path_weight(self.bridge.key(), id, weight))
+            .map_err(|e| error::path(py, e))
+    }
+
+    /// Changes what puts the paths in order.
+    #[pyo3(signature = (name, /))]
+    fn set_scheduler(&self, py: Python<'_>, name: &str) -> PyResult<()> {
+        let scheduler = scheduler(py, name)?;
+        py.detach(|| self.engine.set_scheduler(self.bridge.key(), scheduler))
             .map_err(|e| error::path(py, e))
     }
 

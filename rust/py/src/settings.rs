@@ -11,6 +11,7 @@ use pyo3::types::PyBytes;
 use tquic_core::cc::Congestion;
 use tquic_core::config::{AcceptConfig, PreferredAddresses, RetryPolicy, TransportConfig};
 use tquic_core::datagram::DatagramConfig;
+use tquic_core::multipath::Scheduler;
 use tquic_core::recovery::RecoveryConfig;
 use tquic_core::stream::StreamConfig;
 use tquic_crypto::session::{ClientAuth, Exported, Group, Tickets};
@@ -51,6 +52,7 @@ struct TransportSettings {
     datagram_queue: usize,
     migration: bool,
     max_paths: u32,
+    scheduler: String,
 }
 
 fn unknown(py: Python<'_>, setting: &str, value: &str) -> PyErr {
@@ -117,6 +119,7 @@ impl TransportSettings {
                 .transpose()?,
             key_update_interval: self.key_update_interval,
             max_paths: (self.max_paths > 1).then_some(self.max_paths),
+            scheduler: scheduler(py, &self.scheduler)?,
             ..TransportConfig::default()
         };
         config.validate().map_err(|why| error::config(py, &why))?;
@@ -337,6 +340,11 @@ impl AcceptSettings {
         };
         Ok((accept, more, self.token_key))
     }
+}
+
+/// A scheduler by its name.
+pub fn scheduler(py: Python<'_>, name: &str) -> PyResult<Scheduler> {
+    Scheduler::named(name).ok_or_else(|| unknown(py, "scheduler", name))
 }
 
 /// A numeric address, as `getaddrinfo` gives it.

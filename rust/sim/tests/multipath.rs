@@ -1,6 +1,7 @@
 //! What two networks carry together, in virtual time.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, too")]
 
+use tquic_core::multipath::Scheduler;
 use tquic_sim::Duration;
 use tquic_sim::link::{Limit, LinkConfig, QueueConfig, Rate};
 use tquic_sim::trial::plan::{Act, ConnectionPlan, Ending, Plan, Start, Transfer, What};
@@ -24,11 +25,17 @@ fn network(rate: u64, rtt: u32) -> (LinkConfig, LinkConfig) {
 }
 
 /// Mbit/s at which a large stream goes `upwards` or downwards, over the first network or both.
-fn goodput(first: (u64, u32), second: Option<(u64, u32)>, upwards: bool) -> f64 {
+fn goodput(
+    scheduler: Scheduler,
+    first: (u64, u32),
+    second: Option<(u64, u32)>,
+    upwards: bool,
+) -> f64 {
     let mut plan: Plan = draw(Some("transfer"), 1).unwrap();
     (plan.client, plan.server) = Default::default();
     for config in [&mut plan.client, &mut plan.server] {
         config.max_paths = Some(2);
+        config.scheduler = scheduler;
     }
     (plan.tls, plan.host) = Default::default();
     (plan.network.to_server, plan.network.to_client) = network(first.0, first.1);
@@ -68,12 +75,27 @@ fn two_networks_carry_what_both_can() {
         ("10:1 both", (100, 10), (10, 100), 0.0),
     ] {
         for upwards in [false, true] {
-            let alone = [first, second].map(|network| goodput(network, None, upwards));
-            let both = goodput(first, Some(second), upwards);
+            let default = Scheduler::default();
+            let alone = [first, second].map(|network| goodput(default, network, None, upwards));
+            let both = goodput(default, first, Some(second), upwards);
             let share = both / (alone[0] + alone[1]);
             println!("{name}, up {upwards}: {alone:.1?} alone, {both:.1} together, {share:.3}");
             assert!(share >= least, "{name}: {share:.3} of the sum");
             assert!(both >= 0.97 * alone[0].max(alone[1]), "{name}: {both:.1}, {alone:.1?} alone");
+        }
+    }
+}
+
+#[test]
+fn no_scheduler_is_worse_than_the_better_network_alone() {
+    for (first, second) in [((80, 20), (20, 60)), ((100, 10), (10, 100))] {
+        let alone = goodput(Scheduler::MinRtt, first, None, false);
+        // Taking turns is not meant for paths that differ.
+        let fit = |(_, s): &&(&str, Scheduler)| *s != Scheduler::RoundRobin;
+        for (name, scheduler) in Scheduler::ALL.iter().filter(fit) {
+            let both = goodput(*scheduler, first, Some(second), false);
+            println!("{name}: {alone:.1} alone, {both:.1} together");
+            assert!(both >= 0.97 * alone, "{name}: {both:.1}, {alone:.1} alone");
         }
     }
 }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use tquic_wire::Version;
 
 use crate::datagram::DatagramConfig;
-use crate::multipath::MAX_PATHS;
+use crate::multipath::{MAX_PATHS, Scheduler};
 use crate::recovery::RecoveryConfig;
 use crate::stream::StreamConfig;
 
@@ -63,6 +63,8 @@ pub struct TransportConfig {
     /// the peer know of multipath without a second path. Default: none, multipath is not offered;
     /// limit 16.
     pub max_paths: Option<u32>,
+    /// What puts several paths in order. Default: the smallest round-trip time first.
+    pub scheduler: Scheduler,
 }
 
 impl Default for TransportConfig {
@@ -87,6 +89,7 @@ impl Default for TransportConfig {
             crypto_buffer: 64 * 1024,
             key_update_interval: None,
             max_paths: None,
+            scheduler: Scheduler::default(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Paths come and go: opened by the client, accepted by the server, abandoned by either.
 
 use core::fmt;
+use core::num::NonZeroU32;
 
 use tquic_wire::{ConnectionId, Side, Space, TransportErrorCode};
 
@@ -172,6 +173,7 @@ impl Connection {
 
     /// A new path has been validated.
     pub(crate) fn on_path_open(&mut self, path: usize) {
+        self.join_turns(path);
         let path = &mut self.paths[path];
         path.standing.stage = Stage::Open;
         let (id, addresses) = (path.id, path.active().addresses);
@@ -202,6 +204,14 @@ impl Connection {
         if self.multipath.is_some() {
             path.standing.advise(backup);
         }
+        Ok(())
+    }
+
+    /// The capacity of a path in Mbit/s, for schedulers that go by weights; 0 to measure it.
+    pub fn set_path_weight(&mut self, id: u32, weight: u32) -> Result<(), PathError> {
+        let mut paths = self.paths.iter_mut().filter(|p| p.standing.may_send());
+        let path = paths.find(|p| p.id == id).ok_or(PathError::Unknown)?;
+        path.turns.weight = NonZeroU32::new(weight);
         Ok(())
     }
 
@@ -422,7 +432,9 @@ impl Connection {
         // Decoding has checked that it fits.
         let theirs = u32::try_from(theirs).unwrap_or(u32::MAX);
         let limit = self.config.active_connection_id_limit;
-        self.multipath = Some(Box::new(Multipath::new(width, theirs, limit)));
+        let mut multipath = Multipath::new(width, theirs, limit);
+        multipath.scheduler = self.config.scheduler;
+        self.multipath = Some(Box::new(multipath));
         Ok(())
     }
 

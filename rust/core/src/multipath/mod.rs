@@ -4,6 +4,7 @@
 
 mod control;
 mod reinject;
+mod scheduler;
 mod select;
 
 #[cfg(test)]
@@ -21,6 +22,7 @@ use crate::tx::FrameWriter;
 
 pub(crate) use control::Located;
 pub use control::{OpenPathError, PathError};
+pub use scheduler::{Scheduler, Turns};
 pub(crate) use select::Order;
 
 /// Paths that may be open at a time, at most.
@@ -65,6 +67,9 @@ pub(crate) struct Multipath {
     abandons: Vec<Abandon>,
     paths_blocked: Blocked,
     cids_blocked: SmallVec<[CidsBlocked; 1]>,
+    pub(super) scheduler: Scheduler,
+    /// Trains that were given to paths.
+    pub(super) turn: u64,
     /// Bytes that were sent on a second path before they were lost on the first.
     pub(super) reinjected: u64,
     /// `active_connection_id_limit` that we told, which holds for every path (section 2.2).
@@ -84,6 +89,8 @@ impl Multipath {
             abandons: Vec::new(),
             paths_blocked: Blocked::default(),
             cids_blocked: SmallVec::new(),
+            scheduler: Scheduler::default(),
+            turn: 0,
             reinjected: 0,
             cid_limit,
         }

@@ -1,10 +1,11 @@
-//! Which path the next train goes to: the one with the smallest round-trip time that has room.
+//! Which path the next train goes to: the first in the scheduler's order that serves and has room.
 
 use smallvec::SmallVec;
 
 use crate::connection::Connection;
+use crate::multipath::Scheduler;
 use crate::path::{Path, Stage};
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, nanos};
 
 /// Indices of paths, the one to be tried first in front.
 pub(crate) type Order = SmallVec<[usize; 4]>;
@@ -27,11 +28,43 @@ impl Connection {
         }
         let mut order: Order =
             (0..self.paths.len()).filter(|i| self.paths[*i].standing.may_send()).collect();
+        let scheduler = self.scheduler();
         order.sort_by_key(|i| {
             let path = &self.paths[*i];
-            (!path.standing.serves, path.recovery.rtt().smoothed())
+            (!path.standing.serves, scheduler.rank(path))
         });
         order
+    }
+
+    /// What puts the paths in order.
+    pub fn scheduler(&self) -> Scheduler {
+        self.multipath.as_ref().map_or_else(Scheduler::default, |m| m.scheduler)
+    }
+
+    /// Changes what puts the paths in order, from the next train on.
+    pub fn set_scheduler(&mut self, scheduler: Scheduler) {
+        if let Some(multipath) = &mut self.multipath {
+            multipath.scheduler = scheduler;
+        }
+    }
+
+    /// A train with data left on this path.
+    pub(crate) fn on_train(&mut self, path: usize, bytes: usize) {
+        if let Some(multipath) = &mut self.multipath {
+            multipath.turn += 1;
+            let path = &mut self.paths[path];
+            let round = nanos(path.recovery.rtt().smoothed()).max(1);
+            let rate = u128::from(path.recovery.cwnd()) * 1_000_000_000 / u128::from(round);
+            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            path.turns.on_train(multipath.turn, bytes, rate);
+        }
+    }
+
+    /// A path that joins has no arrears of what the others were served.
+    pub(crate) fn join_turns(&mut self, path: usize) {
+        let open = self.paths.iter().filter(|p| p.standing.stage == Stage::Open);
+        let least = open.map(|p| p.turns.served).min().unwrap_or_default();
+        self.paths[path].turns.served = least;
     }
 
     /// Whether acknowledgements for this path travel on others: it may not be used any more, or

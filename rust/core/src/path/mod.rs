@@ -15,6 +15,7 @@ use tquic_wire::{ConnectionId, Space};
 
 use crate::cid::{LocalCids, RemoteCids};
 use crate::connection::space_index;
+use crate::multipath::Turns;
 use crate::path::validate::Proof;
 use crate::recovery::Recovery;
 use crate::space::AckTracker;
@@ -50,6 +51,8 @@ pub struct Path {
     pub bytes_sent: u64,
     /// Bytes of the datagrams whose packets were opened.
     pub bytes_received: u64,
+    /// What the scheduler remembers of it.
+    pub turns: Turns,
     /// When a packet of it was opened last.
     pub heard: Instant,
     /// The active 4-tuple first.
@@ -107,6 +110,7 @@ impl Path {
             standing: Standing::default(),
             bytes_sent: 0,
             bytes_received: 0,
+            turns: Turns::default(),
             heard: Instant::ZERO,
             tuples: smallvec![tuple],
         }

@@ -70,6 +70,9 @@ impl Connection {
         if packets == 0 {
             return None;
         }
+        if content {
+            self.on_train(path, len);
+        }
         let first_len = segment.min(len);
         self.mask_train(&mut buf[..len], first_len, 1 + dcid.len());
         let active = self.paths[path].active_mut();

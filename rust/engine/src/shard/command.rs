@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use tquic_core::Connection;
 use tquic_core::config::{AcceptConfig, EndpointConfig};
 use tquic_core::endpoint::EndpointSecrets;
+use tquic_core::time::Instant;
 use tquic_net::os::Waker;
 use tquic_net::udp::UdpSocket;
-use tquic_wire::TransportErrorCode;
 
 use crate::application::{Application, Source, Supply, Tell};
 use crate::config::{Acceptor, ConnectRequest, ListenerId};
@@ -41,6 +42,9 @@ pub(crate) struct Connect {
     pub application: Box<dyn Application>,
 }
 
+/// Something that a shard does to a connection, at a time.
+pub(crate) type Work = Box<dyn FnOnce(&mut Connection, Instant) -> Result<(), String> + Send>;
+
 /// Something done to one connection.
 pub(crate) enum Operation {
     Close {
@@ -57,14 +61,9 @@ pub(crate) enum Operation {
         remote: Option<SocketAddr>,
         reply: SyncSender<Result<Option<u32>, String>>,
     },
-    AbandonPath {
-        id: u32,
-        code: TransportErrorCode,
-        reply: SyncSender<Result<(), String>>,
-    },
-    SetPathBackup {
-        id: u32,
-        backup: bool,
+    /// Something small that may fail.
+    Do {
+        work: Work,
         reply: SyncSender<Result<(), String>>,
     },
     UpdateKeys {

@@ -204,13 +204,8 @@ impl Shard {
             Operation::Stats { reply } => {
                 let _ = reply.try_send(ConnectionSnapshot::of(connection));
             }
-            Operation::AbandonPath { id, code, reply } => {
-                let done = connection.abandon_path(self.now, id, code);
-                let _ = reply.try_send(done.map_err(|error| error.to_string()));
-            }
-            Operation::SetPathBackup { id, backup, reply } => {
-                let done = connection.set_path_backup(id, backup);
-                let _ = reply.try_send(done.map_err(|error| error.to_string()));
+            Operation::Do { work, reply } => {
+                let _ = reply.try_send(work(connection, self.now));
             }
             Operation::Migrate { socket, reply } => {
                 let migrate = |c: &mut Connection, now, local| {
