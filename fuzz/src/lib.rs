@@ -9,21 +9,25 @@ mod codec;
 mod connection;
 mod endpoint;
 mod frames;
+#[path = "../../rust/sched/tests/generate/mod.rs"]
+mod generate;
 #[path = "../../rust/core/tests/rogue/mod.rs"]
 pub mod rogue;
+mod sched;
 mod source;
 mod stream_ops;
 
 pub use codec::{client_hello, frame, packet, params};
 pub use connection::connection;
 pub use endpoint::endpoint;
+pub use sched::{sched_object, sched_program};
 pub use stream_ops::stream_ops;
 
 /// A target's name and body.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 9] = [
     ("packet", packet),
     ("frame", frame),
     ("params", params),
@@ -31,4 +35,6 @@ pub const TARGETS: [Target; 7] = [
     ("stream_ops", stream_ops),
     ("connection", connection),
     ("endpoint", endpoint),
+    ("sched_object", sched_object),
+    ("sched_program", sched_program),
 ];

@@ -15,6 +15,7 @@
 import logging
 
 from tquic._engine import __version__, build_info
+from tquic.bpf import get_include
 from tquic.client import connect
 from tquic.config import Config
 from tquic.connection import Connection
@@ -101,6 +102,7 @@ __all__ = [
     "__version__",
     "build_info",
     "connect",
+    "get_include",
     "open_connection",
     "public_key_pin",
     "serve",

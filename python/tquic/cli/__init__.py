@@ -31,6 +31,7 @@ COMMANDS: Mapping[str, str] = {
     "get": "downloads files",
     "perf": "measures throughput, request and handshake rates",
     "doctor": "says what this machine gives, and how to fix what is missing",
+    "bpf": "compiles and checks path schedulers written in C",
     "completion": "prints a script with which a shell completes this command",
 }
 

@@ -92,9 +92,11 @@ targets! {
     stream_ops 6_000;
     connection 6_000;
     endpoint 3_000;
+    sched_object 5_000;
+    sched_program 5_000;
 }
 
 #[test]
 fn every_target_is_run_here() {
-    assert_eq!(fuzz::TARGETS.len(), 7);
+    assert_eq!(fuzz::TARGETS.len(), 9);
 }

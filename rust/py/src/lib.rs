@@ -9,6 +9,7 @@
     reason = "what Python passes is extracted into owned values, and named there"
 )]
 
+mod bpf;
 mod buffer;
 mod certs;
 mod connection;
@@ -31,6 +32,8 @@ mod _engine {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
 
+    #[pymodule_export]
+    use crate::bpf::BpfProgram;
     #[pymodule_export]
     use crate::certs::make_certificates;
     #[pymodule_export]
