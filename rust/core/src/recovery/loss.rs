@@ -95,6 +95,7 @@ impl Recovery {
                 size,
                 prior_in_flight: pass.prior_in_flight,
                 snapshot: packet.snapshot,
+                lost: self.sampler.lost(),
             });
             if begins {
                 self.thresholds.on_episode(self.episode.had_spurious());
