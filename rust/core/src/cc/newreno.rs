@@ -1,7 +1,7 @@
 //! The controller of RFC 9002 section 7.
 
 use crate::cc::window::Window;
-use crate::cc::{AckEvent, Algorithm, ControllerConfig, LossEvent, Phase};
+use crate::cc::{AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, LossEvent, Phase};
 use crate::recovery::Rtt;
 use crate::time::Instant;
 
@@ -34,8 +34,8 @@ impl NewReno {
 }
 
 impl Algorithm for NewReno {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64) {
-        self.window.on_sent(bytes, in_flight);
+    fn on_sent(&mut self, _now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
+        self.window.on_sent(bytes, snapshot.tx_in_flight);
     }
 
     fn on_ack(&mut self, ack: &AckEvent<'_>) {

@@ -26,7 +26,7 @@ impl Path {
 
     pub fn with_window(kind: Congestion, rtt_ms: u64, packets: Option<u64>) -> Self {
         let initial_window = packets.map(|n| n * MSS);
-        let config = ControllerConfig { initial_window, max_datagram: MSS, paced: true };
+        let config = ControllerConfig { initial_window, max_datagram: MSS, paced: true, seed: 1 };
         let rtt = Duration::from_millis(rtt_ms);
         let now = Instant::from_nanos(1_000_000_000);
         let mut estimate = Rtt::new(rtt);
@@ -48,8 +48,9 @@ impl Path {
     pub fn send(&mut self, packets: u64) {
         for _ in 0..packets {
             let in_flight = self.in_flight() + MSS;
-            self.flight.push_back((self.now, self.sampler.on_sent(self.now, MSS, in_flight)));
-            self.cc.on_sent(self.now, MSS, in_flight);
+            let snapshot = self.sampler.on_sent(self.now, MSS, in_flight);
+            self.flight.push_back((self.now, snapshot));
+            self.cc.on_sent(self.now, MSS, &snapshot);
         }
     }
 
@@ -110,11 +111,19 @@ impl Path {
         let prior_in_flight = self.in_flight();
         self.now += Duration::from_millis(1);
         let mut began = false;
-        for _ in 0..packets {
+        for nth in 0..packets {
             let (time_sent, snapshot) = self.flight.pop_front().unwrap();
-            let (now, size) = (self.now, MSS);
-            let loss = LossEvent { now, time_sent, size, prior_in_flight, snapshot };
-            began |= self.cc.on_packet_lost(&loss);
+            self.sampler.on_lost(MSS);
+            began |= self.cc.on_packet_lost(&LossEvent {
+                now: self.now,
+                time_sent,
+                size: MSS,
+                prior_in_flight,
+                snapshot,
+                delivered: self.sampler.delivered(),
+                lost: self.sampler.lost(),
+                begins_run: nth == 0,
+            });
         }
         self.now += Duration::from_millis(1);
         began

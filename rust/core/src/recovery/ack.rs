@@ -244,6 +244,9 @@ impl Recovery {
             rtt_sample: walk.summary.rtt_sample,
             rate: &rate,
         });
+        if self.controller.holds_back() {
+            self.sampler.set_app_limited(self.bytes_in_flight);
+        }
     }
 }
 

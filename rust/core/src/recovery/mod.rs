@@ -61,6 +61,9 @@ pub struct RecoveryConfig {
     pub time_threshold_eighths: u32,
     /// Whether sending is paced. Default: yes.
     pub pacing: bool,
+    /// What random choices of the congestion controller are drawn from. Connections draw one for
+    /// each path.
+    pub seed: u64,
 }
 
 impl Default for RecoveryConfig {
@@ -74,6 +77,7 @@ impl Default for RecoveryConfig {
             packet_threshold: 3,
             time_threshold_eighths: 9,
             pacing: true,
+            seed: 0,
         }
     }
 }
@@ -133,6 +137,8 @@ struct PnSpace {
     last_ack_eliciting: Instant,
     /// Send time of the first ack-eliciting packet of the latest unbroken run of losses.
     lost_since: Option<Instant>,
+    /// The packet before the oldest one held was lost.
+    in_lost_run: bool,
     discarded: bool,
 }
 
@@ -147,6 +153,7 @@ impl PnSpace {
             loss_time: None,
             last_ack_eliciting: Instant::ZERO,
             lost_since: None,
+            in_lost_run: false,
             discarded: false,
         }
     }
@@ -252,7 +259,7 @@ impl Recovery {
             let size = u64::from(packet.size);
             self.bytes_in_flight += size;
             packet.snapshot = self.sampler.on_sent(now, size, self.bytes_in_flight);
-            self.controller.on_sent(now, size, self.bytes_in_flight);
+            self.controller.on_sent(now, size, &packet.snapshot);
             self.pacer.on_sent(size, self.max_datagram, self.burst);
         }
         s.sent.push(pn, packet);
@@ -454,6 +461,7 @@ fn controller(config: &RecoveryConfig, max_datagram: u64) -> Controller {
         initial_window: config.initial_window,
         max_datagram,
         paced: config.pacing,
+        seed: config.seed,
     };
     Controller::new(config.congestion, &settings)
 }
