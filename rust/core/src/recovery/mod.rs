@@ -186,6 +186,8 @@ pub struct Recovery {
     burst: u64,
     /// Round trip of the last loss: bursts are small until one passes without.
     lossy_round: Option<u64>,
+    /// Nothing waits to be sent.
+    out_of_data: bool,
     max_datagram: u64,
     stats: RecoveryStats,
 }
@@ -217,6 +219,7 @@ impl Recovery {
             idle_since: now,
             burst: max_datagram,
             lossy_round: None,
+            out_of_data: false,
             max_datagram,
             stats: RecoveryStats::default(),
             config: *config,
@@ -268,6 +271,8 @@ impl Recovery {
     /// What the congestion window and the pacer allow at `now`. Ask when there is something to
     /// send: a pacer that holds data back says when to ask again.
     pub fn budget(&mut self, now: Instant) -> SendBudget {
+        self.check_app_limited(now);
+        self.out_of_data = false;
         let room = self.controller.available(self.bytes_in_flight);
         if room == 0 || self.spaces.iter().any(|s| s.sent.len() >= MAX_TRACKED) {
             return SendBudget::default();
@@ -302,9 +307,27 @@ impl Recovery {
         burst.min(most).max(mss)
     }
 
-    /// The application has nothing to send, nor has anything below us, and the window has room.
-    pub fn set_app_limited(&mut self) {
-        self.sampler.set_app_limited(self.bytes_in_flight);
+    /// Nothing waits to be sent, neither new data nor lost.
+    pub fn on_out_of_data(&mut self, now: Instant) {
+        self.out_of_data = true;
+        self.check_app_limited(now);
+    }
+
+    /// Marks delivery rates as limited by the application if it is what keeps data back: nothing
+    /// waited although the window had room and the pacer would have let it pass. The window alone
+    /// would not do, because between two bursts a paced flight is always smaller. Asked when
+    /// acknowledgments arrive, before they change the flight, and before sending goes on
+    /// (draft-ietf-ccwg-bbr-06, "Detecting application-limited phases").
+    fn check_app_limited(&mut self, now: Instant) {
+        let room = self.controller.window().saturating_sub(self.bytes_in_flight);
+        if self.out_of_data && room >= self.max_datagram && self.pacer_allows(now) {
+            self.sampler.set_app_limited(self.bytes_in_flight);
+        }
+    }
+
+    fn pacer_allows(&mut self, now: Instant) -> bool {
+        let Some(rate) = self.pacing_rate() else { return true };
+        self.bytes_in_flight == 0 || self.pacer.budget(now, rate, self.burst).is_ok()
     }
 
     /// The path carries datagrams of up to `bytes` now.
