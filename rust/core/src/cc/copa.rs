@@ -6,7 +6,10 @@
 
 use crate::cc::filter::WindowedMin;
 use crate::cc::math::scale;
-use crate::cc::{AckEvent, Algorithm, ControllerConfig, EcnEvent, Inheritance, LossEvent, Phase};
+use crate::cc::{
+    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, EcnEvent, Inheritance, LossEvent,
+    Phase,
+};
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant, nanos};
 
@@ -134,8 +137,7 @@ impl Copa {
     }
 
     fn update_velocity(&mut self) {
-        let direction =
-            if self.cwnd > self.cwnd_before { Direction::Up } else { Direction::Down };
+        let direction = if self.cwnd > self.cwnd_before { Direction::Up } else { Direction::Down };
         if direction == self.direction {
             self.steady += 1;
             if self.steady >= STEADY_ROUNDS {
@@ -158,7 +160,9 @@ impl Copa {
 
     /// Section 2.2: alone, Copa flows empty the queue once in five round trips.
     fn update_mode(&mut self) {
-        let (Some(delay), Some(min)) = (self.queueing_delay(), self.min_rtt.value()) else { return };
+        let (Some(delay), Some(min)) = (self.queueing_delay(), self.min_rtt.value()) else {
+            return;
+        };
         let most = self.max_rtt.iter().max().copied().unwrap_or_default();
         let range = most.saturating_sub(min).as_secs_f64();
         if delay.as_secs_f64() <= NEARLY_EMPTY * range {
@@ -181,7 +185,7 @@ impl Copa {
 }
 
 impl Algorithm for Copa {
-    fn on_sent(&mut self, _now: Instant, _bytes: u64, _in_flight: u64) {}
+    fn on_sent(&mut self, _now: Instant, _bytes: u64, _snapshot: &DeliverySnapshot) {}
 
     fn on_ack(&mut self, ack: &AckEvent<'_>) {
         self.acked += ack.acked_bytes;

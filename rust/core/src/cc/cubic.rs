@@ -6,7 +6,8 @@ use crate::cc::hystart::{HyStart, Verdict};
 use crate::cc::math::cube_root;
 use crate::cc::window::Window;
 use crate::cc::{
-    AckEvent, Algorithm, ControllerConfig, EcnEvent, Inheritance, LossEvent, Phase,
+    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, EcnEvent, Inheritance, LossEvent,
+    Phase,
 };
 use crate::recovery::Rtt;
 use crate::time::Instant;
@@ -171,13 +172,13 @@ impl Stage {
 }
 
 impl Algorithm for Cubic {
-    fn on_sent(&mut self, now: Instant, bytes: u64, in_flight: u64) {
-        if in_flight <= bytes {
+    fn on_sent(&mut self, now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
+        if snapshot.tx_in_flight <= bytes {
             // The pause is measured from the last ACK to the restart. From the last send it would
             // be no pause at all for windows that drain within every round trip.
             self.exclude_pause(now);
         }
-        self.window.on_sent(bytes, in_flight);
+        self.window.on_sent(bytes, snapshot.tx_in_flight);
     }
 
     fn on_ack(&mut self, ack: &AckEvent<'_>) {

@@ -7,7 +7,8 @@
 use crate::cc::math::scale;
 use crate::cc::newreno::NewReno;
 use crate::cc::{
-    AckEvent, Algorithm, ControllerConfig, EcnEvent, Inheritance, LossEvent, Phase,
+    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, EcnEvent, Inheritance, LossEvent,
+    Phase,
 };
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant, nanos};
@@ -161,8 +162,8 @@ impl External {
 }
 
 impl Algorithm for External {
-    fn on_sent(&mut self, now: Instant, bytes: u64, in_flight: u64) {
-        self.guard.on_sent(now, bytes, in_flight);
+    fn on_sent(&mut self, now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
+        self.guard.on_sent(now, bytes, snapshot);
     }
 
     fn on_ack(&mut self, ack: &AckEvent<'_>) {
@@ -234,9 +235,9 @@ impl Algorithm for External {
     fn pacing_rate(&self, rtt: &Rtt) -> Option<u64> {
         match self.decided {
             Some((_, Some(rate))) => Some(rate),
-            Some((window, None)) => {
-                rtt.has_sample().then(|| scale(window / 4 * 5, 1_000_000_000, nanos(rtt.smoothed())))
-            }
+            Some((window, None)) => rtt
+                .has_sample()
+                .then(|| scale(window / 4 * 5, 1_000_000_000, nanos(rtt.smoothed()))),
             None => self.guard.pacing_rate(rtt),
         }
     }

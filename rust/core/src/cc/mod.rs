@@ -90,6 +90,8 @@ pub struct ControllerConfig {
     pub max_datagram: u64,
     /// Whether sending is paced, which lets slow start use whole ACKs (RFC 9406 section 4.2).
     pub paced: bool,
+    /// What random choices are drawn from, for algorithms that make any.
+    pub seed: u64,
 }
 
 /// Newly acknowledged packets, reported once per ACK frame, after its losses.
@@ -128,9 +130,12 @@ pub struct LossEvent {
     pub prior_in_flight: u64,
     /// State of the connection when it was sent.
     pub snapshot: DeliverySnapshot,
-    /// Bytes lost so far on this path, this packet included; those since it was sent are this less
-    /// `snapshot.lost`.
+    /// Bytes delivered over the life of the path so far.
+    pub delivered: u64,
+    /// Bytes lost over the life of the path so far, this packet included.
     pub lost: u64,
+    /// Whether the packet sent before it was not lost: with it a run of losses begins.
+    pub begins_run: bool,
 }
 
 /// The peer's validated ECN counts grew; told after the ACK frame's losses and acknowledgements.
@@ -200,8 +205,8 @@ impl Phase {
 
 /// What every algorithm does. Only [`Controller`] calls it; dispatch is static.
 pub trait Algorithm {
-    /// `bytes` were sent; `in_flight` includes them.
-    fn on_sent(&mut self, now: Instant, bytes: u64, in_flight: u64);
+    /// `bytes` were sent. What the packet remembers of this moment includes them.
+    fn on_sent(&mut self, now: Instant, bytes: u64, snapshot: &DeliverySnapshot);
     /// Packets were acknowledged.
     fn on_ack(&mut self, ack: &AckEvent<'_>);
     /// A packet was lost. True if that began a recovery period.
@@ -236,6 +241,11 @@ pub trait Algorithm {
     /// How many datagrams may go at once when nothing is in flight (RFC 9002 section 7.7).
     fn restart_datagrams(&self) -> u64 {
         10
+    }
+    /// Whether the algorithm itself keeps the flight below what the path would take, so that
+    /// delivery rates are lower bounds as they are when the application sends little.
+    fn holds_back(&self) -> bool {
+        false
     }
     /// The path carries datagrams of up to `bytes` now.
     fn set_max_datagram(&mut self, bytes: u64);
@@ -297,8 +307,8 @@ impl Controller {
 }
 
 impl Algorithm for Controller {
-    fn on_sent(&mut self, now: Instant, bytes: u64, in_flight: u64) {
-        dispatch!(self, c => c.on_sent(now, bytes, in_flight));
+    fn on_sent(&mut self, now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
+        dispatch!(self, c => c.on_sent(now, bytes, snapshot));
     }
 
     fn on_ack(&mut self, ack: &AckEvent<'_>) {
@@ -355,6 +365,10 @@ impl Algorithm for Controller {
 
     fn restart_datagrams(&self) -> u64 {
         dispatch!(self, c => c.restart_datagrams())
+    }
+
+    fn holds_back(&self) -> bool {
+        dispatch!(self, c => c.holds_back())
     }
 
     fn set_max_datagram(&mut self, bytes: u64) {

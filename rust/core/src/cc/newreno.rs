@@ -2,7 +2,8 @@
 
 use crate::cc::window::Window;
 use crate::cc::{
-    AckEvent, Algorithm, ControllerConfig, EcnEvent, Inheritance, LossEvent, Phase,
+    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, EcnEvent, Inheritance, LossEvent,
+    Phase,
 };
 use crate::recovery::Rtt;
 use crate::time::Instant;
@@ -36,8 +37,8 @@ impl NewReno {
 }
 
 impl Algorithm for NewReno {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64) {
-        self.window.on_sent(bytes, in_flight);
+    fn on_sent(&mut self, _now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
+        self.window.on_sent(bytes, snapshot.tx_in_flight);
     }
 
     fn on_ack(&mut self, ack: &AckEvent<'_>) {

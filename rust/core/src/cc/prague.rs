@@ -9,7 +9,8 @@ use crate::cc::hystart::{HyStart, Verdict};
 use crate::cc::math::scale;
 use crate::cc::window::Window;
 use crate::cc::{
-    AckEvent, Algorithm, ControllerConfig, Ecn, EcnEvent, Inheritance, LossEvent, Phase,
+    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, Ecn, EcnEvent, Inheritance, LossEvent,
+    Phase,
 };
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant, nanos};
@@ -170,8 +171,8 @@ fn virtual_rtt(rtt: &Rtt) -> Duration {
 }
 
 impl Algorithm for Prague {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64) {
-        self.window.on_sent(bytes, in_flight);
+    fn on_sent(&mut self, _now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
+        self.window.on_sent(bytes, snapshot.tx_in_flight);
     }
 
     fn on_ack(&mut self, ack: &AckEvent<'_>) {

@@ -144,14 +144,14 @@ impl Sampler {
         self.round
     }
 
-    /// Bytes declared lost so far.
-    pub fn lost(&self) -> u64 {
-        self.lost
-    }
-
     /// Bytes delivered so far.
     pub fn delivered(&self) -> u64 {
         self.delivered
+    }
+
+    /// Bytes lost so far.
+    pub fn lost(&self) -> u64 {
+        self.lost
     }
 }
 

@@ -17,7 +17,6 @@ pub struct Path {
     estimate: Rtt,
     sampler: Sampler,
     flight: VecDeque<(Instant, DeliverySnapshot)>,
-    lost: u64,
 }
 
 impl Path {
@@ -27,7 +26,7 @@ impl Path {
 
     pub fn with_window(kind: Congestion, rtt_ms: u64, packets: Option<u64>) -> Self {
         let initial_window = packets.map(|n| n * MSS);
-        let config = ControllerConfig { initial_window, max_datagram: MSS, paced: true };
+        let config = ControllerConfig { initial_window, max_datagram: MSS, paced: true, seed: 1 };
         let rtt = Duration::from_millis(rtt_ms);
         let now = Instant::from_nanos(1_000_000_000);
         let mut estimate = Rtt::new(rtt);
@@ -39,7 +38,6 @@ impl Path {
             estimate,
             sampler: Sampler::default(),
             flight: VecDeque::new(),
-            lost: 0,
         }
     }
 
@@ -62,8 +60,9 @@ impl Path {
     pub fn send(&mut self, packets: u64) {
         for _ in 0..packets {
             let in_flight = self.in_flight() + MSS;
-            self.flight.push_back((self.now, self.sampler.on_sent(self.now, MSS, in_flight)));
-            self.cc.on_sent(self.now, MSS, in_flight);
+            let snapshot = self.sampler.on_sent(self.now, MSS, in_flight);
+            self.flight.push_back((self.now, snapshot));
+            self.cc.on_sent(self.now, MSS, &snapshot);
         }
     }
 
@@ -124,13 +123,19 @@ impl Path {
         let prior_in_flight = self.in_flight();
         self.now += Duration::from_millis(1);
         let mut began = false;
-        for _ in 0..packets {
+        for nth in 0..packets {
             let (time_sent, snapshot) = self.flight.pop_front().unwrap();
-            let (now, size) = (self.now, MSS);
-            self.lost += MSS;
-            let lost = self.lost;
-            let loss = LossEvent { now, time_sent, size, prior_in_flight, snapshot, lost };
-            began |= self.cc.on_packet_lost(&loss);
+            self.sampler.on_lost(MSS);
+            began |= self.cc.on_packet_lost(&LossEvent {
+                now: self.now,
+                time_sent,
+                size: MSS,
+                prior_in_flight,
+                snapshot,
+                delivered: self.sampler.delivered(),
+                lost: self.sampler.lost(),
+                begins_run: nth == 0,
+            });
         }
         self.now += Duration::from_millis(1);
         began
@@ -166,12 +171,17 @@ impl Path {
 
     /// Puts another controller in place.
     pub fn switch(&mut self, kind: Congestion) {
-        let config = ControllerConfig { initial_window: None, max_datagram: MSS, paced: true };
+        let config =
+            ControllerConfig { initial_window: None, max_datagram: MSS, paced: true, seed: 1 };
         let mut cc = Controller::new(kind, &config);
         let ssthresh = self.cc.ssthresh();
         cc.inherit(&Inheritance {
             window: self.cc.window(),
-            ssthresh: if self.cc.phase().is_startup() { ssthresh } else { ssthresh.or(Some(self.cc.window())) },
+            ssthresh: if self.cc.phase().is_startup() {
+                ssthresh
+            } else {
+                ssthresh.or(Some(self.cc.window()))
+            },
             recovery_start: self.cc.recovery_start(),
             delivery_rate: None,
             rtt: &self.estimate,

@@ -126,6 +126,7 @@ impl Recovery {
         if ack.largest >= s.next_pn {
             return Err(TransportError::violation("the peer acknowledged a packet never sent"));
         }
+        self.check_app_limited(now);
         let prior_in_flight = self.bytes_in_flight;
         let mut walk = self.walk(now, space, ack, sink)?;
         self.bytes_in_flight -= walk.summary.acked_bytes;
@@ -251,6 +252,9 @@ impl Recovery {
             rtt_sample: walk.summary.rtt_sample,
             rate: &rate,
         });
+        if self.controller.holds_back() {
+            self.sampler.set_app_limited(self.bytes_in_flight);
+        }
     }
 }
 

@@ -62,6 +62,9 @@ pub struct RecoveryConfig {
     pub time_threshold_eighths: u32,
     /// Whether sending is paced. Default: yes.
     pub pacing: bool,
+    /// What random choices of the congestion controller are drawn from. Connections draw one for
+    /// each path.
+    pub seed: u64,
 }
 
 impl Default for RecoveryConfig {
@@ -75,6 +78,7 @@ impl Default for RecoveryConfig {
             packet_threshold: 3,
             time_threshold_eighths: 9,
             pacing: true,
+            seed: 0,
         }
     }
 }
@@ -136,6 +140,8 @@ struct PnSpace {
     last_ack_eliciting: Instant,
     /// Send time of the first ack-eliciting packet of the latest unbroken run of losses.
     lost_since: Option<Instant>,
+    /// The packet before the oldest one held was lost.
+    in_lost_run: bool,
     discarded: bool,
 }
 
@@ -150,6 +156,7 @@ impl PnSpace {
             loss_time: None,
             last_ack_eliciting: Instant::ZERO,
             lost_since: None,
+            in_lost_run: false,
             discarded: false,
         }
     }
@@ -184,6 +191,8 @@ pub struct Recovery {
     lossy_round: Option<u64>,
     /// The newest delivery rate that the network limited.
     delivery_rate: Option<u64>,
+    /// Nothing waits to be sent.
+    out_of_data: bool,
     max_datagram: u64,
     stats: RecoveryStats,
 }
@@ -216,6 +225,7 @@ impl Recovery {
             burst: max_datagram,
             lossy_round: None,
             delivery_rate: None,
+            out_of_data: false,
             max_datagram,
             stats: RecoveryStats::default(),
             config: *config,
@@ -258,7 +268,7 @@ impl Recovery {
             let size = u64::from(packet.size);
             self.bytes_in_flight += size;
             packet.snapshot = self.sampler.on_sent(now, size, self.bytes_in_flight);
-            self.controller.on_sent(now, size, self.bytes_in_flight);
+            self.controller.on_sent(now, size, &packet.snapshot);
             self.pacer.on_sent(size, self.max_datagram, self.burst);
         }
         s.sent.push(pn, packet);
@@ -267,6 +277,8 @@ impl Recovery {
     /// What the congestion window and the pacer allow at `now`. Ask when there is something to
     /// send: a pacer that holds data back says when to ask again.
     pub fn budget(&mut self, now: Instant) -> SendBudget {
+        self.check_app_limited(now);
+        self.out_of_data = false;
         let room = self.controller.available(self.bytes_in_flight);
         if room == 0 || self.spaces.iter().any(|s| s.sent.len() >= MAX_TRACKED) {
             return SendBudget::default();
@@ -301,12 +313,27 @@ impl Recovery {
         burst.min(most).max(mss)
     }
 
-    /// There is nothing to send, lost data included. If the window has room, samples will tell more
-    /// of the application than of the network; if it is full, the last of the data filled it.
-    pub fn on_nothing_to_send(&mut self) {
-        if self.controller.available(self.bytes_in_flight) >= self.max_datagram {
+    /// Nothing waits to be sent, neither new data nor lost.
+    pub fn on_out_of_data(&mut self, now: Instant) {
+        self.out_of_data = true;
+        self.check_app_limited(now);
+    }
+
+    /// Marks delivery rates as limited by the application if it is what keeps data back: nothing
+    /// waited although the window had room and the pacer would have let it pass. The window alone
+    /// would not do, because between two bursts a paced flight is always smaller. Asked when
+    /// acknowledgments arrive, before they change the flight, and before sending goes on
+    /// (draft-ietf-ccwg-bbr-06, "Detecting application-limited phases").
+    fn check_app_limited(&mut self, now: Instant) {
+        let room = self.controller.window().saturating_sub(self.bytes_in_flight);
+        if self.out_of_data && room >= self.max_datagram && self.pacer_allows(now) {
             self.sampler.set_app_limited(self.bytes_in_flight);
         }
+    }
+
+    fn pacer_allows(&mut self, now: Instant) -> bool {
+        let Some(rate) = self.pacing_rate() else { return true };
+        self.bytes_in_flight == 0 || self.pacer.budget(now, rate, self.burst).is_ok()
     }
 
     /// The path carries datagrams of up to `bytes` now.
@@ -541,6 +568,7 @@ fn controller(config: &RecoveryConfig, max_datagram: u64) -> Controller {
         initial_window: config.initial_window,
         max_datagram,
         paced: config.pacing,
+        seed: config.seed,
     };
     Controller::new(config.congestion, &settings)
 }

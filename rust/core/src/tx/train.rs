@@ -38,7 +38,7 @@ impl Connection {
         let content = self.has_content(now, path, PacketType::OneRtt);
         let probing = self.paths[path].probes[2] > 0;
         if !content && !probing && !self.ack_due(now, path, Space::Data) {
-            self.paths[path].recovery.on_nothing_to_send();
+            self.paths[path].recovery.on_out_of_data(now);
             return None;
         }
         if !self.keys_usable(now) {

@@ -220,22 +220,12 @@ fn marks_cut_the_window_once_per_round() {
 fn app_limited_samples_are_marked() {
     let mut b = Bench::warmed(100);
     b.send(Space::Data, 200);
-    b.r.on_nothing_to_send();
+    b.r.on_out_of_data(at(200));
+    b.r.budget(at(210));
     b.send(Space::Data, 210);
     assert!(!b.ack(Space::Data, 300, &[1..=1]).unwrap().rate.app_limited);
     let rate = b.ack(Space::Data, 310, &[1..=2]).unwrap().rate;
     assert!(rate.app_limited);
-}
-
-#[test]
-fn a_full_window_is_not_app_limited_when_the_data_ends_there() {
-    let mut b = Bench::warmed(100);
-    let window = b.r.cwnd() / MSS;
-    b.send_many(window, 200);
-    b.r.on_nothing_to_send();
-    b.send(Space::Data, 300);
-    let rate = b.ack(Space::Data, 400, &[1..=window + 1]).unwrap().rate;
-    assert!(!rate.app_limited);
 }
 
 #[test]
@@ -327,6 +317,34 @@ fn marks_on_ect1_do_not_confirm_losses() {
     b.r.on_ecn(at(101), at(0), 1, 1);
     b.ack(Space::Data, 102, &[0..=9]).unwrap();
     assert_eq!(b.r.stats().undone_events, 1);
+}
+
+#[test]
+fn a_full_window_or_a_waiting_pacer_is_not_the_application() {
+    // The window is full when the data ends.
+    let mut b = Bench::warmed(100);
+    let window = b.r.cwnd() / MSS;
+    b.send_many(window, 200);
+    b.r.on_out_of_data(at(200));
+    assert!(!b.r.sampler.is_app_limited());
+    // The next burst is not due yet when the data ends, nor when more comes.
+    let mut b = paced(100, ms(100));
+    let pass = b.r.budget(at(0)).bytes / MSS;
+    b.send_many(pass, 0);
+    b.r.on_out_of_data(at(0));
+    assert!(b.r.budget(at(0)).next_release.is_some());
+    assert!(!b.r.sampler.is_app_limited());
+    // It was due, and nothing was there.
+    b.r.on_out_of_data(at(0));
+    b.r.budget(at(5));
+    assert!(b.r.sampler.is_app_limited());
+    // Asked when an acknowledgment arrives, before it makes room.
+    let mut b = paced(100, ms(100));
+    b.send_many(pass, 0);
+    b.r.on_out_of_data(at(0));
+    assert!(!b.r.sampler.is_app_limited());
+    b.ack(Space::Data, 100, &[0..=0]).unwrap();
+    assert!(b.r.sampler.is_app_limited());
 }
 
 #[test]
