@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant as Clock;
 use tquic_sim::congestion::matrix::{self, Selection};
-use tquic_sim::congestion::{CONTROLLERS, families, report};
+use tquic_core::cc::Congestion;
+use tquic_sim::congestion::{families, report};
 
 const HELP: &str = "\
 Plays every controller in every scenario with several seeds in virtual time, and compares what is
@@ -51,7 +52,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
                 for scenario in families().iter().flat_map(|family| &family.scenarios) {
                     println!("{:<20} {}", scenario.name, scenario.about);
                 }
-                CONTROLLERS.iter().for_each(|(name, _)| println!("{name}"));
+                Congestion::NAMED.iter().for_each(|kind| println!("{}", kind.name()));
                 return Ok(None);
             }
             Short('h') | Long("help") => {

@@ -1,12 +1,13 @@
 //! Every controller in every scenario with several seeds, on all cores.
 
 use super::run::{Run, run};
-use super::scenario::{CONTROLLERS, Expectation, Family, Quantity, Scenario};
+use super::scenario::{Expectation, Family, Quantity, Scenario};
 use std::collections::BTreeMap;
 use std::num::NonZero;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use tquic_core::cc::Congestion;
 
 /// What is to be played.
 #[derive(Clone, Debug)]
@@ -28,8 +29,8 @@ pub struct Selection {
 pub struct Cell<'a> {
     /// The scenario.
     pub scenario: &'a Scenario,
-    /// The controller's name.
-    pub controller: &'static str,
+    /// The controller.
+    pub controller: Congestion,
     /// What was measured, for each seed.
     pub outcomes: Vec<Outcome>,
     /// The course of the first seed, if the scenario is drawn.
@@ -52,7 +53,7 @@ pub struct Outcome {
 impl Cell<'_> {
     /// What is expected of this controller here.
     pub fn expectations(&self) -> impl Iterator<Item = &Expectation> {
-        self.scenario.expect.iter().filter(|e| e.of.iter().any(|of| of == self.controller))
+        self.scenario.expect.iter().filter(|e| e.of.iter().any(|of| of == self.controller.name()))
     }
 
     /// The seeds' values of a quantity.
@@ -77,11 +78,12 @@ pub fn cells<'a>(families: &'a [Family], selection: &Selection) -> Vec<Cell<'a>>
     let chosen = scenarios
         .filter(|s| selection.scenario.as_ref().is_none_or(|part| s.name.contains(part.as_str())));
     let of = |scenario: &'a Scenario| {
-        let names = CONTROLLERS.iter().map(|&(name, _)| name);
-        let wanted =
-            names.filter(move |name| selection.controller.as_ref().is_none_or(|c| c == name));
-        wanted
-            .filter(move |name| selection.all || scenario.expects(name))
+        let wanted = |kind: &Congestion| {
+            selection.controller.as_ref().is_none_or(|name| name == kind.name())
+                && (selection.all || scenario.expects(kind.name()))
+        };
+        let chosen = Congestion::NAMED.into_iter().filter(wanted);
+        chosen
             .map(move |controller| Cell { scenario, controller, outcomes: Vec::new(), course: None })
     };
     chosen.flat_map(of).collect()
@@ -121,9 +123,7 @@ pub fn play(cells: &mut [Cell<'_>], selection: &Selection) {
 
 fn one(cell: &Cell<'_>, seed: u64, first: bool) -> (Outcome, Option<Run>) {
     let scenario = cell.scenario;
-    let known = CONTROLLERS.iter().find(|(name, _)| *name == cell.controller);
-    let subject = known.map(|&(_, congestion)| congestion).unwrap_or_default();
-    let run = run(scenario, subject, seed);
+    let run = run(scenario, cell.controller, seed);
     let value = |what| run.quantity(scenario, what).map(|value| (what, value));
     let outcome = Outcome {
         seed,

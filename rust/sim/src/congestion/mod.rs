@@ -16,4 +16,4 @@ pub mod units;
 mod world;
 
 pub use run::{Run, run};
-pub use scenario::{CONTROLLERS, Expectation, Family, Quantity, Scenario, controller, families};
+pub use scenario::{Expectation, Family, Quantity, Scenario, families};

@@ -23,7 +23,7 @@ pub fn failures(cells: &[Cell<'_>]) -> Vec<String> {
             lines.push(format!(
                 "{} {} {}: {} of {} seeds outside {} ({}); by seed: {}",
                 cell.scenario.name,
-                cell.controller,
+                cell.controller.name(),
                 expectation.what.name(),
                 misses.len(),
                 cell.outcomes.len(),
@@ -81,7 +81,7 @@ fn scenario_text(text: &mut String, scenario: &Scenario, cells: &[&Cell<'_>]) {
         let _ = writeln!(
             text,
             "| {} | {} | {} | {} | {} | {} | {} |",
-            cell.controller,
+            cell.controller.name(),
             of(Quantity::Utilization),
             of(Quantity::QueueMs),
             of(Quantity::QueueP99Ms),
@@ -104,7 +104,7 @@ fn band_row(text: &mut String, cell: &Cell<'_>, expectation: &Expectation) {
     let _ = writeln!(
         text,
         "| {} | {} | {} | {} | {}, {} | {verdict} | {} |",
-        cell.controller,
+        cell.controller.name(),
         expectation.what.label(),
         band(expectation),
         mean(&values).map_or_else(|| "-".to_owned(), number),
@@ -171,7 +171,7 @@ pub fn json(cells: &[Cell<'_>]) -> Value {
         });
         json!({
             "scenario": cell.scenario.name,
-            "controller": cell.controller,
+            "controller": cell.controller.name(),
             "bands": bands.collect::<Vec<_>>(),
             "runs": runs.collect::<Vec<_>>(),
         })
@@ -186,7 +186,7 @@ pub fn courses(cells: &[Cell<'_>]) -> Value {
         json!({
             "scenario": cell.scenario.name,
             "about": cell.scenario.about,
-            "controller": cell.controller,
+            "controller": cell.controller.name(),
             "rate_mbps": cell.scenario.rate.0.as_bps() as f64 / 1e6,
             "course": course(cell.scenario, run),
         })

@@ -334,18 +334,6 @@ const fn yes() -> bool {
     true
 }
 
-/// The names that data may use.
-const NAMES: [&str; 7] = ["newreno", "cubic", "bbr", "bbr2", "bbr3", "prague", "copa"];
-
-/// The controllers by name.
-pub const CONTROLLERS: [(&str, Congestion); 2] =
-    [("newreno", Congestion::NewReno), ("cubic", Congestion::Cubic)];
-
-/// The controller of a name.
-pub fn controller(name: &str) -> Option<Congestion> {
-    CONTROLLERS.iter().find(|(known, _)| *known == name).map(|&(_, congestion)| congestion)
-}
-
 /// All families of this crate's data.
 ///
 /// # Panics
@@ -454,7 +442,7 @@ impl Scenario {
             return Err("acknowledges every 0 packets".to_owned());
         }
         let named = self.flows.iter().filter_map(|flow| flow.controller.as_ref());
-        let known = |name: &String| NAMES.contains(&name.as_str());
+        let known = |name: &String| Congestion::from_name(name).is_ok() || name.starts_with("bbr");
         let of = self.expect.iter().flat_map(|expectation| &expectation.of);
         if let Some(unknown) = named.chain(of).find(|name| !known(name)) {
             return Err(format!("`{unknown}` is no controller"));

@@ -69,11 +69,12 @@ pub const fn untag(tag: u64) -> (u64, u64) {
 
 impl Sender {
     /// A sender that has not started.
-    pub fn new(config: SenderConfig, rng: Rng) -> Self {
+    pub fn new(config: SenderConfig, mut rng: Rng) -> Self {
         let settings = RecoveryConfig {
             side: Side::Server,
             congestion: config.congestion,
             max_datagram: config.packet,
+            seed: rng.u64(),
             ..RecoveryConfig::default()
         };
         Self {
@@ -107,11 +108,17 @@ impl Sender {
                 let recovery = &mut self.recovery;
                 let summary = recovery.on_ack(now, Space::Data, &ack, delay, peer_max, &mut Forget);
                 let Ok(summary) = summary else { continue };
-                let marked = summary.newly_acked_ecn;
-                if summary.raised_largest && self.ecn.on_ack(2, marked, summary.ecn) {
-                    recovery.on_ecn_ce(now, summary.largest_sent_at);
+                let marked = summary.newly_acked_ect;
+                if summary.newly_acked > 0
+                    && summary.raised_largest
+                    && let Some(delta) = self.ecn.on_ack(2, marked, summary.ecn)
+                {
+                    recovery.on_ecn(now, summary.largest_sent_at, delta.ect, delta.ce);
                 }
                 (0..summary.lost_packets).for_each(|_| self.ecn.on_lost());
+                if !self.ecn.is_usable() {
+                    recovery.on_ecn_unusable();
+                }
             }
         }
     }
@@ -141,7 +148,7 @@ impl Sender {
             if self.recovery.bytes_in_flight() == 0 {
                 self.send(now, out);
             }
-            return self.recovery.set_app_limited();
+            return self.recovery.on_out_of_data(now);
         }
         let packet = u64::from(self.config.packet);
         loop {
@@ -161,20 +168,18 @@ impl Sender {
 
     fn send(&mut self, now: Instant, out: &mut Outbox) {
         let pn = self.recovery.take_pn(Space::Data, &mut self.rng);
-        let mark = self.ecn.mark();
+        let mark = self.ecn.mark(self.recovery.ect());
         let size = self.config.packet;
         let packet = SentPacket {
             time_sent: now,
             size,
             ack_eliciting: true,
             in_flight: true,
-            ecn: mark.is_some(),
+            ecn: mark,
             ..SentPacket::default()
         };
         self.recovery.on_packet_sent(Space::Data, pn, packet);
-        if mark.is_some() {
-            self.ecn.on_sent(1);
-        }
+        self.ecn.on_sent(mark, 1);
         let (from, to) = self.config.ends;
         let packet = Packet::descriptor(from, to, u32::from(size));
         out.send(packet.with_ecn(on_wire(mark)).with_tag(tag(pn, self.told)));

@@ -8,7 +8,7 @@
 
 use super::cross::CrossTraffic;
 use super::receiver::Receiver;
-use super::scenario::{Flow, Scenario, controller};
+use super::scenario::{Flow, Scenario};
 use super::sender::{Sender, SenderConfig};
 use crate::link::{LinkConfig, QueueConfig};
 use crate::network::{LinkId, Network};
@@ -148,7 +148,7 @@ impl World {
         network.route(ends.0, ends.1, &way);
         network.route(ends.1, ends.0, &[back]);
         let ack_delay = scenario.host.ack_delay.0;
-        let named = flow.controller.as_deref().and_then(controller);
+        let named = flow.controller.as_deref().and_then(|name| Congestion::from_name(name).ok());
         let sender = Sender::new(
             SenderConfig {
                 ends,
