@@ -66,6 +66,9 @@ pub struct Scenario {
     /// Packets lost at random, as a fraction.
     #[serde(default)]
     pub loss: f64,
+    /// The last of every so many packets is lost.
+    #[serde(default)]
+    pub loss_every: Option<u64>,
     /// Packets held back behind the bottleneck, so that later ones overtake them.
     #[serde(default)]
     pub reorder: Option<HeldBack>,
@@ -411,10 +414,11 @@ impl Scenario {
         };
         let rates = self.rates.iter().map(|c| (Instant::ZERO + c.at.0, Some(c.rate.0))).collect();
         let loss = Probability::fraction(self.loss);
+        let random = (!loss.is_never()).then_some(Loss::Random(loss));
         LinkConfig {
             queue,
             rate: Some(self.rate.0),
-            loss: if loss.is_never() { Vec::new() } else { vec![Loss::Random(loss)] },
+            loss: random.into_iter().chain(self.loss_every.map(Loss::Every)).collect(),
             reorder: self.reorder.map_or_else(Reorder::default, |held| Reorder {
                 chance: Probability::fraction(held.share),
                 extra: held.by.0,

@@ -10,7 +10,7 @@ use super::cross::CrossTraffic;
 use super::receiver::Receiver;
 use super::scenario::{Flow, Scenario};
 use super::sender::{Sender, SenderConfig};
-use crate::link::{LinkConfig, QueueConfig};
+use crate::link::{Jitter, LinkConfig, QueueConfig};
 use crate::network::{LinkId, Network};
 use crate::packet::Packet;
 use crate::random::stream;
@@ -88,9 +88,18 @@ pub struct World {
     pub flows: Vec<Member>,
 }
 
-/// How far chance moves a flow's round-trip time: one part in so many. Flows of exactly the same
-/// rhythm meet the queue always in the same order, which no two hosts on the Internet do.
+/// How far chance moves a flow's round-trip time: one part in so many.
 const RTT_SPREAD: u64 = 100;
+/// The most that chance adds to the time of an ACK.
+const MAX_JITTER: Duration = Duration::from_millis(1);
+
+/// Chance in the time that an ACK takes: up to the time of a packet on the bottleneck. Without any,
+/// flows fall into step with the queue and one of them finds the free place again and again, which
+/// no real hosts do (Floyd and Jacobson, On Traffic Phase Effects in Packet-Switched Gateways, 1992).
+fn jitter(scenario: &Scenario) -> Jitter {
+    let packet = f64::from(scenario.packet) * 8.0 / scenario.rate.0.as_bps() as f64;
+    Jitter { max: Duration::from_secs_f64(packet).min(MAX_JITTER), may_reorder: false }
+}
 
 impl World {
     /// The world of `scenario` with `subject` as the controller under test.
@@ -141,6 +150,7 @@ impl World {
         }
         let back = network.add_link(&LinkConfig {
             delay: rtt - there + Duration::from_nanos(spread),
+            jitter: jitter(scenario),
             aggregation: scenario.aggregation(),
             ..LinkConfig::default()
         });

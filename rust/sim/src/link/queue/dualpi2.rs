@@ -50,7 +50,7 @@ impl DualPi2Config {
     }
 }
 
-/// No marks and drops while less than two full packets wait: the delay is that of a packet.
+/// No marks and drops by chance while less than two full packets wait: the delay is that of a packet.
 const FEW_BYTES: u64 = 2 * 1500;
 
 #[derive(Clone, Debug)]
@@ -146,16 +146,17 @@ impl DualPi2 {
         self.charge(true, &packet);
         let coupled = self.base * self.config.coupling;
         let mark = if coupled < 1.0 {
-            waited > self.config.step || self.draw(coupled)
+            // The step holds however little waits, as in Linux: two packets are 2 ms at 10 Mbit/s.
+            waited > self.config.step || (!few && self.draw(coupled))
         } else {
             // Overload: marks no longer suffice, so both queues drop alike.
             if !few && self.draw(self.base * self.base) {
                 stats.drop(now, &packet, Cause::Aqm);
                 return None;
             }
-            true
+            !few
         };
-        if mark && !few {
+        if mark {
             stats.mark(now, &mut packet);
         }
         Some(packet)
