@@ -5,7 +5,10 @@
 use crate::cc::hystart::{HyStart, Verdict};
 use crate::cc::math::cube_root;
 use crate::cc::window::Window;
-use crate::cc::{AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, LossEvent, Phase};
+use crate::cc::{
+    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, EcnEvent, Inheritance, LossEvent,
+    Phase,
+};
 use crate::recovery::Rtt;
 use crate::time::Instant;
 
@@ -193,8 +196,8 @@ impl Algorithm for Cubic {
         self.cut(loss.now, loss.time_sent, loss.prior_in_flight, false)
     }
 
-    fn on_ecn_ce(&mut self, now: Instant, time_sent: Instant, prior_in_flight: u64) -> bool {
-        self.cut(now, time_sent, prior_in_flight, true)
+    fn on_ecn(&mut self, report: &EcnEvent<'_>) -> bool {
+        report.ce > 0 && self.cut(report.now, report.time_sent, report.in_flight, true)
     }
 
     fn on_persistent_congestion(&mut self, now: Instant) {
@@ -244,6 +247,12 @@ impl Algorithm for Cubic {
 
     fn set_max_datagram(&mut self, bytes: u64) {
         self.window.set_max_datagram(bytes);
+    }
+
+    fn inherit(&mut self, past: &Inheritance<'_>) {
+        self.window.inherit(past);
+        // Without a W_max of its own the curve starts from the window as it is (section 4.10).
+        self.cwnd_prior = self.window.cwnd() as f64;
     }
 }
 

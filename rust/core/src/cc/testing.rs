@@ -1,8 +1,8 @@
 //! A path in which nothing is lost unless a test says so: sends windows, acknowledges rounds.
 
 use super::{
-    AckEvent, Algorithm, Congestion, Controller, ControllerConfig, DeliverySnapshot, LossEvent,
-    Sampler,
+    AckEvent, Algorithm, Congestion, Controller, ControllerConfig, DeliverySnapshot, EcnEvent,
+    Inheritance, LossEvent, Sampler,
 };
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant};
@@ -39,6 +39,18 @@ impl Path {
             sampler: Sampler::default(),
             flight: VecDeque::new(),
         }
+    }
+
+    pub fn estimate(&self) -> &Rtt {
+        &self.estimate
+    }
+
+    /// A round in which the application has no more than this to send.
+    pub fn round_app_limited(&mut self, packets: u64) {
+        self.send(packets);
+        self.sampler.set_app_limited(self.in_flight());
+        self.now += self.rtt;
+        self.ack_all();
     }
 
     pub fn in_flight(&self) -> u64 {
@@ -133,9 +145,48 @@ impl Path {
     pub fn mark(&mut self) -> bool {
         let sent = self.flight.front().unwrap().0;
         self.now += Duration::from_millis(1);
-        let began = self.cc.on_ecn_ce(self.now, sent, self.in_flight());
+        let began = self.report(sent, 0, 1);
         self.now += Duration::from_millis(1);
         began
+    }
+
+    /// The peer reports marks in an ACK frame whose newest packet was sent at `time_sent`.
+    pub fn report(&mut self, time_sent: Instant, ect: u64, ce: u64) -> bool {
+        let (now, in_flight) = (self.now, self.in_flight());
+        self.cc.on_ecn(&EcnEvent { now, time_sent, in_flight, ect, ce, rtt: &self.estimate })
+    }
+
+    /// Sends a window, waits a round trip, acknowledges it in one frame of which `ce` packets were
+    /// marked.
+    pub fn marked_round(&mut self, ce: u64) -> bool {
+        // What is sent in the instant of an answer counts as sent before it.
+        self.now += Duration::from_micros(1);
+        self.fill();
+        let sent = self.flight.back().unwrap().0;
+        let packets = self.flight.len() as u64;
+        self.now += self.rtt;
+        self.ack(packets);
+        self.report(sent, packets - ce, ce)
+    }
+
+    /// Puts another controller in place.
+    pub fn switch(&mut self, kind: Congestion) {
+        let config =
+            ControllerConfig { initial_window: None, max_datagram: MSS, paced: true, seed: 1 };
+        let mut cc = Controller::new(kind, &config);
+        let ssthresh = self.cc.ssthresh();
+        cc.inherit(&Inheritance {
+            window: self.cc.window(),
+            ssthresh: if self.cc.phase().is_startup() {
+                ssthresh
+            } else {
+                ssthresh.or(Some(self.cc.window()))
+            },
+            recovery_start: self.cc.recovery_start(),
+            delivery_rate: None,
+            rtt: &self.estimate,
+        });
+        self.cc = cc;
     }
 
     /// Loses a packet and sends on until recovery is over.

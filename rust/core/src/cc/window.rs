@@ -3,7 +3,7 @@
 
 use crate::cc::math::scale;
 use crate::cc::prr::Prr;
-use crate::cc::{AckEvent, ControllerConfig, Phase};
+use crate::cc::{AckEvent, ControllerConfig, Inheritance, Phase};
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant, nanos};
 
@@ -56,6 +56,14 @@ impl Window {
             use_before: Use::default(),
             saved: None,
         }
+    }
+
+    /// Goes on with another controller's window. One that knew no threshold yet stays in slow
+    /// start, any other continues from where it was.
+    pub fn inherit(&mut self, past: &Inheritance<'_>) {
+        self.cwnd = past.window.max(self.minimum());
+        self.ssthresh = past.ssthresh.map_or(u64::MAX, |ssthresh| ssthresh.max(self.minimum()));
+        self.recovery_start = past.recovery_start;
     }
 
     pub fn cwnd(&self) -> u64 {
@@ -117,6 +125,11 @@ impl Window {
     /// may grow the window.
     pub fn on_ack(&mut self, ack: &AckEvent<'_>) -> u64 {
         let was_used = self.is_used();
+        self.on_ack_if(was_used, ack)
+    }
+
+    /// The same for a controller that knows itself whether its window was used.
+    pub fn on_ack_if(&mut self, was_used: bool, ack: &AckEvent<'_>) -> u64 {
         if ack.rate.round_start {
             self.use_before = self.use_now;
             self.use_now = Use { most: ack.in_flight, full: false };
@@ -161,6 +174,20 @@ impl Window {
         self.ssthresh = self.cwnd;
         self.recovery_start = Some(now);
         self.prr = Some(Prr::new(prior_in_flight, self.ssthresh, self.mss));
+    }
+
+    /// Shrinks the window a little, without a recovery period: an answer to L4S marks. What undo
+    /// would restore shrinks along, for marks are never taken back.
+    pub fn shrink(&mut self, factor: f64) {
+        let shrunk = |bytes: u64| (bytes as f64 * factor) as u64;
+        self.cwnd = shrunk(self.cwnd).max(self.minimum());
+        self.ssthresh = self.cwnd;
+        self.saved = self.saved.map(|(cwnd, _)| (shrunk(cwnd), shrunk(cwnd)));
+    }
+
+    /// Takes growth back that was given too early, down to the floor.
+    pub fn take_back(&mut self, bytes: u64) {
+        self.cwnd = self.cwnd.saturating_sub(bytes).max(self.minimum());
     }
 
     /// The current recovery period was confirmed by a signal that cannot be spurious.

@@ -16,7 +16,10 @@ pub mod token;
 #[cfg(test)]
 mod tests;
 
-use crate::cc::{Algorithm, Congestion, Controller, ControllerConfig, Pacer, Phase, Sampler};
+use crate::cc::{
+    AckBatch, Algorithm, Congestion, Controller, ControllerConfig, Decision, Ecn, EcnEvent,
+    Inheritance, Pacer, Phase, Sampler,
+};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, nanos};
 use tquic_wire::{Side, Space};
@@ -39,8 +42,6 @@ const BURST_BYTES: u64 = 65_536;
 const SLOW_RATE: u64 = 150_000;
 /// Datagrams up to this size pass on every path (RFC 9000 section 14).
 const BASE_DATAGRAM: u16 = 1200;
-/// What an idle sender may send at once, in datagrams (RFC 9002 section 7.7).
-const RESTART_DATAGRAMS: u64 = 10;
 
 /// Settings of a path's recovery.
 #[derive(Clone, Copy, Debug)]
@@ -122,6 +123,8 @@ pub struct RecoveryStats {
     pub undone_events: u64,
     /// Times persistent congestion was established.
     pub persistent_congestion: u64,
+    /// Packets that the peer reported as marked CE.
+    pub ecn_ce: u64,
 }
 
 /// One packet-number space.
@@ -186,6 +189,8 @@ pub struct Recovery {
     burst: u64,
     /// Round trip of the last loss: bursts are small until one passes without.
     lossy_round: Option<u64>,
+    /// The newest delivery rate that the network limited.
+    delivery_rate: Option<u64>,
     /// Nothing waits to be sent.
     out_of_data: bool,
     max_datagram: u64,
@@ -219,6 +224,7 @@ impl Recovery {
             idle_since: now,
             burst: max_datagram,
             lossy_round: None,
+            delivery_rate: None,
             out_of_data: false,
             max_datagram,
             stats: RecoveryStats::default(),
@@ -282,7 +288,7 @@ impl Recovery {
         };
         self.burst = self.burst_size(rate);
         if self.bytes_in_flight == 0 {
-            self.pacer.restart(now, RESTART_DATAGRAMS * self.max_datagram);
+            self.pacer.restart(now, self.controller.restart_datagrams() * self.max_datagram);
         }
         match self.pacer.budget(now, rate, self.burst) {
             Ok(bytes) => SendBudget { bytes: bytes.min(room), next_release: None },
@@ -336,15 +342,87 @@ impl Recovery {
         self.controller.set_max_datagram(self.max_datagram);
     }
 
-    /// The peer's ECN-CE count grew by a validated ACK frame whose newest packet was sent at
-    /// `time_sent` (RFC 9002 section 7.1).
-    pub fn on_ecn_ce(&mut self, now: Instant, time_sent: Instant) {
+    /// The peer's validated counts grew by `ect` packets that came through unmarked and `ce` marked
+    /// ones, in an ACK frame whose newest packet was sent at `time_sent` (RFC 9002 section 7.1).
+    pub fn on_ecn(&mut self, now: Instant, time_sent: Instant, ect: u64, ce: u64) {
         // What the ACK frame acknowledged has left already; that little is not worth remembering.
-        if self.controller.on_ecn_ce(now, time_sent, self.bytes_in_flight) {
+        let in_flight = self.bytes_in_flight;
+        let event = EcnEvent { now, time_sent, in_flight, ect, ce, rtt: &self.rtt };
+        let answered = self.controller.on_ecn(&event);
+        self.stats.congestion_events += u64::from(answered);
+        self.stats.ecn_ce += ce;
+        if ce == 0 || self.controller.ect() == Ecn::Ect1 {
+            // Marks on ECT(1) come long before loss and say nothing about one.
+            return;
+        }
+        if answered {
             self.episode.begin();
-            self.stats.congestion_events += 1;
         }
         self.episode.confirm();
+    }
+
+    /// The mark that the controller wants on packets.
+    pub fn ect(&self) -> Ecn {
+        self.controller.ect()
+    }
+
+    /// Packets of this path carry no marks, because it does not keep them or is not to use them.
+    /// Without marks an L4S controller is blind (RFC 9331 section 4.3): CUBIC goes on in its place.
+    pub fn on_ecn_unusable(&mut self) {
+        if self.controller.ect() == Ecn::Ect1 {
+            self.replace_controller(Congestion::Cubic);
+        }
+    }
+
+    /// Changes the controller of a path in use. The window, what is known of the threshold and the
+    /// RTT go over; the new controller is also that of paths which replace this one.
+    pub fn set_congestion(&mut self, kind: Congestion) {
+        self.config.congestion = kind;
+        self.replace_controller(kind);
+    }
+
+    fn replace_controller(&mut self, kind: Congestion) {
+        let past = &self.controller;
+        let (window, startup) = (past.window(), past.phase().is_startup());
+        let inheritance = Inheritance {
+            window,
+            // One that has left its startup knows its threshold, even if it has no name for it.
+            ssthresh: past.ssthresh().or((!startup).then_some(window)),
+            recovery_start: past.recovery_start(),
+            delivery_rate: self.delivery_rate,
+            rtt: &self.rtt,
+        };
+        let config = RecoveryConfig { congestion: kind, ..self.config };
+        let mut controller = controller(&config, self.max_datagram);
+        controller.inherit(&inheritance);
+        self.controller = controller;
+        // What the old one saved for an undo is gone with it.
+        self.episode.confirm();
+    }
+
+    /// The controller in force. It differs from what was chosen where that one cannot work.
+    pub fn congestion(&self) -> Congestion {
+        self.controller.kind()
+    }
+
+    /// The controller, for what only one algorithm has to tell.
+    pub fn controller(&self) -> &Controller {
+        &self.controller
+    }
+
+    /// What happened on a path that a program outside controls, if it is to be asked now.
+    pub fn take_ack_batch(&mut self, now: Instant) -> Option<AckBatch> {
+        match &mut self.controller {
+            Controller::External(external) => external.take_batch(now),
+            _ => None,
+        }
+    }
+
+    /// The answer to a batch. Ignored if another controller has taken over.
+    pub fn decide(&mut self, sequence: u64, decision: Decision) {
+        if let Controller::External(external) = &mut self.controller {
+            external.decide(sequence, decision);
+        }
     }
 
     /// Keys of `space` were discarded: its packets can no longer be acknowledged (RFC 9002
@@ -409,6 +487,7 @@ impl Recovery {
         self.pto_count = 0;
         self.idle_since = now;
         self.lossy_round = None;
+        self.delivery_rate = None;
     }
 
     /// Gives back memory kept for speed; for connections that fall idle.
@@ -460,6 +539,11 @@ impl Recovery {
     /// Bytes per second at which sending is paced; `None` if it is not.
     pub fn pacing_rate(&self) -> Option<u64> {
         if self.config.pacing { self.controller.pacing_rate(&self.rtt) } else { None }
+    }
+
+    /// The newest delivery rate that the network limited, in bytes per second.
+    pub fn delivery_rate(&self) -> Option<u64> {
+        self.delivery_rate
     }
 
     /// Probe timeouts in a row.

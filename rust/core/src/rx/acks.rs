@@ -11,7 +11,7 @@ use crate::datagram::Datagrams;
 use crate::error::TransportError;
 use crate::events::Event;
 use crate::handshake::CryptoSend;
-use crate::path::Mtu;
+use crate::path::{Mtu, ecn::EcnDelta};
 use crate::recovery::{Token, TokenSink};
 use crate::rx::Opened;
 use crate::space::AckTracker;
@@ -126,10 +126,10 @@ impl Connection {
         let parts = path.parts();
         if summary.raised_largest {
             // RFC 9000 section 13.4.2.1: counts of reordered ACK frames say nothing.
-            let marked = summary.newly_acked_ecn;
-            let congested = parts.active.ecn.on_ack(space_index(space), marked, ack.ecn);
-            if congested {
-                parts.recovery.on_ecn_ce(now, summary.largest_sent_at);
+            let marked = summary.newly_acked_ect;
+            let delta = parts.active.ecn.on_ack(space_index(space), marked, ack.ecn);
+            if let Some(EcnDelta { ect, ce }) = delta {
+                parts.recovery.on_ecn(now, summary.largest_sent_at, ect, ce);
             }
         }
         if summary.acked_large {
@@ -139,6 +139,9 @@ impl Connection {
         }
         for _ in 0..summary.lost_packets {
             parts.active.ecn.on_lost();
+        }
+        if !parts.active.ecn.is_usable() {
+            parts.recovery.on_ecn_unusable();
         }
         self.sync_mtu(opened.path);
         self.on_progress(now, space, ack.largest);

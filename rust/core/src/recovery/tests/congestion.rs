@@ -209,10 +209,10 @@ fn recovery_lets_a_packet_out_when_nothing_is_in_flight() {
 fn marks_cut_the_window_once_per_round() {
     let mut b = paced(100, ms(100));
     b.send_many(100, 0);
-    b.r.on_ecn_ce(at(100), at(0));
-    b.r.on_ecn_ce(at(101), at(0));
+    b.r.on_ecn(at(100), at(0), 0, 1);
+    b.r.on_ecn(at(101), at(0), 5, 1);
     assert_eq!((b.r.cwnd(), b.r.stats().congestion_events), (50 * MSS, 1));
-    b.r.on_ecn_ce(at(200), at(150));
+    b.r.on_ecn(at(200), at(150), 0, 2);
     assert_eq!(b.r.cwnd(), 25 * MSS);
 }
 
@@ -226,6 +226,97 @@ fn app_limited_samples_are_marked() {
     assert!(!b.ack(Space::Data, 300, &[1..=1]).unwrap().rate.app_limited);
     let rate = b.ack(Space::Data, 310, &[1..=2]).unwrap().rate;
     assert!(rate.app_limited);
+}
+
+#[test]
+fn idle_l4s_senders_send_no_burst() {
+    for (congestion, packets) in [(Congestion::Cubic, 10), (Congestion::Prague, 1)] {
+        let mut b = Bench::with(RecoveryConfig { congestion, ..RecoveryConfig::default() });
+        b.send(Space::Data, 0);
+        b.ack(Space::Data, 100, &[0..=0]).unwrap();
+        assert_eq!(b.r.budget(at(5000)).bytes, packets * MSS, "{congestion:?}");
+    }
+}
+
+#[test]
+fn bursts_of_l4s_senders_last_a_quarter_of_a_millisecond() {
+    let congestion = Congestion::Prague;
+    let initial_window = Some(10_000 * MSS);
+    let mut b =
+        Bench::with(RecoveryConfig { congestion, initial_window, ..RecoveryConfig::default() });
+    b.send(Space::Data, 0);
+    b.ack(Space::Data, 100, &[0..=0]).unwrap();
+    let rate = b.r.pacing_rate().unwrap();
+    b.r.budget(at(100));
+    assert_eq!(b.r.burst, rate / 4000);
+    assert!(b.r.burst > 20 * MSS);
+}
+
+#[test]
+fn controllers_change_on_a_live_path() {
+    use Congestion::*;
+    for from in [NewReno, Cubic, Prague, Copa, External] {
+        for to in [NewReno, Cubic, Prague, Copa, External] {
+            let mut b =
+                Bench::with(RecoveryConfig { congestion: from, ..RecoveryConfig::default() });
+            let mut sent = 0;
+            for round in 0..3 {
+                let window = b.r.cwnd() / MSS;
+                b.send_many(window, round * 100);
+                b.ack(Space::Data, (round + 1) * 100, &[0..=sent + window - 1]).unwrap();
+                sent += window;
+            }
+            let (window, rtt) = (b.r.cwnd(), b.r.rtt().clone());
+            let startup = b.r.phase().is_startup();
+            b.r.set_congestion(to);
+            assert_eq!((b.r.congestion(), b.r.cwnd()), (to, window), "{from:?} {to:?}");
+            assert_eq!(b.r.rtt().smoothed(), rtt.smoothed());
+            assert_eq!(b.r.phase().is_startup(), startup, "{from:?} {to:?}");
+            // A path that replaces this one has the new controller from the start.
+            b.r.reset_for_new_path(at(1000));
+            assert_eq!(b.r.congestion(), to);
+        }
+    }
+}
+
+#[test]
+fn a_change_of_controllers_in_recovery_does_not_cut_again() {
+    let mut b = paced(100, ms(100));
+    b.send_many(100, 200);
+    b.ack(Space::Data, 300, &[4..=6]).unwrap();
+    assert_eq!((b.r.cwnd(), b.r.stats().congestion_events), (50 * MSS, 1));
+    b.r.set_congestion(Congestion::Cubic);
+    b.ack(Space::Data, 301, &[12..=14]).unwrap();
+    assert_eq!((b.r.cwnd(), b.r.stats().congestion_events), (50 * MSS, 1));
+    // Nor does what comes late take back a cut of a controller that is gone.
+    b.ack(Space::Data, 302, &[1..=14]).unwrap();
+    assert_eq!((b.r.cwnd(), b.r.stats().undone_events), (50 * MSS, 0));
+}
+
+#[test]
+fn without_marks_cubic_takes_the_place_of_prague_until_the_path_changes() {
+    let congestion = Congestion::Prague;
+    let mut b = Bench::with(RecoveryConfig { congestion, ..RecoveryConfig::default() });
+    assert_eq!(b.r.ect(), Ecn::Ect1);
+    b.send_many(10, 0);
+    b.ack(Space::Data, 100, &[0..=9]).unwrap();
+    let window = b.r.cwnd();
+    b.r.on_ecn_unusable();
+    assert_eq!((b.r.congestion(), b.r.ect(), b.r.cwnd()), (Congestion::Cubic, Ecn::Ect0, window));
+    b.r.reset_for_new_path(at(200));
+    assert_eq!(b.r.congestion(), Congestion::Prague);
+}
+
+#[test]
+fn marks_on_ect1_do_not_confirm_losses() {
+    let congestion = Congestion::Prague;
+    let mut b = Bench::with(RecoveryConfig { congestion, ..RecoveryConfig::default() });
+    b.send_many(10, 0);
+    b.ack(Space::Data, 100, &[4..=9]).unwrap();
+    assert_eq!(b.r.stats().congestion_events, 1);
+    b.r.on_ecn(at(101), at(0), 1, 1);
+    b.ack(Space::Data, 102, &[0..=9]).unwrap();
+    assert_eq!(b.r.stats().undone_events, 1);
 }
 
 #[test]
