@@ -1,46 +1,77 @@
-//! The smallest value over a sliding window of time.
+//! The best value over a sliding window (Kathleen Nichols' algorithm).
 
-use crate::time::{Duration, Instant};
+use crate::time::{Duration, Instant, nanos};
 
-/// Keeps three candidates: the smallest, and the smallest of what came after it, and after that.
-/// When the first is too old the next takes its place, so that memory does not depend on the number
-/// of samples; the answer is never older than the window, and exact for a value that stays.
+/// A value and when it was seen, in whatever the window counts.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct WindowedMin {
-    best: [Option<(Instant, Duration)>; 3],
+struct Sample {
+    time: u64,
+    value: u64,
 }
+
+/// The largest value. Keeps three candidates: the largest, and the largest of what came after it,
+/// and after that. When the first is too old the next takes its place, so that memory does not
+/// depend on the number of samples; the answer is never older than the window, and exact for a value
+/// that stays.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WindowedMax([Sample; 3]);
+
+impl WindowedMax {
+    /// The maximum as of the last update; 0 before the first.
+    pub fn value(&self) -> u64 {
+        self.0[0].value
+    }
+
+    /// Takes a value. Values older than `window` are forgotten now, not before: when nothing comes
+    /// in, the last that is known stays.
+    pub fn update(&mut self, time: u64, value: u64, window: u64) {
+        let new = Sample { time, value };
+        let [best, second, third] = &mut self.0;
+        if value >= best.value || time - third.time > window {
+            self.0 = [new; 3];
+            return;
+        }
+        // A later value that is no smaller makes an earlier one useless.
+        if value >= second.value {
+            (*second, *third) = (new, new);
+        } else if value >= third.value {
+            *third = new;
+        }
+        self.expire(new, window);
+    }
+
+    fn expire(&mut self, new: Sample, window: u64) {
+        let [best, second, third] = &mut self.0;
+        let age = new.time - best.time;
+        if age > window {
+            (*best, *second, *third) = (*second, *third, new);
+            if new.time - best.time > window {
+                (*best, *second) = (*second, *third);
+            }
+        } else if second.time == best.time && age > window / 4 {
+            // Let the younger candidates be of different quarters of the window, so that one is at
+            // hand that is not about to expire as well.
+            (*second, *third) = (new, new);
+        } else if third.time == second.time && age > window / 2 {
+            *third = new;
+        }
+    }
+}
+
+/// The smallest duration over a window of time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct WindowedMin(WindowedMax);
 
 impl WindowedMin {
     /// Takes a sample; `window` is how long a sample counts.
     pub fn update(&mut self, now: Instant, sample: Duration, window: Duration) {
-        let new = Some((now, sample));
-        // A later sample that is no larger makes an earlier one useless.
-        match self.best.iter().position(|b| b.is_none_or(|(_, value)| sample <= value)) {
-            Some(at) => self.best[at..].fill(new),
-            // A larger one still counts once the others are gone.
-            None => {}
-        }
-        while self.best[0].is_some_and(|(at, _)| now - at > window) {
-            self.best = [self.best[1], self.best[2], new];
-            if self.best[0] == new {
-                break;
-            }
-        }
-        // Let the younger candidates be of different quarters of the window, so that one is at hand
-        // that is not about to expire as well.
-        if let [Some((first, _)), Some((second, _)), Some((third, _))] = self.best {
-            if second == first && now - first > window / 4 {
-                self.best[1] = new;
-                self.best[2] = new;
-            } else if third == second && now - second > window / 2 {
-                self.best[2] = new;
-            }
-        }
+        self.0.update(now.as_nanos(), u64::MAX - nanos(sample), nanos(window));
     }
 
     /// The smallest sample; `None` before the first.
     pub fn value(&self) -> Option<Duration> {
-        self.best[0].map(|(_, value)| value)
+        let inverse = self.0.value();
+        (inverse > 0).then(|| Duration::from_nanos(u64::MAX - inverse))
     }
 }
 
@@ -66,6 +97,17 @@ mod tests {
         }
         m.update(at(101), Duration::from_millis(20), WINDOW);
         assert_eq!(m.value(), Some(Duration::from_millis(20)));
+    }
+
+    #[test]
+    fn window_of_one_cycle_keeps_this_cycle_and_the_one_before() {
+        let mut f = WindowedMax::default();
+        let at = [(0, 100), (1, 50), (1, 60), (1, 55), (2, 40), (3, 10), (9, 10)];
+        let seen = at.map(|(cycle, value)| {
+            f.update(cycle, value, 1);
+            f.value()
+        });
+        assert_eq!(seen, [100, 100, 100, 100, 60, 40, 10]);
     }
 
     proptest! {

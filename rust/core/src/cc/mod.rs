@@ -4,6 +4,7 @@
 //! [`Controller`], which dispatches without a virtual call. Controllers see packets only as sizes
 //! and times; loss detection lives in [`crate::recovery`].
 
+mod bbr;
 mod copa;
 mod cubic;
 mod external;
@@ -22,6 +23,7 @@ use crate::time::{Duration, Instant};
 use core::fmt;
 
 pub use crate::space::Ecn;
+pub use bbr::{Bbr, BbrVersion};
 pub use copa::Copa;
 pub use cubic::Cubic;
 pub use external::{AckBatch, Decision, External, ExternalStats};
@@ -42,13 +44,20 @@ pub enum Congestion {
     Prague,
     /// Copa (NSDI 2018): by delay.
     Copa,
+    /// BBR, version 1.
+    Bbr,
+    /// BBR, version 2, after the v2alpha branch of Linux.
+    Bbr2,
+    /// BBR, version 3 (draft-ietf-ccwg-bbr-06).
+    Bbr3,
     /// What a program outside decides, once per batch of ACKs.
     External,
 }
 
 impl Congestion {
     /// All that can be chosen by name.
-    pub const NAMED: [Self; 4] = [Self::NewReno, Self::Cubic, Self::Prague, Self::Copa];
+    pub const NAMED: [Self; 7] =
+        [Self::NewReno, Self::Cubic, Self::Prague, Self::Copa, Self::Bbr, Self::Bbr2, Self::Bbr3];
 
     /// The name, as users write it.
     pub const fn name(self) -> &'static str {
@@ -57,6 +66,9 @@ impl Congestion {
             Self::Cubic => "cubic",
             Self::Prague => "prague",
             Self::Copa => "copa",
+            Self::Bbr => "bbr",
+            Self::Bbr2 => "bbr2",
+            Self::Bbr3 => "bbr3",
             Self::External => "external",
         }
     }
@@ -181,6 +193,20 @@ pub enum Phase {
     Recovery,
     /// Copa: against flows that fill the queue.
     Competitive,
+    /// BBR: the search for the bandwidth.
+    Startup,
+    /// BBR: the queue of Startup runs empty.
+    Drain,
+    /// BBR: sending less than the path delivers.
+    ProbeBwDown,
+    /// BBR: sending what the path delivers.
+    ProbeBwCruise,
+    /// BBR: filling the pipe again before a probe.
+    ProbeBwRefill,
+    /// BBR: sending more than the path delivered so far.
+    ProbeBwUp,
+    /// BBR: little in flight, to see the round-trip time without a queue.
+    ProbeRtt,
     /// As a program outside decides.
     External,
 }
@@ -193,13 +219,20 @@ impl Phase {
             Self::CongestionAvoidance => "congestion_avoidance",
             Self::Recovery => "recovery",
             Self::Competitive => "competitive",
+            Self::Startup => "startup",
+            Self::Drain => "drain",
+            Self::ProbeBwDown => "probe_bw_down",
+            Self::ProbeBwCruise => "probe_bw_cruise",
+            Self::ProbeBwRefill => "probe_bw_refill",
+            Self::ProbeBwUp => "probe_bw_up",
+            Self::ProbeRtt => "probe_rtt",
             Self::External => "external",
         }
     }
 
     /// Whether the window may still be far below what the path carries.
     pub const fn is_startup(self) -> bool {
-        matches!(self, Self::SlowStart)
+        matches!(self, Self::SlowStart | Self::Startup)
     }
 }
 
@@ -220,8 +253,9 @@ pub trait Algorithm {
     }
     /// Persistent congestion was established (RFC 9002 section 7.6).
     fn on_persistent_congestion(&mut self, now: Instant);
-    /// All packets of the last recovery period's losses arrived after all: take its cut back.
-    fn undo(&mut self);
+    /// All packets of the last recovery period's losses arrived after all: take its cut back. False
+    /// if there is nothing to take back.
+    fn undo(&mut self) -> bool;
     /// Bytes that may be sent now with `in_flight` bytes outstanding.
     fn available(&self, in_flight: u64) -> u64;
     /// The congestion window in bytes.
@@ -264,6 +298,8 @@ pub enum Controller {
     Prague(Box<Prague>),
     /// See [`Copa`].
     Copa(Box<Copa>),
+    /// See [`Bbr`].
+    Bbr(Box<Bbr>),
     /// See [`External`].
     External(Box<External>),
 }
@@ -275,6 +311,7 @@ macro_rules! dispatch {
             Controller::Cubic($c) => $call,
             Controller::Prague($c) => $call,
             Controller::Copa($c) => $call,
+            Controller::Bbr($c) => $call,
             Controller::External($c) => $call,
         }
     };
@@ -288,6 +325,9 @@ impl Controller {
             Congestion::Cubic => Self::Cubic(Box::new(Cubic::new(config))),
             Congestion::Prague => Self::Prague(Box::new(Prague::new(config))),
             Congestion::Copa => Self::Copa(Box::new(Copa::new(config))),
+            Congestion::Bbr => Self::Bbr(Box::new(Bbr::new(BbrVersion::V1, config))),
+            Congestion::Bbr2 => Self::Bbr(Box::new(Bbr::new(BbrVersion::V2, config))),
+            Congestion::Bbr3 => Self::Bbr(Box::new(Bbr::new(BbrVersion::V3, config))),
             Congestion::External => Self::External(Box::new(External::new(config))),
         }
     }
@@ -295,12 +335,17 @@ impl Controller {
 
 impl Controller {
     /// Which algorithm it is.
-    pub const fn kind(&self) -> Congestion {
+    pub fn kind(&self) -> Congestion {
         match self {
             Self::NewReno(_) => Congestion::NewReno,
             Self::Cubic(_) => Congestion::Cubic,
             Self::Prague(_) => Congestion::Prague,
             Self::Copa(_) => Congestion::Copa,
+            Self::Bbr(bbr) => match bbr.version() {
+                BbrVersion::V1 => Congestion::Bbr,
+                BbrVersion::V2 => Congestion::Bbr2,
+                BbrVersion::V3 => Congestion::Bbr3,
+            },
             Self::External(_) => Congestion::External,
         }
     }
@@ -331,8 +376,8 @@ impl Algorithm for Controller {
         dispatch!(self, c => c.on_persistent_congestion(now));
     }
 
-    fn undo(&mut self) {
-        dispatch!(self, c => c.undo());
+    fn undo(&mut self) -> bool {
+        dispatch!(self, c => c.undo())
     }
 
     fn available(&self, in_flight: u64) -> u64 {

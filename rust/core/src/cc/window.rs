@@ -45,7 +45,7 @@ impl Window {
     pub fn new(config: &ControllerConfig) -> Self {
         let mss = config.max_datagram.max(1);
         Self {
-            cwnd: initial(config.initial_window, mss),
+            cwnd: initial_window(config.initial_window, mss),
             ssthresh: u64::MAX,
             mss,
             configured: config.initial_window,
@@ -238,9 +238,9 @@ impl Window {
 
     /// RFC 9002 section 7.2: the initial window follows the datagram size until it has served.
     pub fn set_max_datagram(&mut self, bytes: u64) {
-        let before = initial(self.configured, self.mss);
+        let before = initial_window(self.configured, self.mss);
         self.mss = bytes.max(1);
-        let initial = initial(self.configured, self.mss);
+        let initial = initial_window(self.configured, self.mss);
         if self.is_first_slow_start() && (self.cwnd == before || self.cwnd < initial) {
             self.cwnd = initial;
         }
@@ -249,7 +249,7 @@ impl Window {
 }
 
 /// RFC 9002 section 7.2: ten datagrams, within the larger of 14,720 bytes and two datagrams.
-fn initial(configured: Option<u64>, mss: u64) -> u64 {
+pub fn initial_window(configured: Option<u64>, mss: u64) -> u64 {
     let minimum = MINIMUM_DATAGRAMS * mss;
     configured.unwrap_or_else(|| (10 * mss).min(minimum.max(14_720))).max(minimum)
 }

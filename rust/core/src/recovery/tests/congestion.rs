@@ -255,8 +255,9 @@ fn bursts_of_l4s_senders_last_a_quarter_of_a_millisecond() {
 #[test]
 fn controllers_change_on_a_live_path() {
     use Congestion::*;
-    for from in [NewReno, Cubic, Prague, Copa, External] {
-        for to in [NewReno, Cubic, Prague, Copa, External] {
+    let all = [NewReno, Cubic, Prague, Copa, Bbr, Bbr2, Bbr3, External];
+    for from in all {
+        for to in all {
             let mut b =
                 Bench::with(RecoveryConfig { congestion: from, ..RecoveryConfig::default() });
             let mut sent = 0;

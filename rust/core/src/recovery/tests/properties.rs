@@ -154,6 +154,14 @@ proptest! {
     }
 
     #[test]
+    fn books_balance_with_bbr(
+        version in 0usize..3,
+        ops in proptest::collection::vec(op(), 0..80),
+    ) {
+        run([Congestion::Bbr, Congestion::Bbr2, Congestion::Bbr3][version], ops)?;
+    }
+
+    #[test]
     fn books_balance_with_copa(ops in proptest::collection::vec(op(), 0..80)) {
         run(Congestion::Copa, ops)?;
     }
