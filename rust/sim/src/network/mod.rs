@@ -89,8 +89,9 @@ pub struct Network {
 #[derive(Clone, Debug)]
 enum Event {
     Wake(LinkId),
-    Edit(Edit),
-    Enter(Packet),
+    /// Boxed, as the next: they are rare, and events are moved about.
+    Edit(Box<Edit>),
+    Enter(Box<Packet>),
 }
 
 impl Network {
@@ -131,7 +132,7 @@ impl Network {
 
     /// Plans a change for `time`. Changes planned for the same time are made in order.
     pub fn at(&mut self, time: Instant, edit: Edit) {
-        self.events.push(time, Event::Edit(edit));
+        self.events.push(time, Event::Edit(Box::new(edit)));
     }
 
     /// Sends `packet` at `now`. Times must not run backwards over calls.
@@ -142,7 +143,7 @@ impl Network {
 
     /// Sends `packet` at a later time, as a host does that hands release times to its network card.
     pub fn send_later(&mut self, at: Instant, packet: Packet) {
-        self.events.push(at, Event::Enter(packet));
+        self.events.push(at, Event::Enter(Box::new(packet)));
     }
 
     /// When something happens next; `None` if nothing is under way or planned.
@@ -193,8 +194,8 @@ impl Network {
         let (time, event) = self.events.pop_due(now)?;
         match event {
             Event::Wake(id) => self.wake(time, id),
-            Event::Edit(edit) => self.edit(edit),
-            Event::Enter(packet) => self.enter(time, packet),
+            Event::Edit(edit) => self.edit(*edit),
+            Event::Enter(packet) => self.enter(time, *packet),
         }
         Some(())
     }
