@@ -207,17 +207,18 @@ impl Algorithm for Cubic {
         self.saved = None;
     }
 
-    fn undo(&mut self) {
+    fn undo(&mut self) -> bool {
         let unused = self.window.cwnd() as f64 >= self.cwnd_prior;
-        if self.window.undo()
-            && let Some(saved) = self.saved.take()
-            // Section 4.9.2: a window that has outgrown the cut keeps its newer curve.
-            && !unused
-        {
+        if !self.window.undo() {
+            return false;
+        }
+        // Section 4.9.2: a window that has outgrown the cut keeps its newer curve.
+        if let Some(saved) = self.saved.take().filter(|_| !unused) {
             self.w_max = saved.w_max;
             self.cwnd_prior = saved.cwnd_prior;
             self.stage = saved.stage;
         }
+        true
     }
 
     fn available(&self, in_flight: u64) -> u64 {

@@ -220,8 +220,9 @@ pub trait Algorithm {
     }
     /// Persistent congestion was established (RFC 9002 section 7.6).
     fn on_persistent_congestion(&mut self, now: Instant);
-    /// All packets of the last recovery period's losses arrived after all: take its cut back.
-    fn undo(&mut self);
+    /// All packets of the last recovery period's losses arrived after all: take its cut back. False
+    /// if there is nothing to take back.
+    fn undo(&mut self) -> bool;
     /// Bytes that may be sent now with `in_flight` bytes outstanding.
     fn available(&self, in_flight: u64) -> u64;
     /// The congestion window in bytes.
@@ -331,8 +332,8 @@ impl Algorithm for Controller {
         dispatch!(self, c => c.on_persistent_congestion(now));
     }
 
-    fn undo(&mut self) {
-        dispatch!(self, c => c.undo());
+    fn undo(&mut self) -> bool {
+        dispatch!(self, c => c.undo())
     }
 
     fn available(&self, in_flight: u64) -> u64 {

@@ -70,8 +70,8 @@ impl Algorithm for NewReno {
         self.acked = 0;
     }
 
-    fn undo(&mut self) {
-        self.window.undo();
+    fn undo(&mut self) -> bool {
+        self.window.undo()
     }
 
     fn available(&self, in_flight: u64) -> u64 {

@@ -211,8 +211,7 @@ impl Recovery {
         self.sampler.on_delivered(returned.bytes);
         let distance = ack.largest - returned.smallest.min(ack.largest);
         self.thresholds.on_spurious(distance, now - returned.oldest_sent, &self.rtt);
-        if returned.undo {
-            self.controller.undo();
+        if returned.undo && self.controller.undo() {
             self.lossy_round = None;
             self.stats.undone_events += 1;
         }

@@ -71,7 +71,6 @@ impl Recovery {
         if losses.persistent_congestion {
             self.controller.on_persistent_congestion(pass.now);
             self.rtt.on_persistent_congestion();
-            self.episode.confirm();
             self.spaces[index(pass.space)].lost_since = None;
             self.stats.persistent_congestion += 1;
         }
