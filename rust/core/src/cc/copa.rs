@@ -267,7 +267,9 @@ impl Algorithm for Copa {
         self.reduced = Some(now);
     }
 
-    fn undo(&mut self) {}
+    fn undo(&mut self) -> bool {
+        false
+    }
 
     fn available(&self, in_flight: u64) -> u64 {
         self.window().saturating_sub(in_flight)

@@ -205,8 +205,8 @@ impl Algorithm for External {
         self.news = true;
     }
 
-    fn undo(&mut self) {
-        self.guard.undo();
+    fn undo(&mut self) -> bool {
+        self.guard.undo()
     }
 
     fn available(&self, in_flight: u64) -> u64 {

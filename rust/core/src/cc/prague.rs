@@ -237,8 +237,8 @@ impl Algorithm for Prague {
         self.reduction = None;
     }
 
-    fn undo(&mut self) {
-        self.window.undo();
+    fn undo(&mut self) -> bool {
+        self.window.undo()
     }
 
     fn available(&self, in_flight: u64) -> u64 {
