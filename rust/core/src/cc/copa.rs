@@ -56,6 +56,8 @@ pub struct Copa {
     cwnd_before: f64,
     /// 1 / delta of competitive mode; the default in default mode.
     inverse_delta: f64,
+    /// Smallest queueing delay in this round trip.
+    emptiest: Option<Duration>,
     /// Round trips since the queue was nearly empty.
     full_rounds: u32,
     lost_in_round: bool,
@@ -84,6 +86,7 @@ impl Copa {
             steady: 0,
             cwnd_before: 0.0,
             inverse_delta: INVERSE_DELTA,
+            emptiest: None,
             full_rounds: 0,
             lost_in_round: false,
             acked: 0,
@@ -160,7 +163,7 @@ impl Copa {
 
     /// Section 2.2: alone, Copa flows empty the queue once in five round trips.
     fn update_mode(&mut self) {
-        let (Some(delay), Some(min)) = (self.queueing_delay(), self.min_rtt.value()) else {
+        let (Some(delay), Some(min)) = (self.emptiest.take(), self.min_rtt.value()) else {
             return;
         };
         let most = self.max_rtt.iter().max().copied().unwrap_or_default();
@@ -193,6 +196,9 @@ impl Algorithm for Copa {
             self.min_rtt.update(ack.now, sample, MIN_RTT_WINDOW);
             self.standing.update(ack.now, sample, ack.rtt.smoothed() / 2);
             self.max_rtt[0] = self.max_rtt[0].max(sample);
+        }
+        if let Some(delay) = self.queueing_delay() {
+            self.emptiest = Some(self.emptiest.map_or(delay, |least| least.min(delay)));
         }
         if ack.rate.round_start {
             self.on_round();

@@ -108,8 +108,7 @@ impl World {
         let all = || scenario.flows.iter().flat_map(|flow| std::iter::repeat_n(flow, flow.count));
         let rtt = |flow: &Flow| flow.rtt.unwrap_or(scenario.rtt).0;
         let shortest = all().map(rtt).min().unwrap_or(scenario.rtt.0) / 2;
-        let bottleneck =
-            network.add_link(&LinkConfig { delay: shortest, ..scenario.bottleneck() });
+        let bottleneck = network.add_link(&LinkConfig { delay: shortest, ..scenario.bottleneck() });
         let mut world =
             Self { simulation: Simulation::new(network, seed), bottleneck, flows: Vec::new() };
         for (index, flow) in all().enumerate() {
@@ -171,8 +170,7 @@ impl World {
             chance,
         );
         let receiver = Receiver::new((ends.1, ends.0), scenario.host.ack_every, ack_delay);
-        let host =
-            HostConfig { timer_lateness: scenario.host.lateness.0, ..HostConfig::default() };
+        let host = HostConfig { timer_lateness: scenario.host.lateness.0, ..HostConfig::default() };
         let sender = self.simulation.add(Peer::Sender(Box::new(sender)), host, &[ends.0]);
         let receiver = Peer::Receiver(Box::new(receiver));
         let receiver = self.simulation.add(receiver, HostConfig::default(), &[ends.1]);
