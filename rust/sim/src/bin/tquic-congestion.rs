@@ -87,8 +87,8 @@ fn run(options: &Options) -> std::io::Result<bool> {
     let packets: u64 = cells.iter().flat_map(|cell| &cell.outcomes).map(|o| o.packets).sum();
     let took = started.elapsed().as_secs_f64();
     println!(
-        "{} of {bands} bands hold with all of {seeds} seeds, {} failed; {} cells, {:.0} million \
-         packets in {took:.0} s",
+        "{} of {bands} bands hold over {seeds} seeds, {} do not; {} cells, {:.0} million packets in \
+         {took:.0} s",
         bands - failures.len(),
         failures.len(),
         cells.len(),

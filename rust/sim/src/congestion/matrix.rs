@@ -61,6 +61,13 @@ impl Cell<'_> {
         self.outcomes.iter().filter_map(|outcome| outcome.values.get(&what).copied()).collect()
     }
 
+    /// Whether a band holds: for the mean over the seeds, or for each of them.
+    pub fn holds(&self, expectation: &Expectation) -> bool {
+        let values = self.values(expectation.what);
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        expectation.admits(mean) && (!expectation.each || self.misses(expectation).is_empty())
+    }
+
     /// The seeds outside a band, with their values.
     pub fn misses(&self, expectation: &Expectation) -> Vec<(u64, f64)> {
         let value = |outcome: &Outcome| outcome.values.get(&expectation.what).copied();

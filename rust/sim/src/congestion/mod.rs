@@ -2,8 +2,8 @@
 //!
 //! A [`scenario`] is data: a path, flows, effects of hosts, and bands with their sources. [`run()`]
 //! plays one with a controller and a seed. Senders and receivers are the engine's own loss detection,
-//! sampler, pacer, controller and ACK rules ([`sender`], [`receiver`]); packets are descriptors, so
-//! that a core plays hundreds of thousands of them in a second.
+//! sampler, pacer, controller and ACK rules; packets are descriptors, so that a core plays hundreds of
+//! thousands of them in a second. [`run_on`] plays the same with whole connections.
 
 mod cross;
 pub mod matrix;
@@ -13,7 +13,9 @@ pub mod run;
 pub mod scenario;
 mod sender;
 pub mod units;
+mod whole;
 mod world;
 
-pub use run::{Run, run};
+pub use run::{Run, run, run_on};
 pub use scenario::{Expectation, Family, Quantity, Scenario, families};
+pub use world::{FlowState, Tier};

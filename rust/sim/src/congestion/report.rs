@@ -9,22 +9,23 @@ use std::fmt::Write;
 /// Points of a drawn course at most; more than a picture of that width shows.
 const POINTS: usize = 400;
 
-/// Lines for a terminal: every band that some seed misses.
+/// Lines for a terminal: every band that does not hold.
 pub fn failures(cells: &[Cell<'_>]) -> Vec<String> {
     let mut lines = Vec::new();
     for cell in cells {
         for expectation in cell.expectations() {
-            let misses = cell.misses(expectation);
-            if misses.is_empty() {
+            if cell.holds(expectation) {
                 continue;
             }
+            let misses = cell.misses(expectation);
             let seeds: Vec<_> =
                 misses.iter().map(|(seed, value)| format!("{seed}: {}", number(*value))).collect();
             lines.push(format!(
-                "{} {} {}: {} of {} seeds outside {} ({}); by seed: {}",
+                "{} {} {}: mean {}, {} of {} seeds outside {} ({}); by seed: {}",
                 cell.scenario.name,
                 cell.controller.name(),
                 expectation.what.name(),
+                mean(&cell.values(expectation.what)).map_or_else(|| "-".to_owned(), number),
                 misses.len(),
                 cell.outcomes.len(),
                 band(expectation),
@@ -66,7 +67,9 @@ fn scenario_text(text: &mut String, scenario: &Scenario, cells: &[&Cell<'_>]) {
     let _ =
         write!(text, "\n### {}\n\n{}: {}.\n\n", scenario.name, setting(scenario), scenario.about);
     if cells.iter().any(|cell| cell.expectations().next().is_some()) {
-        text.push_str("| controller | quantity | expected | measured | least, most | | source |\n");
+        text.push_str(
+            "| controller | quantity | expected | mean | least, most | seeds inside | source |\n",
+        );
         text.push_str("|---|---|---|---|---|---|---|\n");
         for cell in cells {
             for expectation in cell.expectations() {
@@ -97,20 +100,18 @@ fn band_row(text: &mut String, cell: &Cell<'_>, expectation: &Expectation) {
     let values = cell.values(expectation.what);
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let misses = cell.misses(expectation).len();
-    let verdict = match misses {
-        0 => "pass".to_owned(),
-        _ => format!("**{misses} of {} seeds fail**", cell.outcomes.len()),
-    };
+    let inside = cell.outcomes.len() - cell.misses(expectation).len();
+    let verdict = if cell.holds(expectation) { "pass" } else { "**FAIL**" };
     let _ = writeln!(
         text,
-        "| {} | {} | {} | {} | {}, {} | {verdict} | {} |",
+        "| {} | {} | {} | {} | {}, {} | {verdict}, {inside} of {} | {} |",
         cell.controller.name(),
         expectation.what.label(),
         band(expectation),
         mean(&values).map_or_else(|| "-".to_owned(), number),
         number(least),
         number(most),
+        cell.outcomes.len(),
         expectation.source
     );
 }
@@ -170,8 +171,10 @@ pub fn json(cells: &[Cell<'_>]) -> Value {
                 "quantity": e.what.name(),
                 "min": e.min,
                 "max": e.max,
+                "each": e.each,
                 "source": e.source,
-                "failed_seeds": cell.misses(e).iter().map(|(seed, _)| *seed).collect::<Vec<_>>(),
+                "holds": cell.holds(e),
+                "seeds_outside": cell.misses(e).iter().map(|(seed, _)| *seed).collect::<Vec<_>>(),
             })
         });
         json!({

@@ -1,7 +1,7 @@
 //! One run of a scenario: what is measured.
 
 use super::scenario::{Quantity, Queue, Scenario};
-use super::world::World;
+use super::world::{FlowState, Tier, World};
 use crate::link::{Histogram, Stats};
 use tquic_core::cc::Congestion;
 use tquic_core::time::{Duration, Instant};
@@ -15,21 +15,6 @@ const FAIR_STEPS: usize = 30;
 /// Looks in a second.
 const SECOND: usize = 10;
 
-/// The state of a flow at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct FlowState {
-    /// Bytes that arrived so far.
-    pub goodput: u64,
-    /// The congestion window in bytes.
-    pub window: u64,
-    /// Bytes in flight.
-    pub in_flight: u64,
-    /// The pacing rate in bytes per second; 0 for none.
-    pub pacing_rate: u64,
-    /// The smoothed RTT.
-    pub rtt: Duration,
-}
-
 /// The state of everything at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Look {
@@ -37,6 +22,8 @@ pub struct Look {
     pub at: Instant,
     /// Bytes in the bottleneck's queue.
     pub backlog: u64,
+    /// Bytes of each flow that arrived so far.
+    pub goodput: Vec<u64>,
     /// The flows in order.
     pub flows: Vec<FlowState>,
 }
@@ -60,7 +47,12 @@ pub struct Run {
 
 /// Plays `scenario` with `subject` as the controller under test.
 pub fn run(scenario: &Scenario, subject: Congestion, seed: u64) -> Run {
-    let mut world = World::new(scenario, subject, seed);
+    run_on(Tier::Recovery, scenario, subject, seed)
+}
+
+/// Plays it with hosts of a tier.
+pub fn run_on(tier: Tier, scenario: &Scenario, subject: Congestion, seed: u64) -> Run {
+    let mut world = World::new(tier, scenario, subject, seed);
     let steps = |time: Duration| (time.as_millis() / STEP.as_millis()) as usize;
     let (first, last) = (steps(scenario.warm_up.0), steps(scenario.time.0));
     let mut looks = vec![look(&mut world)];
@@ -93,18 +85,9 @@ fn stats(world: &World) -> &Stats {
 
 fn look(world: &mut World) -> Look {
     let backlog = world.simulation.network.backlog(world.bottleneck).1;
-    let state = |flow| {
-        let recovery = world.sender(flow).map(super::sender::Sender::recovery);
-        recovery.map_or_else(FlowState::default, |recovery| FlowState {
-            goodput: world.goodput(flow),
-            window: recovery.cwnd(),
-            in_flight: recovery.bytes_in_flight(),
-            pacing_rate: recovery.pacing_rate().unwrap_or(0),
-            rtt: recovery.rtt().smoothed(),
-        })
-    };
-    let flows = world.flows.iter().map(state).collect();
-    Look { at: world.simulation.now(), backlog, flows }
+    let goodput = world.flows.iter().map(|flow| world.goodput(flow)).collect();
+    let flows = world.flows.iter().map(|flow| world.state(flow)).collect();
+    Look { at: world.simulation.now(), backlog, goodput, flows }
 }
 
 impl Run {
@@ -142,7 +125,7 @@ impl Run {
 
     /// Goodput of a flow in a second up to each look, in bits per second.
     pub fn rates(&self, flow: usize) -> Vec<f64> {
-        let at = |i: usize| self.looks[i].flows[flow].goodput as f64;
+        let at = |i: usize| self.looks[i].goodput[flow] as f64;
         let second = |i: usize| {
             let from = i.saturating_sub(SECOND);
             (at(i) - at(from)) * 8.0 / ((i - from).max(1) as f64 * STEP.as_secs_f64())
@@ -157,7 +140,7 @@ impl Run {
     }
 
     fn between(&self, flow: usize, from: usize, to: usize) -> f64 {
-        let at = |look: usize| self.looks[look].flows[flow].goodput;
+        let at = |look: usize| self.looks[look].goodput[flow];
         // What was found to be in vain may have arrived before.
         at(to).saturating_sub(at(from)) as f64
     }

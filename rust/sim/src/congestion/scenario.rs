@@ -187,6 +187,11 @@ pub struct Host {
     pub ack_delay: Span,
     /// Timers are late by chance, up to so much.
     pub lateness: Span,
+    /// Each packet takes up to so much longer to the bottleneck, by chance; none overtakes another.
+    /// Without any, flows fall into step with a full queue and one of them finds the free place
+    /// again and again, which real hosts do not (Floyd and Jacobson, On Traffic Phase Effects in
+    /// Packet-Switched Gateways, 1992).
+    pub jitter: Span,
     /// The rate of the sender's network card, before the bottleneck. Without it a burst reaches the
     /// bottleneck at once.
     pub nic: Option<BitRate>,
@@ -210,6 +215,7 @@ impl Default for Host {
             ack_every: 1,
             ack_delay: Span(tquic_core::time::Duration::from_millis(25)),
             lateness: Span::default(),
+            jitter: Span::default(),
             nic: None,
             clumps: None,
         }
@@ -248,6 +254,13 @@ pub enum Quantity {
     AdaptS,
     /// The first flow's pacing rate over the bottleneck's rate, the median over all that is measured.
     PacingRatio,
+}
+
+impl Flow {
+    /// The controller that it names.
+    pub fn congestion(&self) -> Option<Congestion> {
+        Congestion::from_name(self.controller.as_deref()?).ok()
+    }
 }
 
 impl Quantity {
@@ -321,6 +334,9 @@ pub struct Expectation {
     /// At most.
     #[serde(default)]
     pub max: Option<f64>,
+    /// Whether every seed must lie in it; else their mean.
+    #[serde(default)]
+    pub each: bool,
     /// Where the band comes from.
     pub source: String,
 }
@@ -445,7 +461,7 @@ impl Scenario {
             return Err("acknowledges every 0 packets".to_owned());
         }
         let named = self.flows.iter().filter_map(|flow| flow.controller.as_ref());
-        let known = |name: &String| Congestion::from_name(name).is_ok() || name.starts_with("bbr");
+        let known = |name: &String| Congestion::from_name(name).is_ok();
         let of = self.expect.iter().flat_map(|expectation| &expectation.of);
         if let Some(unknown) = named.chain(of).find(|name| !known(name)) {
             return Err(format!("`{unknown}` is no controller"));

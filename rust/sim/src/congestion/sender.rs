@@ -93,11 +93,6 @@ impl Sender {
         &self.recovery
     }
 
-    /// Bytes of packets that were declared lost and arrived: their content travelled twice.
-    pub fn sent_in_vain(&self) -> u64 {
-        self.recovery.stats().spurious_losses * u64::from(self.config.packet)
-    }
-
     /// ACK frames arrived.
     pub fn receive(&mut self, now: Instant, packets: &mut Vec<Packet>) {
         for packet in packets.drain(..) {

@@ -1,7 +1,7 @@
 //! The network and the hosts of a scenario.
 //!
 //! ```text
-//! sender -> [network card] -> bottleneck: queue, rate, half of the shortest RTT -> receiver
+//! sender -> [network card, jitter] -> bottleneck: queue, rate, half of the shortest RTT -> receiver
 //!    ^                                                                                |
 //!    +------------- the rest of the flow's RTT, [aggregation] <-----------------------+
 //! ```
@@ -10,6 +10,7 @@ use super::cross::CrossTraffic;
 use super::receiver::Receiver;
 use super::scenario::{Flow, Scenario};
 use super::sender::{Sender, SenderConfig};
+use super::whole::{self, Whole};
 use crate::link::{Jitter, LinkConfig, QueueConfig};
 use crate::network::{LinkId, Network};
 use crate::packet::Packet;
@@ -17,7 +18,46 @@ use crate::random::stream;
 use crate::simulation::{Host, HostConfig, HostId, Outbox, Simulation};
 use std::net::SocketAddr;
 use tquic_core::cc::Congestion;
+use tquic_core::recovery::{Recovery, RecoveryStats};
+use tquic_core::rng::Rng;
 use tquic_core::time::{Duration, Instant, nanos};
+
+/// What stands for the flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Recovery and ACK rules alone, packets without content: fast.
+    Recovery,
+    /// Whole connections. What the scenario says of ACKs is up to the engine then.
+    Connection,
+}
+
+/// The state of a flow at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FlowState {
+    /// The congestion window in bytes.
+    pub window: u64,
+    /// Bytes in flight.
+    pub in_flight: u64,
+    /// The pacing rate in bytes per second; 0 for none.
+    pub pacing_rate: u64,
+    /// The smoothed RTT.
+    pub rtt: Duration,
+    /// Losses and what followed from them.
+    pub stats: RecoveryStats,
+}
+
+impl FlowState {
+    /// The state of a path.
+    pub fn of(recovery: &Recovery) -> Self {
+        Self {
+            window: recovery.cwnd(),
+            in_flight: recovery.bytes_in_flight(),
+            pacing_rate: recovery.pacing_rate().unwrap_or(0),
+            rtt: recovery.rtt().smoothed(),
+            stats: recovery.stats(),
+        }
+    }
+}
 
 /// A host of a scenario.
 pub enum Peer {
@@ -25,6 +65,8 @@ pub enum Peer {
     Sender(Box<Sender>),
     /// Receives it.
     Receiver(Box<Receiver>),
+    /// Does either as a connection.
+    Whole(Box<Whole>),
     /// Sends whatever happens.
     Cross(CrossTraffic),
     /// Receives that.
@@ -36,13 +78,16 @@ impl Host for Peer {
         match self {
             Self::Sender(sender) => sender.receive(now, packets),
             Self::Receiver(receiver) => receiver.receive(now, packets),
+            Self::Whole(whole) => whole.receive(now, packets),
             Self::Cross(_) | Self::Sink => packets.clear(),
         }
     }
 
     fn timeout(&mut self, now: Instant) {
-        if let Self::Sender(sender) = self {
-            sender.timeout(now);
+        match self {
+            Self::Sender(sender) => sender.timeout(now),
+            Self::Whole(whole) => whole.timeout(now),
+            Self::Receiver(_) | Self::Cross(_) | Self::Sink => {}
         }
     }
 
@@ -50,6 +95,7 @@ impl Host for Peer {
         match self {
             Self::Sender(sender) => sender.transmit(now, out),
             Self::Receiver(receiver) => receiver.transmit(now, out),
+            Self::Whole(whole) => whole.transmit(now, out),
             Self::Cross(cross) => cross.transmit(now, out),
             Self::Sink => {}
         }
@@ -59,6 +105,7 @@ impl Host for Peer {
         match self {
             Self::Sender(sender) => sender.next_timeout(),
             Self::Receiver(receiver) => receiver.next_timeout(),
+            Self::Whole(whole) => whole.next_timeout(),
             Self::Cross(cross) => cross.next_timeout(),
             Self::Sink => None,
         }
@@ -86,33 +133,39 @@ pub struct World {
     pub bottleneck: LinkId,
     /// The flows in the scenario's order.
     pub flows: Vec<Member>,
+    /// Bytes of a packet.
+    packet: u64,
 }
 
 /// How far chance moves a flow's round-trip time: one part in so many.
 const RTT_SPREAD: u64 = 100;
-/// The most that chance adds to the time of an ACK.
-const MAX_JITTER: Duration = Duration::from_millis(1);
-
-/// Chance in the time that an ACK takes: up to the time of a packet on the bottleneck. Without any,
-/// flows fall into step with the queue and one of them finds the free place again and again, which
-/// no real hosts do (Floyd and Jacobson, On Traffic Phase Effects in Packet-Switched Gateways, 1992).
-fn jitter(scenario: &Scenario) -> Jitter {
-    let packet = f64::from(scenario.packet) * 8.0 / scenario.rate.0.as_bps() as f64;
-    Jitter { max: Duration::from_secs_f64(packet).min(MAX_JITTER), may_reorder: false }
-}
-
 impl World {
     /// The world of `scenario` with `subject` as the controller under test.
-    pub fn new(scenario: &Scenario, subject: Congestion, seed: u64) -> Self {
+    pub fn new(tier: Tier, scenario: &Scenario, subject: Congestion, seed: u64) -> Self {
         let mut network = Network::new(seed);
         let all = || scenario.flows.iter().flat_map(|flow| std::iter::repeat_n(flow, flow.count));
         let rtt = |flow: &Flow| flow.rtt.unwrap_or(scenario.rtt).0;
         let shortest = all().map(rtt).min().unwrap_or(scenario.rtt.0) / 2;
         let bottleneck = network.add_link(&LinkConfig { delay: shortest, ..scenario.bottleneck() });
-        let mut world =
-            Self { simulation: Simulation::new(network, seed), bottleneck, flows: Vec::new() };
+        let mut world = Self {
+            simulation: Simulation::new(network, seed),
+            bottleneck,
+            flows: Vec::new(),
+            packet: u64::from(scenario.packet),
+        };
         for (index, flow) in all().enumerate() {
-            world.add_flow(scenario, (index, flow), subject, (rtt(flow), shortest, seed));
+            let sender = SenderConfig {
+                ends: (address(1, index), address(2, index)),
+                congestion: flow.congestion().unwrap_or(subject),
+                packet: scenario.packet,
+                start: Instant::ZERO + flow.start.0,
+                ecn: flow.ecn,
+                peer_max_ack_delay: scenario.host.ack_delay.0,
+            };
+            let subject = flow.congestion().is_none();
+            let times = (rtt(flow), shortest);
+            let chance = stream(seed, "flow", index as u64);
+            world.add_flow((tier, scenario), times, (sender, subject), chance);
         }
         for (index, cross) in scenario.cross.iter().enumerate() {
             let ends = (address(3, index), address(4, index));
@@ -133,56 +186,60 @@ impl World {
 
     fn add_flow(
         &mut self,
-        scenario: &Scenario,
-        (index, flow): (usize, &Flow),
-        subject: Congestion,
-        (rtt, there, seed): (Duration, Duration, u64),
+        (tier, scenario): (Tier, &Scenario),
+        (rtt, there): (Duration, Duration),
+        (mut sender, subject): (SenderConfig, bool),
+        mut chance: Rng,
     ) {
-        let mut chance = stream(seed, "flow", index as u64);
         let spread = chance.below(nanos(rtt) / RTT_SPREAD);
-        let start = Instant::ZERO + flow.start.0 + Duration::from_nanos(chance.below(nanos(rtt)));
+        sender.start += Duration::from_nanos(chance.below(nanos(rtt)));
         let network = &mut self.simulation.network;
         let mut way = vec![self.bottleneck];
-        if let Some(nic) = scenario.host.nic {
-            let card = LinkConfig { rate: Some(nic.0), queue: ample(), ..LinkConfig::default() };
+        let max = scenario.host.jitter.0;
+        if scenario.host.nic.is_some() || !max.is_zero() {
+            let card = LinkConfig {
+                rate: scenario.host.nic.map(|nic| nic.0),
+                queue: ample(),
+                jitter: Jitter { max, may_reorder: false },
+                ..LinkConfig::default()
+            };
             way.insert(0, network.add_link(&card));
         }
         let back = network.add_link(&LinkConfig {
             delay: rtt - there + Duration::from_nanos(spread),
-            jitter: jitter(scenario),
             aggregation: scenario.aggregation(),
             ..LinkConfig::default()
         });
-        let ends = (address(1, index), address(2, index));
+        let (ends, start) = (sender.ends, sender.start);
         network.route(ends.0, ends.1, &way);
         network.route(ends.1, ends.0, &[back]);
-        let ack_delay = scenario.host.ack_delay.0;
-        let named = flow.controller.as_deref().and_then(|name| Congestion::from_name(name).ok());
-        let sender = Sender::new(
-            SenderConfig {
-                ends,
-                congestion: named.unwrap_or(subject),
-                packet: scenario.packet,
-                start,
-                ecn: flow.ecn,
-                peer_max_ack_delay: ack_delay,
-            },
-            chance,
-        );
-        let receiver = Receiver::new((ends.1, ends.0), scenario.host.ack_every, ack_delay);
+        let (sender, receiver) = match tier {
+            Tier::Recovery => {
+                let (every, delay) = (scenario.host.ack_every, sender.peer_max_ack_delay);
+                let receiver = Receiver::new((ends.1, ends.0), every, delay);
+                let sender = Peer::Sender(Box::new(Sender::new(sender, chance)));
+                (sender, Peer::Receiver(Box::new(receiver)))
+            }
+            Tier::Connection => {
+                let transport = whole::transport(sender.congestion, sender.packet, sender.ecn);
+                let seed = chance.u64();
+                let client = Whole::client(ends, transport.clone(), start, seed);
+                let server = Whole::server(transport, seed);
+                (Peer::Whole(Box::new(client)), Peer::Whole(Box::new(server)))
+            }
+        };
         let host = HostConfig { timer_lateness: scenario.host.lateness.0, ..HostConfig::default() };
-        let sender = self.simulation.add(Peer::Sender(Box::new(sender)), host, &[ends.0]);
-        let receiver = Peer::Receiver(Box::new(receiver));
+        let sender = self.simulation.add(sender, host, &[ends.0]);
         let receiver = self.simulation.add(receiver, HostConfig::default(), &[ends.1]);
-        let subject = named.is_none();
         self.flows.push(Member { sender, receiver, start, subject });
     }
 
-    /// The sender of a flow.
-    pub fn sender(&self, flow: &Member) -> Option<&Sender> {
+    /// How a flow stands.
+    pub fn state(&self, flow: &Member) -> FlowState {
         match self.simulation.host(flow.sender) {
-            Peer::Sender(sender) => Some(sender),
-            _ => None,
+            Peer::Sender(sender) => FlowState::of(sender.recovery()),
+            Peer::Whole(whole) => whole.state(),
+            _ => FlowState::default(),
         }
     }
 
@@ -190,9 +247,11 @@ impl World {
     pub fn goodput(&self, flow: &Member) -> u64 {
         let received = match self.simulation.host(flow.receiver) {
             Peer::Receiver(receiver) => receiver.received(),
+            Peer::Whole(whole) => whole.received(),
             _ => 0,
         };
-        received.saturating_sub(self.sender(flow).map_or(0, Sender::sent_in_vain))
+        // The content of packets that were declared lost and arrived travelled twice.
+        received.saturating_sub(self.state(flow).stats.spurious_losses * self.packet)
     }
 }
 
