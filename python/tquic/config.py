@@ -41,8 +41,8 @@ CipherSuite: TypeAlias = Literal[
 """Cipher suites of TLS 1.3 (RFC 8446 appendix B.4)."""
 ClientAuth: TypeAlias = Literal["none", "optional", "required"]
 """Whether a server asks clients for a certificate; see `Config.client_auth`."""
-Congestion: TypeAlias = Literal["cubic", "newreno"]
-"""Congestion controllers: RFC 9438, and that of RFC 9002."""
+Congestion: TypeAlias = Literal["newreno", "cubic", "bbr", "bbr2", "bbr3", "prague", "copa"]
+"""Congestion controllers; see `Config.congestion`."""
 Group: TypeAlias = Literal["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]
 """Key-exchange groups; the first is a hybrid with a post-quantum part."""
 RetryPolicy: TypeAlias = Literal["when-busy", "always", "never"]
@@ -82,6 +82,16 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "max_handshakes": (1, 1 << 20),
     "max_connections": (1, 1 << 24),
 }
+
+_SEQUENCES: Final = (
+    "alpn",
+    "ciphers",
+    "groups",
+    "pins",
+    "certificates",
+    "versions",
+    "preferred_address",
+)
 
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "ciphers": get_args(CipherSuite),
@@ -242,7 +252,9 @@ class Config:
     # ---- Congestion control and loss ----
 
     congestion: Congestion = "cubic"
-    """Congestion controller. Default ``"cubic"`` (RFC 9438)."""
+    """Congestion controller: ``"newreno"`` (RFC 9002), ``"cubic"`` (RFC 9438), ``"bbr"``,
+    ``"bbr2"`` and ``"bbr3"`` (BBR, versions 1 to 3), ``"prague"`` (L4S, RFC 9331) or ``"copa"`` (by
+    delay). Default ``"cubic"``."""
 
     initial_rtt: float = 0.333
     """Round-trip time assumed before the first sample. Default 0.333 s; 1 us to 60 s."""
@@ -325,13 +337,15 @@ class Config:
     that was restarted ends the connections of its predecessor at once. Default random."""
 
     def __post_init__(self) -> None:
+        for name in _SEQUENCES:
+            # What is kept cannot change.
+            object.__setattr__(self, name, _tuple(name, getattr(self, name)))
         for name, limits in _LIMITS.items():
             _check_number(name, getattr(self, name), *limits)
         for name, known in _CHOICES.items():
             _check_choice(name, getattr(self, name), known)
-        alpn: object = self.alpn
-        if not isinstance(alpn, tuple) or not alpn:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError("alpn must be a tuple of at least one protocol name")
+        if not self.alpn:
+            raise ConfigError("alpn must name at least one protocol")
         for protocol in self.alpn:
             if not 1 <= len(protocol.encode()) <= 255:
                 raise ConfigError("alpn: a protocol name has 1 to 255 bytes")
@@ -558,6 +572,12 @@ def _check_number(name: str, value: object, low: float, high: float) -> None:
 
 # Whole numbers whose default is None.
 _WHOLE: Final = {"initial_window", "key_update_interval"}
+
+
+def _tuple(name: str, value: object) -> tuple[object, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise ConfigError(f"{name} must be a tuple or a list")
+    return tuple(value)
 
 
 def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:

@@ -9,7 +9,16 @@ fn main() {
         let r = run(s, c, seed);
         let last = r.looks.last().unwrap();
         for (f, goodput) in last.flows.iter().zip(&last.goodput) {
-            println!("seed {seed} goodput {:.1} Mb/s, lost {} events {} undone {} spurious {} lost/MB {:.2} events/min {:.1}", *goodput as f64*8e-6/s.time.0.as_secs_f64(), f.stats.lost_packets, f.stats.congestion_events, f.stats.undone_events, f.stats.spurious_losses, f.stats.lost_packets as f64/(*goodput as f64/1e6), f.stats.congestion_events as f64/s.time.0.as_secs_f64()*60.);
+            println!(
+                "seed {seed} goodput {:.1} Mb/s, lost {} events {} undone {} spurious {} lost/MB {:.2} events/min {:.1}",
+                *goodput as f64 * 8e-6 / s.time.0.as_secs_f64(),
+                f.stats.lost_packets,
+                f.stats.congestion_events,
+                f.stats.undone_events,
+                f.stats.spurious_losses,
+                f.stats.lost_packets as f64 / (*goodput as f64 / 1e6),
+                f.stats.congestion_events as f64 / s.time.0.as_secs_f64() * 60.
+            );
         }
     }
 }

@@ -99,9 +99,8 @@ fn flows_may_change_places() {
         let goodput = &looks.last().unwrap().goodput;
         goodput[flow] as f64 / goodput.iter().sum::<u64>() as f64
     };
-    let mean = |scenario, flow| {
-        (1..=5).map(|seed| cubic_share(scenario, flow, seed)).sum::<f64>() / 5.0
-    };
+    let mean =
+        |scenario, flow| (1..=5).map(|seed| cubic_share(scenario, flow, seed)).sum::<f64>() / 5.0;
     let (first, second) = (mean(&cubic_first, 0), mean(&reno_first, 1));
     assert!((first - second).abs() < 0.1, "{first} {second}");
 }
@@ -127,9 +126,8 @@ fn both_tiers_agree() {
         "rate = '10Mbps'\nrtt = '40ms'\nbuffer = '1bdp'\nflows = [{}]\nhost = { ack-every = 2 }\n",
     );
     for congestion in Congestion::NAMED {
-        let of = |tier, what| {
-            run_on(tier, &scenario, congestion, 1).quantity(&scenario, what).unwrap()
-        };
+        let of =
+            |tier, what| run_on(tier, &scenario, congestion, 1).quantity(&scenario, what).unwrap();
         let name = congestion.name();
         let used = [Tier::Recovery, Tier::Connection].map(|tier| of(tier, Quantity::Utilization));
         assert!((used[0] - used[1]).abs() < 0.05, "{name}: {used:?}");

@@ -19,6 +19,9 @@ const INVERSE_DELTA: f64 = 2.0;
 const MIN_RTT_WINDOW: Duration = Duration::from_secs(10);
 /// Round trips in which the queue must have been nearly empty once (section 2.2).
 const EMPTY_ROUNDS: u32 = 5;
+/// And at least so long: the queue breathes with the longest RTT of all flows in it. Short flows
+/// that go by their own alone take long ones for rivals, and once two compete neither sees it empty.
+const EMPTY_TIME: Duration = Duration::from_millis(500);
 /// Nearly empty: less than this part of the range of delays.
 const NEARLY_EMPTY: f64 = 0.1;
 /// Round trips in one direction before the velocity doubles.
@@ -26,6 +29,7 @@ const STEADY_ROUNDS: u32 = 3;
 /// Share of packets lost over two round trips above which even default mode yields, and to what.
 const HEAVY_LOSS: f64 = 0.3;
 const HEAVY_LOSS_BETA: f64 = 0.7;
+const LOSS_ROUNDS: u32 = 2;
 const MINIMUM_DATAGRAMS: u64 = 2;
 /// Initial window (RFC 9002 section 7.2).
 const INITIAL_DATAGRAMS: u64 = 10;
@@ -56,8 +60,12 @@ pub struct Copa {
     cwnd_before: f64,
     /// 1 / delta of competitive mode; the default in default mode.
     inverse_delta: f64,
-    /// Round trips since the queue was nearly empty.
+    /// Smallest queueing delay in this round trip.
+    emptiest: Option<Duration>,
+    /// Round trips since the queue was nearly empty, and when it last was.
     full_rounds: u32,
+    emptied: Option<Instant>,
+    competitive: bool,
     lost_in_round: bool,
     /// Bytes acknowledged and lost over up to two round trips.
     acked: u64,
@@ -84,7 +92,10 @@ impl Copa {
             steady: 0,
             cwnd_before: 0.0,
             inverse_delta: INVERSE_DELTA,
+            emptiest: None,
             full_rounds: 0,
+            emptied: None,
+            competitive: false,
             lost_in_round: false,
             acked: 0,
             lost: 0,
@@ -97,7 +108,7 @@ impl Copa {
 
     /// Whether it competes with flows that fill the queue.
     pub fn is_competitive(&self) -> bool {
-        self.full_rounds >= EMPTY_ROUNDS
+        self.competitive
     }
 
     fn initial(&self) -> u64 {
@@ -124,14 +135,15 @@ impl Copa {
         packets * delay.as_secs_f64() <= self.inverse_delta * standing.as_secs_f64()
     }
 
-    fn on_round(&mut self) {
+    fn on_round(&mut self, now: Instant) {
         self.update_velocity();
-        self.update_mode();
+        self.update_mode(now);
         self.max_rtt.rotate_right(1);
         self.max_rtt[0] = Duration::ZERO;
         self.lost_in_round = false;
         self.loss_rounds += 1;
-        if self.loss_rounds >= 2 {
+        if self.loss_rounds >= LOSS_ROUNDS {
+            self.yield_to_heavy_loss(now);
             (self.acked, self.lost, self.loss_rounds) = (0, 0, 0);
         }
     }
@@ -159,28 +171,36 @@ impl Copa {
     }
 
     /// Section 2.2: alone, Copa flows empty the queue once in five round trips.
-    fn update_mode(&mut self) {
-        let (Some(delay), Some(min)) = (self.queueing_delay(), self.min_rtt.value()) else {
+    fn update_mode(&mut self, now: Instant) {
+        let (Some(delay), Some(min)) = (self.emptiest.take(), self.min_rtt.value()) else {
             return;
         };
         let most = self.max_rtt.iter().max().copied().unwrap_or_default();
         let range = most.saturating_sub(min).as_secs_f64();
         if delay.as_secs_f64() <= NEARLY_EMPTY * range {
             self.full_rounds = 0;
+            self.emptied = Some(now);
         } else {
             self.full_rounds = self.full_rounds.saturating_add(1);
         }
-        if !self.is_competitive() {
+        let full_since = *self.emptied.get_or_insert(now);
+        self.competitive = self.full_rounds >= EMPTY_ROUNDS && now - full_since >= EMPTY_TIME;
+        if !self.competitive {
             self.inverse_delta = INVERSE_DELTA;
         } else if !self.lost_in_round {
             self.inverse_delta += 1.0;
         }
     }
 
-    /// Losses over the last round trips are so many that the rate itself must be wrong.
-    fn yields_to_loss(&self) -> bool {
-        let all = self.acked + self.lost;
-        all > 0 && self.lost as f64 > HEAVY_LOSS * all as f64
+    /// Losses over the last round trips may be so many that the rate itself must be wrong. Judged at
+    /// their end: the first packet lost after a new count began would be all of it.
+    fn yield_to_heavy_loss(&mut self, now: Instant) {
+        if self.lost as f64 > HEAVY_LOSS * (self.acked + self.lost) as f64 {
+            self.cwnd = (self.cwnd * HEAVY_LOSS_BETA).max(self.floor());
+            self.slow_start = false;
+            self.turn(Direction::Down);
+            self.reduced = Some(now);
+        }
     }
 }
 
@@ -194,8 +214,11 @@ impl Algorithm for Copa {
             self.standing.update(ack.now, sample, ack.rtt.smoothed() / 2);
             self.max_rtt[0] = self.max_rtt[0].max(sample);
         }
+        if let Some(delay) = self.queueing_delay() {
+            self.emptiest = Some(self.emptiest.map_or(delay, |least| least.min(delay)));
+        }
         if ack.rate.round_start {
-            self.on_round();
+            self.on_round(ack.now);
         }
         let below = self.is_below_target();
         if self.slow_start {
@@ -230,16 +253,11 @@ impl Algorithm for Copa {
         if self.reduced.is_some_and(|reduced| loss.time_sent <= reduced) {
             return false;
         }
-        if self.yields_to_loss() {
-            self.cwnd = (self.cwnd * HEAVY_LOSS_BETA).max(self.floor());
-            self.slow_start = false;
-            self.turn(Direction::Down);
-        } else if self.is_competitive() {
-            self.inverse_delta = (self.inverse_delta / 2.0).max(INVERSE_DELTA);
-        } else {
+        if !self.competitive {
             // Default mode goes by delay alone.
             return false;
         }
+        self.inverse_delta = (self.inverse_delta / 2.0).max(INVERSE_DELTA);
         self.lost_in_round = true;
         self.reduced = Some(loss.now);
         true
@@ -249,7 +267,7 @@ impl Algorithm for Copa {
         // A mark is a loss that did not happen (RFC 3168 section 5): the same answer, except that
         // Copa's own queue is below every classic AQM's target, so that marks come from others.
         let answered = self.reduced.is_some_and(|reduced| report.time_sent <= reduced);
-        if report.ce == 0 || answered || !self.is_competitive() {
+        if report.ce == 0 || answered || !self.competitive {
             return false;
         }
         self.inverse_delta = (self.inverse_delta / 2.0).max(INVERSE_DELTA);

@@ -55,9 +55,14 @@ fn velocity_doubles_after_three_round_trips_and_is_limited() {
 #[test]
 fn a_queue_that_never_empties_makes_it_compete_and_loss_makes_it_yield() {
     let mut p = Path::new(Congestion::Copa, 50);
-    rounds(&mut p, ms(50), 40, 30);
+    (0..3).for_each(|_| p.round());
     // Somebody else keeps 50 ms of queue.
-    for _ in 0..8 {
+    for _ in 0..5 {
+        p.rtt = ms(100);
+        p.round();
+    }
+    assert!(!copa(&p).is_competitive(), "half a second at least");
+    for _ in 0..5 {
         p.rtt = ms(100);
         p.round();
     }
@@ -76,17 +81,21 @@ fn a_queue_that_never_empties_makes_it_compete_and_loss_makes_it_yield() {
 
 #[test]
 fn default_mode_ignores_light_loss_and_yields_to_heavy() {
-    let mut p = Path::new(Congestion::Copa, 50);
-    p.round();
-    p.round();
-    p.fill();
-    let before = p.cc.window();
-    assert!(!p.lose(2));
-    assert_eq!(p.cc.window(), before);
-    let half = p.in_flight() / MSS * 4 / 5;
-    assert!(p.lose(half));
-    let ratio = p.cc.window() as f64 / before as f64;
-    assert!((ratio - HEAVY_LOSS_BETA).abs() < 0.01, "{ratio}");
+    for (percent, yields) in [(1, false), (28, false), (50, true)] {
+        let mut p = Path::new(Congestion::Copa, 50);
+        (0..3).for_each(|_| p.round());
+        for _ in 0..2 * LOSS_ROUNDS {
+            p.fill();
+            // The first loss of a count is no heavy loss.
+            assert!(
+                !p.lose((p.in_flight() / MSS * percent).div_ceil(100)),
+                "no answer to one loss"
+            );
+            p.now += p.rtt;
+            p.ack_all();
+        }
+        assert_eq!(copa(&p).reduced.is_some(), yields, "{percent} %");
+    }
 }
 
 #[test]

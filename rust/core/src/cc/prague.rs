@@ -22,8 +22,10 @@ const GAIN: f64 = 1.0 / 16.0;
 /// A queue of an L4S bottleneck marks packets of a burst that is longer than about a millisecond:
 /// no burst is longer than a quarter of that.
 const BURST: Duration = Duration::from_micros(250);
-/// The queue that growth may build up in a virtual round trip once the path has been quiet.
-const QUEUE_GROWTH: Duration = Duration::from_millis(1);
+/// The queue that growth may build up in a virtual round trip once the path has been quiet. UDP
+/// Prague has 1 ms. Marks tell of it a round trip later, with that much more in the queue: with half
+/// a millisecond its 99th percentile stays below 2 ms.
+const QUEUE_GROWTH: Duration = Duration::from_micros(500);
 /// Growth waits for a virtual round trip per so many bytes per second (15.36 Mbit/s): as long as
 /// additive increase takes to be marked again at a steady rate.
 const RATE_STEP: u64 = 1_920_000;
@@ -45,7 +47,7 @@ pub struct Prague {
     credit: f64,
     /// What the ACK frame in hand added, before its marks are known.
     grown: u64,
-    /// Moving average of the share of marks; none was seen before it is there.
+    /// Moving average of the share of marks, from the first period on that has any.
     alpha: Option<f64>,
     /// Packets counted since `updated`.
     marked: u64,
@@ -55,7 +57,7 @@ pub struct Prague {
     reduction: Option<Reduction>,
     /// Virtual round trips without a mark before growth may be faster than additive.
     wait: u32,
-    /// Whether this half of a virtual round trip is paced above the average.
+    /// Whether it is paced above the average just now.
     fast_half: bool,
     classic_score: i32,
 }
@@ -87,9 +89,10 @@ impl Prague {
         }
     }
 
-    /// The moving average of the share of marked packets, 0 to 1.
+    /// The moving average of the share of marked packets, 0 to 1; 1 until it is known, because the
+    /// first mark may stand for an overshoot of slow start.
     pub fn alpha(&self) -> f64 {
-        self.alpha.unwrap_or(0.0)
+        self.alpha.unwrap_or(1.0)
     }
 
     /// Whether marks come from a queue that treats ECT(1) as ECT(0) (RFC 9331 section 4.3,
@@ -139,10 +142,11 @@ impl Prague {
         if report.now - since < virtual_rtt(report.rtt) || report.time_sent <= since {
             return;
         }
-        if let Some(alpha) = &mut self.alpha
-            && self.counted > 0
-        {
-            *alpha += GAIN * (self.marked as f64 / self.counted as f64 - *alpha);
+        if self.counted > 0 && (self.marked > 0 || self.alpha.is_some()) {
+            // The average begins with its first sample: from 1 on it would take 50 round trips, in
+            // which a flow that joins others gives way to each of their marks.
+            let share = self.marked as f64 / self.counted as f64;
+            self.alpha = Some(self.alpha.map_or(share, |alpha| alpha + GAIN * (share - alpha)));
         }
         if self.marked > 0 {
             let queue = report.rtt.smoothed().saturating_sub(report.rtt.min());
@@ -186,9 +190,11 @@ impl Algorithm for Prague {
             self.congestion_avoidance(acked, ack.rtt);
         }
         self.grown = self.window.cwnd().saturating_sub(before);
-        // Alternation of the rate shows the queue's end without moving its mean.
-        let half = virtual_rtt(ack.rtt) / 2;
-        self.fast_half = self.updated.is_some_and(|updated| ack.now - updated < half);
+        // Alternation of the rate shows the queue's end without moving its mean. UDP Prague takes
+        // halves of the virtual RTT: at 80 ms those alone would make a queue above the step.
+        let half = nanos(REFERENCE_RTT) / 2;
+        let halves = self.updated.map(|updated| nanos(ack.now - updated) / half);
+        self.fast_half = halves.is_some_and(|halves| halves.is_multiple_of(2));
     }
 
     fn on_packet_lost(&mut self, loss: &LossEvent) -> bool {
@@ -217,13 +223,11 @@ impl Algorithm for Prague {
         self.window.take_back(scale(grown, report.ce, report.ce + report.ect));
         self.wait = u32::try_from(self.rate(report.rtt) / RATE_STEP).unwrap_or(u32::MAX);
         self.wait = self.wait.saturating_add(QUIET_LEAST);
-        // The first mark may stand for an overshoot of slow start: it counts in full.
-        let alpha = *self.alpha.get_or_insert(1.0);
         if self.is_answered(report) {
             return false;
         }
         self.reduction = Some(Reduction { at: report.now, before: self.window.cwnd() });
-        self.window.shrink(1.0 - alpha / 2.0);
+        self.window.shrink(1.0 - self.alpha() / 2.0);
         true
     }
 

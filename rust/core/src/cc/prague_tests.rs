@@ -84,7 +84,7 @@ fn additive_increase_is_one_datagram_per_round_trip_and_less_below_25_ms() {
 }
 
 #[test]
-fn quiet_paths_are_filled_by_a_millisecond_of_rate_per_round_trip() {
+fn quiet_paths_are_filled_by_half_a_millisecond_of_rate_per_round_trip() {
     let mut p = path(50, 2000);
     p.marked_round(1);
     // At the 192 MB/s that were marked, additive increase is marked after 100 virtual round trips.
@@ -100,7 +100,7 @@ fn quiet_paths_are_filled_by_a_millisecond_of_rate_per_round_trip() {
     p.marked_round(0);
     let before = p.cc.window();
     p.marked_round(0);
-    let step = before / 50;
+    let step = before / 100;
     assert!((p.cc.window() - before).abs_diff(step) < step / 10, "{}", p.cc.window() - before);
     // A mark ends it.
     p.marked_round(1);

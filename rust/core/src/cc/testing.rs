@@ -2,7 +2,7 @@
 
 use super::{
     AckEvent, Algorithm, Congestion, Controller, ControllerConfig, DeliverySnapshot, EcnEvent,
-    Inheritance, LossEvent, Sampler,
+    LossEvent, Sampler,
 };
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant};
@@ -167,26 +167,6 @@ impl Path {
         self.now += self.rtt;
         self.ack(packets);
         self.report(sent, packets - ce, ce)
-    }
-
-    /// Puts another controller in place.
-    pub fn switch(&mut self, kind: Congestion) {
-        let config =
-            ControllerConfig { initial_window: None, max_datagram: MSS, paced: true, seed: 1 };
-        let mut cc = Controller::new(kind, &config);
-        let ssthresh = self.cc.ssthresh();
-        cc.inherit(&Inheritance {
-            window: self.cc.window(),
-            ssthresh: if self.cc.phase().is_startup() {
-                ssthresh
-            } else {
-                ssthresh.or(Some(self.cc.window()))
-            },
-            recovery_start: self.cc.recovery_start(),
-            delivery_rate: None,
-            rtt: &self.estimate,
-        });
-        self.cc = cc;
     }
 
     /// Loses a packet and sends on until recovery is over.

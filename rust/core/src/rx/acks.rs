@@ -11,7 +11,7 @@ use crate::datagram::Datagrams;
 use crate::error::TransportError;
 use crate::events::Event;
 use crate::handshake::CryptoSend;
-use crate::path::{Mtu, ecn::EcnDelta};
+use crate::path::{Ecn, Mtu, ecn::EcnDelta};
 use crate::recovery::{Token, TokenSink};
 use crate::rx::Opened;
 use crate::space::AckTracker;
@@ -128,7 +128,10 @@ impl Connection {
             // RFC 9000 section 13.4.2.1: counts of reordered ACK frames say nothing.
             let marked = summary.newly_acked_ect;
             let delta = parts.active.ecn.on_ack(space_index(space), marked, ack.ecn);
-            if let Some(EcnDelta { ect, ce }) = delta {
+            // Prague's average is of application data: a handshake's few packets would weigh as much
+            // as a round trip.
+            let counts = space == Space::Data || parts.recovery.ect() == Ecn::Ect0;
+            if let Some(EcnDelta { ect, ce }) = delta.filter(|_| counts) {
                 parts.recovery.on_ecn(now, summary.largest_sent_at, ect, ce);
             }
         }

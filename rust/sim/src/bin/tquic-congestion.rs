@@ -4,8 +4,8 @@ use lexopt::prelude::{Long, Short, ValueExt};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant as Clock;
-use tquic_sim::congestion::matrix::{self, Selection};
 use tquic_core::cc::Congestion;
+use tquic_sim::congestion::matrix::{self, Selection};
 use tquic_sim::congestion::{families, report};
 
 const HELP: &str = "\

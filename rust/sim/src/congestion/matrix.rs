@@ -90,8 +90,12 @@ pub fn cells<'a>(families: &'a [Family], selection: &Selection) -> Vec<Cell<'a>>
                 && (selection.all || scenario.expects(kind.name()))
         };
         let chosen = Congestion::NAMED.into_iter().filter(wanted);
-        chosen
-            .map(move |controller| Cell { scenario, controller, outcomes: Vec::new(), course: None })
+        chosen.map(move |controller| Cell {
+            scenario,
+            controller,
+            outcomes: Vec::new(),
+            course: None,
+        })
     };
     chosen.flat_map(of).collect()
 }

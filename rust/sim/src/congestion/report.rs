@@ -64,13 +64,16 @@ pub fn markdown(families: &[Family], cells: &[Cell<'_>]) -> String {
 }
 
 fn scenario_text(text: &mut String, scenario: &Scenario, cells: &[&Cell<'_>]) {
-    let _ = write!(text, "\n### {}\n\n{}: {}.\n\n", scenario.name, setting(scenario), scenario.about);
+    let _ =
+        write!(text, "\n### {}\n\n{}: {}.\n\n", scenario.name, setting(scenario), scenario.about);
     if scenario.plot {
         let name = &scenario.name;
         let _ = write!(text, "![{name}](congestion/{name}.svg)\n\n");
     }
     if cells.iter().any(|cell| cell.expectations().next().is_some()) {
-        text.push_str("| controller | quantity | expected | mean | least, most | seeds inside | source |\n");
+        text.push_str(
+            "| controller | quantity | expected | mean | least, most | seeds inside | source |\n",
+        );
         text.push_str("|---|---|---|---|---|---|---|\n");
         for cell in cells {
             for expectation in cell.expectations() {
@@ -121,7 +124,11 @@ fn band_row(text: &mut String, cell: &Cell<'_>, expectation: &Expectation) {
 fn setting(scenario: &Scenario) -> String {
     let megabits = scenario.rate.0.as_bps() as f64 / 1e6;
     let (rtt, time) = (scenario.rtt.0, scenario.time.0);
-    format!("{} Mbit/s, {rtt:?}, {time:?} of which {:?} warm-up", number(megabits), scenario.warm_up.0)
+    format!(
+        "{} Mbit/s, {rtt:?}, {time:?} of which {:?} warm-up",
+        number(megabits),
+        scenario.warm_up.0
+    )
 }
 
 fn band(expectation: &Expectation) -> String {

@@ -358,9 +358,8 @@ const fn yes() -> bool {
 /// # Panics
 /// If a file is wrong; a test reads them all.
 pub fn families() -> Vec<Family> {
-    let read = |&(file, text): &(&str, &str)| {
-        parse(text).unwrap_or_else(|error| unreadable(file, &error))
-    };
+    let read =
+        |&(file, text): &(&str, &str)| parse(text).unwrap_or_else(|error| unreadable(file, &error));
     FILES.iter().map(read).collect()
 }
 

@@ -62,8 +62,7 @@ impl Whole {
 
     /// The receiving end.
     pub fn server(transport: TransportConfig, seed: u64) -> Self {
-        let accept =
-            AcceptConfig::new(Tls::new(&TlsPlan::default()).server, Arc::new(transport));
+        let accept = AcceptConfig::new(Tls::new(&TlsPlan::default()).server, Arc::new(transport));
         Self::new(Side::Server, None, Some(accept), seed)
     }
 

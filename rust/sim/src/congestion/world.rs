@@ -146,8 +146,7 @@ impl World {
         let all = || scenario.flows.iter().flat_map(|flow| std::iter::repeat_n(flow, flow.count));
         let rtt = |flow: &Flow| flow.rtt.unwrap_or(scenario.rtt).0;
         let shortest = all().map(rtt).min().unwrap_or(scenario.rtt.0) / 2;
-        let bottleneck =
-            network.add_link(&LinkConfig { delay: shortest, ..scenario.bottleneck() });
+        let bottleneck = network.add_link(&LinkConfig { delay: shortest, ..scenario.bottleneck() });
         let mut world = Self {
             simulation: Simulation::new(network, seed),
             bottleneck,
@@ -229,8 +228,7 @@ impl World {
                 (Peer::Whole(Box::new(client)), Peer::Whole(Box::new(server)))
             }
         };
-        let host =
-            HostConfig { timer_lateness: scenario.host.lateness.0, ..HostConfig::default() };
+        let host = HostConfig { timer_lateness: scenario.host.lateness.0, ..HostConfig::default() };
         let sender = self.simulation.add(sender, host, &[ends.0]);
         let receiver = self.simulation.add(receiver, HostConfig::default(), &[ends.1]);
         self.flows.push(Member { sender, receiver, start, subject });

@@ -16,7 +16,18 @@ pub const QUANTUM_TIME: Duration = Duration::from_millis(1);
 /// Stands for the RTT before the first sample.
 const NOMINAL_RTT: Duration = Duration::from_millis(1);
 
+/// Below this RTT there is no pacing: timers are not that fine, and what they are late by would be
+/// lost, measured as bandwidth, and lost again. The window of about two bandwidth-delay products is
+/// then no longer a burst than those that pacing lets pass.
+const UNPACED_RTT: Duration = Duration::from_micros(250);
+
 impl Bbr {
+    /// C.pacing_rate, or `None` where pacing is of no use.
+    pub(super) fn paced_rate(&self, rtt: &Rtt) -> Option<u64> {
+        let is_long = !rtt.has_sample() || rtt.min() >= UNPACED_RTT;
+        is_long.then(|| self.pacing_rate.unwrap_or_else(|| self.initial_pacing_rate(rtt)))
+    }
+
     /// BBR.pacing_gain and BBR.cwnd_gain: the table of "Summary of Control Behavior in the State
     /// Machine".
     pub(super) fn gains(&self) -> (Gain, Gain) {

@@ -264,7 +264,7 @@ impl Algorithm for Bbr {
     }
 
     fn pacing_rate(&self, rtt: &Rtt) -> Option<u64> {
-        Some(self.pacing_rate.unwrap_or_else(|| self.initial_pacing_rate(rtt)))
+        self.paced_rate(rtt)
     }
 
     fn burst_time(&self) -> Duration {

@@ -8,6 +8,9 @@ pub type Gain = u64;
 /// The factor 1.
 pub const UNIT: Gain = 1000;
 
+/// Round trips in Drain after which it is given up. The published versions 1 and 2 wait without a
+/// limit, which other flows' queues make long.
+pub const DRAIN_ROUNDS: u64 = 3;
 /// BBR.LossThresh: the loss rate of a round trip that is still tolerated while probing.
 pub const LOSS_THRESHOLD: Gain = 20;
 /// BBR.Beta: what a round trip with losses leaves of the short-term bounds at least.
@@ -59,8 +62,6 @@ pub struct Params {
     pub startup_cwnd_gain: Gain,
     pub drain_pacing_gain: Gain,
     pub drain_cwnd_gain: Gain,
-    /// Round trips in Drain after which it is given up.
-    pub drain_rounds: u64,
     /// Whether a plateau is looked for in the maximum filter (as Linux does for its versions 1 and
     /// 2) or in the samples themselves.
     pub plateau_of_filter: bool,
@@ -88,7 +89,6 @@ pub static V1: Params = Params {
     startup_cwnd_gain: 2885,
     drain_pacing_gain: 347,
     drain_cwnd_gain: 2885,
-    drain_rounds: u64::MAX,
     plateau_of_filter: true,
     startup_loss_runs: u64::MAX,
     down_pacing_gain: 750,
@@ -119,7 +119,6 @@ pub static V3: Params = Params {
     startup_cwnd_gain: 2000,
     drain_pacing_gain: 500,
     drain_cwnd_gain: 2000,
-    drain_rounds: 3,
     plateau_of_filter: false,
     startup_loss_runs: 6,
     down_pacing_gain: 900,

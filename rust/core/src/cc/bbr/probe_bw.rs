@@ -74,6 +74,12 @@ impl Default for Probe {
 }
 
 impl Probe {
+    /// For how many round trips inflight_longterm was raised.
+    #[cfg(test)]
+    pub fn growth_rounds(&self) -> u32 {
+        self.up_rounds
+    }
+
     /// What is acknowledged from now on says nothing about probing, or soon will not.
     pub fn stop(&mut self) {
         self.ack_phase = AckPhase::ProbeStopping;

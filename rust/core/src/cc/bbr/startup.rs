@@ -1,7 +1,7 @@
 //! Startup and Drain (draft-ietf-ccwg-bbr-06, "Startup", "Drain").
 
 use super::bounds::is_too_high;
-use super::params::UNIT;
+use super::params::{DRAIN_ROUNDS, UNIT};
 use super::{Bbr, State};
 use crate::cc::AckEvent;
 
@@ -48,7 +48,7 @@ impl Bbr {
             return;
         }
         let rounds = self.round.count - self.drain_start_round;
-        if ack.in_flight <= self.inflight(self.bw(), UNIT) || rounds > self.params.drain_rounds {
+        if ack.in_flight <= self.inflight(self.bw(), UNIT) || rounds > DRAIN_ROUNDS {
             self.enter_probe_bw(ack.now);
         }
     }

@@ -349,6 +349,35 @@ fn a_full_window_or_a_waiting_pacer_is_not_the_application() {
 }
 
 #[test]
+fn one_frame_gives_the_rate_of_the_newest_packet() {
+    let mut b = Bench::warmed(100);
+    for t in [200, 220, 240] {
+        b.send(Space::Data, t);
+    }
+    let rate = b.ack(Space::Data, 340, &[1..=3]).unwrap().rate;
+    // Three packets between the first's sending and the last's acknowledgment, 40 ms of it in
+    // flight; from the oldest packet it would be three over 140 ms as well, but sent in none.
+    assert_eq!((rate.delivered, rate.prior_delivered), (3 * MSS, MSS));
+    assert_eq!(rate.tx_in_flight, 3 * MSS);
+    assert_eq!(rate.delivery_rate, Some(3 * MSS * 1000 / 140));
+}
+
+#[test]
+fn delays_that_the_peer_reports_do_not_reach_controllers() {
+    let mut b = Bench::warmed(100);
+    b.send(Space::Data, 200);
+    let mut buf = [0; 64];
+    let mut w = Writer::new(&mut buf);
+    ack::write(&mut w, core::iter::once(1..=1), 0, None, 64);
+    let Some(Ok(Frame::Ack(frame))) = FrameIter::new(w.written()).next() else { unreachable!() };
+    // Held back for 90 ms, says the peer: taken off the smoothed RTT only.
+    let max = Duration::from_millis(100);
+    let s = b.r.on_ack(at(390), Space::Data, &frame, ms(90), max, &mut b.sink).unwrap();
+    assert_eq!(s.rtt_sample, Some(ms(190)));
+    assert_eq!((b.r.rtt().min(), b.r.rtt().smoothed()), (ms(100), ms(100)));
+}
+
+#[test]
 fn full_ring_stops_sending_new_data() {
     let mut b =
         Bench::with(RecoveryConfig { initial_window: Some(1 << 40), ..RecoveryConfig::default() });

@@ -1,0 +1,1 @@
+//! Defects that other stacks shipped.
