@@ -288,6 +288,14 @@ fn restart_from_idle_is_a_burst_of_the_path() {
     assert_eq!(b.restart_datagrams(), 10);
 }
 
+/// Four acknowledgements per round trip, not two: the window is twice what is in flight.
+#[test]
+fn acknowledgements_are_reckoned_by_what_is_in_flight() {
+    let mut f = Flow::new(Congestion::Bbr3, mbps(50), ms(40));
+    f.until_state(State::ProbeCruise);
+    assert!(f.r.usual_flight() <= f.bdp() * 11 / 10 && f.r.cwnd() >= f.bdp() * 18 / 10);
+}
+
 /// Without packet conservation and a window that comes back, version 1 collapses under random loss or
 /// never recovers from it.
 #[test]
