@@ -140,7 +140,12 @@ impl DualPi2 {
         self.credit += if low_latency { share * size } else { (share - 100) * size };
     }
 
-    fn take_low_latency(&mut self, now: Instant, few: bool, stats: &mut Stats) -> Option<Box<Packet>> {
+    fn take_low_latency(
+        &mut self,
+        now: Instant,
+        few: bool,
+        stats: &mut Stats,
+    ) -> Option<Box<Packet>> {
         let (waited, mut packet) = self.low_latency.pop(now)?;
         stats.waited(waited);
         self.charge(true, &packet);
