@@ -66,6 +66,10 @@ pub fn markdown(families: &[Family], cells: &[Cell<'_>]) -> String {
 fn scenario_text(text: &mut String, scenario: &Scenario, cells: &[&Cell<'_>]) {
     let _ =
         write!(text, "\n### {}\n\n{}: {}.\n\n", scenario.name, setting(scenario), scenario.about);
+    if scenario.plot {
+        let name = &scenario.name;
+        let _ = write!(text, "![{name}](congestion/{name}.svg)\n\n");
+    }
     if cells.iter().any(|cell| cell.expectations().next().is_some()) {
         text.push_str(
             "| controller | quantity | expected | mean | least, most | seeds inside | source |\n",

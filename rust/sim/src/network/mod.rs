@@ -138,7 +138,7 @@ impl Network {
     /// Sends `packet` at `now`. Times must not run backwards over calls.
     pub fn send(&mut self, now: Instant, packet: Packet) {
         self.advance(now);
-        self.enter(now, packet);
+        self.enter(now, Box::new(packet));
     }
 
     /// Sends `packet` at a later time, as a host does that hands release times to its network card.
@@ -195,7 +195,7 @@ impl Network {
         match event {
             Event::Wake(id) => self.wake(time, id),
             Event::Edit(edit) => self.edit(*edit),
-            Event::Enter(packet) => self.enter(time, *packet),
+            Event::Enter(packet) => self.enter(time, packet),
         }
         Some(())
     }
@@ -213,7 +213,7 @@ impl Network {
         }
     }
 
-    fn enter(&mut self, now: Instant, mut packet: Packet) {
+    fn enter(&mut self, now: Instant, mut packet: Box<Packet>) {
         packet.id = self.sent;
         self.sent += 1;
         self.digest.update(&[now.as_nanos(), packet.id, u64::from(packet.size)]);
@@ -231,7 +231,7 @@ impl Network {
     }
 
     /// Puts a packet into the next link of its route, or delivers it behind the last.
-    fn forward(&mut self, now: Instant, mut packet: Packet) {
+    fn forward(&mut self, now: Instant, mut packet: Box<Packet>) {
         let next = packet.route.as_ref().and_then(|route| route.get(packet.hop)).copied();
         let Some(id) = next else {
             return self.deliver(now, packet);
@@ -245,7 +245,7 @@ impl Network {
         }
     }
 
-    fn deliver(&mut self, now: Instant, mut packet: Packet) {
+    fn deliver(&mut self, now: Instant, mut packet: Box<Packet>) {
         let Some(to) = self.nat.admit(packet.to) else {
             self.undeliverable.expired_binding += 1;
             return;

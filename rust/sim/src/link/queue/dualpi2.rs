@@ -90,7 +90,7 @@ impl DualPi2 {
         self.low_latency.bytes() + self.classic.bytes()
     }
 
-    pub(crate) fn enqueue(&mut self, now: Instant, packet: Packet, stats: &mut Stats) {
+    pub(crate) fn enqueue(&mut self, now: Instant, packet: Box<Packet>, stats: &mut Stats) {
         self.run_controller(now);
         let room = match self.config.limit {
             Limit::Packets(most) => (self.len() as u64) < most,
@@ -105,7 +105,7 @@ impl DualPi2 {
         }
     }
 
-    pub(crate) fn dequeue(&mut self, now: Instant, stats: &mut Stats) -> Option<Packet> {
+    pub(crate) fn dequeue(&mut self, now: Instant, stats: &mut Stats) -> Option<Box<Packet>> {
         self.run_controller(now);
         loop {
             let few = self.bytes() <= FEW_BYTES;
@@ -140,7 +140,12 @@ impl DualPi2 {
         self.credit += if low_latency { share * size } else { (share - 100) * size };
     }
 
-    fn take_low_latency(&mut self, now: Instant, few: bool, stats: &mut Stats) -> Option<Packet> {
+    fn take_low_latency(
+        &mut self,
+        now: Instant,
+        few: bool,
+        stats: &mut Stats,
+    ) -> Option<Box<Packet>> {
         let (waited, mut packet) = self.low_latency.pop(now)?;
         stats.waited(waited);
         self.charge(true, &packet);
@@ -162,7 +167,7 @@ impl DualPi2 {
         Some(packet)
     }
 
-    fn take_classic(&mut self, now: Instant, few: bool, stats: &mut Stats) -> Option<Packet> {
+    fn take_classic(&mut self, now: Instant, few: bool, stats: &mut Stats) -> Option<Box<Packet>> {
         let (waited, packet) = self.classic.pop(now)?;
         stats.waited(waited);
         self.charge(false, &packet);
