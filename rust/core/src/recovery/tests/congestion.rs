@@ -368,7 +368,7 @@ fn delays_that_the_peer_reports_do_not_reach_controllers() {
     b.send(Space::Data, 200);
     let mut buf = [0; 64];
     let mut w = Writer::new(&mut buf);
-    ack::write(&mut w, core::iter::once(1..=1), 0, None, 64);
+    ack::write(&mut w, None, core::iter::once(1..=1), 0, None, 64);
     let Some(Ok(Frame::Ack(frame))) = FrameIter::new(w.written()).next() else { unreachable!() };
     // Held back for 90 ms, says the peer: taken off the smoothed RTT only.
     let max = Duration::from_millis(100);
