@@ -276,6 +276,11 @@ pub trait Algorithm {
     fn restart_datagrams(&self) -> u64 {
         10
     }
+    /// Bytes in flight when sending goes as it should: what the number of acknowledgements per round
+    /// trip is reckoned by.
+    fn usual_flight(&self) -> u64 {
+        self.window()
+    }
     /// Whether the algorithm itself keeps the flight below what the path would take, so that
     /// delivery rates are lower bounds as they are when the application sends little.
     fn holds_back(&self) -> bool {
@@ -410,6 +415,10 @@ impl Algorithm for Controller {
 
     fn restart_datagrams(&self) -> u64 {
         dispatch!(self, c => c.restart_datagrams())
+    }
+
+    fn usual_flight(&self) -> u64 {
+        dispatch!(self, c => c.usual_flight())
     }
 
     fn holds_back(&self) -> bool {

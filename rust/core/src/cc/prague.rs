@@ -57,7 +57,7 @@ pub struct Prague {
     reduction: Option<Reduction>,
     /// Virtual round trips without a mark before growth may be faster than additive.
     wait: u32,
-    /// Whether it is paced above the average just now.
+    /// Whether this half of a virtual round trip is paced above the average.
     fast_half: bool,
     classic_score: i32,
 }
@@ -190,11 +190,9 @@ impl Algorithm for Prague {
             self.congestion_avoidance(acked, ack.rtt);
         }
         self.grown = self.window.cwnd().saturating_sub(before);
-        // Alternation of the rate shows the queue's end without moving its mean. UDP Prague takes
-        // halves of the virtual RTT: at 80 ms those alone would make a queue above the step.
-        let half = nanos(REFERENCE_RTT) / 2;
-        let halves = self.updated.map(|updated| nanos(ack.now - updated) / half);
-        self.fast_half = halves.is_some_and(|halves| halves.is_multiple_of(2));
+        // Alternation of the rate shows the queue's end without moving its mean.
+        let half = virtual_rtt(ack.rtt) / 2;
+        self.fast_half = self.updated.is_some_and(|updated| ack.now - updated < half);
     }
 
     fn on_packet_lost(&mut self, loss: &LossEvent) -> bool {

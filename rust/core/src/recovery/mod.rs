@@ -505,6 +505,11 @@ impl Recovery {
         self.controller.window()
     }
 
+    /// Bytes in flight when sending goes as it should.
+    pub fn usual_flight(&self) -> u64 {
+        self.controller.usual_flight()
+    }
+
     /// The slow start threshold in bytes, once there is one.
     pub fn ssthresh(&self) -> Option<u64> {
         self.controller.ssthresh()

@@ -162,7 +162,7 @@ impl Connection {
         if self.handshake.is_confirmed() { delay.min(self.peer_max_ack_delay()) } else { delay }
     }
 
-    /// draft-ietf-quic-ack-frequency section 4: about four acknowledgements per window are enough,
+    /// draft-ietf-quic-ack-frequency section 4: about four acknowledgements per round trip are enough,
     /// and more than 32 packets apart they would make the sender bursty.
     fn ask_for_fewer_acks(&mut self) {
         const MOST: u64 = 32;
@@ -171,7 +171,7 @@ impl Connection {
             return;
         }
         let recovery = &self.paths[0].recovery;
-        let packets = recovery.cwnd() / u64::from(self.paths[0].active().mtu.current());
+        let packets = recovery.usual_flight() / u64::from(self.paths[0].active().mtu.current());
         let threshold = (packets / 4).clamp(2, MOST) - 1;
         let most = self.peer_max_ack_delay();
         let least = Duration::from_micros(min_delay).min(most);

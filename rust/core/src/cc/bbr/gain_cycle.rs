@@ -34,7 +34,7 @@ impl Bbr {
             // The probe must have put as much in flight as it is meant to, unless that is lost.
             State::ProbeUp => {
                 let target = self.inflight(self.max_bw.value(), self.params.up_pacing_gain);
-                passed && (ack.lost_bytes > 0 || ack.prior_in_flight >= target)
+                passed && (ack.lost_bytes > 0 || self.was_in_flight(ack, target))
             }
             State::ProbeDown => passed || ack.in_flight <= self.inflight(self.max_bw.value(), UNIT),
             State::ProbeCruise => passed,

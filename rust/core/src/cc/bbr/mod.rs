@@ -277,6 +277,12 @@ impl Algorithm for Bbr {
         if self.pacing_rate.is_none() { 10 } else { (self.send_quantum() / self.mss).min(10) }
     }
 
+    /// The window leaves room for as much again: by it there would be two acknowledgements per round
+    /// trip where probing needs four (draft-ietf-ccwg-bbr-06, "Impact of changing ACK frequency").
+    fn usual_flight(&self) -> u64 {
+        self.target_inflight().max(self.min_pipe())
+    }
+
     /// Samples taken in ProbeRTT say little about the bandwidth.
     fn holds_back(&self) -> bool {
         self.state == State::ProbeRtt

@@ -80,6 +80,12 @@ impl Probe {
         self.up_rounds
     }
 
+    /// One datagram of growth for so many bytes.
+    #[cfg(test)]
+    pub fn set_growth(&mut self, acked_per_inc: u64) {
+        self.acked_per_inc = acked_per_inc;
+    }
+
     /// What is acknowledged from now on says nothing about probing, or soon will not.
     pub fn stop(&mut self) {
         self.ack_phase = AckPhase::ProbeStopping;
@@ -163,12 +169,17 @@ impl Bbr {
             && ack.in_flight <= self.inflight(self.max_bw.value(), UNIT)
     }
 
-    /// IsTimeToGoDown(). Whether a volume was reached is judged by the flight before the ACK: after
-    /// it, a flight that filled the window never has that volume.
+    /// Whether `volume` was in flight, or all that the window allows, as far as whole packets go. That
+    /// is judged by the flight before the ACK: after it, no flight has the volume of the window.
+    pub(super) fn was_in_flight(&self, ack: &AckEvent<'_>, volume: u64) -> bool {
+        ack.prior_in_flight + self.mss > volume.min(self.cwnd)
+    }
+
+    /// IsTimeToGoDown().
     fn is_time_to_go_down(&mut self, ack: &AckEvent<'_>, up_end: UpEnd) -> bool {
         let longterm = self.bounds.inflight_longterm;
         // "Precautionary Bandwidth Probing: Deceleration".
-        if self.probe.too_high && ack.prior_in_flight >= longterm {
+        if self.probe.too_high && self.was_in_flight(ack, longterm) {
             self.probe.precautionary = true;
             return true;
         }
@@ -176,7 +187,7 @@ impl Bbr {
             UpEnd::QueueBuilt => {
                 let gain = self.params.up_pacing_gain;
                 self.has_min_rtt_passed(ack.now)
-                    && ack.prior_in_flight >= self.inflight(self.max_bw.value(), gain)
+                    && self.was_in_flight(ack, self.inflight(self.max_bw.value(), gain))
             }
             UpEnd::Plateau if self.window_use.is_limited() && self.cwnd >= longterm => {
                 // The bandwidth is limited by inflight_longterm, not by the path.
@@ -224,7 +235,7 @@ impl Bbr {
     }
 
     /// ProbeInflightLongtermUpward().
-    fn raise_long_term(&mut self, ack: &AckEvent<'_>) {
+    pub(super) fn raise_long_term(&mut self, ack: &AckEvent<'_>) {
         if !self.window_use.is_limited() || self.cwnd < self.bounds.inflight_longterm {
             return;
         }

@@ -7,6 +7,8 @@ use crate::recovery::{
     Recovery, RecoveryConfig, SentPacket, TimeoutAction, TimerContext, Token, TokenSink,
 };
 use crate::time::{Duration, Instant, nanos};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use tquic_wire::frame::ack;
 use tquic_wire::{Frame, FrameIter, Space, Writer};
 
@@ -44,6 +46,8 @@ pub struct Conditions {
     pub delays: fn(u64, Duration) -> Duration,
     /// Acknowledgments travel in clumps, one in this time.
     pub clump: Option<Duration>,
+    /// What the peer claims to have held acknowledgments back.
+    pub claimed_delay: Duration,
     /// Bytes per second that the application has to send; `None` for all that may be sent.
     pub application: Option<u64>,
 }
@@ -55,10 +59,12 @@ pub struct Flow {
     /// When the bottleneck's queue will be empty.
     free: Instant,
     /// Packets and when their acknowledgments arrive.
-    acks: Vec<(Instant, u64)>,
+    acks: BinaryHeap<Reverse<(Instant, u64)>>,
     /// When the application last had data, and what is left of it.
     written: (Instant, u64),
     pub delivered: u64,
+    /// Time that packets waited in the bottleneck, summed up, and how many there were.
+    waited: (Duration, u32),
     probes: usize,
 }
 
@@ -85,14 +91,16 @@ impl Flow {
                 loses: |_| false,
                 delays: |_, _| Duration::ZERO,
                 clump: None,
+                claimed_delay: Duration::ZERO,
                 application: None,
             },
             r: Recovery::new(&config, START),
             now: START,
             free: START,
-            acks: Vec::new(),
+            acks: BinaryHeap::new(),
             written: (START, 0),
             delivered: 0,
+            waited: (Duration::ZERO, 0),
             probes: 0,
         }
     }
@@ -155,7 +163,7 @@ impl Flow {
     /// Sends what may be sent, then lets the next event happen, no later than `end`.
     fn step(&mut self, end: Instant) {
         let release = self.send();
-        let acks = self.acks.iter().map(|(at, _)| *at).min();
+        let acks = self.acks.peek().map(|first| first.0.0);
         let timer = self.r.timeout(&established());
         let application = self.at.application.map(|rate| {
             let missing = MSS.saturating_sub(self.written.1);
@@ -171,6 +179,13 @@ impl Flow {
         {
             self.probes += probes;
         }
+    }
+
+    /// Mean time in the bottleneck's queue over the next `time`.
+    pub fn mean_queue(&mut self, time: Duration) -> Duration {
+        self.waited = (Duration::ZERO, 0);
+        self.run(time);
+        self.waited.0 / self.waited.1.max(1)
     }
 
     fn has_data(&mut self) -> bool {
@@ -223,13 +238,14 @@ impl Flow {
         if nanos(start - self.now) * self.at.rate / 1_000_000_000 + MSS > self.at.buffer {
             return;
         }
+        self.waited = (self.waited.0 + (start - self.now), self.waited.1 + 1);
         self.free = start + Duration::from_nanos(MSS * 1_000_000_000 / self.at.rate);
         let extra = (self.at.delays)(pn, self.elapsed());
         let mut arrival = self.free + self.at.round_trip + extra;
         if let Some(clump) = self.at.clump {
             arrival = Instant::from_nanos(arrival.as_nanos().next_multiple_of(nanos(clump)));
         }
-        self.acks.push((arrival, pn));
+        self.acks.push(Reverse((arrival, pn)));
     }
 
     fn passes_policer(&mut self) -> bool {
@@ -247,8 +263,10 @@ impl Flow {
     /// One ACK frame for everything whose acknowledgment is there.
     fn receive(&mut self) {
         let now = self.now;
-        let mut here: Vec<u64> =
-            self.acks.extract_if(.., |(at, _)| *at <= now).map(|a| a.1).collect();
+        let mut here = Vec::new();
+        while self.acks.peek().is_some_and(|first| first.0.0 <= now) {
+            here.extend(self.acks.pop().map(|first| first.0.1));
+        }
         if here.is_empty() {
             return;
         }
@@ -260,8 +278,8 @@ impl Flow {
         let mut w = Writer::new(&mut buf);
         assert_eq!(ack::write(&mut w, ranges.iter().cloned(), 0, None, 8192), ranges.len());
         let Some(Ok(Frame::Ack(ack))) = FrameIter::new(w.written()).next() else { panic!() };
-        let delay = (Duration::ZERO, MAX_ACK_DELAY);
-        self.r.on_ack(now, Space::Data, &ack, delay.0, delay.1, &mut Ignore).unwrap();
+        let claimed = self.at.claimed_delay;
+        self.r.on_ack(now, Space::Data, &ack, claimed, MAX_ACK_DELAY, &mut Ignore).unwrap();
     }
 }
 
