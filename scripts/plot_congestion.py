@@ -6,6 +6,7 @@ One SVG for each scenario: a column for each controller; rate, window, queue and
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -27,6 +28,9 @@ _ROWS = [
     ("queue_ms", "queue, ms"),
     ("rtt_ms", "RTT, ms"),
 ]
+
+_PATH = re.compile(r'<path d="[^"]*"')
+_DIGITS = re.compile(r"(\d\.\d)\d+")
 
 
 def draw(scenario: str, courses: list[dict[str, Any]], folder: Path) -> Path:
@@ -67,6 +71,10 @@ def draw(scenario: str, courses: list[dict[str, Any]], folder: Path) -> Path:
     path = folder / f"{scenario}.svg"
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
+    # A tenth of a point is finer than any screen; more digits only make the file larger.
+    text = path.read_text(encoding="utf-8")
+    text = _PATH.sub(lambda match: _DIGITS.sub(r"\1", match[0]), text)
+    path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
     return path
 
 

@@ -402,7 +402,8 @@ class Connection:
             controller: a name, see `Config.congestion`; or what makes a controller written in
                 Python, such as a subclass of `tquic.congestion.Controller`: called once for each
                 path. That is slow, and meant for experiments.
-            path: ID of the only path to change. Default: all.
+            path: ID of the only path to change. Default: all. Paths that are added later get the
+                controller of the first.
 
         Raises:
             ConfigError: there is no controller of that name.

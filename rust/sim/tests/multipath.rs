@@ -1,4 +1,5 @@
 //! What two networks carry together, in virtual time.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, too")]
 
 use tquic_sim::Duration;
 use tquic_sim::link::{Limit, LinkConfig, QueueConfig, Rate};

@@ -113,7 +113,8 @@ impl Connection {
         self.paths.get(index)
     }
 
-    /// Changes the congestion controller of a path, or of all; false if there is no such path.
+    /// Changes the congestion controller of a path, or of all; false if there is no such path. Paths
+    /// that are added later get that of the first.
     pub fn set_congestion(&mut self, path: Option<u32>, kind: Congestion) -> bool {
         let mut found = false;
         for one in self.paths.iter_mut().filter(|one| path.is_none_or(|id| one.id == id)) {

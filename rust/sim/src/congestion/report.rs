@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::fmt::Write;
 
 /// Points of a drawn course at most; more than a picture of that width shows.
-const POINTS: usize = 400;
+const POINTS: usize = 200;
 
 /// Lines for a terminal: every band that does not hold.
 pub fn failures(cells: &[Cell<'_>]) -> Vec<String> {
