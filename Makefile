@@ -31,7 +31,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop interop-short simulate fuzz idle docs wheels clean
+.PHONY: help demo test lint interop interop-short simulate congestion congestion-short fuzz idle docs wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -130,6 +130,26 @@ simulate: ## plays SIMULATE_RUNS (10000) connections with faults in virtual time
 	cargo run --profile simulate $(CARGO_FLAGS) -p tquic-sim --bin tquic-simulate -- \
 		--runs $(SIMULATE_RUNS) --seed $(SIMULATE_SEED) | tee reports/simulate.txt
 	@echo "simulate: $$(tail -n 1 reports/simulate.txt | cut -d: -f1); the report is reports/simulate.txt"
+
+# Seeds for every controller in every scenario.
+SEEDS ?= 20
+CONGESTION := cargo run --profile simulate $(CARGO_FLAGS) -p tquic-sim --bin tquic-congestion --
+
+congestion: $(TOOLS) ## plays every congestion controller in every scenario, writes docs/congestion-results.md
+	mkdir -p reports
+	@# A band that does not hold ends in the page too, and then as an error.
+	status=0; \
+	$(CONGESTION) --all --seeds $(SEEDS) --json reports/congestion.json \
+		--courses reports/congestion-courses.json --markdown docs/congestion-results.md \
+		| tee reports/congestion.txt || status=1; \
+	$(BIN)/python scripts/plot_congestion.py reports/congestion-courses.json docs/congestion; \
+	exit $$status
+	@echo "congestion: $$(tail -n 1 reports/congestion.txt); the tables are docs/congestion-results.md, the facts reports/congestion.json"
+
+congestion-short: ## plays what bands are known of with 3 seeds, as CI does
+	mkdir -p reports
+	$(CONGESTION) --seeds 3 --json reports/congestion.json | tee reports/congestion.txt
+	@echo "congestion-short: $$(tail -n 1 reports/congestion.txt); the facts are reports/congestion.json"
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60

@@ -41,8 +41,8 @@ CipherSuite: TypeAlias = Literal[
 """Cipher suites of TLS 1.3 (RFC 8446 appendix B.4)."""
 ClientAuth: TypeAlias = Literal["none", "optional", "required"]
 """Whether a server asks clients for a certificate; see `Config.client_auth`."""
-Congestion: TypeAlias = Literal["cubic", "newreno"]
-"""Congestion controllers: RFC 9438, and that of RFC 9002."""
+Congestion: TypeAlias = Literal["newreno", "cubic", "bbr", "bbr2", "bbr3", "prague", "copa"]
+"""Congestion controllers; see `Config.congestion`."""
 Group: TypeAlias = Literal["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]
 """Key-exchange groups; the first is a hybrid with a post-quantum part."""
 Scheduler: TypeAlias = Literal["minrtt", "roundrobin", "weighted", "aggregate"]
@@ -255,7 +255,9 @@ class Config:
     # ---- Congestion control and loss ----
 
     congestion: Congestion = "cubic"
-    """Congestion controller. Default ``"cubic"`` (RFC 9438)."""
+    """Congestion controller: ``"newreno"`` (RFC 9002), ``"cubic"`` (RFC 9438), ``"bbr"``,
+    ``"bbr2"`` and ``"bbr3"`` (BBR, versions 1 to 3), ``"prague"`` (L4S, RFC 9331) or ``"copa"`` (by
+    delay). Default ``"cubic"``."""
 
     initial_rtt: float = 0.333
     """Round-trip time assumed before the first sample. Default 0.333 s; 1 us to 60 s."""

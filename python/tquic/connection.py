@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from tquic import _engine
 from tquic._halves import check_code
 from tquic._wait import Home
-from tquic.config import Config, Scheduler
+from tquic.config import Config, Congestion, Scheduler
+from tquic.congestion import Controller, start
 from tquic.errors import ConnectionClosed, EngineError, MigrationError, PathError, QuicError
 from tquic.multipath import PathChange, PathEvent, check_weight
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats
@@ -416,6 +417,31 @@ class Connection:
         """
         self._check_open()
         return self._native.update_keys()
+
+    def set_congestion(
+        self, controller: Congestion | Callable[[], Controller], *, path: int | None = None
+    ) -> None:
+        """Changes the congestion controller, at once and without a pause.
+
+        Window, threshold and round-trip times go over to the new one. `PathStats.congestion` tells
+        which one is in force.
+
+        Args:
+            controller: a name, see `Config.congestion`; or what makes a controller written in
+                Python, such as a subclass of `tquic.congestion.Controller`: called once for each
+                path. That is slow, and meant for experiments.
+            path: ID of the only path to change. Default: all. Paths that are added later get the
+                controller of the first.
+
+        Raises:
+            ConfigError: there is no controller of that name.
+            ConnectionClosed: the connection is over.
+        """
+        self._check_open()
+        if isinstance(controller, str):
+            self._native.set_congestion(controller, path)
+        else:
+            start(self._native, controller, path)
 
     async def ping(self) -> float:
         """Measures the round trip to the peer, in seconds; a sign of life for both ends, too.

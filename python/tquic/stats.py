@@ -62,8 +62,18 @@ class PathStats:
     """Its mean deviation, in seconds."""
     min_rtt: float
     """Smallest round-trip time seen, in seconds."""
+    congestion: str
+    """The congestion controller in force; ``"external"`` for one in Python."""
+    congestion_state: str
+    """Its state, such as ``"slow_start"``."""
     cwnd: int
     """Congestion window, in bytes."""
+    ssthresh: int | None
+    """Slow start threshold in bytes, once there is one."""
+    pacing_rate: int | None
+    """Bytes per second at which sending is paced; `None` if it is not."""
+    delivery_rate: int | None
+    """The newest delivery rate that the network limited, in bytes per second."""
     bytes_in_flight: int
     """Bytes sent and neither acknowledged nor lost."""
     lost_packets: int
@@ -78,6 +88,16 @@ class PathStats:
     """Datagram size, in bytes of UDP payload."""
     ecn_capable: bool
     """Whether congestion marks are known to survive the way."""
+    ecn_ce: int
+    """Packets that the peer reported as marked by the network."""
+    classic_ecn_suspected: bool
+    """Prague: marks seem to come from a queue that does not know L4S."""
+    controller_batches: int
+    """Controller in Python: batches of acknowledgements that it was given."""
+    controller_failures: int
+    """Controller in Python: batches at which it raised."""
+    controller_overdue: int
+    """Controller in Python: times that its answer was more than a second late."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -42,7 +42,7 @@ def test_bash_offers_what_fits(tmp_path: Path) -> None:
     assert {"--sha256", "--cacert", "-o"} <= offered(["tquic", "get", "-"], tmp_path)
     assert offered(["tquic", "get", "--ca"], tmp_path) == {"--cacert"}
     assert offered(["tquic", "get", "--cacert", "m"], tmp_path) == {"my file.pem"}
-    assert offered(["tquic", "get", "--congestion", "c"], tmp_path) == {"cubic"}
+    assert offered(["tquic", "get", "--congestion", "c"], tmp_path) == {"copa", "cubic"}
     assert offered(["tquic", "get", "--congestion", "=", "n"], tmp_path) == {"newreno"}
     assert offered(["tquic", "get", "--sha256", ""], tmp_path) == set()
     assert offered(["tquic", "serve", ""], tmp_path) == {"folder"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.values import argument, host_and_port, show_address
-from tquic.config import Config
+from tquic.config import Config, Congestion
 from tquic.errors import (
     AlpnError,
     CertificateExpired,
@@ -20,8 +20,6 @@ from tquic.errors import (
     HandshakeTimeout,
     UntrustedCertificate,
 )
-
-CONGESTION = ("cubic", "newreno")
 
 Address = tuple[str, int]
 
@@ -46,7 +44,7 @@ def add_congestion_option(parser: argparse.ArgumentParser) -> None:
     """Declares the congestion controller."""
     parser.add_argument(
         "--congestion",
-        choices=CONGESTION,
+        choices=get_args(Congestion),
         help="congestion controller (default: that of TQUIC_CONGESTION, else cubic)",
     )
 

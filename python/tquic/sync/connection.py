@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import tquic.connection
-from tquic.config import Config, Scheduler
+from tquic.config import Config, Congestion, Scheduler
+from tquic.congestion import Controller
 from tquic.errors import ConnectionClosed
 from tquic.multipath import PathEvent
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats
@@ -314,6 +315,18 @@ class Connection:
         """
         with self._home.lock:
             return self._inner.update_keys()
+
+    def set_congestion(
+        self, controller: Congestion | Callable[[], Controller], *, path: int | None = None
+    ) -> None:
+        """Changes the congestion controller; see `tquic.Connection.set_congestion`.
+
+        Raises:
+            ConfigError: there is no controller of that name.
+            ConnectionClosed: the connection is over.
+        """
+        with self._home.lock:
+            self._inner.set_congestion(controller, path=path)
 
     def ping(self) -> float:
         """Measures the round trip to the peer, in seconds; see `tquic.Connection.ping`.

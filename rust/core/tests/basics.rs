@@ -6,60 +6,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use pair::{Pair, client_tls};
+use pair::{Pair, client_tls, content, read, upload};
 use tquic_core::config::{RetryPolicy, TransportConfig};
 use tquic_core::events::{ConnectionError, Event};
 use tquic_core::stream::StreamEvent;
-use tquic_core::{Connection, ConnectionHandle};
 use tquic_wire::{Direction, StreamId, Version};
 
 const SEC: Duration = Duration::from_secs(1);
-
-fn content(len: usize) -> Vec<u8> {
-    (0..len as u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_be_bytes()).take(len).collect()
-}
-
-/// Reads everything readable on `id`; true at the end.
-fn read(c: &mut Connection, id: StreamId, out: &mut Vec<u8>) -> bool {
-    while let Ok(Some(chunk)) = c.streams().read(id, 1 << 20) {
-        out.extend_from_slice(&chunk.data);
-        if chunk.fin {
-            return true;
-        }
-    }
-    false
-}
-
-/// The client sends `data` on one stream, the server reads it; returns what arrived.
-fn upload(p: &mut Pair, h: ConnectionHandle, data: &[u8], limit: Duration) -> Option<Vec<u8>> {
-    let mut rest = Bytes::copy_from_slice(data);
-    let id = p.client_conn(h).streams().open(Direction::Bidirectional)?;
-    let (mut got, mut done) = (vec![], false);
-    let ok = p.run_until(limit, |p| {
-        let streams = p.client.endpoint.connection(h).map(|c| {
-            while !rest.is_empty() {
-                let n = rest.len().min(1 << 16);
-                match c.streams().write(id, rest.slice(..n)) {
-                    Ok(()) => drop(rest.split_to(n)),
-                    Err(_) => break,
-                }
-            }
-            if rest.is_empty() {
-                let _ = c.streams().finish(id);
-            }
-        });
-        if streams.is_none() {
-            return true;
-        }
-        if let Some(&s) = p.accepted.last()
-            && let Some(c) = p.server.endpoint.connection(s)
-        {
-            done |= read(c, id, &mut got);
-        }
-        done
-    });
-    (ok && done).then_some(got)
-}
 
 #[test]
 fn handshake_completes_and_both_ends_agree() {

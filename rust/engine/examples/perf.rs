@@ -5,6 +5,7 @@
 //! Options: address=127.0.0.1:4433 server_cpu=0 client_cpu=1 down=SIZE up=SIZE streams=N time=SECONDS
 //! requests=N inflight=N response=SIZE handshakes=N kind=full|resumed|0rtt datagrams=N size=B
 //! connections=N repeat=N mtu=BYTES window=SIZE spin_us=N cipher=aes128|aes256|chacha20 pacing=0|1
+//! congestion=NAME
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -12,6 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tquic_core::cc::Congestion;
 use tquic_core::config::{AcceptConfig, TransportConfig};
 use tquic_crypto::session::{Group, TicketStore};
 use tquic_crypto::{ClientConfig, ServerConfig, Suite};
@@ -103,6 +105,9 @@ fn transport(options: &Options) -> Result<Arc<TransportConfig>> {
     let mut config = TransportConfig::default();
     config.max_udp_payload = options.count("mtu", u64::from(config.max_udp_payload))? as u16;
     config.recovery.pacing = options.count("pacing", 1)? == 1;
+    if let Some(name) = options.text("congestion") {
+        config.recovery.congestion = Congestion::from_name(name)?;
+    }
     config.streams.max_streams_bidi = 1024;
     if let Some(window) = options.number("window")? {
         config.streams.stream_window = config.streams.stream_window.min(window);

@@ -5,15 +5,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 
+use tquic_core::cc::Decision;
 use tquic_core::stream::Priority;
 use tquic_engine::bridge::BridgeConnection;
 use tquic_engine::pump::{Sink, Source};
 use tquic_engine::{LocalAddress, Prepared};
 use tquic_wire::{Direction, StreamId, TransportErrorCode};
 
-use crate::settings::{address, scheduler};
+use crate::event::batch_dict;
+use crate::settings::{address, congestion, scheduler};
 use crate::{buffer, error};
+
+/// A path's ID, and what happened on it.
+type Batch<'py> = (u32, Bound<'py, PyDict>);
 
 /// Commands for one connection. What they cause comes as events.
 #[pyclass(frozen, module = "tquic._engine")]
@@ -203,6 +209,42 @@ impl Connection {
     /// Uses another of the connection IDs that the peer issued, if one is left.
     fn change_connection_id(&self, py: Python<'_>) -> PyResult<()> {
         self.bridge.change_connection_id().map_err(|e| error::bridge(py, e))
+    }
+
+    /// Changes the congestion controller of a path, or of all.
+    #[pyo3(signature = (name, path, /))]
+    fn set_congestion(&self, py: Python<'_>, name: &str, path: Option<u32>) -> PyResult<()> {
+        let kind = congestion(py, name)?;
+        self.bridge.set_congestion(path, kind).map_err(|e| error::bridge(py, e))
+    }
+
+    /// Puts the caller in place of the congestion controllers; gives the ticket for `next_batch`.
+    #[pyo3(signature = (path, /))]
+    fn control_congestion(&self, py: Python<'_>, path: Option<u32>) -> PyResult<u64> {
+        self.bridge.control_congestion(path).map_err(|e| error::bridge(py, e))
+    }
+
+    /// Waits for a batch of acknowledgements; `None` once others decide, or the connection is over.
+    #[pyo3(signature = (ticket, /))]
+    fn next_batch<'py>(&self, py: Python<'py>, ticket: u64) -> PyResult<Option<Batch<'py>>> {
+        // The shard never waits for Python: neither lock nor interpreter is held while it is.
+        let batch = py.detach(|| self.bridge.next_batch(ticket));
+        batch.map(|(path, batch)| Ok((path, batch_dict(py, &batch)?))).transpose()
+    }
+
+    /// Answers a batch; without a window it says that something went wrong.
+    #[pyo3(signature = (path, sequence, window, pacing_rate, /))]
+    fn decide(
+        &self,
+        py: Python<'_>,
+        path: u32,
+        sequence: u64,
+        window: Option<u64>,
+        pacing_rate: Option<u64>,
+    ) -> PyResult<()> {
+        let send = |window| Decision::Send { window, pacing_rate };
+        let decision = window.map_or(Decision::Failed, send);
+        self.bridge.decide(path, sequence, decision).map_err(|e| error::bridge(py, e))
     }
 
     /// Asks for a STATS event with this mark.

@@ -6,6 +6,7 @@ use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
+use tquic_core::cc::AckBatch;
 use tquic_core::connection::PathStats;
 use tquic_core::events::PathChange;
 use tquic_core::path::FourTuple;
@@ -242,7 +243,12 @@ fn path_dict<'py>(py: Python<'py>, path: &PathStats) -> PyResult<Bound<'py, PyDi
     dict.set_item("srtt", path.srtt.as_secs_f64())?;
     dict.set_item("rttvar", path.rttvar.as_secs_f64())?;
     dict.set_item("min_rtt", path.min_rtt.as_secs_f64())?;
+    dict.set_item("congestion", path.congestion.name())?;
+    dict.set_item("congestion_state", path.phase.name())?;
     dict.set_item("cwnd", path.cwnd)?;
+    dict.set_item("ssthresh", path.ssthresh)?;
+    dict.set_item("pacing_rate", path.pacing_rate)?;
+    dict.set_item("delivery_rate", path.delivery_rate)?;
     dict.set_item("bytes_in_flight", path.in_flight)?;
     dict.set_item("lost_packets", path.lost_packets)?;
     dict.set_item("spurious_losses", path.spurious_losses)?;
@@ -250,5 +256,38 @@ fn path_dict<'py>(py: Python<'py>, path: &PathStats) -> PyResult<Bound<'py, PyDi
     dict.set_item("congestion_events", path.congestion_events)?;
     dict.set_item("mtu", path.mtu)?;
     dict.set_item("ecn_capable", path.ecn_capable)?;
+    dict.set_item("ecn_ce", path.ecn_ce)?;
+    dict.set_item("classic_ecn_suspected", path.classic_ecn_suspected)?;
+    dict.set_item("controller_batches", path.external.batches)?;
+    dict.set_item("controller_failures", path.external.failures)?;
+    dict.set_item("controller_overdue", path.external.overdue)?;
+    Ok(dict)
+}
+
+/// What happened on a path, for a controller in Python.
+pub fn batch_dict<'py>(py: Python<'py>, batch: &AckBatch) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    for (name, value) in [
+        ("sequence", batch.sequence),
+        ("acked_bytes", batch.acked_bytes),
+        ("lost_bytes", batch.lost_bytes),
+        ("lost_packets", batch.lost_packets),
+        ("ce_packets", batch.ce_packets),
+        ("ect_packets", batch.ect_packets),
+        ("acks", batch.acks),
+        ("rounds", batch.rounds),
+        ("bytes_in_flight", batch.in_flight),
+        ("window", batch.window),
+        ("datagram_size", batch.datagram_size),
+    ] {
+        dict.set_item(name, value)?;
+    }
+    dict.set_item("time", batch.now.as_nanos() as f64 / 1e9)?;
+    dict.set_item("rtt", batch.rtt.map(|rtt| rtt.as_secs_f64()))?;
+    dict.set_item("smoothed_rtt", batch.smoothed_rtt.as_secs_f64())?;
+    dict.set_item("min_rtt", batch.min_rtt.as_secs_f64())?;
+    dict.set_item("delivery_rate", batch.delivery_rate)?;
+    dict.set_item("app_limited", batch.app_limited)?;
+    dict.set_item("persistent_congestion", batch.persistent_congestion)?;
     Ok(dict)
 }

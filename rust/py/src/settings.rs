@@ -59,6 +59,11 @@ fn unknown(py: Python<'_>, setting: &str, value: &str) -> PyErr {
     error::config(py, &format!("{setting}: {value:?} is not known"))
 }
 
+/// The controller of this name.
+pub fn congestion(py: Python<'_>, name: &str) -> PyResult<Congestion> {
+    Congestion::from_name(name).map_err(|why| error::config(py, &why))
+}
+
 fn seconds(py: Python<'_>, setting: &str, value: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(value)
         .map_err(|_| error::config(py, &format!("{setting}: {value} is not a duration in seconds")))
@@ -66,11 +71,7 @@ fn seconds(py: Python<'_>, setting: &str, value: f64) -> PyResult<Duration> {
 
 impl TransportSettings {
     fn build(self, py: Python<'_>) -> PyResult<TransportConfig> {
-        let congestion = match self.congestion.as_str() {
-            "cubic" => Congestion::Cubic,
-            "newreno" => Congestion::NewReno,
-            other => return Err(unknown(py, "congestion", other)),
-        };
+        let congestion = congestion(py, &self.congestion)?;
         let version = |setting, name: &String| match name.as_str() {
             "v1" => Ok(Version::V1),
             "v2" => Ok(Version::V2),

@@ -1,13 +1,15 @@
 //! Events in the order they happen.
 
 use core::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use tquic_core::time::Instant;
 
 /// A queue of values by time. Values of the same time come out in the order they went in, so that
 /// the order never depends on how the heap is laid out.
 #[derive(Clone, Debug)]
 pub struct EventQueue<T> {
+    /// Values that came in the order of their times, as packets on a wire do: no need to sort them.
+    row: VecDeque<Entry<T>>,
     heap: BinaryHeap<Reverse<Entry<T>>>,
     sequence: u64,
 }
@@ -22,18 +24,24 @@ struct Entry<T> {
 impl<T> EventQueue<T> {
     /// An empty queue.
     pub const fn new() -> Self {
-        Self { heap: BinaryHeap::new(), sequence: 0 }
+        Self { row: VecDeque::new(), heap: BinaryHeap::new(), sequence: 0 }
     }
 
     /// Adds `value`, due at `time`.
     pub fn push(&mut self, time: Instant, value: T) {
-        self.heap.push(Reverse(Entry { time, sequence: self.sequence, value }));
+        let entry = Entry { time, sequence: self.sequence, value };
         self.sequence += 1;
+        if self.row.back().is_none_or(|last| last.time <= time) {
+            self.row.push_back(entry);
+        } else {
+            self.heap.push(Reverse(entry));
+        }
     }
 
     /// When the first value is due.
     pub fn next_time(&self) -> Option<Instant> {
-        self.heap.peek().map(|Reverse(entry)| entry.time)
+        let heap = self.heap.peek().map(|Reverse(entry)| entry.time);
+        self.row.front().map(|entry| entry.time).into_iter().chain(heap).min()
     }
 
     /// Takes the first value if it is due at `now` or before, with the time it was due.
@@ -41,17 +49,26 @@ impl<T> EventQueue<T> {
         if self.next_time()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse(entry)| (entry.time, entry.value))
+        let entry = match (self.row.front(), self.heap.peek()) {
+            (Some(first), Some(Reverse(other))) if other.key() < first.key() => self.pop_heap(),
+            (Some(_), _) => self.row.pop_front(),
+            (None, _) => self.pop_heap(),
+        };
+        entry.map(|entry| (entry.time, entry.value))
+    }
+
+    fn pop_heap(&mut self) -> Option<Entry<T>> {
+        self.heap.pop().map(|Reverse(entry)| entry)
     }
 
     /// How many values wait.
     pub fn len(&self) -> usize {
-        self.heap.len()
+        self.row.len() + self.heap.len()
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.heap.is_empty()
+        self.len() == 0
     }
 }
 

@@ -11,8 +11,11 @@
 //! - [`simulation`]: hosts at the network's edge. Whatever implements [`simulation::Host`] can take
 //!   part: a bare congestion controller or a whole connection.
 //! - [`scenario`]: named pairs of links as data, those of the QUIC interop runner among them.
+//! - [`trial`]: whole connections with faults by chance, and what must hold in each.
+//! - [`congestion`]: congestion controllers on shared bottlenecks, and what is expected of them.
 //! - [`relay`]: the same links between real UDP sockets in real time.
 
+pub mod congestion;
 pub mod digest;
 pub mod event;
 pub mod link;

@@ -124,8 +124,8 @@ impl fmt::Debug for Packet {
 pub struct Delivery {
     /// When it arrived.
     pub at: Instant,
-    /// What arrived.
-    pub packet: Packet,
+    /// What arrived. Boxed, as inside of links: it is moved from stage to stage.
+    pub packet: Box<Packet>,
 }
 
 #[cfg(test)]

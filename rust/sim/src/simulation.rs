@@ -204,7 +204,7 @@ impl<H: Host> Simulation<H> {
     fn collect(&mut self) {
         while let Some(delivery) = self.network.pop_delivered(self.now) {
             match self.addresses.get(&delivery.packet.to) {
-                Some(id) => self.hosts[id.0].inbox.push(delivery.packet),
+                Some(id) => self.hosts[id.0].inbox.push(*delivery.packet),
                 None => self.unclaimed += 1,
             }
         }

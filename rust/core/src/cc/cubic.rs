@@ -5,7 +5,10 @@
 use crate::cc::hystart::{HyStart, Verdict};
 use crate::cc::math::cube_root;
 use crate::cc::window::Window;
-use crate::cc::{AckEvent, Algorithm, ControllerConfig, LossEvent, Phase};
+use crate::cc::{
+    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, EcnEvent, Inheritance, LossEvent,
+    Phase,
+};
 use crate::recovery::Rtt;
 use crate::time::Instant;
 
@@ -169,13 +172,13 @@ impl Stage {
 }
 
 impl Algorithm for Cubic {
-    fn on_sent(&mut self, now: Instant, bytes: u64, in_flight: u64) {
-        if in_flight <= bytes {
+    fn on_sent(&mut self, now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
+        if snapshot.tx_in_flight <= bytes {
             // The pause is measured from the last ACK to the restart. From the last send it would
             // be no pause at all for windows that drain within every round trip.
             self.exclude_pause(now);
         }
-        self.window.on_sent(bytes, in_flight);
+        self.window.on_sent(bytes, snapshot.tx_in_flight);
     }
 
     fn on_ack(&mut self, ack: &AckEvent<'_>) {
@@ -193,8 +196,8 @@ impl Algorithm for Cubic {
         self.cut(loss.now, loss.time_sent, loss.prior_in_flight, false)
     }
 
-    fn on_ecn_ce(&mut self, now: Instant, time_sent: Instant, prior_in_flight: u64) -> bool {
-        self.cut(now, time_sent, prior_in_flight, true)
+    fn on_ecn(&mut self, report: &EcnEvent<'_>) -> bool {
+        report.ce > 0 && self.cut(report.now, report.time_sent, report.in_flight, true)
     }
 
     fn on_persistent_congestion(&mut self, now: Instant) {
@@ -204,17 +207,18 @@ impl Algorithm for Cubic {
         self.saved = None;
     }
 
-    fn undo(&mut self) {
+    fn undo(&mut self) -> bool {
         let unused = self.window.cwnd() as f64 >= self.cwnd_prior;
-        if self.window.undo()
-            && let Some(saved) = self.saved.take()
-            // Section 4.9.2: a window that has outgrown the cut keeps its newer curve.
-            && !unused
-        {
+        if !self.window.undo() {
+            return false;
+        }
+        // Section 4.9.2: a window that has outgrown the cut keeps its newer curve.
+        if let Some(saved) = self.saved.take().filter(|_| !unused) {
             self.w_max = saved.w_max;
             self.cwnd_prior = saved.cwnd_prior;
             self.stage = saved.stage;
         }
+        true
     }
 
     fn available(&self, in_flight: u64) -> u64 {
@@ -243,6 +247,12 @@ impl Algorithm for Cubic {
 
     fn set_max_datagram(&mut self, bytes: u64) {
         self.window.set_max_datagram(bytes);
+    }
+
+    fn inherit(&mut self, past: &Inheritance<'_>) {
+        self.window.inherit(past);
+        // Without a W_max of its own the curve starts from the window as it is (section 4.10).
+        self.cwnd_prior = self.window.cwnd() as f64;
     }
 }
 

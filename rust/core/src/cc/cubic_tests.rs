@@ -6,7 +6,7 @@ use crate::time::Duration;
 fn cubic(p: &Path) -> &Cubic {
     match &p.cc {
         Controller::Cubic(c) => c,
-        Controller::NewReno(_) => unreachable!("built as CUBIC"),
+        _ => unreachable!("built as CUBIC"),
     }
 }
 
@@ -147,10 +147,7 @@ fn growth_below_one_byte_is_not_lost() {
     p.recover();
     p.round();
     // Close to W_max the curve is flat: less than a byte per packet.
-    let c = match &mut p.cc {
-        Controller::Cubic(c) => c,
-        Controller::NewReno(_) => unreachable!("built as CUBIC"),
-    };
+    let Controller::Cubic(c) = &mut p.cc else { unreachable!("built as CUBIC") };
     let cwnd = c.window.cwnd();
     let stage = c.stage.as_mut().unwrap();
     stage.w_est = 0.0;
@@ -169,10 +166,7 @@ fn growth_per_round_is_at_most_half_the_window() {
         p.round();
     }
     // A curve that is far ahead of the window.
-    let c = match &mut p.cc {
-        Controller::Cubic(c) => c,
-        Controller::NewReno(_) => unreachable!("built as CUBIC"),
-    };
+    let Controller::Cubic(c) = &mut p.cc else { unreachable!("built as CUBIC") };
     c.stage.as_mut().unwrap().origin = 1e9;
     let before = p.cc.window();
     p.fill();

@@ -40,6 +40,27 @@ pub fn scale_up(value: u64, numerator: u64, denominator: u64) -> u64 {
     saturate(product.div_ceil(u128::from(denominator)))
 }
 
+/// Numbers that look random (SplitMix64), for choices that only have to differ between flows.
+#[derive(Clone, Copy, Debug)]
+pub struct SplitMix(u64);
+
+impl SplitMix {
+    /// The same seed gives the same numbers.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number in `0..bound`; 0 for an empty range.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        ((u128::from(z) * u128::from(bound)) >> 64) as u64
+    }
+}
+
 fn saturate(value: u128) -> u64 {
     u64::try_from(value).unwrap_or(u64::MAX)
 }
@@ -57,6 +78,19 @@ mod tests {
         for bad in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(cube_root(bad), 0.0);
         }
+    }
+
+    #[test]
+    fn choices_are_repeatable_and_even() {
+        let (mut a, mut b) = (SplitMix::new(7), SplitMix::new(7));
+        let mut counts = [0; 6];
+        for _ in 0..6000 {
+            let n = a.below(6);
+            assert_eq!(n, b.below(6));
+            counts[n as usize] += 1;
+        }
+        assert!(counts.iter().all(|n| (900..1100).contains(n)), "{counts:?}");
+        assert_eq!(a.below(0), 0);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! The controller of RFC 9002 section 7.
 
 use crate::cc::window::Window;
-use crate::cc::{AckEvent, Algorithm, ControllerConfig, LossEvent, Phase};
+use crate::cc::{
+    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, EcnEvent, Inheritance, LossEvent,
+    Phase,
+};
 use crate::recovery::Rtt;
 use crate::time::Instant;
 
@@ -34,8 +37,8 @@ impl NewReno {
 }
 
 impl Algorithm for NewReno {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, in_flight: u64) {
-        self.window.on_sent(bytes, in_flight);
+    fn on_sent(&mut self, _now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
+        self.window.on_sent(bytes, snapshot.tx_in_flight);
     }
 
     fn on_ack(&mut self, ack: &AckEvent<'_>) {
@@ -58,8 +61,8 @@ impl Algorithm for NewReno {
         self.cut(loss.now, loss.time_sent, loss.prior_in_flight, true)
     }
 
-    fn on_ecn_ce(&mut self, now: Instant, time_sent: Instant, prior_in_flight: u64) -> bool {
-        self.cut(now, time_sent, prior_in_flight, false)
+    fn on_ecn(&mut self, report: &EcnEvent<'_>) -> bool {
+        report.ce > 0 && self.cut(report.now, report.time_sent, report.in_flight, false)
     }
 
     fn on_persistent_congestion(&mut self, now: Instant) {
@@ -67,8 +70,8 @@ impl Algorithm for NewReno {
         self.acked = 0;
     }
 
-    fn undo(&mut self) {
-        self.window.undo();
+    fn undo(&mut self) -> bool {
+        self.window.undo()
     }
 
     fn available(&self, in_flight: u64) -> u64 {
@@ -97,6 +100,10 @@ impl Algorithm for NewReno {
 
     fn set_max_datagram(&mut self, bytes: u64) {
         self.window.set_max_datagram(bytes);
+    }
+
+    fn inherit(&mut self, past: &Inheritance<'_>) {
+        self.window.inherit(past);
     }
 }
 

@@ -148,6 +148,11 @@ impl Sampler {
     pub fn delivered(&self) -> u64 {
         self.delivered
     }
+
+    /// Bytes lost so far.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A path in which nothing is lost unless a test says so: sends windows, acknowledges rounds.
 
 use super::{
-    AckEvent, Algorithm, Congestion, Controller, ControllerConfig, DeliverySnapshot, LossEvent,
-    Sampler,
+    AckEvent, Algorithm, Congestion, Controller, ControllerConfig, DeliverySnapshot, EcnEvent,
+    LossEvent, Sampler,
 };
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant};
@@ -26,7 +26,7 @@ impl Path {
 
     pub fn with_window(kind: Congestion, rtt_ms: u64, packets: Option<u64>) -> Self {
         let initial_window = packets.map(|n| n * MSS);
-        let config = ControllerConfig { initial_window, max_datagram: MSS, paced: true };
+        let config = ControllerConfig { initial_window, max_datagram: MSS, paced: true, seed: 1 };
         let rtt = Duration::from_millis(rtt_ms);
         let now = Instant::from_nanos(1_000_000_000);
         let mut estimate = Rtt::new(rtt);
@@ -41,6 +41,18 @@ impl Path {
         }
     }
 
+    pub fn estimate(&self) -> &Rtt {
+        &self.estimate
+    }
+
+    /// A round in which the application has no more than this to send.
+    pub fn round_app_limited(&mut self, packets: u64) {
+        self.send(packets);
+        self.sampler.set_app_limited(self.in_flight());
+        self.now += self.rtt;
+        self.ack_all();
+    }
+
     pub fn in_flight(&self) -> u64 {
         self.flight.len() as u64 * MSS
     }
@@ -48,8 +60,9 @@ impl Path {
     pub fn send(&mut self, packets: u64) {
         for _ in 0..packets {
             let in_flight = self.in_flight() + MSS;
-            self.flight.push_back((self.now, self.sampler.on_sent(self.now, MSS, in_flight)));
-            self.cc.on_sent(self.now, MSS, in_flight);
+            let snapshot = self.sampler.on_sent(self.now, MSS, in_flight);
+            self.flight.push_back((self.now, snapshot));
+            self.cc.on_sent(self.now, MSS, &snapshot);
         }
     }
 
@@ -110,11 +123,19 @@ impl Path {
         let prior_in_flight = self.in_flight();
         self.now += Duration::from_millis(1);
         let mut began = false;
-        for _ in 0..packets {
+        for nth in 0..packets {
             let (time_sent, snapshot) = self.flight.pop_front().unwrap();
-            let (now, size) = (self.now, MSS);
-            let loss = LossEvent { now, time_sent, size, prior_in_flight, snapshot };
-            began |= self.cc.on_packet_lost(&loss);
+            self.sampler.on_lost(MSS);
+            began |= self.cc.on_packet_lost(&LossEvent {
+                now: self.now,
+                time_sent,
+                size: MSS,
+                prior_in_flight,
+                snapshot,
+                delivered: self.sampler.delivered(),
+                lost: self.sampler.lost(),
+                begins_run: nth == 0,
+            });
         }
         self.now += Duration::from_millis(1);
         began
@@ -124,9 +145,28 @@ impl Path {
     pub fn mark(&mut self) -> bool {
         let sent = self.flight.front().unwrap().0;
         self.now += Duration::from_millis(1);
-        let began = self.cc.on_ecn_ce(self.now, sent, self.in_flight());
+        let began = self.report(sent, 0, 1);
         self.now += Duration::from_millis(1);
         began
+    }
+
+    /// The peer reports marks in an ACK frame whose newest packet was sent at `time_sent`.
+    pub fn report(&mut self, time_sent: Instant, ect: u64, ce: u64) -> bool {
+        let (now, in_flight) = (self.now, self.in_flight());
+        self.cc.on_ecn(&EcnEvent { now, time_sent, in_flight, ect, ce, rtt: &self.estimate })
+    }
+
+    /// Sends a window, waits a round trip, acknowledges it in one frame of which `ce` packets were
+    /// marked.
+    pub fn marked_round(&mut self, ce: u64) -> bool {
+        // What is sent in the instant of an answer counts as sent before it.
+        self.now += Duration::from_micros(1);
+        self.fill();
+        let sent = self.flight.back().unwrap().0;
+        let packets = self.flight.len() as u64;
+        self.now += self.rtt;
+        self.ack(packets);
+        self.report(sent, packets - ce, ce)
     }
 
     /// Loses a packet and sends on until recovery is over.

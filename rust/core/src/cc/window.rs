@@ -3,7 +3,7 @@
 
 use crate::cc::math::scale;
 use crate::cc::prr::Prr;
-use crate::cc::{AckEvent, ControllerConfig, Phase};
+use crate::cc::{AckEvent, ControllerConfig, Inheritance, Phase};
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant, nanos};
 
@@ -45,7 +45,7 @@ impl Window {
     pub fn new(config: &ControllerConfig) -> Self {
         let mss = config.max_datagram.max(1);
         Self {
-            cwnd: initial(config.initial_window, mss),
+            cwnd: initial_window(config.initial_window, mss),
             ssthresh: u64::MAX,
             mss,
             configured: config.initial_window,
@@ -56,6 +56,14 @@ impl Window {
             use_before: Use::default(),
             saved: None,
         }
+    }
+
+    /// Goes on with another controller's window. One that knew no threshold yet stays in slow
+    /// start, any other continues from where it was.
+    pub fn inherit(&mut self, past: &Inheritance<'_>) {
+        self.cwnd = past.window.max(self.minimum());
+        self.ssthresh = past.ssthresh.map_or(u64::MAX, |ssthresh| ssthresh.max(self.minimum()));
+        self.recovery_start = past.recovery_start;
     }
 
     pub fn cwnd(&self) -> u64 {
@@ -117,6 +125,11 @@ impl Window {
     /// may grow the window.
     pub fn on_ack(&mut self, ack: &AckEvent<'_>) -> u64 {
         let was_used = self.is_used();
+        self.on_ack_if(was_used, ack)
+    }
+
+    /// The same for a controller that knows itself whether its window was used.
+    pub fn on_ack_if(&mut self, was_used: bool, ack: &AckEvent<'_>) -> u64 {
         if ack.rate.round_start {
             self.use_before = self.use_now;
             self.use_now = Use { most: ack.in_flight, full: false };
@@ -161,6 +174,20 @@ impl Window {
         self.ssthresh = self.cwnd;
         self.recovery_start = Some(now);
         self.prr = Some(Prr::new(prior_in_flight, self.ssthresh, self.mss));
+    }
+
+    /// Shrinks the window a little, without a recovery period: an answer to L4S marks. What undo
+    /// would restore shrinks along, for marks are never taken back.
+    pub fn shrink(&mut self, factor: f64) {
+        let shrunk = |bytes: u64| (bytes as f64 * factor) as u64;
+        self.cwnd = shrunk(self.cwnd).max(self.minimum());
+        self.ssthresh = self.cwnd;
+        self.saved = self.saved.map(|(cwnd, _)| (shrunk(cwnd), shrunk(cwnd)));
+    }
+
+    /// Takes growth back that was given too early, down to the floor.
+    pub fn take_back(&mut self, bytes: u64) {
+        self.cwnd = self.cwnd.saturating_sub(bytes).max(self.minimum());
     }
 
     /// The current recovery period was confirmed by a signal that cannot be spurious.
@@ -211,9 +238,9 @@ impl Window {
 
     /// RFC 9002 section 7.2: the initial window follows the datagram size until it has served.
     pub fn set_max_datagram(&mut self, bytes: u64) {
-        let before = initial(self.configured, self.mss);
+        let before = initial_window(self.configured, self.mss);
         self.mss = bytes.max(1);
-        let initial = initial(self.configured, self.mss);
+        let initial = initial_window(self.configured, self.mss);
         if self.is_first_slow_start() && (self.cwnd == before || self.cwnd < initial) {
             self.cwnd = initial;
         }
@@ -222,7 +249,7 @@ impl Window {
 }
 
 /// RFC 9002 section 7.2: ten datagrams, within the larger of 14,720 bytes and two datagrams.
-fn initial(configured: Option<u64>, mss: u64) -> u64 {
+pub fn initial_window(configured: Option<u64>, mss: u64) -> u64 {
     let minimum = MINIMUM_DATAGRAMS * mss;
     configured.unwrap_or_else(|| (10 * mss).min(minimum.max(14_720))).max(minimum)
 }
@@ -233,7 +260,8 @@ mod tests {
 
     #[test]
     fn recovery_with_nothing_in_flight_lets_one_packet_go() {
-        let config = ControllerConfig { initial_window: None, max_datagram: 1472, paced: false };
+        let config =
+            ControllerConfig { initial_window: None, max_datagram: 1472, paced: false, seed: 0 };
         let mut w = Window::new(&config);
         w.cut(Instant::from_nanos(5), 10_000, 14_720, false);
         // The fast retransmit takes the quota to less than a packet, and then all else is lost.

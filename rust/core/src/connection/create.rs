@@ -67,7 +67,7 @@ impl Connection {
         (tuple, remote_cid): (Tuple, ConnectionId),
     ) -> Self {
         let (factory, mut rng, now) = context;
-        let settings = RecoveryConfig { side: ids.side, ..config.recovery };
+        let settings = RecoveryConfig { side: ids.side, seed: rng.u64(), ..config.recovery };
         let mut recovery = Recovery::new(&settings, now);
         recovery.set_max_datagram(tuple.mtu.current());
         let local = LocalCids::new(ids.local, factory.reset_token(&ids.local));

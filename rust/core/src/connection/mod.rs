@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use tquic_wire::{ConnectionId, Side, Space, TransportParameters, Version};
 
+use crate::cc::{AckBatch, Congestion, Decision};
 use crate::cid::CidFactory;
 use crate::config::TransportConfig;
 use crate::datagram::Datagrams;
@@ -110,6 +111,34 @@ impl Connection {
     /// The path with this index; 0 is the only one without multipath. See [`Self::paths`].
     pub fn path(&self, index: usize) -> Option<&Path> {
         self.paths.get(index)
+    }
+
+    /// Changes the congestion controller of a path, or of all; false if there is no such path. Paths
+    /// that are added later get that of the first.
+    pub fn set_congestion(&mut self, path: Option<u32>, kind: Congestion) -> bool {
+        let mut found = false;
+        for one in self.paths.iter_mut().filter(|one| path.is_none_or(|id| one.id == id)) {
+            one.recovery.set_congestion(kind);
+            if !one.active().ecn.is_usable() {
+                one.recovery.on_ecn_unusable();
+            }
+            found = true;
+        }
+        found
+    }
+
+    /// What happened on a path whose controller is outside, with the path's ID; to be answered by
+    /// [`Self::decide`].
+    pub fn take_ack_batch(&mut self, now: Instant) -> Option<(u32, AckBatch)> {
+        let paths = self.paths.iter_mut();
+        paths.filter_map(|p| p.recovery.take_ack_batch(now).map(|batch| (p.id, batch))).next()
+    }
+
+    /// The answer to batch `sequence` of a path.
+    pub fn decide(&mut self, path: u32, sequence: u64, decision: Decision) {
+        if let Some(path) = self.paths.iter_mut().find(|p| p.id == path) {
+            path.recovery.decide(sequence, decision);
+        }
     }
 
     /// Counters.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::cc::{Congestion, Controller, ExternalStats, Phase};
 use crate::path::{FourTuple, Path, Stage};
 
 /// Counters of a connection since its start.
@@ -60,8 +61,18 @@ pub struct PathStats {
     pub rttvar: Duration,
     /// Smallest round-trip time seen.
     pub min_rtt: Duration,
+    /// The congestion controller in force.
+    pub congestion: Congestion,
+    /// Its state.
+    pub phase: Phase,
     /// Congestion window in bytes.
     pub cwnd: u64,
+    /// Slow start threshold in bytes, once there is one.
+    pub ssthresh: Option<u64>,
+    /// Bytes per second at which sending is paced; `None` if it is not.
+    pub pacing_rate: Option<u64>,
+    /// The newest delivery rate that the network limited, in bytes per second.
+    pub delivery_rate: Option<u64>,
     /// Bytes in flight.
     pub in_flight: u64,
     /// Packets declared lost.
@@ -76,6 +87,12 @@ pub struct PathStats {
     pub mtu: u16,
     /// Whether ECN marks are known to survive.
     pub ecn_capable: bool,
+    /// Packets that the peer reported as marked CE.
+    pub ecn_ce: u64,
+    /// Prague: marks seem to come from a queue that does not know L4S.
+    pub classic_ecn_suspected: bool,
+    /// What became of the questions to a controller outside.
+    pub external: ExternalStats,
 }
 
 impl Path {
@@ -96,7 +113,12 @@ impl Path {
             srtt: rtt.smoothed(),
             rttvar: rtt.var(),
             min_rtt: rtt.min(),
+            congestion: self.recovery.congestion(),
+            phase: self.recovery.phase(),
             cwnd: self.recovery.cwnd(),
+            ssthresh: self.recovery.ssthresh(),
+            pacing_rate: self.recovery.pacing_rate(),
+            delivery_rate: self.recovery.delivery_rate(),
             in_flight: self.recovery.bytes_in_flight(),
             lost_packets: recovery.lost_packets,
             spurious_losses: recovery.spurious_losses,
@@ -104,6 +126,15 @@ impl Path {
             congestion_events: recovery.congestion_events,
             mtu: self.active().mtu.current(),
             ecn_capable: self.active().ecn.is_capable(),
+            ecn_ce: recovery.ecn_ce,
+            classic_ecn_suspected: match self.recovery.controller() {
+                Controller::Prague(prague) => prague.suspects_classic_ecn(),
+                _ => false,
+            },
+            external: match self.recovery.controller() {
+                Controller::External(external) => external.stats(),
+                _ => ExternalStats::default(),
+            },
         }
     }
 }

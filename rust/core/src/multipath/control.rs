@@ -155,7 +155,13 @@ impl Connection {
     fn add_path(&mut self, now: Instant, id: u32, mut tuple: Tuple) {
         let Some(spare) = self.multipath.as_mut().and_then(|m| m.take_spare(id)) else { return };
         tuple.mtu.lower_limit(self.peer_payload_limit());
-        let settings = RecoveryConfig { side: self.ids.side, ..self.config.recovery };
+        let settings = RecoveryConfig {
+            side: self.ids.side,
+            seed: self.rng.u64(),
+            // It may have been changed since the connection began.
+            congestion: self.paths[0].recovery.chosen_congestion(),
+            ..self.config.recovery
+        };
         let mut recovery = Recovery::new(&settings, now);
         recovery.set_max_datagram(tuple.mtu.current());
         let acks = [Space::Initial, Space::Handshake, Space::Data]

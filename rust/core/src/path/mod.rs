@@ -272,8 +272,15 @@ impl Path {
 
     /// Makes the 4-tuple at `index` the active one; the one before stays as something to return to.
     pub fn activate(&mut self, index: usize) {
-        self.tuples.swap(0, index);
+        self.put_first(index);
         self.tuples[0].candidate = false;
+    }
+
+    fn put_first(&mut self, index: usize) {
+        self.tuples.swap(0, index);
+        // The peer's ECN counts are those of the packet-number space, whatever the address.
+        let before = self.tuples[index].ecn.clone();
+        self.tuples[0].ecn.adopt_counts(&before);
     }
 
     /// PATH_RESPONSE: finds whose challenge it answers.
@@ -326,7 +333,7 @@ impl Path {
         // RFC 9000 section 9.3.2: return to the last validated address, if there is one.
         match self.tuples.iter().position(|t| t.ledger.is_validated()) {
             Some(good) => {
-                self.tuples.swap(0, good);
+                self.put_first(good);
                 self.drop_tuple(good);
                 Some(PathOutcome::Failed(addresses))
             }

@@ -3,7 +3,7 @@
 use super::loss::LossPass;
 use super::spurious::Lost;
 use super::{BASE_DATAGRAM, PnSpace, Recovery, TokenSink, index};
-use crate::cc::{AckEvent, Algorithm, RateSample};
+use crate::cc::{AckEvent, Algorithm, Ecn, RateSample};
 use crate::error::TransportError;
 use crate::recovery::SentPacket;
 use crate::time::{Duration, Instant};
@@ -21,13 +21,13 @@ pub struct AckSummary {
     pub acked_bytes: u64,
     /// The largest of them.
     pub largest_newly_acked: Option<u64>,
-    /// When that one was sent; what [`Recovery::on_ecn_ce`] wants. Means nothing if there is none.
+    /// When that one was sent; what [`Recovery::on_ecn`] wants. Means nothing if there is none.
     pub largest_sent_at: Instant,
     /// Whether the frame raised the largest packet number acknowledged. Otherwise its ECN counts
     /// must not be judged (RFC 9000 section 13.4.2.1).
     pub raised_largest: bool,
-    /// Newly acknowledged packets that were sent with an ECT mark.
-    pub newly_acked_ecn: u64,
+    /// Newly acknowledged packets that were sent with ECT(0), and with ECT(1).
+    pub newly_acked_ect: [u64; 2],
     /// Whether a packet of more than 1200 bytes that is no MTU probe was among the newly
     /// acknowledged ones; for black hole detection (RFC 8899 section 4.3).
     pub acked_large: bool,
@@ -78,7 +78,11 @@ impl Walk {
     fn count(&mut self, packet: &SentPacket, recovery_start: Option<Instant>) {
         self.summary.newly_acked += 1;
         self.summary.newly_acked_ack_eliciting += usize::from(packet.ack_eliciting);
-        self.summary.newly_acked_ecn += u64::from(packet.ecn);
+        match packet.ecn {
+            Some(Ecn::Ect0) => self.summary.newly_acked_ect[0] += 1,
+            Some(Ecn::Ect1) => self.summary.newly_acked_ect[1] += 1,
+            _ => {}
+        }
         self.summary.acked_large |= packet.size > BASE_DATAGRAM && !packet.mtu_probe;
         if packet.in_flight {
             let size = u64::from(packet.size);
@@ -122,6 +126,7 @@ impl Recovery {
         if ack.largest >= s.next_pn {
             return Err(TransportError::violation("the peer acknowledged a packet never sent"));
         }
+        self.check_app_limited(now);
         let prior_in_flight = self.bytes_in_flight;
         let mut walk = self.walk(now, space, ack, sink)?;
         self.bytes_in_flight -= walk.summary.acked_bytes;
@@ -206,8 +211,7 @@ impl Recovery {
         self.sampler.on_delivered(returned.bytes);
         let distance = ack.largest - returned.smallest.min(ack.largest);
         self.thresholds.on_spurious(distance, now - returned.oldest_sent, &self.rtt);
-        if returned.undo {
-            self.controller.undo();
+        if returned.undo && self.controller.undo() {
             self.lossy_round = None;
             self.stats.undone_events += 1;
         }
@@ -233,6 +237,9 @@ impl Recovery {
         let min_rtt = self.rtt.min();
         let rate = self.sampler.on_ack(pass.now, &packet.snapshot, packet.time_sent, min_rtt);
         walk.summary.rate = rate;
+        if !rate.app_limited {
+            self.delivery_rate = rate.delivery_rate.or(self.delivery_rate);
+        }
         self.controller.on_ack(&AckEvent {
             now: pass.now,
             acked_bytes: walk.summary.acked_bytes,
@@ -244,6 +251,9 @@ impl Recovery {
             rtt_sample: walk.summary.rtt_sample,
             rate: &rate,
         });
+        if self.controller.holds_back() {
+            self.sampler.set_app_limited(self.bytes_in_flight);
+        }
     }
 }
 

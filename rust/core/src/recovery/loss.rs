@@ -43,6 +43,7 @@ impl Recovery {
             if s.sent.pop_acked() {
                 // Section 7.6.2: a packet between the losses was acknowledged.
                 s.lost_since = None;
+                s.in_lost_run = false;
             }
             let Some(front) = s.sent.front() else { break };
             // Section 6.1: sent prior to an acknowledged packet, and either long enough before by
@@ -70,7 +71,6 @@ impl Recovery {
         if losses.persistent_congestion {
             self.controller.on_persistent_congestion(pass.now);
             self.rtt.on_persistent_congestion();
-            self.episode.confirm();
             self.spaces[index(pass.space)].lost_since = None;
             self.stats.persistent_congestion += 1;
         }
@@ -89,12 +89,17 @@ impl Recovery {
         // RFC 9000 section 14.4: a lost MTU probe is no reliable sign of congestion.
         if packet.in_flight && !packet.mtu_probe {
             self.sampler.on_lost(size);
+            let in_run = &mut self.spaces[index(pass.space)].in_lost_run;
+            let begins_run = !core::mem::replace(in_run, true);
             let begins = self.controller.on_packet_lost(&LossEvent {
                 now: pass.now,
                 time_sent: packet.time_sent,
                 size,
                 prior_in_flight: pass.prior_in_flight,
                 snapshot: packet.snapshot,
+                delivered: self.sampler.delivered(),
+                lost: self.sampler.lost(),
+                begins_run,
             });
             if begins {
                 self.thresholds.on_episode(self.episode.had_spurious());

@@ -16,7 +16,10 @@ pub mod token;
 #[cfg(test)]
 mod tests;
 
-use crate::cc::{Algorithm, Congestion, Controller, ControllerConfig, Pacer, Phase, Sampler};
+use crate::cc::{
+    AckBatch, Algorithm, Congestion, Controller, ControllerConfig, Decision, Ecn, EcnEvent,
+    Inheritance, Pacer, Phase, Sampler,
+};
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, nanos};
 use tquic_wire::{Side, Space};
@@ -39,8 +42,6 @@ const BURST_BYTES: u64 = 65_536;
 const SLOW_RATE: u64 = 150_000;
 /// Datagrams up to this size pass on every path (RFC 9000 section 14).
 const BASE_DATAGRAM: u16 = 1200;
-/// What an idle sender may send at once, in datagrams (RFC 9002 section 7.7).
-const RESTART_DATAGRAMS: u64 = 10;
 
 /// Settings of a path's recovery.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +62,9 @@ pub struct RecoveryConfig {
     pub time_threshold_eighths: u32,
     /// Whether sending is paced. Default: yes.
     pub pacing: bool,
+    /// What random choices of the congestion controller are drawn from. Connections draw one for
+    /// each path.
+    pub seed: u64,
 }
 
 impl Default for RecoveryConfig {
@@ -74,6 +78,7 @@ impl Default for RecoveryConfig {
             packet_threshold: 3,
             time_threshold_eighths: 9,
             pacing: true,
+            seed: 0,
         }
     }
 }
@@ -118,6 +123,8 @@ pub struct RecoveryStats {
     pub undone_events: u64,
     /// Times persistent congestion was established.
     pub persistent_congestion: u64,
+    /// Packets that the peer reported as marked CE.
+    pub ecn_ce: u64,
 }
 
 /// One packet-number space.
@@ -133,6 +140,8 @@ struct PnSpace {
     last_ack_eliciting: Instant,
     /// Send time of the first ack-eliciting packet of the latest unbroken run of losses.
     lost_since: Option<Instant>,
+    /// The packet before the oldest one held was lost.
+    in_lost_run: bool,
     discarded: bool,
 }
 
@@ -147,6 +156,7 @@ impl PnSpace {
             loss_time: None,
             last_ack_eliciting: Instant::ZERO,
             lost_since: None,
+            in_lost_run: false,
             discarded: false,
         }
     }
@@ -179,6 +189,10 @@ pub struct Recovery {
     burst: u64,
     /// Round trip of the last loss: bursts are small until one passes without.
     lossy_round: Option<u64>,
+    /// The newest delivery rate that the network limited.
+    delivery_rate: Option<u64>,
+    /// Nothing waits to be sent.
+    out_of_data: bool,
     max_datagram: u64,
     stats: RecoveryStats,
 }
@@ -210,6 +224,8 @@ impl Recovery {
             idle_since: now,
             burst: max_datagram,
             lossy_round: None,
+            delivery_rate: None,
+            out_of_data: false,
             max_datagram,
             stats: RecoveryStats::default(),
             config: *config,
@@ -252,7 +268,7 @@ impl Recovery {
             let size = u64::from(packet.size);
             self.bytes_in_flight += size;
             packet.snapshot = self.sampler.on_sent(now, size, self.bytes_in_flight);
-            self.controller.on_sent(now, size, self.bytes_in_flight);
+            self.controller.on_sent(now, size, &packet.snapshot);
             self.pacer.on_sent(size, self.max_datagram, self.burst);
         }
         s.sent.push(pn, packet);
@@ -261,6 +277,8 @@ impl Recovery {
     /// What the congestion window and the pacer allow at `now`. Ask when there is something to
     /// send: a pacer that holds data back says when to ask again.
     pub fn budget(&mut self, now: Instant) -> SendBudget {
+        self.check_app_limited(now);
+        self.out_of_data = false;
         let room = self.controller.available(self.bytes_in_flight);
         if room == 0 || self.spaces.iter().any(|s| s.sent.len() >= MAX_TRACKED) {
             return SendBudget::default();
@@ -270,7 +288,7 @@ impl Recovery {
         };
         self.burst = self.burst_size(rate);
         if self.bytes_in_flight == 0 {
-            self.pacer.restart(now, RESTART_DATAGRAMS * self.max_datagram);
+            self.pacer.restart(now, self.controller.restart_datagrams() * self.max_datagram);
         }
         match self.pacer.budget(now, rate, self.burst) {
             Ok(bytes) => SendBudget { bytes: bytes.min(room), next_release: None },
@@ -295,9 +313,27 @@ impl Recovery {
         burst.min(most).max(mss)
     }
 
-    /// The application has nothing to send, nor has anything below us, and the window has room.
-    pub fn set_app_limited(&mut self) {
-        self.sampler.set_app_limited(self.bytes_in_flight);
+    /// Nothing waits to be sent, neither new data nor lost.
+    pub fn on_out_of_data(&mut self, now: Instant) {
+        self.out_of_data = true;
+        self.check_app_limited(now);
+    }
+
+    /// Marks delivery rates as limited by the application if it is what keeps data back: nothing
+    /// waited although the window had room and the pacer would have let it pass. The window alone
+    /// would not do, because between two bursts a paced flight is always smaller. Asked when
+    /// acknowledgments arrive, before they change the flight, and before sending goes on
+    /// (draft-ietf-ccwg-bbr-06, "Detecting application-limited phases").
+    fn check_app_limited(&mut self, now: Instant) {
+        let room = self.controller.window().saturating_sub(self.bytes_in_flight);
+        if self.out_of_data && room >= self.max_datagram && self.pacer_allows(now) {
+            self.sampler.set_app_limited(self.bytes_in_flight);
+        }
+    }
+
+    fn pacer_allows(&mut self, now: Instant) -> bool {
+        let Some(rate) = self.pacing_rate() else { return true };
+        self.bytes_in_flight == 0 || self.pacer.budget(now, rate, self.burst).is_ok()
     }
 
     /// The path carries datagrams of up to `bytes` now.
@@ -306,15 +342,92 @@ impl Recovery {
         self.controller.set_max_datagram(self.max_datagram);
     }
 
-    /// The peer's ECN-CE count grew by a validated ACK frame whose newest packet was sent at
-    /// `time_sent` (RFC 9002 section 7.1).
-    pub fn on_ecn_ce(&mut self, now: Instant, time_sent: Instant) {
+    /// The peer's validated counts grew by `ect` packets that came through unmarked and `ce` marked
+    /// ones, in an ACK frame whose newest packet was sent at `time_sent` (RFC 9002 section 7.1).
+    pub fn on_ecn(&mut self, now: Instant, time_sent: Instant, ect: u64, ce: u64) {
         // What the ACK frame acknowledged has left already; that little is not worth remembering.
-        if self.controller.on_ecn_ce(now, time_sent, self.bytes_in_flight) {
+        let in_flight = self.bytes_in_flight;
+        let event = EcnEvent { now, time_sent, in_flight, ect, ce, rtt: &self.rtt };
+        let answered = self.controller.on_ecn(&event);
+        self.stats.congestion_events += u64::from(answered);
+        self.stats.ecn_ce += ce;
+        if ce == 0 || self.controller.ect() == Ecn::Ect1 {
+            // Marks on ECT(1) come long before loss and say nothing about one.
+            return;
+        }
+        if answered {
             self.episode.begin();
-            self.stats.congestion_events += 1;
         }
         self.episode.confirm();
+    }
+
+    /// The mark that the controller wants on packets.
+    pub fn ect(&self) -> Ecn {
+        self.controller.ect()
+    }
+
+    /// Packets of this path carry no marks, because it does not keep them or is not to use them.
+    /// Without marks an L4S controller is blind (RFC 9331 section 4.3): CUBIC goes on in its place.
+    pub fn on_ecn_unusable(&mut self) {
+        if self.controller.ect() == Ecn::Ect1 {
+            self.replace_controller(Congestion::Cubic);
+        }
+    }
+
+    /// Changes the controller of a path in use. The window, what is known of the threshold and the
+    /// RTT go over; the new controller is also that of paths which replace this one.
+    pub fn set_congestion(&mut self, kind: Congestion) {
+        self.config.congestion = kind;
+        self.replace_controller(kind);
+    }
+
+    fn replace_controller(&mut self, kind: Congestion) {
+        let past = &self.controller;
+        let (window, startup) = (past.window(), past.phase().is_startup());
+        let inheritance = Inheritance {
+            window,
+            // One that has left its startup knows its threshold, even if it has no name for it.
+            ssthresh: past.ssthresh().or((!startup).then_some(window)),
+            recovery_start: past.recovery_start(),
+            delivery_rate: self.delivery_rate,
+            rtt: &self.rtt,
+        };
+        let config = RecoveryConfig { congestion: kind, ..self.config };
+        let mut controller = controller(&config, self.max_datagram);
+        controller.inherit(&inheritance);
+        self.controller = controller;
+        // What the old one saved for an undo is gone with it.
+        self.episode.confirm();
+    }
+
+    /// The controller that was chosen, by configuration or since.
+    pub fn chosen_congestion(&self) -> Congestion {
+        self.config.congestion
+    }
+
+    /// The controller in force. It differs from what was chosen where that one cannot work.
+    pub fn congestion(&self) -> Congestion {
+        self.controller.kind()
+    }
+
+    /// The controller, for what only one algorithm has to tell.
+    pub fn controller(&self) -> &Controller {
+        &self.controller
+    }
+
+    /// What happened on a path that a program outside controls, if it is to be asked now.
+    pub fn take_ack_batch(&mut self, now: Instant) -> Option<AckBatch> {
+        match &mut self.controller {
+            Controller::External(external) => external.take_batch(now),
+            _ => None,
+        }
+    }
+
+    /// The answer to a batch. Ignored if another controller has taken over.
+    pub fn decide(&mut self, sequence: u64, decision: Decision) {
+        if let Controller::External(external) = &mut self.controller {
+            external.decide(sequence, decision);
+        }
     }
 
     /// Keys of `space` were discarded: its packets can no longer be acknowledged (RFC 9002
@@ -379,6 +492,7 @@ impl Recovery {
         self.pto_count = 0;
         self.idle_since = now;
         self.lossy_round = None;
+        self.delivery_rate = None;
     }
 
     /// Gives back memory kept for speed; for connections that fall idle.
@@ -394,6 +508,11 @@ impl Recovery {
     /// The congestion window in bytes.
     pub fn cwnd(&self) -> u64 {
         self.controller.window()
+    }
+
+    /// Bytes in flight when sending goes as it should.
+    pub fn usual_flight(&self) -> u64 {
+        self.controller.usual_flight()
     }
 
     /// The slow start threshold in bytes, once there is one.
@@ -432,6 +551,11 @@ impl Recovery {
         if self.config.pacing { self.controller.pacing_rate(&self.rtt) } else { None }
     }
 
+    /// The newest delivery rate that the network limited, in bytes per second.
+    pub fn delivery_rate(&self) -> Option<u64> {
+        self.delivery_rate
+    }
+
     /// Probe timeouts in a row.
     pub fn pto_count(&self) -> u32 {
         self.pto_count
@@ -454,6 +578,7 @@ fn controller(config: &RecoveryConfig, max_datagram: u64) -> Controller {
         initial_window: config.initial_window,
         max_datagram,
         paced: config.pacing,
+        seed: config.seed,
     };
     Controller::new(config.congestion, &settings)
 }

@@ -7,7 +7,7 @@
 //! cost a binary search rather than memory: a ring with a slot per number grows without limit when
 //! one old packet stays in flight while numbers are spent on ACK-only packets.
 
-use crate::cc::DeliverySnapshot;
+use crate::cc::{DeliverySnapshot, Ecn};
 use crate::recovery::{Token, Tokens};
 use crate::time::Instant;
 use std::collections::VecDeque;
@@ -27,8 +27,8 @@ pub struct SentPacket {
     pub ack_eliciting: bool,
     /// Whether it counts towards bytes in flight: it is ack-eliciting or carries PADDING.
     pub in_flight: bool,
-    /// Whether it was marked ECT(0) or ECT(1).
-    pub ecn: bool,
+    /// Its mark: ECT(0), ECT(1) or none.
+    pub ecn: Option<Ecn>,
     /// Whether it probes the path MTU: its loss is no sign of congestion (RFC 9000 section 14.4).
     pub mtu_probe: bool,
     /// What it carried.

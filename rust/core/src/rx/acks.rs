@@ -12,7 +12,7 @@ use crate::error::TransportError;
 use crate::events::Event;
 use crate::handshake::CryptoSend;
 use crate::multipath::{Located, Multipath};
-use crate::path::{Mtu, Path, Standing};
+use crate::path::{Ecn, Mtu, Path, Standing, ecn::EcnDelta};
 use crate::recovery::{Token, TokenSink};
 use crate::rx::Opened;
 use crate::space::AckTracker;
@@ -202,10 +202,13 @@ impl Connection {
         let parts = self.paths[path].parts();
         if summary.raised_largest {
             // RFC 9000 section 13.4.2.1: counts of reordered ACK frames say nothing.
-            let marked = summary.newly_acked_ecn;
-            let congested = parts.active.ecn.on_ack(space_index(space), marked, ack.ecn);
-            if congested {
-                parts.recovery.on_ecn_ce(now, summary.largest_sent_at);
+            let marked = summary.newly_acked_ect;
+            let delta = parts.active.ecn.on_ack(space_index(space), marked, ack.ecn);
+            // Prague's average is of application data: a handshake's few packets would weigh as much
+            // as a round trip.
+            let counts = space == Space::Data || parts.recovery.ect() == Ecn::Ect0;
+            if let Some(EcnDelta { ect, ce }) = delta.filter(|_| counts) {
+                parts.recovery.on_ecn(now, summary.largest_sent_at, ect, ce);
             }
         }
         if summary.acked_large {
@@ -215,6 +218,9 @@ impl Connection {
         }
         for _ in 0..summary.lost_packets {
             parts.active.ecn.on_lost();
+        }
+        if !parts.active.ecn.is_usable() {
+            parts.recovery.on_ecn_unusable();
         }
         self.sync_mtu(path);
         self.on_progress(now, space, (self.paths[path].id, ack.largest));
@@ -253,7 +259,7 @@ impl Connection {
         if self.handshake.is_confirmed() { delay.min(self.peer_max_ack_delay()) } else { delay }
     }
 
-    /// draft-ietf-quic-ack-frequency section 4: about four acknowledgements per window are enough,
+    /// draft-ietf-quic-ack-frequency section 4: about four acknowledgements per round trip are enough,
     /// and more than 32 packets apart they would make the sender bursty.
     fn ask_for_fewer_acks(&mut self) {
         const MOST: u64 = 32;
@@ -262,7 +268,7 @@ impl Connection {
             return;
         }
         let recovery = &self.paths[0].recovery;
-        let packets = recovery.cwnd() / u64::from(self.paths[0].active().mtu.current());
+        let packets = recovery.usual_flight() / u64::from(self.paths[0].active().mtu.current());
         let threshold = (packets / 4).clamp(2, MOST) - 1;
         let most = self.peer_max_ack_delay();
         let least = Duration::from_micros(min_delay).min(most);

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 use tquic_wire::{PacketType, Side, Space, header};
 
 use crate::connection::{Connection, space_index};
-use crate::path::mtu;
+use crate::path::{Ecn, mtu};
 use crate::time::Instant;
 use crate::tx::Transmit;
 use crate::tx::packet::{Draft, SentOptions, TAG};
@@ -34,7 +34,8 @@ impl Connection {
         if active.ledger.allowance() < size as u64 {
             return None;
         }
-        let (addresses, mark) = (active.addresses, active.ecn.mark());
+        let mark = active.ecn.mark(self.paths[0].recovery.ect());
+        let addresses = active.addresses;
         let buf = &mut buf[..size];
         let mut packets = self.write_levels(now, buf);
         let last = packets.last()?;
@@ -45,12 +46,11 @@ impl Connection {
             last.draft.pad_to(&mut buf[last.start..], size - last.start - TAG);
             len = size;
         }
-        self.seal_levels(now, packets, buf, mark.is_some());
+        let count = packets.len() as u32;
+        self.seal_levels(now, packets, buf, mark);
         let active = self.paths[0].active_mut();
         active.ledger.on_sent(len as u64);
-        if mark.is_some() {
-            active.ecn.on_sent(1);
-        }
+        active.ecn.on_sent(mark, count);
         Some(Transmit { addresses, ecn: mark, segment: len, len })
     }
 
@@ -161,7 +161,7 @@ impl Connection {
         now: Instant,
         packets: SmallVec<[Placed; 4]>,
         buf: &mut [u8],
-        ecn: bool,
+        ecn: Option<Ecn>,
     ) {
         let mut sent_handshake = false;
         for Placed { start, draft } in packets {

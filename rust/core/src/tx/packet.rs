@@ -4,6 +4,7 @@ use tquic_wire::header::{self, LongFields, LongHandle};
 use tquic_wire::{ConnectionId, PacketType, Space, Writer, pn};
 
 use crate::connection::{Connection, space_index};
+use crate::path::Ecn;
 use crate::recovery::{SentPacket, Tokens};
 use crate::time::Instant;
 use crate::tx::FrameWriter;
@@ -246,6 +247,6 @@ impl Connection {
 /// What is special about a sent packet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct SentOptions {
-    pub(super) ecn: bool,
+    pub(super) ecn: Option<Ecn>,
     pub(super) mtu_probe: bool,
 }

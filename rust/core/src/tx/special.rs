@@ -69,7 +69,7 @@ impl Connection {
         let id = self.paths[path].id;
         self.seal_short(id, &draft, &mut buf[..size], &[]);
         self.mask_train(&mut buf[..size], size, draft.pn_offset);
-        self.on_sent(now, path, draft, size, SentOptions { ecn: false, mtu_probe });
+        self.on_sent(now, path, draft, size, SentOptions { ecn: None, mtu_probe });
         Some(size)
     }
 

@@ -5,7 +5,7 @@ use tquic_wire::{PacketType, Space};
 
 use crate::connection::Connection;
 use crate::error::{TransportError, TransportErrorCode};
-use crate::path::{amplification, mtu};
+use crate::path::{Ecn, amplification, mtu};
 use crate::stream::StreamChunk;
 use crate::time::Instant;
 use crate::tx::Transmit;
@@ -23,6 +23,8 @@ struct Budget {
     window: u64,
     /// Of the anti-amplification limit.
     allowance: u64,
+    /// The mark of all its packets: one GSO send has one.
+    mark: Option<Ecn>,
 }
 
 impl Connection {
@@ -36,7 +38,7 @@ impl Connection {
         let content = self.has_content(now, path, PacketType::OneRtt);
         let probing = self.paths[path].probes[2] > 0;
         if !content && !probing && !self.ack_due(now, path, Space::Data) {
-            self.paths[path].recovery.set_app_limited();
+            self.paths[path].recovery.on_out_of_data(now);
             return None;
         }
         if !self.keys_usable(now) {
@@ -44,7 +46,7 @@ impl Connection {
         }
         let mut budget = self.train_budget(now, path, content);
         let active = self.paths[path].active();
-        let (addresses, mark) = (active.addresses, active.ecn.mark());
+        let addresses = active.addresses;
         // Before validation the timers know the limit in units of the base size.
         let most = if active.ledger.is_validated() { u16::MAX } else { mtu::BASE };
         let mut segment = usize::from(active.mtu.current().min(most));
@@ -77,10 +79,8 @@ impl Connection {
         self.mask_train(&mut buf[..len], first_len, 1 + dcid.len());
         let active = self.paths[path].active_mut();
         active.ledger.on_sent(len as u64);
-        if mark.is_some() {
-            active.ecn.on_sent(packets);
-        }
-        Some(Transmit { addresses, ecn: mark, segment: first_len, len })
+        active.ecn.on_sent(budget.mark, packets);
+        Some(Transmit { addresses, ecn: budget.mark, segment: first_len, len })
     }
 
     /// Whether the packets of a train may all be as short as its first: more datagrams wait, and
@@ -127,8 +127,8 @@ impl Connection {
             draft.pad_for_sample(buf);
         }
         let size = self.finish_train_packet(path, &mut draft, tail.as_ref(), buf);
-        let ecn = self.paths[path].active().ecn.mark().is_some();
-        let flight = self.on_sent(now, path, draft, size, SentOptions { ecn, mtu_probe: false });
+        let options = SentOptions { ecn: budget.mark, mtu_probe: false };
+        let flight = self.on_sent(now, path, draft, size, options);
         budget.window = budget.window.saturating_sub(flight);
         budget.allowance = budget.allowance.saturating_sub(size as u64);
         Some(size)
@@ -169,16 +169,18 @@ impl Connection {
     }
 
     fn train_budget(&mut self, now: Instant, path: usize, content: bool) -> Budget {
-        let allowance = self.paths[path].active().ledger.allowance();
+        let active = self.paths[path].active();
+        let allowance = active.ledger.allowance();
+        let mark = active.ecn.mark(self.paths[path].recovery.ect());
         if !content {
-            return Budget { window: 0, allowance };
+            return Budget { window: 0, allowance, mark };
         }
         let budget = self.paths[path].recovery.budget(now);
         self.timers.pacing = match (self.timers.pacing, budget.next_release) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        Budget { window: budget.bytes, allowance }
+        Budget { window: budget.bytes, allowance, mark }
     }
 
     /// Updates keys that have sealed enough packets; false if they must seal no more.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tquic_core::config::{AcceptConfig, EndpointConfig, TransportConfig};
 use tquic_core::connection::ClientSetup;
 use tquic_core::endpoint::{EndpointSecrets, Reply};
@@ -15,6 +16,7 @@ use tquic_core::path::{Ecn, FourTuple};
 use tquic_core::time::Instant;
 use tquic_core::{Connection, ConnectionHandle, Endpoint};
 use tquic_crypto::{ClientConfig, ServerConfig, TicketStore};
+use tquic_wire::{Direction, StreamId};
 
 /// A certificate for `localhost` and its key, PEM; signed by itself.
 pub fn identity() -> &'static (String, String) {
@@ -283,4 +285,51 @@ fn deliver(side: &mut Side, now: Instant) -> Vec<Reply> {
         side.endpoint.receive(now, addresses, d.ecn, (&mut d.data, len), &mut replies);
     }
     replies
+}
+
+/// Bytes that differ from place to place.
+pub fn content(len: usize) -> Vec<u8> {
+    (0..len as u32).flat_map(|i| (i.wrapping_mul(2_654_435_761)).to_be_bytes()).take(len).collect()
+}
+
+/// Reads everything readable on `id`; true at the end.
+pub fn read(c: &mut Connection, id: StreamId, out: &mut Vec<u8>) -> bool {
+    while let Ok(Some(chunk)) = c.streams().read(id, 1 << 20) {
+        out.extend_from_slice(&chunk.data);
+        if chunk.fin {
+            return true;
+        }
+    }
+    false
+}
+
+/// The client sends `data` on one stream, the server reads it; returns what arrived.
+pub fn upload(p: &mut Pair, h: ConnectionHandle, data: &[u8], limit: Duration) -> Option<Vec<u8>> {
+    let mut rest = Bytes::copy_from_slice(data);
+    let id = p.client_conn(h).streams().open(Direction::Bidirectional)?;
+    let (mut got, mut done) = (vec![], false);
+    let ok = p.run_until(limit, |p| {
+        let streams = p.client.endpoint.connection(h).map(|c| {
+            while !rest.is_empty() {
+                let n = rest.len().min(1 << 16);
+                match c.streams().write(id, rest.slice(..n)) {
+                    Ok(()) => drop(rest.split_to(n)),
+                    Err(_) => break,
+                }
+            }
+            if rest.is_empty() {
+                let _ = c.streams().finish(id);
+            }
+        });
+        if streams.is_none() {
+            return true;
+        }
+        if let Some(&s) = p.accepted.last()
+            && let Some(c) = p.server.endpoint.connection(s)
+        {
+            done |= read(c, id, &mut got);
+        }
+        done
+    });
+    (ok && done).then_some(got)
 }

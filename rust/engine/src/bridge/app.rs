@@ -77,6 +77,7 @@ impl BridgeApp {
             (std::mem::take(&mut shared.commands), std::mem::take(&mut shared.streams))
         };
         drop(dropped);
+        self.mailbox.desk.close();
         self.out.push_back(EventKind::Closed(error));
         self.flush();
     }
@@ -106,6 +107,12 @@ impl BridgeApp {
                 BridgeCommand::Hurry => context.connection.hurry(),
                 BridgeCommand::ChangeCid => {
                     context.connection.change_connection_id();
+                }
+                BridgeCommand::Congestion(path, kind) => {
+                    context.connection.set_congestion(path, kind);
+                }
+                BridgeCommand::Decide(path, sequence, decision) => {
+                    context.connection.decide(path, sequence, decision);
                 }
                 BridgeCommand::Close(code, reason) => {
                     context.connection.close(context.now, code, &reason);
@@ -184,6 +191,9 @@ impl Application for BridgeApp {
             self.streams.feed(&mut shared.hungry);
         }
         self.execute(context);
+        while let Some((path, batch)) = context.connection.take_ack_batch(context.now) {
+            self.mailbox.desk.put(path, batch);
+        }
         let opened = self.streams.open_waiting(context.connection.streams(), &mut self.out);
         let mailbox = self.mailbox.clone();
         let mut shared = mailbox.lock();

@@ -5,10 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
+use tquic_core::cc::{Congestion, Decision};
 use tquic_core::stream::Priority;
 use tquic_wire::{Direction, Side, StreamId};
 
 use super::BridgeError;
+use super::desk::Desk;
 use crate::key::ConnectionKey;
 use crate::pump::{Sink, Source};
 use crate::shard::Inbox;
@@ -46,6 +48,10 @@ pub(super) enum BridgeCommand {
     Ping,
     Hurry,
     ChangeCid,
+    /// For one path, or all.
+    Congestion(Option<u32>, Congestion),
+    /// Path, batch, and what was decided on it.
+    Decide(u32, u64, Decision),
     Close(u64, Vec<u8>),
 }
 
@@ -106,6 +112,7 @@ pub(super) struct Mailbox {
     /// The shard waits for the backlog to shrink.
     paused: AtomicBool,
     pub max_datagram: AtomicUsize,
+    pub desk: Desk,
     send_buffer: u64,
 }
 
@@ -133,6 +140,7 @@ impl Mailbox {
             backlog: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
             max_datagram: AtomicUsize::new(0),
+            desk: Desk::default(),
             send_buffer,
         }
     }

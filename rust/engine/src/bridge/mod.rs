@@ -5,6 +5,7 @@
 //! buffer, what it receives by what was said to be consumed, datagrams and events likewise.
 
 mod app;
+mod desk;
 mod event;
 mod mailbox;
 pub(crate) mod notify;
@@ -18,6 +19,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tquic_core::cc::{AckBatch, Congestion, Decision};
 use tquic_core::stream::Priority;
 use tquic_wire::{Direction, Side, StreamId};
 
@@ -288,6 +290,32 @@ impl BridgeConnection {
     /// Uses another of the connection IDs that the peer issued, if one is left.
     pub fn change_connection_id(&self) -> Result<(), BridgeError> {
         self.mailbox.push(BridgeCommand::ChangeCid)
+    }
+
+    /// Changes the congestion controller of a path, or of all.
+    pub fn set_congestion(&self, path: Option<u32>, kind: Congestion) -> Result<(), BridgeError> {
+        self.mailbox.desk.hand_over();
+        self.mailbox.push(BridgeCommand::Congestion(path, kind))
+    }
+
+    /// Puts the caller in place of the congestion controllers of a path, or of all: it waits for
+    /// batches with the ticket it gets here ([`Self::next_batch`]) and answers each
+    /// ([`Self::decide`]). Whoever did so before is done.
+    pub fn control_congestion(&self, path: Option<u32>) -> Result<u64, BridgeError> {
+        let ticket = self.mailbox.desk.hand_over();
+        self.mailbox.push(BridgeCommand::Congestion(path, Congestion::External))?;
+        Ok(ticket)
+    }
+
+    /// Waits for the next batch of acknowledgements, with the ID of its path. `None`: somebody else
+    /// has taken over, or the connection is over.
+    pub fn next_batch(&self, ticket: u64) -> Option<(u32, AckBatch)> {
+        self.mailbox.desk.wait(ticket)
+    }
+
+    /// Answers batch `sequence` of a path.
+    pub fn decide(&self, path: u32, sequence: u64, decision: Decision) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::Decide(path, sequence, decision))
     }
 
     /// Asks for a `Stats` event with this mark.

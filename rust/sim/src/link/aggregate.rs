@@ -17,7 +17,7 @@ pub struct Aggregation {
 #[derive(Clone, Debug)]
 pub(crate) struct Aggregator {
     limits: Aggregation,
-    held: VecDeque<Packet>,
+    held: VecDeque<Box<Packet>>,
     held_bytes: u64,
     deadline: Option<Instant>,
 }
@@ -33,7 +33,7 @@ impl Aggregator {
     }
 
     /// Takes a packet that arrives at `now`; releases all if that fills the clump.
-    pub(crate) fn push(&mut self, now: Instant, packet: Packet, out: &mut VecDeque<Delivery>) {
+    pub(crate) fn push(&mut self, now: Instant, packet: Box<Packet>, out: &mut VecDeque<Delivery>) {
         self.held_bytes += u64::from(packet.size);
         self.held.push_back(packet);
         self.deadline.get_or_insert(now + self.limits.time);

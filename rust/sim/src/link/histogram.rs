@@ -34,6 +34,19 @@ impl Histogram {
         self.max = self.max.max(value);
     }
 
+    /// What was added since `earlier`, a former state of this histogram. The largest value is that
+    /// of the whole.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let later = self.buckets.iter().zip(&earlier.buckets);
+        Self {
+            buckets: later.map(|(now, then)| now - then).collect(),
+            count: self.count - earlier.count,
+            sum: self.sum - earlier.sum,
+            max: self.max,
+        }
+    }
+
     /// How many durations were added.
     pub const fn count(&self) -> u64 {
         self.count

@@ -32,6 +32,8 @@ pub enum Loss {
     Listed(Vec<u64>),
     /// The first so many packets.
     First(u64),
+    /// The last of every so many packets.
+    Every(u64),
 }
 
 impl Loss {
@@ -45,6 +47,7 @@ impl Loss {
                 good.as_fraction() * (1.0 - bad_share) + bad.as_fraction() * bad_share
             }
             Self::Listed(_) | Self::First(_) => 0.0,
+            Self::Every(count) => 1.0 / (*count).max(1) as f64,
         }
     }
 }
@@ -82,6 +85,7 @@ enum Model {
     Limited(LimitedChance),
     GilbertElliott { change: [Probability; 2], loss: [Probability; 2], bad: bool },
     Listed(Vec<u64>),
+    Every(u64),
 }
 
 impl LossModel {
@@ -112,6 +116,7 @@ impl Model {
                 Self::Listed(sorted)
             }
             Loss::First(count) => Self::Listed((1..=count).collect()),
+            Loss::Every(count) => Self::Every(count.max(1)),
         }
     }
 
@@ -124,6 +129,7 @@ impl Model {
                 lost
             }
             Self::Listed(numbers) => numbers.binary_search(&number).is_ok(),
+            Self::Every(count) => number.is_multiple_of(*count),
         }
     }
 }

@@ -108,9 +108,9 @@ pub struct Link {
     overhead: u32,
     serializer: Serializer,
     /// The packet on the wire and when it will be through.
-    wire: Option<(Instant, Packet)>,
+    wire: Option<(Instant, Box<Packet>)>,
     impairments: Impairments,
-    flight: EventQueue<Packet>,
+    flight: EventQueue<Box<Packet>>,
     flight_bytes: u64,
     flight_limit: u64,
     aggregator: Option<Aggregator>,
@@ -141,7 +141,8 @@ impl Link {
     }
 
     /// Sends `packet` into the link. Times must not run backwards over calls.
-    pub fn send(&mut self, now: Instant, packet: Packet) {
+    pub fn send(&mut self, now: Instant, packet: impl Into<Box<Packet>>) {
+        let packet = packet.into();
         self.advance(now);
         self.stats.offer(&packet);
         // The loss model counts what reaches it, as a list of packet numbers expects.
@@ -215,7 +216,7 @@ impl Link {
         }
     }
 
-    fn leave_wire(&mut self, now: Instant, mut packet: Packet) {
+    fn leave_wire(&mut self, now: Instant, mut packet: Box<Packet>) {
         self.impairments.corrupt(now, &mut packet, &mut self.stats);
         let arrival = self.impairments.arrival(now, &mut self.stats);
         if self.impairments.duplicates() {
@@ -225,7 +226,7 @@ impl Link {
         self.fly(now, arrival, packet);
     }
 
-    fn fly(&mut self, now: Instant, arrival: Instant, packet: Packet) {
+    fn fly(&mut self, now: Instant, arrival: Instant, packet: Box<Packet>) {
         // What has arrived no longer counts, whether or not someone has asked for it.
         while self.arrive(now).is_some() {}
         let bytes = self.flight_bytes + u64::from(packet.size);

@@ -133,7 +133,11 @@ impl Stats {
 
     /// Tells the packet's sender of congestion: by a mark if it can be, else the caller must drop.
     /// Returns the packet if it was marked.
-    pub(crate) fn mark_or_drop(&mut self, now: Instant, mut packet: Packet) -> Option<Packet> {
+    pub(crate) fn mark_or_drop(
+        &mut self,
+        now: Instant,
+        mut packet: Box<Packet>,
+    ) -> Option<Box<Packet>> {
         if packet.ecn.is_capable() {
             self.mark(now, &mut packet);
             Some(packet)

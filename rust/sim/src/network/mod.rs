@@ -89,8 +89,9 @@ pub struct Network {
 #[derive(Clone, Debug)]
 enum Event {
     Wake(LinkId),
-    Edit(Edit),
-    Enter(Packet),
+    /// Boxed, as the next: they are rare, and events are moved about.
+    Edit(Box<Edit>),
+    Enter(Box<Packet>),
 }
 
 impl Network {
@@ -131,18 +132,18 @@ impl Network {
 
     /// Plans a change for `time`. Changes planned for the same time are made in order.
     pub fn at(&mut self, time: Instant, edit: Edit) {
-        self.events.push(time, Event::Edit(edit));
+        self.events.push(time, Event::Edit(Box::new(edit)));
     }
 
     /// Sends `packet` at `now`. Times must not run backwards over calls.
     pub fn send(&mut self, now: Instant, packet: Packet) {
         self.advance(now);
-        self.enter(now, packet);
+        self.enter(now, Box::new(packet));
     }
 
     /// Sends `packet` at a later time, as a host does that hands release times to its network card.
     pub fn send_later(&mut self, at: Instant, packet: Packet) {
-        self.events.push(at, Event::Enter(packet));
+        self.events.push(at, Event::Enter(Box::new(packet)));
     }
 
     /// When something happens next; `None` if nothing is under way or planned.
@@ -193,7 +194,7 @@ impl Network {
         let (time, event) = self.events.pop_due(now)?;
         match event {
             Event::Wake(id) => self.wake(time, id),
-            Event::Edit(edit) => self.edit(edit),
+            Event::Edit(edit) => self.edit(*edit),
             Event::Enter(packet) => self.enter(time, packet),
         }
         Some(())
@@ -212,7 +213,7 @@ impl Network {
         }
     }
 
-    fn enter(&mut self, now: Instant, mut packet: Packet) {
+    fn enter(&mut self, now: Instant, mut packet: Box<Packet>) {
         packet.id = self.sent;
         self.sent += 1;
         self.digest.update(&[now.as_nanos(), packet.id, u64::from(packet.size)]);
@@ -230,7 +231,7 @@ impl Network {
     }
 
     /// Puts a packet into the next link of its route, or delivers it behind the last.
-    fn forward(&mut self, now: Instant, mut packet: Packet) {
+    fn forward(&mut self, now: Instant, mut packet: Box<Packet>) {
         let next = packet.route.as_ref().and_then(|route| route.get(packet.hop)).copied();
         let Some(id) = next else {
             return self.deliver(now, packet);
@@ -244,7 +245,7 @@ impl Network {
         }
     }
 
-    fn deliver(&mut self, now: Instant, mut packet: Packet) {
+    fn deliver(&mut self, now: Instant, mut packet: Box<Packet>) {
         let Some(to) = self.nat.admit(packet.to) else {
             self.undeliverable.expired_binding += 1;
             return;

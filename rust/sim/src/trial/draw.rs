@@ -120,8 +120,7 @@ fn settings(config: &mut TransportConfig, dice: &mut Dice) {
     // Longer than any silence that a timeout backing off causes on the links drawn.
     config.max_idle_timeout = Duration::from_secs(dice.pick(&[90, 90, 120, 180]));
     config.handshake_timeout = Duration::from_secs(120);
-    config.recovery.congestion =
-        dice.pick(&[Congestion::Cubic, Congestion::Cubic, Congestion::NewReno]);
+    config.recovery.congestion = dice.pick(&Congestion::NAMED);
     config.recovery.pacing = !dice.percent(10);
     config.ack_frequency = !dice.percent(30);
     config.max_ack_delay = Duration::from_millis(dice.pick(&[25, 25, 25, 0, 5, 100]));

@@ -22,7 +22,7 @@ pub mod plan;
 pub mod record;
 mod scenarios;
 mod stream;
-mod tls;
+pub(crate) mod tls;
 mod verdict;
 
 use crate::simulation::{Outcome, Simulation};

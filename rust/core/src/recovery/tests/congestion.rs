@@ -209,10 +209,10 @@ fn recovery_lets_a_packet_out_when_nothing_is_in_flight() {
 fn marks_cut_the_window_once_per_round() {
     let mut b = paced(100, ms(100));
     b.send_many(100, 0);
-    b.r.on_ecn_ce(at(100), at(0));
-    b.r.on_ecn_ce(at(101), at(0));
+    b.r.on_ecn(at(100), at(0), 0, 1);
+    b.r.on_ecn(at(101), at(0), 5, 1);
     assert_eq!((b.r.cwnd(), b.r.stats().congestion_events), (50 * MSS, 1));
-    b.r.on_ecn_ce(at(200), at(150));
+    b.r.on_ecn(at(200), at(150), 0, 2);
     assert_eq!(b.r.cwnd(), 25 * MSS);
 }
 
@@ -220,11 +220,161 @@ fn marks_cut_the_window_once_per_round() {
 fn app_limited_samples_are_marked() {
     let mut b = Bench::warmed(100);
     b.send(Space::Data, 200);
-    b.r.set_app_limited();
+    b.r.on_out_of_data(at(200));
+    b.r.budget(at(210));
     b.send(Space::Data, 210);
     assert!(!b.ack(Space::Data, 300, &[1..=1]).unwrap().rate.app_limited);
     let rate = b.ack(Space::Data, 310, &[1..=2]).unwrap().rate;
     assert!(rate.app_limited);
+}
+
+#[test]
+fn idle_l4s_senders_send_no_burst() {
+    for (congestion, packets) in [(Congestion::Cubic, 10), (Congestion::Prague, 1)] {
+        let mut b = Bench::with(RecoveryConfig { congestion, ..RecoveryConfig::default() });
+        b.send(Space::Data, 0);
+        b.ack(Space::Data, 100, &[0..=0]).unwrap();
+        assert_eq!(b.r.budget(at(5000)).bytes, packets * MSS, "{congestion:?}");
+    }
+}
+
+#[test]
+fn bursts_of_l4s_senders_last_a_quarter_of_a_millisecond() {
+    let congestion = Congestion::Prague;
+    let initial_window = Some(10_000 * MSS);
+    let mut b =
+        Bench::with(RecoveryConfig { congestion, initial_window, ..RecoveryConfig::default() });
+    b.send(Space::Data, 0);
+    b.ack(Space::Data, 100, &[0..=0]).unwrap();
+    let rate = b.r.pacing_rate().unwrap();
+    b.r.budget(at(100));
+    assert_eq!(b.r.burst, rate / 4000);
+    assert!(b.r.burst > 20 * MSS);
+}
+
+#[test]
+fn controllers_change_on_a_live_path() {
+    use Congestion::*;
+    let all = [NewReno, Cubic, Prague, Copa, Bbr, Bbr2, Bbr3, External];
+    for from in all {
+        for to in all {
+            let mut b =
+                Bench::with(RecoveryConfig { congestion: from, ..RecoveryConfig::default() });
+            let mut sent = 0;
+            for round in 0..3 {
+                let window = b.r.cwnd() / MSS;
+                b.send_many(window, round * 100);
+                b.ack(Space::Data, (round + 1) * 100, &[0..=sent + window - 1]).unwrap();
+                sent += window;
+            }
+            let (window, rtt) = (b.r.cwnd(), b.r.rtt().clone());
+            let startup = b.r.phase().is_startup();
+            b.r.set_congestion(to);
+            assert_eq!((b.r.congestion(), b.r.cwnd()), (to, window), "{from:?} {to:?}");
+            assert_eq!(b.r.rtt().smoothed(), rtt.smoothed());
+            assert_eq!(b.r.phase().is_startup(), startup, "{from:?} {to:?}");
+            // A path that replaces this one has the new controller from the start.
+            b.r.reset_for_new_path(at(1000));
+            assert_eq!(b.r.congestion(), to);
+        }
+    }
+}
+
+#[test]
+fn a_change_of_controllers_in_recovery_does_not_cut_again() {
+    let mut b = paced(100, ms(100));
+    b.send_many(100, 200);
+    b.ack(Space::Data, 300, &[4..=6]).unwrap();
+    assert_eq!((b.r.cwnd(), b.r.stats().congestion_events), (50 * MSS, 1));
+    b.r.set_congestion(Congestion::Cubic);
+    b.ack(Space::Data, 301, &[12..=14]).unwrap();
+    assert_eq!((b.r.cwnd(), b.r.stats().congestion_events), (50 * MSS, 1));
+    // Nor does what comes late take back a cut of a controller that is gone.
+    b.ack(Space::Data, 302, &[1..=14]).unwrap();
+    assert_eq!((b.r.cwnd(), b.r.stats().undone_events), (50 * MSS, 0));
+}
+
+#[test]
+fn without_marks_cubic_takes_the_place_of_prague_until_the_path_changes() {
+    let congestion = Congestion::Prague;
+    let mut b = Bench::with(RecoveryConfig { congestion, ..RecoveryConfig::default() });
+    assert_eq!(b.r.ect(), Ecn::Ect1);
+    b.send_many(10, 0);
+    b.ack(Space::Data, 100, &[0..=9]).unwrap();
+    let window = b.r.cwnd();
+    b.r.on_ecn_unusable();
+    assert_eq!((b.r.congestion(), b.r.ect(), b.r.cwnd()), (Congestion::Cubic, Ecn::Ect0, window));
+    b.r.reset_for_new_path(at(200));
+    assert_eq!(b.r.congestion(), Congestion::Prague);
+}
+
+#[test]
+fn marks_on_ect1_do_not_confirm_losses() {
+    let congestion = Congestion::Prague;
+    let mut b = Bench::with(RecoveryConfig { congestion, ..RecoveryConfig::default() });
+    b.send_many(10, 0);
+    b.ack(Space::Data, 100, &[4..=9]).unwrap();
+    assert_eq!(b.r.stats().congestion_events, 1);
+    b.r.on_ecn(at(101), at(0), 1, 1);
+    b.ack(Space::Data, 102, &[0..=9]).unwrap();
+    assert_eq!(b.r.stats().undone_events, 1);
+}
+
+#[test]
+fn a_full_window_or_a_waiting_pacer_is_not_the_application() {
+    // The window is full when the data ends.
+    let mut b = Bench::warmed(100);
+    let window = b.r.cwnd() / MSS;
+    b.send_many(window, 200);
+    b.r.on_out_of_data(at(200));
+    assert!(!b.r.sampler.is_app_limited());
+    // The next burst is not due yet when the data ends, nor when more comes.
+    let mut b = paced(100, ms(100));
+    let pass = b.r.budget(at(0)).bytes / MSS;
+    b.send_many(pass, 0);
+    b.r.on_out_of_data(at(0));
+    assert!(b.r.budget(at(0)).next_release.is_some());
+    assert!(!b.r.sampler.is_app_limited());
+    // It was due, and nothing was there.
+    b.r.on_out_of_data(at(0));
+    b.r.budget(at(5));
+    assert!(b.r.sampler.is_app_limited());
+    // Asked when an acknowledgment arrives, before it makes room.
+    let mut b = paced(100, ms(100));
+    b.send_many(pass, 0);
+    b.r.on_out_of_data(at(0));
+    assert!(!b.r.sampler.is_app_limited());
+    b.ack(Space::Data, 100, &[0..=0]).unwrap();
+    assert!(b.r.sampler.is_app_limited());
+}
+
+#[test]
+fn one_frame_gives_the_rate_of_the_newest_packet() {
+    let mut b = Bench::warmed(100);
+    for t in [200, 220, 240] {
+        b.send(Space::Data, t);
+    }
+    let rate = b.ack(Space::Data, 340, &[1..=3]).unwrap().rate;
+    // Three packets between the first's sending and the last's acknowledgment, 40 ms of it in
+    // flight; from the oldest packet it would be three over 140 ms as well, but sent in none.
+    assert_eq!((rate.delivered, rate.prior_delivered), (3 * MSS, MSS));
+    assert_eq!(rate.tx_in_flight, 3 * MSS);
+    assert_eq!(rate.delivery_rate, Some(3 * MSS * 1000 / 140));
+}
+
+#[test]
+fn delays_that_the_peer_reports_do_not_reach_controllers() {
+    let mut b = Bench::warmed(100);
+    b.send(Space::Data, 200);
+    let mut buf = [0; 64];
+    let mut w = Writer::new(&mut buf);
+    ack::write(&mut w, None, core::iter::once(1..=1), 0, None, 64);
+    let Some(Ok(Frame::Ack(frame))) = FrameIter::new(w.written()).next() else { unreachable!() };
+    // Held back for 90 ms, says the peer: taken off the smoothed RTT only.
+    let max = Duration::from_millis(100);
+    let s = b.r.on_ack(at(390), Space::Data, &frame, ms(90), max, &mut b.sink).unwrap();
+    assert_eq!(s.rtt_sample, Some(ms(190)));
+    assert_eq!((b.r.rtt().min(), b.r.rtt().smoothed()), (ms(100), ms(100)));
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn cut_stands_if_a_loss_was_real_or_a_mark_confirms_it() {
         b.ack(Space::Data, 200, &[9..=9]).unwrap();
         let cut = b.r.cwnd();
         if mark {
-            b.r.on_ecn_ce(at(201), at(100));
+            b.r.on_ecn(at(201), at(100), 0, 1);
         }
         b.ack(Space::Data, 202, &[9..=9, if mark { 1..=6 } else { 2..=6 }]).unwrap();
         assert_eq!((b.r.cwnd(), b.r.stats().undone_events), (cut, 0));
@@ -172,14 +172,14 @@ fn large_packets_are_told_apart() {
 #[test]
 fn summary_counts_marked_packets() {
     let mut b = Bench::new();
-    for ecn in [true, false, true] {
+    for ecn in [Some(Ecn::Ect0), None, Some(Ecn::Ect1)] {
         let packet = SentPacket { ecn, ..b.packet(Space::Data, 0) };
         b.send_packet(Space::Data, packet);
     }
-    let counts = EcnCounts { ect0: 2, ect1: 0, ce: 0 };
+    let counts = EcnCounts { ect0: 1, ect1: 1, ce: 0 };
     let (space, ranges) = (Space::Data, [0..=2]);
     let s = on_ack(&mut b.r, &mut b.sink, at(10), space, &ranges, Some(counts)).unwrap();
-    assert_eq!((s.newly_acked_ecn, s.ecn, s.raised_largest), (2, Some(counts), true));
+    assert_eq!((s.newly_acked_ect, s.ecn, s.raised_largest), ([1, 1], Some(counts), true));
     assert_eq!((s.largest_newly_acked, s.largest_sent_at), (Some(2), at(0)));
 }
 

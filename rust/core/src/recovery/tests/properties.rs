@@ -101,7 +101,7 @@ fn run(congestion: Congestion, ops: Vec<Op>) -> Result<(), TestCaseError> {
                 let s = on_ack(&mut b.r, &mut b.sink, now, Space::Data, &ranges, None).unwrap();
                 if ce && s.newly_acked > 0 {
                     ce_count += 1;
-                    b.r.on_ecn_ce(now, s.largest_sent_at);
+                    b.r.on_ecn(now, s.largest_sent_at, 1, 1);
                 }
             }
             Op::Timeout => {
@@ -146,6 +146,29 @@ proptest! {
     #[test]
     fn books_balance_with_new_reno(ops in proptest::collection::vec(op(), 0..80)) {
         run(Congestion::NewReno, ops)?;
+    }
+
+    #[test]
+    fn books_balance_with_prague(ops in proptest::collection::vec(op(), 0..80)) {
+        run(Congestion::Prague, ops)?;
+    }
+
+    #[test]
+    fn books_balance_with_bbr(
+        version in 0usize..3,
+        ops in proptest::collection::vec(op(), 0..80),
+    ) {
+        run([Congestion::Bbr, Congestion::Bbr2, Congestion::Bbr3][version], ops)?;
+    }
+
+    #[test]
+    fn books_balance_with_copa(ops in proptest::collection::vec(op(), 0..80)) {
+        run(Congestion::Copa, ops)?;
+    }
+
+    #[test]
+    fn books_balance_with_a_controller_outside(ops in proptest::collection::vec(op(), 0..80)) {
+        run(Congestion::External, ops)?;
     }
 
     #[test]

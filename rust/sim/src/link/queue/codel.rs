@@ -56,7 +56,7 @@ impl Codel {
         &mut self.fifo
     }
 
-    pub(crate) fn dequeue(&mut self, now: Instant, stats: &mut Stats) -> Option<Packet> {
+    pub(crate) fn dequeue(&mut self, now: Instant, stats: &mut Stats) -> Option<Box<Packet>> {
         let (mut packet, mut may_drop) = self.take(now, stats)?;
         if !self.dropping {
             if !may_drop {
@@ -105,7 +105,7 @@ impl Codel {
     }
 
     /// Takes a packet and says whether it may be dropped (RFC 8289 section 5.6).
-    fn take(&mut self, now: Instant, stats: &mut Stats) -> Option<(Packet, bool)> {
+    fn take(&mut self, now: Instant, stats: &mut Stats) -> Option<(Box<Packet>, bool)> {
         let Some((waited, packet)) = self.fifo.pop(now) else {
             self.first_above = None;
             return None;

@@ -17,7 +17,7 @@ pub enum Limit {
 #[derive(Clone, Debug)]
 pub(crate) struct Fifo {
     limit: Limit,
-    packets: VecDeque<(Instant, Packet)>,
+    packets: VecDeque<(Instant, Box<Packet>)>,
     bytes: u64,
 }
 
@@ -33,13 +33,13 @@ impl Fifo {
         }
     }
 
-    pub(crate) fn push(&mut self, now: Instant, packet: Packet) {
+    pub(crate) fn push(&mut self, now: Instant, packet: Box<Packet>) {
         self.bytes += u64::from(packet.size);
         self.packets.push_back((now, packet));
     }
 
     /// Takes the first packet, with the time it has waited.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Duration, Packet)> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<(Duration, Box<Packet>)> {
         let (arrived, packet) = self.packets.pop_front()?;
         self.bytes -= u64::from(packet.size);
         Some((now - arrived, packet))

@@ -66,7 +66,7 @@ impl Queue {
         }
     }
 
-    pub(crate) fn enqueue(&mut self, now: Instant, packet: Packet, stats: &mut Stats) {
+    pub(crate) fn enqueue(&mut self, now: Instant, packet: Box<Packet>, stats: &mut Stats) {
         let fifo = match self {
             Self::DualPi2(dual) => return dual.enqueue(now, packet, stats),
             Self::DropTail(fifo) => fifo,
@@ -87,7 +87,7 @@ impl Queue {
     }
 
     /// The next packet for the wire.
-    pub(crate) fn dequeue(&mut self, now: Instant, stats: &mut Stats) -> Option<Packet> {
+    pub(crate) fn dequeue(&mut self, now: Instant, stats: &mut Stats) -> Option<Box<Packet>> {
         match self {
             Self::DropTail(fifo) | Self::Policer(_, fifo) => {
                 let (waited, packet) = fifo.pop(now)?;

@@ -35,7 +35,7 @@ impl Step {
         &mut self.fifo
     }
 
-    pub(crate) fn dequeue(&mut self, now: Instant, stats: &mut Stats) -> Option<Packet> {
+    pub(crate) fn dequeue(&mut self, now: Instant, stats: &mut Stats) -> Option<Box<Packet>> {
         let (waited, mut packet) = self.fifo.pop(now)?;
         stats.waited(waited);
         if packet.ecn.is_capable() && self.chance(waited).happens(&mut self.rng) {
