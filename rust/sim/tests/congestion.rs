@@ -1,4 +1,5 @@
 //! Congestion scenarios: the data is sound, the simulator obeys its symmetries, both tiers agree.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeSet;
 use tquic_core::cc::Congestion;
