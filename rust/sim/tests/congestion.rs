@@ -1,4 +1,5 @@
 //! Congestion scenarios: the data is sound, the simulator obeys its symmetries, both tiers agree.
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::collections::BTreeSet;
 use tquic_core::cc::Congestion;
@@ -157,6 +158,7 @@ fn a_band_judges_the_mean_or_each_seed() {
         min: Some(0.3),
         max: None,
         each: false,
+        open: None,
         source: String::new(),
     };
     assert!(cell.holds(&band));

@@ -68,7 +68,7 @@ pub enum Peer {
     /// Does either as a connection.
     Whole(Box<Whole>),
     /// Sends whatever happens.
-    Cross(CrossTraffic),
+    Cross(Box<CrossTraffic>),
     /// Receives that.
     Sink,
 }
@@ -170,13 +170,13 @@ impl World {
         for (index, cross) in scenario.cross.iter().enumerate() {
             let ends = (address(3, index), address(4, index));
             let interval = f64::from(scenario.packet) * 8.0 / cross.rate.0.as_bps() as f64;
-            let host = Peer::Cross(CrossTraffic::new(
+            let host = Peer::Cross(Box::new(CrossTraffic::new(
                 ends,
                 scenario.packet,
                 Duration::from_secs_f64(interval),
                 (cross.on.0, cross.off.0),
                 stream(seed, "cross", index as u64),
-            ));
+            )));
             world.simulation.network.route(ends.0, ends.1, &[bottleneck]);
             world.simulation.add(host, HostConfig::default(), &[ends.0]);
             world.simulation.add(Peer::Sink, HostConfig::default(), &[ends.1]);
