@@ -158,6 +158,7 @@ fn a_band_judges_the_mean_or_each_seed() {
         min: Some(0.3),
         max: None,
         each: false,
+        open: None,
         source: String::new(),
     };
     assert!(cell.holds(&band));

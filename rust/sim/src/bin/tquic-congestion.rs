@@ -81,15 +81,18 @@ fn run(options: &Options) -> std::io::Result<bool> {
         let head = page.split_once(MARK).map_or(page.as_str(), |(head, _)| head);
         std::fs::write(path, format!("{head}{MARK}{}", report::markdown(&families, &cells)))?;
     }
-    let failures = report::failures(&cells);
+    let open = report::failures(&cells, true);
+    open.iter().for_each(|line| println!("OPEN {line}"));
+    let failures = report::failures(&cells, false);
     failures.iter().for_each(|line| println!("FAILED {line}"));
     let (bands, seeds) = (report::bands(&cells), options.selection.seeds);
     let packets: u64 = cells.iter().flat_map(|cell| &cell.outcomes).map(|o| o.packets).sum();
     let took = started.elapsed().as_secs_f64();
     println!(
-        "{} of {bands} bands hold over {seeds} seeds, {} do not; {} cells, {:.0} million packets in \
-         {took:.0} s",
-        bands - failures.len(),
+        "{} of {bands} bands hold over {seeds} seeds, {} are open, {} fail; {} cells, {:.0} million \
+         packets in {took:.0} s",
+        bands - open.len() - failures.len(),
+        open.len(),
         failures.len(),
         cells.len(),
         packets as f64 / 1e6
