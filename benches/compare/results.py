@@ -1,0 +1,139 @@
+"""The document of a session, and what can be read from it."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from compare.peers import SUBJECT
+from compare.runner import Cell
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Some numbers in short."""
+
+    median: float
+    low: float
+    high: float
+    count: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread | None:
+        """`None` without values."""
+        known = list(values)
+        if not known:
+            return None
+        return cls(statistics.median(known), min(known), max(known), len(known))
+
+
+def document(
+    cells: list[Cell],
+    not_run: list[dict[str, str]],
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    """Everything that was measured; schema.json says what is where."""
+    works = {cell.work.name: cell.work for cell in cells}
+    return {
+        "format": FORMAT,
+        **about,
+        "works": {
+            name: {
+                "title": work.title,
+                "group": work.group,
+                "unit": work.unit,
+                "higher_is_better": work.higher_is_better,
+                "options": work.options,
+                "link": list(work.link),
+            }
+            for name, work in works.items()
+        },
+        "results": [
+            {
+                "work": cell.work.name,
+                "peer": cell.peer.name,
+                "runs": cell.runs,
+                "failures": cell.failures,
+                "calls": cell.calls,
+            }
+            for cell in cells
+        ],
+        "not_run": not_run,
+    }
+
+
+class Session:
+    """A document, read."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        self.document = document
+        self.works: dict[str, dict[str, Any]] = document["works"]
+        self.peers: dict[str, dict[str, Any]] = document["peers"]
+        self._cells = {(r["work"], r["peer"]): r for r in document["results"]}
+
+    def cell(self, work: str, peer: str) -> dict[str, Any] | None:
+        """What was measured of some work over a peer."""
+        return self._cells.get((work, peer))
+
+    def spread(self, work: str, peer: str, key: str = "value") -> Spread | None:
+        """One number of all runs; `None` if there are none."""
+        cell = self.cell(work, peer)
+        runs = cell["runs"] if cell else []
+        return Spread.of(float(run[key]) for run in runs if run.get(key) is not None)
+
+    def latency(self, work: str, peer: str, name: str) -> Spread | None:
+        """A percentile of latency in microseconds."""
+        cell = self.cell(work, peer)
+        runs = cell["runs"] if cell else []
+        return Spread.of(float(r["latency_us"][name]) for r in runs if r.get("latency_us"))
+
+    def cpu(self, work: str, peer: str, end: str) -> float | None:
+        """Median CPU seconds per GB at one end; per event in milliseconds where no bytes count."""
+        cell = self.cell(work, peer)
+        if not cell or not cell["runs"]:
+            return None
+        key = {"client": "cpu_seconds", "server": "server_cpu_seconds"}[end]
+        bulk = self.works[work]["unit"] in {"Gbit/s", "Mbit/s"}
+        per = (lambda r: r["bytes"] / 1e9) if bulk else (lambda r: r["count"] / 1e3)
+        return statistics.median(run[key] / max(per(run), 1e-9) for run in cell["runs"])
+
+    def failures(self, work: str, peer: str) -> list[str]:
+        """Why runs gave nothing."""
+        cell = self.cell(work, peer)
+        return list(cell["failures"]) if cell else []
+
+    def best_other(self, work: str) -> str | None:
+        """The best stack that is not ours and is a QUIC stack."""
+        others = {
+            name: spread.median
+            for name, facts in self.peers.items()
+            if facts["family"] in {"native", "python"}
+            and (spread := self.spread(work, name)) is not None
+        }
+        if not others:
+            return None
+        pick = max if self.works[work]["higher_is_better"] else min
+        return pick(others, key=lambda name: others[name])
+
+    def ratio(self, work: str, peer: str, other: str) -> float | None:
+        """How many times better `peer` is: above 1 is better, whatever the unit."""
+        mine, theirs = self.spread(work, peer), self.spread(work, other)
+        if mine is None or theirs is None or not mine.median or not theirs.median:
+            return None
+        if self.works[work]["higher_is_better"]:
+            return mine.median / theirs.median
+        return theirs.median / mine.median
+
+    def losses(self) -> list[tuple[str, str, float]]:
+        """Works where another QUIC stack is better than ours: work, stack, our ratio to it."""
+        lost = []
+        for work in self.works:
+            other = self.best_other(work)
+            ratio = None if other is None else self.ratio(work, SUBJECT, other)
+            if other is not None and ratio is not None and ratio < 1:
+                lost.append((work, other, ratio))
+        return lost

@@ -1,0 +1,118 @@
+//! What this machine can do without any protocol: trains of 44 datagrams with GSO and GRO, 2 MB on
+//! their way at most.
+//!
+//! `compare-ceiling raw ROLE ...` sends the pattern as it is. `compare-ceiling sealed ROLE ...` seals
+//! each datagram as a QUIC packet with the project's own packet protection, masks its header,
+//! unmasks, opens and copies once: what no QUIC stack over these sockets can beat.
+
+mod flow;
+mod protection;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use compare_common::options::{self, Role, Work};
+use compare_common::pattern::{Checker, piece};
+use compare_common::report::{Done, Totals, Watch, listening, print};
+use compare_common::{HEADER, Result, process};
+use flow::Link;
+use protection::{Bare, Protection, Sealed};
+use tquic_net::udp::{SocketOptions, UdpSocket};
+
+fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let protection = arguments.next().ok_or("say `raw` or `sealed`")?;
+    let role = options::parse(arguments)?;
+    process::hold_signals();
+    match protection.as_str() {
+        "raw" => play::<Bare>(role),
+        "sealed" => play::<Sealed>(role),
+        other => Err(format!("{other}: neither `raw` nor `sealed`").into()),
+    }
+}
+
+fn play<P: Protection>(role: Role) -> Result<()> {
+    match role {
+        Role::Server(options) => serve::<P>(&options),
+        Role::Client(options) => work::<P>(&options),
+    }
+}
+
+fn bind(address: SocketAddr) -> Result<Link> {
+    Ok(Link::new(UdpSocket::bind(address, &SocketOptions::default())?)?)
+}
+
+/// What a client wants, in a datagram of 16 bytes: how much comes, and how much goes. One of 8 bytes
+/// is a request for so many bytes in one datagram.
+fn serve<P: Protection>(options: &options::Server) -> Result<()> {
+    let mut link = bind(options.listen)?;
+    let totals = Arc::<Totals>::default();
+    let at_end = totals.clone();
+    process::at_signal(move || {
+        at_end.print();
+        std::process::exit(0);
+    });
+    listening(link.address());
+    let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_be_bytes);
+    let mut protection = P::default();
+    loop {
+        for (client, request) in link.small_datagrams()? {
+            let (first, second) = request.split_at(request.len().min(HEADER));
+            match second.len() {
+                0 => link.send_small(client, piece(0, number(first)))?,
+                _ => {
+                    let received =
+                        flow::receive(&mut link, &mut protection, client, number(second))?;
+                    totals.received.fetch_add(received.offset, Relaxed);
+                    totals.mismatches.fetch_add(received.mismatches, Relaxed);
+                    flow::send(&mut link, &mut protection, client, number(first))?;
+                    totals.connections.fetch_add(1, Relaxed);
+                }
+            }
+            totals.streams.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+fn work<P: Protection>(options: &options::Client) -> Result<()> {
+    let mut link = bind("127.0.0.1:0".parse()?)?;
+    let watch = Watch::start();
+    let done = match options.work {
+        Work::Bulk { download, upload, streams: 1 } => {
+            let request = [download.to_be_bytes(), upload.to_be_bytes()].concat();
+            let mut protection = P::default();
+            link.send_small(options.to, &request)?;
+            flow::send(&mut link, &mut protection, options.to, upload)?;
+            let checker = flow::receive(&mut link, &mut protection, options.to, download)?;
+            let mismatches = checker.mismatches;
+            Done { bytes: download + upload, count: 1, mismatches, ..Done::default() }
+        }
+        Work::Requests { requests, inflight: 1, response, connections: 1 } => {
+            ping_pong(&mut link, options.to, requests, response)?
+        }
+        _ => return Err("without a protocol there is nothing to measure".into()),
+    };
+    print(done, watch.stop());
+    Ok(())
+}
+
+fn ping_pong(link: &mut Link, server: SocketAddr, requests: u64, response: u64) -> Result<Done> {
+    let mut done = Done::default();
+    for _ in 0..requests {
+        let begun = Instant::now();
+        link.send_small(server, &response.to_be_bytes())?;
+        let mut checker = Checker::default();
+        while checker.offset < response {
+            for (_, answer) in link.small_datagrams()? {
+                checker.check(&answer);
+            }
+        }
+        done.latencies.record(begun.elapsed());
+        done.bytes += checker.offset;
+        done.count += 1;
+        done.mismatches += checker.mismatches;
+    }
+    Ok(done)
+}
