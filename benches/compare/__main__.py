@@ -5,13 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
+import signal
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compare import build, machine, peers, plots, process, runner, table, works
+import jsonschema
+
+from compare import build, machine, peers, plots, runner, table, works
 from compare.process import RunError
 from compare.results import Session, document
 from compare.runner import Cell
@@ -19,6 +22,7 @@ from compare.runner import Cell
 ROUNDS = 5
 # Seconds to wait for a quiet machine before each run.
 PATIENCE = 20.0
+SCHEMA = peers.HERE / "schema.json"
 # Where a guide shows the comparison.
 MARKS = ("<!-- compare: begin -->\n", "<!-- compare: end -->")
 
@@ -45,12 +49,15 @@ def arguments(words: list[str]) -> argparse.Namespace:
 def main(words: list[str] | None = None) -> int:
     """Runs a session, or shows one."""
     options = arguments(sys.argv[1:] if words is None else words)
+    # Ends the processes of a run as Ctrl-C does.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         if options.source is not None:
             data = json.loads(options.source.read_text())
         else:
             chosen = peers.select(options.peers), works.select(options.work, quick=options.quick)
             data = measure(options, *chosen)
+            jsonschema.validate(data, json.loads(SCHEMA.read_text()))
             options.out.mkdir(parents=True, exist_ok=True)
             (options.out / "session.json").write_text(json.dumps(data, indent=1) + "\n")
     except (ValueError, RunError) as error:

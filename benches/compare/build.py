@@ -116,9 +116,13 @@ def _locked_crates() -> dict[str, str]:
 
 
 def _go_versions() -> dict[str, str]:
-    modules = re.findall(r"^(?:require )?\s*(\S+) (v\S+)", (HERE / "go" / "go.mod").read_text(), re.M)
+    modules = re.findall(
+        r"^(?:require )?\s*(\S+) (v\S+)", (HERE / "go" / "go.mod").read_text(), re.M
+    )
     try:
-        said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, check=True)
+        said = subprocess.run(
+            ["go", "env", "GOVERSION"], capture_output=True, text=True, check=True
+        )
         return {**dict(modules), "go": said.stdout.strip()}
     except (OSError, subprocess.CalledProcessError):
         return dict(modules)
@@ -126,7 +130,9 @@ def _go_versions() -> dict[str, str]:
 
 def _python_versions() -> dict[str, str]:
     files = (HERE / "python").glob("requirements-*.txt")
-    return dict(pin for file in files for pin in re.findall(r"^(\S+)==(\S+)", file.read_text(), re.M))
+    return dict(
+        pin for file in files for pin in re.findall(r"^(\S+)==(\S+)", file.read_text(), re.M)
+    )
 
 
 def _tquic() -> str:

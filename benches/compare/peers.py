@@ -19,7 +19,7 @@ TQUIC = ROOT / ".venv" / "bin" / "tquic"
 
 Family = Literal["tquic", "native", "python", "reference"]
 
-TQUIC_SERVER = (str(TQUIC), *"perf server --json --host 127.0.0.1 --port 0".split())
+TQUIC_SERVER = (str(TQUIC), *["perf", "server", "--json", "--host", "127.0.0.1", "--port", "0"])
 
 # The windows, the cipher suite and the key-exchange group that every driver sets.
 TQUIC_SETTINGS = {
@@ -58,6 +58,8 @@ class Peer:
     # The works it can do, by kind, and why it cannot do others.
     kinds: frozenset[str] = frozenset({"bulk", "requests", "handshakes", "datagrams", "idle"})
     cannot: Callable[[Work], str | None] = lambda _: None
+    # A client of its own for idle connections.
+    idle_client: tuple[str, ...] = ()
     # How much of a work it is given.
     share: float = 1.0
     # Settings of the environment.
@@ -79,12 +81,13 @@ class Peer:
 
     def client_command(self, work: Work, address: str, files: Files) -> list[str]:
         """The whole command of the client."""
-        if self.is_cli:
+        client = self.idle_client if work.kind == "idle" and self.idle_client else self.client
+        if self.is_cli and client is self.client:
             return [*self.client, address, "--cacert", str(files.ca), "--json", *cli_options(work)]
         options = [f"--{name}={value}" for name, value in work.options.items()]
         split = [part for option in options for part in option.split("=", 1)]
         head = ["--to", address, "--ca", str(files.ca), "--work", work.kind]
-        return [*self.client, *head, *split]
+        return [*client, *head, *split]
 
 
 def cli_options(work: Work) -> list[str]:
@@ -99,8 +102,11 @@ def cli_options(work: Work) -> list[str]:
         ]
         return [*amounts, "--streams", str(number("streams"))]
     if work.kind == "requests":
-        names = ("requests", "inflight", "response", "connections")
-        return [part for n in names if n in work.options for part in (f"--{n}", str(number(n)))]
+        # There every connection does all of it.
+        connections = max(number("connections"), 1)
+        counts = {"requests": number("requests") // connections, "connections": connections}
+        counts |= {name: number(name) for name in ("inflight", "response")}
+        return [part for name, value in counts.items() for part in (f"--{name}", str(value))]
     if work.kind == "handshakes":
         kinds = {"full": [], "resumed": ["--resume"], "0rtt": ["--0rtt"]}
         kinds["first-byte"] = ["--first-byte"]
@@ -221,7 +227,11 @@ PEERS: tuple[Peer, ...] = (
         (str(TQUIC), "perf", "client"),
         ("tquic",),
         is_cli=True,
-        kinds=frozenset({"bulk", "requests", "handshakes", "datagrams"}),
+        idle_client=(
+            str(TQUIC.parent / "python"),
+            str(HERE / "python" / "tquic_idle.py"),
+            "client",
+        ),
         environment=TQUIC_SETTINGS,
         versions=("tquic",),
     ),
@@ -240,9 +250,7 @@ PEERS: tuple[Peer, ...] = (
     ),
     _rust("quinn", ("quinn", "quinn-proto", "rustls", "ring")),
     _rust("noq", ("noq", "noq-proto", "rustls", "ring")),
-    _rust(
-        "s2n-quic", ("s2n-quic", "aws-lc-rs"), "P-256 key exchange, its own choice", cannot=_s2n
-    ),
+    _rust("s2n-quic", ("s2n-quic", "aws-lc-rs"), "P-256 key exchange, its own choice", cannot=_s2n),
     _rust("quiche", ("quiche", "boring"), "in a loop of ours, trains of 44 packets"),
     _rust("msquic", ("msquic",), "no pacing, low-latency profile", cannot=_msquic),
     replace(

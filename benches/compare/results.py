@@ -97,9 +97,11 @@ class Session:
         if not cell or not cell["runs"]:
             return None
         key = {"client": "cpu_seconds", "server": "server_cpu_seconds"}[end]
-        bulk = self.works[work]["unit"] in {"Gbit/s", "Mbit/s"}
-        per = (lambda r: r["bytes"] / 1e9) if bulk else (lambda r: r["count"] / 1e3)
-        return statistics.median(run[key] / max(per(run), 1e-9) for run in cell["runs"])
+        in_bytes = self.works[work]["unit"] in {"Gbit/s", "Mbit/s"}
+        what, many = ("bytes", 1e9) if in_bytes else ("count", 1e3)
+        return statistics.median(
+            float(run[key]) / max(float(run[what]) / many, 1e-9) for run in cell["runs"]
+        )
 
     def failures(self, work: str, peer: str) -> list[str]:
         """Why runs gave nothing."""

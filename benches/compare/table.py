@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from compare.peers import SUBJECT
 from compare.results import Session, Spread
 
-NONE = "–"
+NONE = "-"
 FAILED = "failed"
 
 
@@ -57,12 +57,15 @@ def number(value: float) -> str:
 def _spread(spread: Spread | None, failures: Sequence[str]) -> str:
     if spread is None:
         return FAILED if failures else NONE
-    text = f"{number(spread.median)} ({number(spread.low)}–{number(spread.high)})"
+    text = f"{number(spread.median)} ({number(spread.low)} to {number(spread.high)})"
     return f"{text}, {len(failures)} failed" if failures else text
 
 
 def _values(session: Session, works: Sequence[str]) -> str:
-    head = ["", *(f"{session.works[work]['title']}, {session.works[work]['unit']}" for work in works)]
+    head = [
+        "",
+        *(f"{session.works[work]['title']}, {session.works[work]['unit']}" for work in works),
+    ]
     rows = [
         [peer, *(_spread(session.spread(w, peer), session.failures(w, peer)) for w in works)]
         for peer in _peers(session, works)
@@ -131,7 +134,7 @@ def _about(session: Session) -> str:
         f"{document['started'][:10]}, {machine['cpus']} CPUs ({machine['cpu']}; {features}), "
         f"{memory:.0f} GiB, {machine['kernel']}, socket buffers up to "
         f"{machine['socket_buffer_max'] or 0:,} bytes. `{document['command']}`: "
-        f"{document['rounds']} interleaved rounds; medians (lowest–highest).",
+        f"{document['rounds']} interleaved rounds; medians (lowest to highest).",
     ]
     if noisy:
         lines.append(f"Others used the machine during {noisy} of {runs} runs.")
@@ -154,8 +157,11 @@ def _remarks(session: Session) -> list[str]:
     ]
     reasons: dict[tuple[str, str], list[str]] = {}
     for entry in session.document["not_run"]:
-        reasons.setdefault((entry["peer"], _one_line(entry["reason"])), []).append(entry["work"])
-    missing = [f"- {peer}: {reason} ({', '.join(works)})" for (peer, reason), works in reasons.items()]
+        key = (entry["peer"], _one_line(entry["reason"]))
+        reasons.setdefault(key, []).append(entry["work"])
+    missing = [
+        f"- {peer}: {reason} ({', '.join(works)})" for (peer, reason), works in reasons.items()
+    ]
     parts = ["Versions and what is not as it is for the others:", "\n".join(said)]
     if failed:
         parts += ["Runs that failed:", "\n".join(failed)]

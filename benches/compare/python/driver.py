@@ -1,4 +1,4 @@
-"""The perf protocol over the Python stacks, which all look like aioquic: events and a protocol class.
+"""The perf protocol over the Python stacks, which all look like aioquic: events and protocols.
 
 Runs in the environments of those stacks, so it imports nothing of tquic.
 """
@@ -360,7 +360,7 @@ def _print(done: Done, start: float, cpu: float) -> None:
         "bytes": done.bytes,
         "count": done.count,
         "mismatches": done.mismatches,
-        "peak_memory": _peak_memory(),
+        "peak_memory": peak_memory(),
     }
     if done.latencies:
         ordered = sorted(done.latencies)
@@ -374,7 +374,8 @@ def _print(done: Done, start: float, cpu: float) -> None:
     print(json.dumps(report), flush=True)
 
 
-def _peak_memory() -> int:
+def peak_memory() -> int:
+    """Largest resident memory of this process, in bytes."""
     status = Path("/proc/self/status").read_text()
     found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.M)
     return int(found[1]) * 1024 if found else 0

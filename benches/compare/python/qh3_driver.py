@@ -5,10 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from qh3.asyncio import QuicConnectionProtocol, connect, serve
-from qh3.quic.configuration import QuicConfiguration
-from qh3.quic.events import HandshakeCompleted, StreamDataReceived
-from qh3.tls import CipherSuite
 from driver import (
     ALPN,
     CONNECTION_WINDOW,
@@ -19,6 +15,10 @@ from driver import (
     Stack,
     main,
 )
+from qh3.asyncio import QuicConnectionProtocol, connect, serve
+from qh3.quic.configuration import QuicConfiguration
+from qh3.quic.events import HandshakeCompleted, StreamDataReceived
+from qh3.tls import CipherSuite
 
 
 def configuration(*, is_client: bool) -> QuicConfiguration:

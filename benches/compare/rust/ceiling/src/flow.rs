@@ -17,8 +17,6 @@ pub const TRAIN: usize = 44;
 const WINDOW: u64 = 2 << 20;
 /// Longer silence means that something was lost.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Datagrams up to here are no data: requests and acknowledgements.
-const SMALL: usize = 64;
 
 /// A socket and what waits for it.
 pub struct Link {
@@ -66,14 +64,13 @@ impl Link {
         Ok(())
     }
 
-    /// The next datagrams that are no data, with who sent them.
-    pub fn small_datagrams(&mut self) -> Result<Vec<(SocketAddr, Vec<u8>)>> {
+    /// The next datagrams, with who sent them.
+    pub fn datagrams(&mut self) -> Result<Vec<(SocketAddr, Vec<u8>)>> {
         self.fill()?;
         let mut found = Vec::new();
         for mut slot in self.batch.slots() {
             let remote = slot.remote;
-            let small = slot.datagrams().filter(|datagram| datagram.len() <= SMALL);
-            found.extend(small.map(|datagram| (remote, datagram.to_vec())));
+            found.extend(slot.datagrams().map(|datagram| (remote, datagram.to_vec())));
         }
         Ok(found)
     }
@@ -131,10 +128,7 @@ pub fn receive<P: Protection>(
     while checker.offset < total {
         link.fill()?;
         for mut slot in link.batch.slots() {
-            // Shorter ones are what was said before the data.
-            if slot.data.len() > SMALL || slot.data.len() as u64 >= total - checker.offset {
-                protection.open(&mut slot, &mut checker)?;
-            }
+            protection.open(&mut slot, &mut checker)?;
         }
         link.send_small(from, &checker.offset.to_be_bytes())?;
     }

@@ -25,7 +25,6 @@ fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let protection = arguments.next().ok_or("say `raw` or `sealed`")?;
     let role = options::parse(arguments)?;
-    process::hold_signals();
     match protection.as_str() {
         "raw" => play::<Bare>(role),
         "sealed" => play::<Sealed>(role),
@@ -44,8 +43,12 @@ fn bind(address: SocketAddr) -> Result<Link> {
     Ok(Link::new(UdpSocket::bind(address, &SocketOptions::default())?)?)
 }
 
-/// What a client wants, in a datagram of 16 bytes: how much comes, and how much goes. One of 8 bytes
-/// is a request for so many bytes in one datagram.
+/// Bytes of a request for so many bytes in one datagram.
+const REQUEST: usize = HEADER + 1;
+/// Bytes of what a client says first: how much comes, and how much goes.
+const BULK: usize = 2 * HEADER;
+
+/// Answers, until a signal comes.
 fn serve<P: Protection>(options: &options::Server) -> Result<()> {
     let mut link = bind(options.listen)?;
     let totals = Arc::<Totals>::default();
@@ -58,11 +61,11 @@ fn serve<P: Protection>(options: &options::Server) -> Result<()> {
     let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_be_bytes);
     let mut protection = P::default();
     loop {
-        for (client, request) in link.small_datagrams()? {
+        for (client, request) in link.datagrams()? {
             let (first, second) = request.split_at(request.len().min(HEADER));
-            match second.len() {
-                0 => link.send_small(client, piece(0, number(first)))?,
-                _ => {
+            match request.len() {
+                REQUEST => link.send_small(client, piece(0, number(first)))?,
+                BULK => {
                     let received =
                         flow::receive(&mut link, &mut protection, client, number(second))?;
                     totals.received.fetch_add(received.offset, Relaxed);
@@ -70,6 +73,8 @@ fn serve<P: Protection>(options: &options::Server) -> Result<()> {
                     flow::send(&mut link, &mut protection, client, number(first))?;
                     totals.connections.fetch_add(1, Relaxed);
                 }
+                // An acknowledgement that came late.
+                _ => continue,
             }
             totals.streams.fetch_add(1, Relaxed);
         }
@@ -100,12 +105,14 @@ fn work<P: Protection>(options: &options::Client) -> Result<()> {
 
 fn ping_pong(link: &mut Link, server: SocketAddr, requests: u64, response: u64) -> Result<Done> {
     let mut done = Done::default();
+    let mut request = [0; REQUEST];
+    request[..HEADER].copy_from_slice(&response.to_be_bytes());
     for _ in 0..requests {
         let begun = Instant::now();
-        link.send_small(server, &response.to_be_bytes())?;
+        link.send_small(server, &request)?;
         let mut checker = Checker::default();
         while checker.offset < response {
-            for (_, answer) in link.small_datagrams()? {
+            for (_, answer) in link.datagrams()? {
                 checker.check(&answer);
             }
         }

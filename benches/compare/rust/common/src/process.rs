@@ -21,16 +21,13 @@ pub fn peak_memory() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// Blocks SIGTERM and SIGINT in this thread and those it starts; call it first.
-pub fn hold_signals() {
+/// Waits in a thread of its own for SIGTERM or SIGINT, then calls. Threads that were started before
+/// may get the signal instead, so call this first.
+pub fn at_signal(call: impl FnOnce() + Send + 'static) {
     with_signals(|set| {
         // SAFETY: the set is initialised, the old mask is not asked for.
         unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set, std::ptr::null_mut()) };
     });
-}
-
-/// Waits in a thread of its own for a signal that [`hold_signals`] held back, then calls.
-pub fn at_signal(call: impl FnOnce() + Send + 'static) {
     std::thread::spawn(move || {
         with_signals(|set| {
             let mut signal = 0;

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use rustls::client::{
     ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
@@ -60,8 +61,15 @@ pub fn client(ca: &Path, kind: Kind, sessions: &Arc<Sessions>) -> Result<ClientC
 /// Tickets of the one server: each is used once, and whoever wants to resume can see if there is one.
 #[derive(Debug)]
 pub struct Sessions {
-    tickets: Mutex<VecDeque<Tls13ClientSessionValue>>,
+    tickets: Mutex<Tickets>,
     others: ClientSessionMemoryCache,
+}
+
+#[derive(Debug, Default)]
+struct Tickets {
+    kept: VecDeque<Tls13ClientSessionValue>,
+    /// Who waits for one.
+    waiting: Option<Waker>,
 }
 
 impl Default for Sessions {
@@ -71,9 +79,18 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Whether the next connection can resume.
-    pub fn has_ticket(&self) -> bool {
-        !self.tickets.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    /// Ready when the next connection can resume.
+    pub fn poll_ticket(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut tickets = self.lock();
+        if tickets.kept.is_empty() {
+            tickets.waiting = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Tickets> {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,15 +112,18 @@ impl ClientSessionStore for Sessions {
     fn remove_tls12_session(&self, _: &ServerName<'static>) {}
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
-        let mut tickets = self.tickets.lock().unwrap_or_else(PoisonError::into_inner);
-        tickets.push_back(ticket);
+        let mut tickets = self.lock();
+        tickets.kept.push_back(ticket);
         // Servers send several for each connection, one of them is used.
-        while tickets.len() > 8 {
-            tickets.pop_front();
+        while tickets.kept.len() > 8 {
+            tickets.kept.pop_front();
+        }
+        if let Some(waker) = tickets.waiting.take() {
+            waker.wake();
         }
     }
 
     fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        self.tickets.lock().unwrap_or_else(PoisonError::into_inner).pop_back()
+        self.lock().kept.pop_back()
     }
 }

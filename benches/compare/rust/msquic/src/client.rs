@@ -17,7 +17,7 @@ use msquic::{
 };
 
 use crate::stream::Outflow;
-use crate::{client_configuration, explain};
+use crate::{client_configuration, explain, registration};
 
 /// What callbacks tell the main thread.
 enum News {
@@ -73,9 +73,10 @@ struct Connected {
     resumed: bool,
 }
 
-pub fn run(registration: &Registration, options: &options::Client) -> Result<()> {
-    let configuration = client_configuration(registration, options)?;
-    let client = Client { registration, configuration, options };
+pub fn run(options: &options::Client) -> Result<()> {
+    let registration = registration()?;
+    let configuration = client_configuration(&registration, options)?;
+    let client = Client { registration: &registration, configuration, options };
     match options.work {
         Work::Bulk { download, upload, streams } => {
             let connected = client.connect(None)?;

@@ -10,7 +10,7 @@ use std::ptr;
 
 use compare_common::options::{self, Role};
 use compare_common::{
-    ALPN, CONNECTION_WINDOW, DATAGRAM, IDLE_TIMEOUT_MS, Result, STREAM_WINDOW, STREAMS, process,
+    ALPN, CONNECTION_WINDOW, DATAGRAM, IDLE_TIMEOUT_MS, Result, STREAM_WINDOW, STREAMS,
 };
 use msquic::ffi;
 use msquic::{
@@ -23,14 +23,16 @@ use msquic::{
 const HEADERS: u16 = 28;
 
 fn main() -> Result<()> {
-    let role = options::from_env()?;
-    process::hold_signals();
-    keep_to_one_cpu()?;
-    let registration = Registration::new(&RegistrationConfig::default()).map_err(explain)?;
-    match role {
-        Role::Server(options) => server::run(&registration, &options),
-        Role::Client(options) => client::run(&registration, &options),
+    match options::from_env()? {
+        Role::Server(options) => server::run(&options),
+        Role::Client(options) => client::run(&options),
     }
+}
+
+/// Starts its worker.
+fn registration() -> Result<Registration> {
+    keep_to_one_cpu()?;
+    Registration::new(&RegistrationConfig::default()).map_err(explain)
 }
 
 /// Its workers choose their processors themselves, unless told to stay where this process may run.

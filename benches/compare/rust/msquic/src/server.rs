@@ -12,17 +12,24 @@ use compare_common::{ALPN, Result, process};
 use msquic::ffi;
 use msquic::{
     Addr, Api, BufferRef, Connection, ConnectionEvent, ConnectionRef, Listener, ListenerEvent,
-    Registration, Status, Stream, StreamEvent, StreamRef,
+    Status, Stream, StreamEvent, StreamRef,
 };
 
 use crate::stream::Outflow;
-use crate::{explain, server_configuration};
+use crate::{explain, registration, server_configuration};
 
-pub fn run(registration: &Registration, options: &options::Server) -> Result<()> {
-    let configuration = server_configuration(registration, options)?;
+pub fn run(options: &options::Server) -> Result<()> {
     let totals = Arc::<Totals>::default();
     let at_end = totals.clone();
-    let listener = Listener::open(registration, move |_, event| {
+    process::at_signal(move || {
+        at_end.print();
+        // SAFETY: ends the process without running what was registered for its end, which would
+        // wait for handles that are still open.
+        unsafe { libc::_exit(0) };
+    });
+    let registration = registration()?;
+    let configuration = server_configuration(&registration, options)?;
+    let listener = Listener::open(&registration, move |_, event| {
         if let ListenerEvent::NewConnection { connection, .. } = event {
             let totals = totals.clone();
             connection.set_callback_handler(move |connection, event| {
@@ -39,12 +46,6 @@ pub fn run(registration: &Registration, options: &options::Server) -> Result<()>
     let address = listener.get_local_addr().map_err(explain)?;
     let port = address.port();
     listening(SocketAddr::new(options.listen.ip(), port));
-    process::at_signal(move || {
-        at_end.print();
-        // SAFETY: ends the process without running what was registered for its end, which would
-        // wait for handles that are still open.
-        unsafe { libc::_exit(0) };
-    });
     loop {
         std::thread::park();
     }

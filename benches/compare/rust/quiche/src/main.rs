@@ -62,9 +62,7 @@ fn text(path: &Path) -> Result<&str> {
 }
 
 fn main() -> Result<()> {
-    let role = options::from_env()?;
-    process::hold_signals();
-    match role {
+    match options::from_env()? {
         Role::Server(options) => serve(&options),
         Role::Client(options) => client::run(&options),
     }

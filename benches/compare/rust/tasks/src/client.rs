@@ -176,9 +176,7 @@ async fn fetch_ticket<C: Client>(client: &C, sessions: &Sessions) -> Result<()> 
 }
 
 async fn wait_for_ticket(sessions: &Sessions) {
-    while !sessions.has_ticket() {
-        tokio::time::sleep(Duration::from_micros(100)).await;
-    }
+    std::future::poll_fn(|context| sessions.poll_ticket(context)).await;
 }
 
 async fn handshakes<C: Client>(
@@ -189,9 +187,6 @@ async fn handshakes<C: Client>(
 ) -> Result<Done> {
     let mut done = Done::default();
     for _ in 0..count {
-        if kind.resumes() {
-            wait_for_ticket(sessions).await;
-        }
         let begun = Instant::now();
         let connection = if kind == Kind::ZeroRtt {
             let (connection, accepted) = client.connect_early()?;
@@ -209,6 +204,9 @@ async fn handshakes<C: Client>(
         }
         done.latencies.record(begun.elapsed());
         done.count += 1;
+        if kind.resumes() {
+            wait_for_ticket(sessions).await;
+        }
         connection.handle().close();
     }
     Ok(done)

@@ -102,7 +102,6 @@ pub trait Receiver: Send + 'static {
 /// Plays the role that the command line names.
 pub fn main<S: Server, C: Client>() -> Result<()> {
     let role = options::from_env()?;
-    process::hold_signals();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match role {
         Role::Server(options) => {
