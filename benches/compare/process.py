@@ -14,12 +14,12 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 # Seconds until a server listens, or ends when it is told to.
 PATIENCE = 30.0
 # Seconds that a client may take.
-LIMIT = 300.0
+LIMIT = 90.0
 # Open files: some stacks give every connection a socket.
 FILES = 65_536
 
@@ -43,7 +43,8 @@ class Process:
     def __init__(
         self, command: list[str], cpu: int | None, environment: dict[str, str], folder: Path
     ) -> None:
-        self.errors: IO[str] = tempfile.TemporaryFile("w+", dir=folder)
+        descriptor, name = tempfile.mkstemp(prefix="errors-", dir=folder)
+        self.errors = Path(name)
 
         def prepare() -> None:
             if cpu is not None:
@@ -53,7 +54,7 @@ class Process:
             self.child = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,
-                stderr=self.errors,
+                stderr=descriptor,
                 text=True,
                 cwd=folder,
                 env={**os.environ, **environment},
@@ -61,6 +62,8 @@ class Process:
             )
         except OSError as error:
             raise RunError(str(error)) from None
+        finally:
+            os.close(descriptor)
 
     def line(self) -> str:
         """The next line that it prints; empty at its end."""
@@ -69,8 +72,7 @@ class Process:
 
     def said(self) -> str:
         """The end of what it said about errors."""
-        self.errors.seek(0)
-        return " / ".join(self.errors.read().strip().splitlines()[-4:])
+        return " / ".join(self.errors.read_text().strip().splitlines()[-4:])
 
     def cpu_seconds(self) -> float:
         """CPU time of its threads that live."""
@@ -98,7 +100,7 @@ class Process:
                 self.child.wait(PATIENCE)
         if self.child.stdout is not None:
             self.child.stdout.close()
-        self.errors.close()
+        self.errors.unlink()
 
 
 @contextmanager
@@ -121,8 +123,13 @@ def listening(process: Process) -> str:
     raise RunError(f"the server did not start: {line.strip() or process.said()}")
 
 
+# Seconds in which a server deals with what clients sent last.
+AFTERMATH = 0.1
+
+
 def totals(process: Process) -> dict[str, Any]:
     """Ends a server and gives what it has seen."""
+    time.sleep(AFTERMATH)
     process.child.send_signal(signal.SIGTERM)
     return _document(process, PATIENCE)
 

@@ -102,7 +102,7 @@ WORKS: tuple[Work, ...] = (
     _requests(10_000, 1024, 1),
     _requests(80_000, 1024, 16),
     _requests(150_000, 1024, 256),
-    _handshakes("handshakes", "full handshakes, one after another", "full", 500),
+    _handshakes("full", "full handshakes, one after another", "full", 500),
     _handshakes("resumed", "resumed handshakes", "resumed", 500),
     _handshakes("0rtt", "0-RTT: connection and answered request", "0rtt", 500),
     _handshakes(

@@ -152,7 +152,7 @@ def test_a_quick_run_does_less_of_everything() -> None:
 def test_values() -> None:
     assert WORK["download"].value({"bytes": 10**9, "seconds": 2.0}) == 4.0
     assert WORK["100M"].value({"bytes": 10**7, "seconds": 1.0}) == 80.0
-    assert WORK["handshakes"].value({"count": 500, "seconds": 0.5}) == 1000.0
+    assert WORK["full"].value({"count": 500, "seconds": 0.5}) == 1000.0
     assert WORK["first-byte"].value({"latency_us": {"p50": 700.0}}) == 700.0
     assert WORK["idle"].value({"idle_bytes": 10_000 * 25 * 1024}) == 25.0
 
@@ -168,8 +168,8 @@ def test_values() -> None:
         ("upload", {"bytes": 10**9}, {"received": 10**9, "mismatches": 1}, False),
         ("requests-32-1", {"count": 10_000}, {}, True),
         ("requests-32-1", {"count": 9_999}, {}, False),
-        ("handshakes", {"count": 500}, {"connections": 500}, True),
-        ("handshakes", {"count": 500}, {"connections": 499}, False),
+        ("full", {"count": 500}, {"connections": 500}, True),
+        ("full", {"count": 500}, {"connections": 499}, False),
         ("idle", {"count": 10_000}, {"connections": 9_999}, False),
         ("datagrams", {"count": 500_000}, {"datagrams": 0}, False),
     ],
