@@ -21,6 +21,9 @@ Family = Literal["tquic", "native", "python", "reference"]
 
 TQUIC_SERVER = (str(TQUIC), *["perf", "server", "--json", "--host", "127.0.0.1", "--port", "0"])
 
+# Polling instead of sleeping, which is off by default.
+SPIN = ("--spin", "1ms")
+
 # The windows, the cipher suite and the key-exchange group that every driver sets.
 TQUIC_SETTINGS = {
     "TQUIC_STREAM_WINDOW": "16Mi",
@@ -213,6 +216,10 @@ def _msquic(work: Work) -> str | None:
     return None
 
 
+def _spinning(work: Work) -> str | None:
+    return None if work.number("inflight") == 1 else "made for one request at a time"
+
+
 def _asyncio(work: Work) -> str | None:
     if work.number("connections") > 1:
         return "its client has one connection"
@@ -247,6 +254,19 @@ PEERS: tuple[Peer, ...] = (
         environment=TQUIC_SETTINGS,
         versions=("tquic",),
         remark="client through the asyncio API, native server",
+    ),
+    Peer(
+        "tquic-spin",
+        "tquic",
+        (*TQUIC_SERVER, *SPIN),
+        (str(TQUIC), "perf", "client", *SPIN),
+        ("tquic",),
+        is_cli=True,
+        kinds=frozenset({"requests"}),
+        cannot=_spinning,
+        environment=TQUIC_SETTINGS,
+        versions=("tquic",),
+        remark="both ends poll for up to 1 ms before they sleep: `--spin 1ms`",
     ),
     _rust("quinn", ("quinn", "quinn-proto", "rustls", "ring")),
     _rust("noq", ("noq", "noq-proto", "rustls", "ring")),
