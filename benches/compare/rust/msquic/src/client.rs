@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use compare_common::options::{self, Kind, SERVER_NAME, Work, share};
 use compare_common::pattern::{Checker, piece};
@@ -370,6 +370,8 @@ fn handshakes(client: &Client<'_>, count: u64, kind: Kind) -> Result<()> {
         before.push(connected);
     }
     print(done, watch.stop());
+    // The worker has the last one's end still to send.
+    std::thread::sleep(Duration::from_millis(50));
     // Their handles are the process's.
     std::mem::forget(before);
     Ok(())
