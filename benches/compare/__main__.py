@@ -71,8 +71,9 @@ def measure(
     options: argparse.Namespace, chosen: list[peers.Peer], todo: list[works.Work]
 ) -> dict[str, Any]:
     """Builds and runs; the document."""
-    failed = {} if options.no_build else build.build(chosen)
-    relay = build.relay() if any(work.link for work in todo) else None
+    failed: dict[str, str] = {}
+    if not options.no_build:
+        failed = build.build(chosen, *(["relay"] if any(work.link for work in todo) else []))
     cells, not_run = plan(chosen, todo, failed)
     patience = 0.0 if options.no_wait else PATIENCE
     rounds = options.rounds or (1 if options.quick else ROUNDS)
@@ -82,7 +83,7 @@ def measure(
     def tell(line: str) -> None:
         print(f"{time.monotonic() - clock:7.1f} s  {line}", flush=True)
 
-    with runner.session(peers.TQUIC, relay, patience, pinned=pinned) as session:
+    with runner.session(peers.TQUIC, build.RELAY, patience, pinned=pinned) as session:
         runner.interleave(cells, rounds, session, tell)
         for cell in cells:
             if cell.work.group == "bulk" and cell.runs:
@@ -122,7 +123,7 @@ def plan(
     cells, not_run = [], []
     for work in todo:
         for peer in chosen:
-            built = broken(peer, failed)
+            built = broken(peer, failed) or (failed.get("relay") if work.link else None)
             reason = f"could not be built: {built}" if built else peer.why_not(work)
             if reason is None:
                 cells.append(Cell(peer, work, [], []))

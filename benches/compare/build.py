@@ -14,6 +14,8 @@ from compare.peers import BUILT, GO, HERE, ROOT, TQUIC, Peer
 
 # Seconds: boringssl and quictls are large, and the machine may be small.
 LIMIT = 3600
+# What plays a link between the two ends.
+RELAY = ROOT / "target" / "release" / "tquic-relay"
 # Lines of a failed build that are reported.
 LINES = 12
 
@@ -22,10 +24,10 @@ class BuildError(Exception):
     """A part that could not be built, with what its build said."""
 
 
-def build(peers: Iterable[Peer]) -> dict[str, str]:
-    """Builds what the peers need; the reasons of those parts that failed."""
+def build(peers: Iterable[Peer], *parts: str) -> dict[str, str]:
+    """Builds these parts and what the peers need; the reasons of those that failed."""
     failures: dict[str, str] = {}
-    for part in dict.fromkeys(part for peer in peers for part in peer.builds):
+    for part in dict.fromkeys([*parts, *(part for peer in peers for part in peer.builds)]):
         print(f"building {part} ...", flush=True)
         try:
             _build(part)
@@ -35,16 +37,12 @@ def build(peers: Iterable[Peer]) -> dict[str, str]:
     return failures
 
 
-def relay() -> Path:
-    """The project's relay, built."""
-    _run(["cargo", "build", "--release", "--locked", "-p", "tquic-sim", "--bin", "tquic-relay"])
-    return ROOT / "target" / "release" / "tquic-relay"
-
-
 def _build(part: str) -> None:
     if part == "tquic":
         if not TQUIC.exists():
             raise BuildError("no tquic in .venv: `make compare` installs it")
+    elif part == "relay":
+        _run(["cargo", "build", "--release", "--locked", "-p", "tquic-sim", "--bin", "tquic-relay"])
     elif part == "go":
         GO.parent.mkdir(parents=True, exist_ok=True)
         _run(["go", "build", "-o", str(GO), "."], HERE / "go")

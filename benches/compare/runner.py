@@ -30,7 +30,7 @@ class Session:
     """What all runs of a session share."""
 
     files: Files
-    relay: Path | None
+    relay: Path
     folder: Path
     # Seconds to wait for a quiet machine before a run; 0 runs at once and marks nothing.
     patience: float
@@ -86,8 +86,6 @@ def ends(peer: Peer, work: Work, session: Session) -> Generator[tuple[Process, s
         )
         address = process.listening(server)
         if work.link:
-            if session.relay is None:
-                raise RunError("there is no relay")
             relay = [str(session.relay), "--listen", "127.0.0.1:0", "--to", address, *work.link]
             between = stack.enter_context(process.started(relay, None, {}, session.folder))
             address = process.listening(between)
@@ -186,9 +184,7 @@ def per_call(
 
 
 @contextmanager
-def session(
-    tquic: Path, relay: Path | None, patience: float, *, pinned: bool
-) -> Generator[Session]:
+def session(tquic: Path, relay: Path, patience: float, *, pinned: bool) -> Generator[Session]:
     """Certificates and a folder for the time of a session."""
     process.allow_files()
     with tempfile.TemporaryDirectory(prefix="compare-") as name:

@@ -238,9 +238,10 @@ def test_every_peer_says_what_it_does_not_do() -> None:
     cells, not_run = command.plan(list(peers.PEERS), list(works.WORKS), {"quiche": "no CMake"})
     assert len(cells) + len(not_run) == len(peers.PEERS) * len(works.WORKS)
     assert all(entry["reason"] for entry in not_run)
-    assert {e["reason"] for e in not_run if e["peer"] == "quiche"} == {
-        "could not be built: no CMake"
-    }
+    reason = {"could not be built: no CMake"}
+    assert {entry["reason"] for entry in not_run if entry["peer"] == "quiche"} == reason
+    _, not_run = command.plan([PEER["quinn"]], list(works.WORKS), {"relay": "no disk"})
+    assert [e["work"] for e in not_run] == [work.name for work in works.WORKS if work.link]
 
 
 def test_rounds_are_interleaved_and_failures_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +275,7 @@ def test_a_noisy_run_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(runner, "_run", once)
     monkeypatch.setattr(machine, "wait_until_quiet", lambda _: True)
-    quiet = runner.Session(FILES, None, Path(), 1.0, pinned=True)
+    quiet = runner.Session(FILES, Path(), Path(), 1.0, pinned=True)
     assert runner.run(PEER["quinn"], WORK["download"], quiet)["noisy"] is False
     loads = iter([0.9, 0.9])
     hurried = replace(quiet, patience=0.0)
