@@ -16,7 +16,7 @@ pub const TRAIN: usize = 44;
 /// Bytes on their way: half of the socket buffer, whose accounting counts more than bytes.
 const WINDOW: u64 = 2 << 20;
 /// Longer silence means that something was lost.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A socket and what waits for it.
 pub struct Link {
@@ -29,7 +29,7 @@ pub struct Link {
 impl Link {
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
         let mut poller = Poller::new()?;
-        poller.add(&socket, 0, Interest::ReadableWritable)?;
+        poller.add(&socket, 0, Interest::Readable)?;
         Ok(Self { socket, poller, events: Events::with_capacity(1), batch: RecvBatch::default() })
     }
 
@@ -52,21 +52,36 @@ impl Link {
             if !sent.blocked {
                 return Ok(());
             }
-            self.poller.wait(&mut self.events, Some(PATIENCE))?;
+            self.poller.modify(&self.socket, 0, Interest::ReadableWritable)?;
+            self.wait()?;
+            self.poller.modify(&self.socket, 0, Interest::Readable)?;
         }
     }
 
-    /// Waits for something to come.
-    fn fill(&mut self) -> Result<()> {
-        while self.socket.recv(&mut self.batch)? == 0 {
-            self.poller.wait(&mut self.events, None)?;
+    /// Waits until the socket is ready; a long silence is an error.
+    fn wait(&mut self) -> Result<()> {
+        self.poller.wait(&mut self.events, Some(PATIENCE))?;
+        if self.events.iter().next().is_none() {
+            return Err("something was lost".into());
         }
         Ok(())
     }
 
-    /// The next datagrams, with who sent them.
-    pub fn datagrams(&mut self) -> Result<Vec<(SocketAddr, Vec<u8>)>> {
-        self.fill()?;
+    /// Waits for something to come: for ever, if `patient`.
+    fn fill(&mut self, patient: bool) -> Result<()> {
+        while self.socket.recv(&mut self.batch)? == 0 {
+            if patient {
+                self.poller.wait(&mut self.events, None)?;
+            } else {
+                self.wait()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next datagrams, with who sent them; waits for ever, if `patient`.
+    pub fn datagrams(&mut self, patient: bool) -> Result<Vec<(SocketAddr, Vec<u8>)>> {
+        self.fill(patient)?;
         let mut found = Vec::new();
         for mut slot in self.batch.slots() {
             let remote = slot.remote;
@@ -97,7 +112,7 @@ pub fn send<P: Protection>(
             }
         }
         if sent == total || sent - acknowledged >= WINDOW {
-            link.poller.wait(&mut link.events, Some(PATIENCE))?;
+            link.wait()?;
             let now = acknowledgements(link)?;
             acknowledged = acknowledged.max(now);
         }
@@ -126,7 +141,7 @@ pub fn receive<P: Protection>(
 ) -> Result<Checker> {
     let mut checker = Checker::default();
     while checker.offset < total {
-        link.fill()?;
+        link.fill(false)?;
         for mut slot in link.batch.slots() {
             protection.open(&mut slot, &mut checker)?;
         }

@@ -48,6 +48,9 @@ const REQUEST: usize = HEADER + 1;
 /// Bytes of what a client says first: how much comes, and how much goes.
 const BULK: usize = 2 * HEADER;
 
+/// What a server says when data may come.
+const GO: [u8; HEADER] = [0; HEADER];
+
 /// Answers, until a signal comes.
 fn serve<P: Protection>(options: &options::Server) -> Result<()> {
     let mut link = bind(options.listen)?;
@@ -61,11 +64,15 @@ fn serve<P: Protection>(options: &options::Server) -> Result<()> {
     let number = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_be_bytes);
     let mut protection = P::default();
     loop {
-        for (client, request) in link.datagrams()? {
+        for (client, request) in link.datagrams(true)? {
             let (first, second) = request.split_at(request.len().min(HEADER));
             match request.len() {
                 REQUEST => link.send_small(client, piece(0, number(first)))?,
                 BULK => {
+                    // Data that came together with the request would be taken for requests.
+                    if number(second) > 0 {
+                        link.send_small(client, &GO)?;
+                    }
                     let received =
                         flow::receive(&mut link, &mut protection, client, number(second))?;
                     totals.received.fetch_add(received.offset, Relaxed);
@@ -89,6 +96,9 @@ fn work<P: Protection>(options: &options::Client) -> Result<()> {
             let request = [download.to_be_bytes(), upload.to_be_bytes()].concat();
             let mut protection = P::default();
             link.send_small(options.to, &request)?;
+            if upload > 0 {
+                link.datagrams(false)?;
+            }
             flow::send(&mut link, &mut protection, options.to, upload)?;
             let checker = flow::receive(&mut link, &mut protection, options.to, download)?;
             let mismatches = checker.mismatches;
@@ -112,7 +122,7 @@ fn ping_pong(link: &mut Link, server: SocketAddr, requests: u64, response: u64) 
         link.send_small(server, &request)?;
         let mut checker = Checker::default();
         while checker.offset < response {
-            for (_, answer) in link.datagrams()? {
+            for (_, answer) in link.datagrams(false)? {
                 checker.check(&answer);
             }
         }
