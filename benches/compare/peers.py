@@ -315,6 +315,7 @@ def _pair(client: Peer, server: Peer) -> Peer:
     return replace(
         client,
         name=f"{client.name}/{server.name}",
+        family="reference",
         server=server.server,
         builds=tuple(dict.fromkeys((*client.builds, *server.builds))),
         environment=client.environment | server.environment,
