@@ -16,7 +16,7 @@ import jsonschema
 
 from compare import build, machine, peers, plots, runner, table, works
 from compare.process import RunError
-from compare.results import Session, document
+from compare.results import Session, document, joined
 from compare.runner import Cell
 
 ROUNDS = 5
@@ -41,7 +41,9 @@ def arguments(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--no-build", action="store_true", help="use what is built")
     parser.add_argument("--no-wait", action="store_true", help="do not wait for a quiet machine")
     parser.add_argument("--out", type=Path, default=peers.ROOT / "reports" / "compare")
-    parser.add_argument("--from", dest="source", type=Path, help="show this session, run nothing")
+    parser.add_argument(
+        "--from", dest="sources", type=Path, nargs="+", help="show these sessions, run nothing"
+    )
     parser.add_argument("--write", type=Path, help="a page to put the tables and plots into")
     return parser.parse_args(words)
 
@@ -52,8 +54,9 @@ def main(words: list[str] | None = None) -> int:
     # Ends the processes of a run as Ctrl-C does.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        if options.source is not None:
-            data = json.loads(options.source.read_text())
+        if options.sources:
+            data = joined([json.loads(source.read_text()) for source in options.sources])
+            jsonschema.validate(data, json.loads(SCHEMA.read_text()))
         else:
             chosen = peers.select(options.peers), works.select(options.work, quick=options.quick)
             data = measure(options, *chosen)

@@ -66,6 +66,27 @@ def document(
     }
 
 
+def joined(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """Sessions with different works as one: those on one machine, of one day."""
+    whole = dict(documents[0])
+    for other in documents[1:]:
+        if other["machine"] != whole["machine"]:
+            raise ValueError("sessions of different machines have nothing to do with each other")
+        if both := whole["works"].keys() & other["works"].keys():
+            raise ValueError(f"both sessions have {', '.join(sorted(both))}")
+        whole |= {
+            "seconds": whole["seconds"] + other["seconds"],
+            "command": f"{whole['command']}; {other['command']}",
+            "quick": whole["quick"] or other["quick"],
+            "rounds": min(whole["rounds"], other["rounds"]),
+            "peers": {**whole["peers"], **other["peers"]},
+            "works": {**whole["works"], **other["works"]},
+            "results": whole["results"] + other["results"],
+            "not_run": whole["not_run"] + other["not_run"],
+        }
+    return whole
+
+
 class Session:
     """A document, read."""
 

@@ -13,7 +13,7 @@ import pytest
 from compare import __main__ as command
 from compare import machine, peers, process, runner, table, works
 from compare.process import RunError
-from compare.results import Session, Spread, document
+from compare.results import Session, Spread, document, joined
 from compare.runner import Cell
 
 SCHEMA = json.loads((peers.HERE / "schema.json").read_text())
@@ -94,6 +94,19 @@ def test_medians_spreads_and_ratios() -> None:
     assert got.losses() == []
     assert got.cpu("download", "tquic", "client") == pytest.approx(0.5)
     assert got.cpu("download", "noq", "client") is None
+
+
+def test_sessions_of_different_works_are_joined() -> None:
+    first = session(cell("tquic", "download", 9.0), cell("quinn", "download", 6.0)).document
+    second = session(cell("tquic", "idle", 20.0), cell("quiche", "idle", 30.0)).document
+    whole = joined([first, second | {"rounds": 2}])
+    jsonschema.validate(whole, SCHEMA)
+    assert (whole["rounds"], list(whole["peers"])) == (2, ["tquic", "quinn", "quiche"])
+    assert Session(whole).best_other("idle") == "quiche"
+    with pytest.raises(ValueError, match="both sessions have download"):
+        joined([first, first])
+    with pytest.raises(ValueError, match="different machines"):
+        joined([first, second | {"machine": {}}])
 
 
 def test_less_is_better_where_it_is() -> None:
