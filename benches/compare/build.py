@@ -50,8 +50,8 @@ def _build(part: str) -> None:
         _python(version)
     else:
         target = {"CARGO_TARGET_DIR": str(BUILT / "rust")}
-        # Not --locked: the lock file names our own crates, too, and follows their dependencies. What
-        # it says of the peers stays.
+        # Not --locked: the lock file names our own crates, too, and follows their dependencies.
+        # What it says of the peers stays.
         command = ["cargo", "build", "--release", "-p", f"compare-{part}"]
         _run(command, HERE / "rust", target)
 
