@@ -138,7 +138,7 @@ def _rust(
     )
 
 
-def _ceiling(name: str, mode: str, remark: str) -> Peer:
+def _ceiling(name: str, mode: str, kinds: set[str], remark: str) -> Peer:
     program = str(RUST / "compare-ceiling")
     return Peer(
         name,
@@ -146,7 +146,7 @@ def _ceiling(name: str, mode: str, remark: str) -> Peer:
         (program, mode, "server"),
         (program, mode, "client"),
         ("ceiling",),
-        kinds=frozenset({"bulk", "requests"}),
+        kinds=frozenset(kinds),
         cannot=_without_protocol,
         remark=remark,
     )
@@ -288,8 +288,10 @@ PEERS: tuple[Peer, ...] = (
         cannot=_tcp,
         remark="Go's crypto/tls; segments of 64 KiB on the loopback",
     ),
-    _ceiling("raw-udp", "raw", "trains of 44 datagrams, no protection, no protocol"),
-    _ceiling("ceiling", "sealed", "the same, sealed and masked by tquic-crypto"),
+    _ceiling(
+        "raw-udp", "raw", {"bulk", "requests"}, "trains of 44 datagrams, no protection, no protocol"
+    ),
+    _ceiling("ceiling", "sealed", {"bulk"}, "the same, sealed and masked by tquic-crypto"),
 )
 
 # Who stands for tquic when others are compared with it.
