@@ -31,7 +31,8 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop interop-short simulate congestion congestion-short fuzz idle docs wheels clean
+.PHONY: help demo test lint interop interop-short simulate congestion congestion-short fuzz idle compare docs \
+	wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -96,6 +97,27 @@ IDLE_CONNECTIONS ?= 10000
 idle: $(PACKAGE) ## measures what IDLE_CONNECTIONS (10000) idle connections cost, writes docs/embedding.md
 	$(BIN)/python scripts/measure_idle.py --connections $(IDLE_CONNECTIONS) --write docs/embedding.md
 	@echo "idle: measured; the table is in docs/embedding.md, the facts are reports/idle.json"
+
+# Peers and works to compare (names or groups; all without), rounds, and a tenth of everything.
+PEERS ?=
+WORK ?=
+ROUNDS ?=
+QUICK ?=
+COMPARE := .venv-compare/.installed
+COMPARE_FLAGS ?= --write docs/performance.md
+
+$(COMPARE): benches/compare/requirements.txt
+	test -x .venv-compare/bin/python || $(PYTHON) -m venv .venv-compare
+	.venv-compare/bin/python -m pip install --quiet --requirement benches/compare/requirements.txt
+	touch $@
+
+# Also needs CMake, Go, the headers of libclang and libnuma, and Python 3.12 for one of the peers; a
+# peer that cannot be built is listed as such.
+compare: $(PACKAGE) $(COMPARE) ## measures tquic beside other stacks, writes docs/performance.md; PEERS, WORK, ROUNDS, QUICK=1
+	cd benches && ../.venv-compare/bin/python -m compare $(if $(PEERS),--peers "$(PEERS)") \
+		$(if $(WORK),--work "$(WORK)") $(if $(ROUNDS),--rounds $(ROUNDS)) \
+		$(if $(QUICK),--quick,$(patsubst docs/%,$(CURDIR)/docs/%,$(COMPARE_FLAGS)))
+	@echo "compare: measured; the tables are reports/compare/table.md, all facts reports/compare/session.json"
 
 # The tools of the site; it reads the package without building it.
 DOCS := .venv-docs/.installed
@@ -162,7 +184,7 @@ fuzz: $(CARGO_FUZZ) $(TOOLS) ## fuzzes every target for FUZZ_SECONDS (60), the c
 	$(BIN)/python scripts/fuzz.py $(CARGO_FUZZ) $(FUZZ_SECONDS)
 
 clean: ## deletes everything that was built, installed or reported here
-	rm -rf $(VENV) .venv-docs site .tools build dist wheels reports target fuzz/target fuzz/artifacts
+	rm -rf $(VENV) .venv-docs .venv-compare site .tools build dist wheels reports target fuzz/target fuzz/artifacts
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find python cython build_backend scripts tests benches -name __pycache__ -type d -prune -exec rm -rf {} +
 	find python cython \( -name '*.so' -o -name '*.pyd' -o -name '*.c' \) -type f -delete

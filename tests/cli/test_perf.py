@@ -73,6 +73,7 @@ def test_a_time_instead_of_a_size(perf: Server, certs: Path) -> None:
         ["--handshakes", "20"],
         ["--handshakes", "20", "--resume"],
         ["--handshakes", "20", "--0rtt"],
+        ["--handshakes", "20", "--first-byte"],
     ],
 )
 def test_rates_and_latencies(perf: Server, certs: Path, arguments: list[str]) -> None:
@@ -107,6 +108,26 @@ def test_through_asyncio(perf: Server, certs: Path, arguments: list[str]) -> Non
     assert report["bytes"] > 0
     assert set(report["paths"][0]) >= PATH_KEYS
     assert (report["latency_us"] is not None) == ("--requests" in arguments)
+
+
+def test_connections_at_a_time(perf: Server, certs: Path) -> None:
+    done = client(perf, certs, "--requests", "20", "--connections", "10", "--json")
+    assert done.returncode == 0, done.stderr
+    report = document(done)
+    assert report["verified"] is True
+    assert report["rate_per_second"] * report["seconds"] == pytest.approx(200)
+
+
+def test_the_server_tells_what_came(certs: Path) -> None:
+    arguments = ("--cert", certs / "cert.pem", "--key", certs / "key.pem", "--json")
+    with serving("perf", "server", *arguments) as server:
+        done = client(server, certs, "--upload", "1M", "--json")
+        assert done.returncode == 0, done.stderr
+        server.process.send_signal(signal.SIGTERM)
+        output, _ = server.process.communicate(timeout=PATIENCE)
+    seen = json.loads(output)
+    assert seen["bytes_received"] == 1_000_000
+    assert (seen["connections"], seen["requests"], seen["mismatches"]) == (1, 1, 0)
 
 
 def test_datagrams(perf: Server, certs: Path) -> None:

@@ -59,6 +59,9 @@ def _server_options(parser: argparse.ArgumentParser) -> None:
     )
     _mtu_option(parser)
     _spin_option(parser)
+    parser.add_argument(
+        "--json", action="store_true", help="at the end, print one JSON document of what came"
+    )
     not_yet(parser, "multipath", "--multipath", values=False)
     not_yet(parser, "multipath", "--scheduler")
     parser.add_argument("--backend", choices=("udp", "xdp"), default="udp", help=argparse.SUPPRESS)
@@ -97,11 +100,21 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
     kind = what.add_mutually_exclusive_group()
     kind.add_argument("--resume", action="store_true", help="of resumed sessions")
     kind.add_argument("--0rtt", dest="early", action="store_true", help="with 0-RTT")
+    kind.add_argument(
+        "--first-byte", action="store_true", help="with a request; its answer ends it"
+    )
     what.add_argument(
         "--datagrams", type=argument(positive), metavar="N", help="unreliable datagrams (RFC 9221)"
     )
     what.add_argument(
         "--size", type=argument(size), default=1200, metavar="B", help="bytes of each datagram"
+    )
+    what.add_argument(
+        "--connections",
+        type=argument(positive),
+        default=1,
+        metavar="N",
+        help="at a time; each does all of it (default: 1)",
     )
     client.add_congestion_option(parser)
     names = sorted({*CIPHERS, *CIPHERS.values()})
@@ -155,6 +168,7 @@ class Task:
     response: int = 0
     handshake_kind: str = "full"
     datagram_size: int = 0
+    connections: int = 1
 
 
 def task(options: argparse.Namespace) -> Task:
@@ -168,8 +182,9 @@ def task(options: argparse.Namespace) -> Task:
         asked.append("download and upload")
     if len(asked) > 1:
         raise UsageError(f"{' and '.join(asked)}: one at a time can be measured")
-    if (options.resume or options.early) and options.handshakes is None:
-        raise UsageError("--resume and --0rtt are kinds of --handshakes")
+    kind = _handshake_kind(options)
+    if kind != "full" and options.handshakes is None:
+        raise UsageError("--resume, --0rtt and --first-byte are kinds of --handshakes")
     length = options.duration
     if length is None and not asked:
         length = DURATION
@@ -185,9 +200,15 @@ def task(options: argparse.Namespace) -> Task:
         streams=options.streams,
         inflight=options.inflight,
         response=options.response,
-        handshake_kind="resume" if options.resume else "0rtt" if options.early else "full",
+        handshake_kind=kind,
         datagram_size=options.size,
+        connections=options.connections,
     )
+
+
+def _handshake_kind(options: argparse.Namespace) -> str:
+    kinds = {"resume": options.resume, "0rtt": options.early, "first-byte": options.first_byte}
+    return next((name for name, asked in kinds.items() if asked), "full")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -231,6 +252,8 @@ def _serve(options: argparse.Namespace) -> int:
             )
             service.announce(server.addresses, certificate)
             service.serve_until_told(engine)
+            if options.json:
+                print_json(server.stats())
         except ConfigError as error:
             raise CommandError(f"{options.cert or 'the certificate'}: {error}") from None
         except OSError as error:
@@ -262,6 +285,8 @@ def _measure(options: argparse.Namespace) -> int:
 def _measure_asyncio(options: argparse.Namespace, work: Task) -> int:
     if work.handshakes or work.datagrams:
         raise UsageError("--api asyncio measures transfers and requests")
+    if work.connections > 1:
+        raise UsageError("--api asyncio measures over one connection")
     from tquic.cli import perf_asyncio
 
     host, port = options.server

@@ -95,9 +95,14 @@ fn requests_are_answered_and_timed() {
 #[test]
 fn handshakes_of_all_kinds() {
     let server = Server::new(1, "127.0.0.1:0");
-    for kind in [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::ZeroRtt] {
+    for kind in [
+        HandshakeKind::Full,
+        HandshakeKind::Resumed,
+        HandshakeKind::ZeroRtt,
+        HandshakeKind::FirstByte,
+    ] {
         let store = TicketStore::new(4);
-        let tickets = (kind != HandshakeKind::Full).then_some(store);
+        let tickets = kind.resumes().then_some(store);
         let scenario = Scenario::Handshakes(Handshakes { count: 20, kind });
         let options = ClientOptions {
             request: server.identity.request(server.address(), tickets.clone()),

@@ -58,6 +58,7 @@ impl PerfServer {
         dict.set_item("connections", totals.connections)?;
         dict.set_item("requests", totals.requests)?;
         dict.set_item("bytes_received", totals.received)?;
+        dict.set_item("mismatches", totals.mismatches)?;
         dict.set_item("datagrams", totals.datagrams)?;
         dict.set_item("datagram_bytes", totals.datagram_bytes)?;
         Ok(dict)
@@ -79,6 +80,7 @@ pub struct Task {
     response: u64,
     handshake_kind: String,
     datagram_size: usize,
+    connections: usize,
 }
 
 impl Task {
@@ -93,6 +95,7 @@ impl Task {
                 "full" => HandshakeKind::Full,
                 "resume" => HandshakeKind::Resumed,
                 "0rtt" => HandshakeKind::ZeroRtt,
+                "first-byte" => HandshakeKind::FirstByte,
                 other => return Err(error::config(py, &format!("no handshake is {other:?}"))),
             };
             return Ok(Scenario::Handshakes(Handshakes { count, kind }));
@@ -133,7 +136,7 @@ pub fn perf_run<'py>(
     let options = ClientOptions {
         request: ConnectRequest { transport: transport.0.clone(), ..request },
         tickets: tickets.map(|store| store.get().0.clone()),
-        connections: 1,
+        connections: task.connections,
         scenario: task.scenario(py)?,
     };
     match py.detach(|| perf::run(&engine.engine, &options)) {

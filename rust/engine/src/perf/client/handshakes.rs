@@ -26,6 +26,15 @@ pub enum HandshakeKind {
     Resumed,
     /// Of a resumed session, with a request in 0-RTT whose answer ends it.
     ZeroRtt,
+    /// With certificates, then a request whose answer ends it.
+    FirstByte,
+}
+
+impl HandshakeKind {
+    /// Whether it needs a session of before.
+    pub fn resumes(self) -> bool {
+        matches!(self, Self::Resumed | Self::ZeroRtt)
+    }
 }
 
 /// Handshakes in a row.
@@ -59,7 +68,7 @@ impl Run {
     pub fn new(handshakes: Handshakes, options: &ClientOptions, teller: Teller) -> Self {
         let state = State {
             left: handshakes.count.max(1),
-            warm: handshakes.kind == HandshakeKind::Full,
+            warm: !handshakes.kind.resumes(),
             begun: None,
             tally: Tally::default(),
         };
@@ -74,8 +83,7 @@ impl Run {
 
     /// Whether the next connection can be of the kind that is wanted.
     fn has_ticket(&self) -> bool {
-        self.handshakes.kind == HandshakeKind::Full
-            || self.tickets.as_ref().is_some_and(|t| !t.is_empty())
+        !self.handshakes.kind.resumes() || self.tickets.as_ref().is_some_and(|t| !t.is_empty())
     }
 }
 
@@ -83,7 +91,7 @@ impl Run {
 pub(super) struct Client {
     run: Run,
     start: Instant,
-    /// The request in 0-RTT.
+    /// The request.
     stream: Option<StreamId>,
     answered: bool,
     connected: bool,
@@ -106,8 +114,12 @@ impl Client {
 
     /// 0-RTT: asks before the handshake has begun, if a ticket allows it.
     fn ask(&mut self, context: &mut Context<'_>) {
-        let wanted = self.run.handshakes.kind == HandshakeKind::ZeroRtt;
-        if !wanted || self.stream.is_some() || self.connected {
+        let now = match self.run.handshakes.kind {
+            HandshakeKind::Full | HandshakeKind::Resumed => false,
+            HandshakeKind::ZeroRtt => !self.connected,
+            HandshakeKind::FirstByte => self.connected,
+        };
+        if !now || self.stream.is_some() {
             return;
         }
         let streams = context.connection.streams();
@@ -134,7 +146,7 @@ impl Client {
         let handshake = context.connection.handshake();
         let resumed = handshake.agreed().is_some_and(|a| a.resumed);
         let as_wanted = match self.run.handshakes.kind {
-            HandshakeKind::Full => !resumed,
+            HandshakeKind::Full | HandshakeKind::FirstByte => !resumed,
             HandshakeKind::Resumed => resumed,
             HandshakeKind::ZeroRtt => handshake.zero_rtt() == ZeroRtt::Accepted,
         };

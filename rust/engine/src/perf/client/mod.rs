@@ -133,7 +133,7 @@ fn application(
         Scenario::Requests(requests) => Box::new(requests::Client::new(requests, teller)),
         Scenario::Datagrams(load) => Box::new(datagrams::Client::new(load.clone(), teller)),
         Scenario::Handshakes(handshakes) => {
-            if handshakes.kind != HandshakeKind::Full && options.tickets.is_none() {
+            if handshakes.kind.resumes() && options.tickets.is_none() {
                 return Err(PerfError::Unsupported("resumption needs a ticket store"));
             }
             let run = handshakes::Run::new(handshakes.clone(), options, teller);

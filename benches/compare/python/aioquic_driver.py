@@ -1,0 +1,69 @@
+"""The driver over aioquic."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from aioquic.asyncio import QuicConnectionProtocol, connect, serve
+from aioquic.quic.configuration import QuicConfiguration
+from aioquic.quic.events import HandshakeCompleted, StreamDataReceived
+from aioquic.tls import CipherSuite
+from driver import (
+    ALPN,
+    CONNECTION_WINDOW,
+    DATAGRAM,
+    IDLE_TIMEOUT,
+    SERVER_NAME,
+    STREAM_WINDOW,
+    Stack,
+    main,
+)
+
+
+def configuration(*, is_client: bool) -> QuicConfiguration:
+    """What both ends are given."""
+    return QuicConfiguration(
+        alpn_protocols=[ALPN],
+        is_client=is_client,
+        idle_timeout=IDLE_TIMEOUT,
+        max_data=CONNECTION_WINDOW,
+        max_stream_data=STREAM_WINDOW,
+        max_datagram_size=DATAGRAM,
+        cipher_suites=[CipherSuite.AES_128_GCM_SHA256],
+        congestion_control_algorithm="cubic",
+    )
+
+
+def server(options: argparse.Namespace) -> QuicConfiguration:
+    """With a certificate."""
+    config = configuration(is_client=False)
+    config.load_cert_chain(options.cert, options.key)
+    return config
+
+
+def client(options: argparse.Namespace) -> QuicConfiguration:
+    """Verifies the server."""
+    config = configuration(is_client=True)
+    config.server_name = SERVER_NAME
+    config.load_verify_locations(options.ca)
+    return config
+
+
+def send(protocol: Any, stream: int, data: bytes, fin: bool) -> None:
+    """It takes everything, and keeps it."""
+    protocol._quic.send_stream_data(stream, data, fin)
+
+
+main(
+    Stack(
+        QuicConnectionProtocol,
+        HandshakeCompleted,
+        StreamDataReceived,
+        server,
+        client,
+        connect,
+        serve,
+        send,
+    )
+)
