@@ -243,7 +243,13 @@ impl Mailbox {
         Ok(stream)
     }
 
-    pub fn write(&self, stream: StreamId, mut data: Bytes) -> Result<usize, BridgeError> {
+    /// Accepts as much as there is room for; if that is all and `last`, the stream ends there.
+    pub fn write(
+        &self,
+        stream: StreamId,
+        mut data: Bytes,
+        last: bool,
+    ) -> Result<usize, BridgeError> {
         let mut shared = self.open_shared()?;
         let Shared { commands, streams, .. } = &mut *shared;
         let credit = streams.get_mut(&stream).ok_or(BridgeError::UnknownStream)?;
@@ -253,16 +259,21 @@ impl Mailbox {
         let full = commands.len() >= MAX_COMMANDS;
         let room = if full { 0 } else { self.send_buffer.saturating_sub(credit.outstanding) };
         let accepted = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        let ends = last && accepted == data.len();
         if accepted < data.len() {
             credit.notify = Some(credit.notify.unwrap_or(0).max(self.send_buffer / 2));
         }
         credit.outstanding += accepted as u64;
+        credit.ended = ends;
         if accepted > 0 {
             data.truncate(accepted);
             push_write(commands, stream, data);
         }
+        if ends {
+            commands.push_back(BridgeCommand::Finish(stream));
+        }
         drop(shared);
-        if accepted > 0 || full {
+        if accepted > 0 || ends || full {
             self.call();
         }
         Ok(accepted)

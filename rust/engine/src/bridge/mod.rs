@@ -176,7 +176,13 @@ impl BridgeConnection {
     /// `Writable` event tells when half of the buffer is free.
     pub fn write(&self, stream: StreamId, data: Bytes) -> Result<usize, BridgeError> {
         self.check_sends(stream)?;
-        self.mailbox.write(stream, data)
+        self.mailbox.write(stream, data, false)
+    }
+
+    /// The same; if all was accepted, the stream ends there, as with `finish`.
+    pub fn write_last(&self, stream: StreamId, data: Bytes) -> Result<usize, BridgeError> {
+        self.check_sends(stream)?;
+        self.mailbox.write(stream, data, true)
     }
 
     /// Bytes written and not yet acknowledged by the peer.
@@ -225,7 +231,7 @@ impl BridgeConnection {
     }
 
     /// Fills the stream from a source in the connection's thread, behind what was written; then
-    /// finishes it, if `finish`. `Pumped` tells the end.
+    /// finishes it, if `finish`. `Pumped` tells the end; until then nothing can be written.
     pub fn attach_source(
         &self,
         stream: StreamId,
