@@ -103,8 +103,8 @@ class Folder:
                 plain = False
         key = (path, codings)
         kept = self._kept.get(key)
-        if kept is not None and plain and kept.checked + _FRESH > time.monotonic():
-            return _prepared(kept, method)
+        if kept is not None and kept.checked + _FRESH > time.monotonic():
+            return _prepared(kept, method) if plain else _select(kept, method, Fields(lines))
         try:
             found = self._find(key)
         except ValueError:
