@@ -348,6 +348,19 @@ cdef class FrameDecoder:
         with cython.critical_section(self):
             return self._take(data, _view_of_bytes(data))
 
+    def resume(self, remaining, /):
+        """Goes on behind payload of DATA frames that was read by another way.
+
+        ``remaining`` bytes of such a frame follow, 0 if the next byte begins a frame. Only where a
+        `Data` or `DataSpan` with more remaining was the last event; elsewhere ValueError is raised.
+        """
+        with cython.critical_section(self):
+            self._raise_again()
+            if not self._in_frame or self._type != _DATA:
+                raise ValueError("no DATA frame is open")
+            self._remaining = _as_varint(remaining, "remaining")
+            self._in_frame = self._remaining != 0
+
     def finish(self):
         """Says that the stream ended cleanly; raises `H3Error` if it ended inside a frame."""
         with cython.critical_section(self):

@@ -1,5 +1,5 @@
-"""Errors of HTTP/3: the codes of RFC 9114 section 8.1 and RFC 9204 section 6, and the exception
-that carries one."""
+"""Errors of HTTP/3: the codes of RFC 9114 section 8.1, RFC 9204 section 6 and RFC 9297 section 5.2,
+and the exceptions that carry one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from enum import IntEnum
 
 
 class ErrorCode(IntEnum):
-    """Application error codes, by their names in RFC 9114 section 8.1 and RFC 9204 section 6."""
+    """Application error codes, by their names in RFC 9114 section 8.1, RFC 9204 section 6 and
+    RFC 9297 section 5.2.
+    """
 
+    H3_DATAGRAM_ERROR = 0x0033
     H3_NO_ERROR = 0x0100
     H3_GENERAL_PROTOCOL_ERROR = 0x0101
     H3_INTERNAL_ERROR = 0x0102
@@ -52,3 +55,7 @@ class FieldSectionTooLarge(H3Error):
     It concerns one stream, not the connection (RFC 9114 section 4.2.2): a server may answer 431, a
     client gives the response up.
     """
+
+
+class LocalProtocolError(Exception):
+    """This side was about to break a rule of HTTP/3: nothing was sent, and nothing has changed."""
