@@ -1,5 +1,6 @@
 """HTTP/3 (RFC 9114)."""
 
+from tquic.h3 import server
 from tquic.h3.connection import Connection
 from tquic.h3.errors import ErrorCode, FieldSectionTooLarge, H3Error, LocalProtocolError
 from tquic.h3.prepared import Prepared, prepare_request, prepare_response

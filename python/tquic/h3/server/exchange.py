@@ -102,9 +102,19 @@ class Exchange:
         while self.error is None and not self.ended:
             await self._wait()
 
-    def ready(self) -> bool:
-        """Whether `read` would not wait."""
-        return bool(self._chunks) or self.received or self.error is not None
+    def at_end(self) -> bool:
+        """Whether all of the body was read."""
+        return self.received and not self._chunks
+
+    @property
+    def full(self) -> bool:
+        """Whether `drain` would wait."""
+        return self._out is not None and not self.ended
+
+    @property
+    def wants_body(self) -> bool:
+        """Whether somebody may still read the body."""
+        return self.error is None and not self.ended
 
     # ---- The response ----
 
@@ -116,14 +126,19 @@ class Exchange:
         """
         h3 = self._connection.h3
         if isinstance(answer, Prepared):
-            self._start(answer.status)
-            self.written = answer.size
-            self._put(h3.send_prepared(self.id, answer), end=True)
+            self._check()
+            data = h3.send_prepared(self.id, answer)
+            self.status = answer.status
+            self.written = 0 if self.head else answer.body_size
+            self._put(data, end=True)
+            return
+        if answer.descriptor is None:
+            body = b"".join(part for part in answer.parts if isinstance(part, bytes))
+            self.send_whole(answer.status, answer.fields, body, end=True)
             return
         try:
-            self.send_head(answer.status, answer.fields, end=not answer.parts)
-            if answer.parts:
-                self.send_parts(answer.parts, answer.size, end=True)
+            self.send_head(answer.status, answer.fields)
+            self.send_parts(answer.parts, answer.size, end=True)
         finally:
             answer.close()
 
@@ -135,7 +150,9 @@ class Exchange:
         """
         self._check()
         lines = [(b":status", b"%d" % status), *fields]
-        self._put(self._connection.h3.send_informational(self.id, lines), end=False)
+        head = self._connection.h3.send_informational(self.id, lines)
+        self._connection.send_instructions()
+        self._put(head, end=False)
 
     def send_head(self, status: int, fields: Sequence[Line], *, end: bool = False) -> None:
         """Sends status and fields.
@@ -184,8 +201,8 @@ class Exchange:
             self._put(data, end=end)
 
     def send_parts(self, parts: Sequence[Part], size: int, *, end: bool) -> None:
-        """Sends bytes and pieces of open files, `size` bytes together, by the engine. `pumped`
-        waits for its end.
+        """Sends bytes and pieces of open files, `size` bytes together, in the engine's threads.
+        Behind `drain` only. `pumped` waits for the end of it, and must before more is sent.
 
         Raises:
             Disconnected: the client has gone.
@@ -198,9 +215,6 @@ class Exchange:
         connection = self._connection
         frame = connection.h3.send_data(self.id, size, end=end)
         self.written += size
-        if size <= _JOIN and all(isinstance(part, bytes) for part in parts):
-            self._put(b"".join([frame, *parts]), end=end)  # type: ignore[list-item]
-            return
         self._pumped = connection.loop.create_future()
         try:
             connection._native.send_parts(self.id, [frame, *parts], end)
@@ -217,7 +231,9 @@ class Exchange:
             Disconnected: the client has gone.
         """
         self._check()
-        self._put(self._connection.h3.send_trailers(self.id, list(fields)), end=True)
+        section = self._connection.h3.send_trailers(self.id, fields)
+        self._connection.send_instructions()
+        self._put(section, end=True)
 
     def finish(self) -> None:
         """Ends the response.
@@ -333,14 +349,14 @@ class Exchange:
     def _gone(self, error: Exception) -> Disconnected:
         return self.error or Disconnected(str(error))
 
-    def _start(self, status: int) -> None:
-        self._check()
-        self.status = status
-
     def _head(self, status: int, fields: Sequence[Line], *, end: bool) -> bytes:
-        self._start(status)
+        self._check()
         lines = [(b":status", b"%d" % status), *fields]
-        return self._connection.h3.send_response(self.id, lines, end=end)
+        head = self._connection.h3.send_response(self.id, lines, end=end)
+        # What the section refers to goes out before it.
+        self._connection.send_instructions()
+        self.status = status
+        return head
 
     def _put(self, data: bytes | memoryview, *, end: bool) -> None:
         out = self._out

@@ -60,8 +60,7 @@ class _Found:
     # Its content if it is small, and when that was last compared with the file.
     content: bytes | None = None
     checked: float = 0.0
-    whole: Prepared | None = None
-    head: Prepared | None = None
+    prepared: Prepared | None = None
 
 
 class Folder:
@@ -104,7 +103,7 @@ class Folder:
         key = (path, codings)
         kept = self._kept.get(key)
         if kept is not None and kept.checked + _FRESH > time.monotonic():
-            return _prepared(kept, method) if plain else _select(kept, method, Fields(lines))
+            return _prepared(kept) if plain else _select(kept, method, Fields(lines))
         try:
             found = self._find(key)
         except ValueError:
@@ -116,7 +115,7 @@ class Folder:
                 found.parts.clear()
             return found
         if plain and found.content is not None:
-            return _prepared(found, method)
+            return _prepared(found)
         return _select(found, method, Fields(lines))
 
     # ---- Finding ----
@@ -167,8 +166,8 @@ class Folder:
         if kept is not None and kept.validators.etag == etag:
             os.close(descriptor)
             kept.checked = time.monotonic()
-            # Their Date is of another second.
-            kept.whole = kept.head = None
+            # Its Date is of another second.
+            kept.prepared = None
             self._kept.move_to_end(key)
             return kept
         validators = Validators(etag, mtime // 1_000_000_000)
@@ -255,15 +254,11 @@ def _status(error: OSError) -> int:
     return 404
 
 
-def _prepared(found: _Found, method: bytes) -> Prepared:
-    """The answer to a request without conditions, encoded once."""
-    if method == b"HEAD":
-        if found.head is None:
-            found.head = prepare_response(_lines(found, 200, found.size), b"")
-        return found.head
-    if found.whole is None:
-        found.whole = prepare_response(_lines(found, 200, found.size), found.content or b"")
-    return found.whole
+def _prepared(found: _Found) -> Prepared:
+    """The answer to a request without conditions, encoded once; for HEAD as well."""
+    if found.prepared is None:
+        found.prepared = prepare_response(_lines(found, 200, found.size), found.content or b"")
+    return found.prepared
 
 
 def _lines(found: _Found, status: int, size: int, *more: Line) -> list[Line]:
