@@ -62,6 +62,15 @@ impl Hub {
         Ok(events)
     }
 
+    /// Commands wait until `release`, to go in one batch.
+    fn hold(&self) {
+        self.bridge.hold();
+    }
+
+    fn release(&self) {
+        self.bridge.release();
+    }
+
     /// Waits for events without the GIL: false if `timeout` seconds passed without any.
     #[pyo3(signature = (timeout=None, /))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {

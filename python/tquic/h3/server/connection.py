@@ -12,11 +12,10 @@ from tquic._halves import Outgoing
 from tquic._hub import Hub
 from tquic._wait import Waiters
 from tquic.config import Config
-from tquic.connection import Connection
 from tquic.errors import ConnectionClosed, StreamClosed
 from tquic.h3 import events as e
-from tquic.h3.connection import Connection as H3
-from tquic.h3.errors import ErrorCode, H3Error
+from tquic.h3._wire import Wire
+from tquic.h3.errors import ErrorCode
 from tquic.h3.prepared import prepare_response
 from tquic.h3.priority import Priority
 from tquic.h3.server.answer import problem
@@ -39,10 +38,11 @@ _DEFAULT_PRIORITY: Final = Priority()
 _SAFE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
-class ServerConnection(Connection):
+class ServerConnection(Wire):
     """A connection whose requests go to a server's responder.
 
-    Events of QUIC are handled as they come, without a task or a `Stream` for each request.
+    Request streams are no `tquic.Stream` here, and have no tasks: their events are handled as they
+    come, which is most of what makes a server fast.
     """
 
     def __init__(
@@ -53,20 +53,17 @@ class ServerConnection(Connection):
         remote: tuple[str, int],
         server: Server,
     ) -> None:
-        super().__init__(home, native, config, remote)
+        super().__init__(home, native, config, remote, server.settings)
         self.loop = home.loop
         self.server = server
         self.limits: Limits = server.limits
-        self.h3 = H3(is_client=False, settings=server.settings)
-        self._started = False
         # Requests with a whole header section, until the client has the whole response.
         self._exchanges: dict[int, Exchange] = {}
         # Request streams that may bring more: when they began, 0 behind their header section.
         self._reading: dict[int, float] = {}
         # Those that began as early data.
         self._early: set[int] = set()
-        # Bytes that the state machine holds back for QPACK, by stream.
-        self._held: dict[int, int] = {}
+        # Credit that is not urgent.
         self._used = 0
         self._given_up = 0
         self._given_up_since = 0.0
@@ -114,16 +111,14 @@ class ServerConnection(Connection):
         self._gone(exchange, f"given up by the server: {code.name}")
 
     def send_instructions(self) -> None:
-        """Writes what the state machine has for the streams of QPACK and control."""
-        for number, data in self.h3.take_output():
-            with contextlib.suppress(StreamClosed, ConnectionClosed):
-                self._native.write(number, data)
+        """Sends what field sections refer to; before they are sent themselves."""
+        self._flush_h3()
 
     def go_away(self, *, final: bool) -> None:
         """Tells the client to begin no more requests (RFC 9114 section 5.2)."""
         if self._started and self._closed is None:
             self.h3.send_goaway(final=final)
-            self.send_instructions()
+            self._flush_h3()
 
     async def wait_idle(self) -> None:
         """Waits until no request is under way and the client has all that was sent."""
@@ -132,56 +127,63 @@ class ServerConnection(Connection):
 
     # ---- Events of QUIC ----
 
-    def _on_connected(self, info: dict[str, Any], *_: Any) -> None:
-        super()._on_connected(info)
-        self._start_h3()
-
     def _on_stream_opened(self, number: int, *_: Any) -> None:
+        if number & 2:
+            super()._on_stream_opened(number)
+            return
         self._start_h3()
-        if number & 3 == 0:
-            self._reading[number] = self.loop.time()
-            if self._info is None:
-                self._early.add(number)
-            if self._watch is None and self.limits.header_time:
-                self._watch = self.loop.call_later(self.limits.header_time, self._look)
+        self._reading[number] = self.loop.time()
+        if self._info is None:
+            self._early.add(number)
+        if self._watch is None and self.limits.header_time:
+            self._watch = self.loop.call_later(self.limits.header_time, self._look)
 
     def _on_data(self, number: int, data: bytes | memoryview, fin: bool) -> None:
+        if number & 2:
+            super()._on_data(number, data, fin)
+            return
         size = len(data)
-        if number & 3 == 0 and number not in self._reading:
+        if number not in self._reading:
             # Stopped; this was on its way.
-            self._use(number, size, fin)
+            self._use(number, size)
             return
-        try:
-            events = self.h3.receive(number, data, fin)
-        except H3Error as error:
-            self._fail_h3(error)
-            return
-        begun: Exchange | None = None
+        held = self.h3.held(number)
+        events = self._taken(self.h3.receive, number, data, fin)
+        self._told(events, number, size + held - self.h3.held(number))
+
+    def _told(self, events: list[e.Event], number: int, credit: int) -> None:
+        credits = {number: credit}
+        begun: list[Exchange] = []
         for event in events:
             kind = type(event)
             if kind is e.Request:
-                begun = self._on_request(event)
+                begun.append(self._on_request(event))
             elif kind is e.Data:
-                if event.stream_id == number:
-                    size -= len(event.data)
+                credits[event.stream_id] -= len(event.data)
                 self._on_body(event)
+            elif kind is e.Unblocked:
+                credits[event.stream_id] = credits.get(event.stream_id, 0) + event.size
             else:
                 self._events[kind](self, event)
-        if not events or type(events[-1]) is not e.EndOfMessage:
-            size -= self._held_back(number)
-        if size:
-            self._use(number, size, fin)
-        if begun is not None:
-            # Not before the whole batch was looked at: most requests are complete then.
-            self._respond(begun)
-        self.send_instructions()
+        for stream_id, size in credits.items():
+            if size:
+                self._use(stream_id, size)
+        for exchange in begun:
+            # Not before all was looked at that came with it: most requests are complete then.
+            self._respond(exchange)
+        self._flush_h3()
 
     def _on_reset(self, number: int, error: Any, _: Any) -> None:
-        if number & 3 or number in self._reading:
-            self._receive(self.h3.receive_reset, number, error.code)
+        if number & 2:
+            super()._on_reset(number, error, _)
+        elif number in self._reading:
+            self._told(self._taken(self.h3.receive_reset, number, error.code), number, 0)
 
     def _on_stopped(self, number: int, error: Any, _: Any) -> None:
-        self._receive(self.h3.receive_stop, number, error.code)
+        if number & 2:
+            super()._on_stopped(number, error, _)
+            return
+        self._told(self._taken(self.h3.receive_stop, number, error.code), number, 0)
         exchange = self._exchanges.get(number)
         if exchange is not None:
             if not exchange.ended:
@@ -192,6 +194,8 @@ class ServerConnection(Connection):
     def _on_writable(self, number: int, *_: Any) -> None:
         if exchange := self._exchanges.get(number):
             exchange.on_writable()
+        else:
+            super()._on_writable(number)
 
     def _on_pumped(self, number: int, outgoing: bool, outcome: Any) -> None:
         if exchange := self._exchanges.get(number):
@@ -211,16 +215,6 @@ class ServerConnection(Connection):
         super()._on_closed(error)
 
     # ---- Events of HTTP ----
-
-    def _receive(self, call: Callable[[int, int], list[e.Event]], number: int, code: int) -> None:
-        try:
-            events = call(number, code)
-        except H3Error as error:
-            self._fail_h3(error)
-            return
-        for event in events:
-            self._events[type(event)](self, event)
-        self.send_instructions()
 
     def _on_request(self, event: e.Request) -> Exchange:
         number = event.stream_id
@@ -299,11 +293,6 @@ class ServerConnection(Connection):
             with contextlib.suppress(StreamClosed, ConnectionClosed):
                 self._native.set_priority(event.stream_id, urgency, incremental)
 
-    def _on_unblocked(self, event: e.Unblocked) -> None:
-        # What of it is content, comes next, and is credited as it is read.
-        self._held.pop(event.stream_id, None)
-        self.credit(event.stream_id, event.size)
-
     def _nothing(self, event: Any) -> None:
         pass
 
@@ -314,53 +303,33 @@ class ServerConnection(Connection):
         e.StreamReset: _on_stream_reset,
         e.StreamStopped: _nothing,
         e.PriorityUpdated: _on_priority,
-        e.Unblocked: _on_unblocked,
         e.SettingsReceived: _nothing,
         e.GoAwayReceived: _nothing,
     }
 
     # ---- Inside ----
 
-    def _start_h3(self) -> None:
-        """Opens the streams that every connection has, as soon as there is anything to say."""
-        if not self._started:
-            self._started = True
-            self.h3.start(*(self._native.open(False) for _ in range(3)))
-            self.send_instructions()
-
     def _write(self, number: int, data: bytes) -> None:
         """Writes the last bytes of a stream, which are few."""
         with contextlib.suppress(StreamClosed, ConnectionClosed):
             self._native.write(number, data, False, True)
 
-    def _fail_h3(self, error: H3Error) -> None:
-        self.close(error.code, error.reason)
-
-    def _use(self, number: int, size: int, fin: bool) -> None:
+    def _use(self, number: int, size: int) -> None:
         """Bytes that no exchange holds were used."""
-        if not fin:
+        if number in self._reading:
             self._native.consumed(number, size)
             return
-        # The window of a stream that has ended is nobody's concern; that of all may wait.
+        # The window of a stream that has ended is nobody's concern, and that of all can wait.
         self._used += size
         if self._used >= _TOGETHER:
             self._native.consumed(number, self._used)
             self._used = 0
-
-    def _held_back(self, number: int) -> int:
-        """How many of the bytes that just came wait for QPACK."""
-        held = self.h3.held(number)
-        before = self._held.pop(number, 0)
-        if held:
-            self._held[number] = held
-        return held - before
 
     def _stop(self, number: int, code: ErrorCode) -> None:
         """Reads no more of a request."""
         if self._reading.pop(number, None) is None:
             return
         self.h3.abandon(number)
-        self._held.pop(number, None)
         with contextlib.suppress(StreamClosed, ConnectionClosed):
             self._native.stop(number, code)
 
@@ -387,7 +356,7 @@ class ServerConnection(Connection):
         self._given_up += 1
         if self._given_up > self.limits.resets:
             reason = f"more than {self.limits.resets} requests given up in {_RESET_TIME:g} s"
-            self._fail_h3(H3Error(ErrorCode.H3_EXCESSIVE_LOAD, reason))
+            self.close(ErrorCode.H3_EXCESSIVE_LOAD, reason)
 
     def _look(self) -> None:
         """Gives requests up whose headers take too long."""
@@ -397,13 +366,12 @@ class ServerConnection(Connection):
         for begun, number in waiting:
             if now - begun >= limit:
                 self._give_up(number, ErrorCode.H3_REQUEST_INCOMPLETE)
-        self.send_instructions()
+        self._flush_h3()
         left = [begun for begun, number in waiting if number in self._reading]
         self._watch = self.loop.call_later(min(left) + limit - now, self._look) if left else None
 
     _handlers: ClassVar[dict[int, Callable[..., None]]] = {
-        **Connection._handlers,
-        _engine.CONNECTED: _on_connected,
+        **Wire._handlers,
         _engine.STREAM_OPENED: _on_stream_opened,
         _engine.DATA: _on_data,
         _engine.WRITABLE: _on_writable,

@@ -158,6 +158,7 @@ class Server(Listener):
             self._failed(exchange, error)
             return
         if work is not None:
+            self._hub.gather()
             task = _begin(self._answer(exchange, work), self._hub.loop)
             if not task.done():
                 self._tasks.add(task)
