@@ -1,13 +1,14 @@
-"""HTTP/3 (RFC 9114), for asyncio; `tquic.sync.h3` is the blocking twin::
+"""HTTP/3 (RFC 9114), for asyncio; `tquic.sync.h3` is the client's blocking twin::
 
     async with tquic.h3.connect("https://example.com/") as c:
         response = await c.get("/index.html")
         print(response.status, await response.read())
 
-`Client` does so for any number of servers. `Connection` is the protocol without sockets, which both
-ends are built on.
+`Client` does so for any number of servers, `tquic.h3.server` is the other end. `Connection` is the
+protocol without sockets, which both are built on.
 """
 
+from tquic.h3 import server
 from tquic.h3.client import ClientConnection, Origin, RequestStream, Response, connect
 from tquic.h3.connection import Connection
 from tquic.h3.errors import (
@@ -44,4 +45,5 @@ __all__ = [
     "connect",
     "prepare_request",
     "prepare_response",
+    "server",
 ]

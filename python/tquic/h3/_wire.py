@@ -195,13 +195,16 @@ class Exchange(tquic.stream.Stream):
 class Wire(tquic.connection.Connection):
     """A QUIC connection that speaks HTTP/3. Subclasses say what is done with messages."""
 
-    h3_settings: ClassVar[Settings] = Settings()
-
     def __init__(
-        self, home: Home, native: _engine.Connection, config: Config, remote: tuple[str, int]
+        self,
+        home: Home,
+        native: _engine.Connection,
+        config: Config,
+        remote: tuple[str, int],
+        settings: Settings | None = None,
     ) -> None:
         super().__init__(home, native, config, remote)
-        self.h3: Final = Connection(is_client=self._is_client, settings=self.h3_settings)
+        self.h3: Final = Connection(is_client=self._is_client, settings=settings)
         self._started = False
 
     # ---- For subclasses ----

@@ -34,6 +34,30 @@ impl Connection {
     }
 }
 
+/// What `send_parts` sends.
+#[cfg(unix)]
+#[derive(FromPyObject)]
+enum Part<'py> {
+    File(std::os::fd::RawFd, u64, u64),
+    Bytes(Bound<'py, PyAny>),
+}
+
+#[cfg(unix)]
+impl Part<'_> {
+    fn source(self) -> PyResult<Source> {
+        match self {
+            Self::Bytes(data) => Ok(Source::Bytes(buffer::borrow(&data, false, 0, usize::MAX)?.0)),
+            Self::File(descriptor, offset, size) => {
+                // SAFETY: borrowed for the length of this call only, in which the caller, who holds
+                // the interpreter, cannot close it; a number that is no descriptor is refused.
+                let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
+                let file = std::fs::File::from(borrowed.try_clone_to_owned()?);
+                Ok(Source::File { file, range: offset..offset.saturating_add(size) })
+            }
+        }
+    }
+}
+
 #[pymethods]
 impl Connection {
     #[getter]
@@ -64,9 +88,16 @@ impl Connection {
         Ok(stream.0)
     }
 
-    /// Writes as many of the bytes as the send buffer takes; answers how many.
-    #[pyo3(signature = (stream, data, /, share=false))]
-    fn write(&self, stream: u64, data: &Bound<'_, PyAny>, share: bool) -> PyResult<usize> {
+    /// Writes as many of the bytes as the send buffer takes; answers how many. If it takes all and
+    /// `finish`, the stream ends there.
+    #[pyo3(signature = (stream, data, /, share=false, finish=false))]
+    fn write(
+        &self,
+        stream: u64,
+        data: &Bound<'_, PyAny>,
+        share: bool,
+        finish: bool,
+    ) -> PyResult<usize> {
         let py = data.py();
         buffer::release_dropped(py);
         let stream = StreamId(stream);
@@ -76,7 +107,11 @@ impl Connection {
             let room = usize::try_from(self.bridge.room(stream)).unwrap_or(usize::MAX);
             let (bytes, all) = buffer::borrow(data, share, written, room.saturating_add(1))?;
             let offered = bytes.len();
-            let taken = self.bridge.write(stream, bytes).map_err(|e| error::bridge(py, e))?;
+            let taken = match finish && written + offered == all {
+                true => self.bridge.write_last(stream, bytes),
+                false => self.bridge.write(stream, bytes),
+            };
+            let taken = taken.map_err(|e| error::bridge(py, e))?;
             written += taken;
             if taken < offered || written == all {
                 return Ok(written);
@@ -152,6 +187,22 @@ impl Connection {
         let attached = self.bridge.attach_source(StreamId(stream), source, true);
         attached.map_err(|e| error::bridge(py, e))?;
         Ok(bytes)
+    }
+
+    /// Sends parts one after the other: bytes, and pieces of open files as (descriptor, offset,
+    /// size). A descriptor may be closed afterwards. PUMPED tells the end.
+    #[cfg(unix)]
+    #[pyo3(signature = (stream, parts, /, finish=true))]
+    fn send_parts(
+        &self,
+        py: Python<'_>,
+        stream: u64,
+        parts: Vec<Part<'_>>,
+        finish: bool,
+    ) -> PyResult<()> {
+        let sources: PyResult<_> = parts.into_iter().map(Part::source).collect();
+        let attached = self.bridge.attach_source(StreamId(stream), Source::Chain(sources?), finish);
+        attached.map_err(|e| error::bridge(py, e))
     }
 
     /// Writes what the stream brings to a file that is there: its byte `position` goes to `offset`.

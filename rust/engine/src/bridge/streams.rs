@@ -47,6 +47,8 @@ pub(super) struct Streams {
     over: Vec<StreamId>,
     /// Stopped by the peer since the last batch.
     stopped: Vec<StreamId>,
+    /// Whose source has ended without the stream.
+    unfed: Vec<StreamId>,
     /// Bytes accepted that no stream will send.
     refunds: Vec<(StreamId, u64)>,
 }
@@ -62,6 +64,7 @@ impl Streams {
             fresh: Vec::new(),
             over: Vec::new(),
             stopped: Vec::new(),
+            unfed: Vec::new(),
             refunds: Vec::new(),
         }
     }
@@ -150,7 +153,10 @@ impl Streams {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let outcome = stream.source.as_mut().and_then(|source| source.drive(set));
         if let Some(outcome) = outcome {
-            stream.source = None;
+            let goes_on = stream.source.take().is_some_and(|source| !source.finishes());
+            if goes_on && outcome.error.is_none() {
+                self.unfed.push(id);
+            }
             out.push_back(EventKind::Pumped { stream: id, outgoing: true, outcome });
         }
     }
@@ -278,6 +284,11 @@ impl Streams {
     ) {
         for id in self.fresh.drain(..) {
             shared.streams.insert(id, Credit::default());
+        }
+        for id in self.unfed.drain(..) {
+            if let Some(credit) = shared.streams.get_mut(&id) {
+                credit.ended = false;
+            }
         }
         for id in self.stopped.drain(..) {
             if let Some(credit) = shared.streams.get_mut(&id) {
