@@ -23,6 +23,7 @@ from tquic.h3.events import (
     Data,
     EndOfMessage,
     Event,
+    Informational,
     Request,
     Response,
     StreamFailed,
@@ -52,6 +53,14 @@ class Exchange(tquic.stream.Stream):
     """What the peer's message began with."""
     trailers: list[Field] | None = None
     """What it ended with, if it did."""
+    informational: list[Informational]
+    """Interim responses that came before."""
+
+    def __init__(
+        self, connection: tquic.connection.Connection, number: int, *, early: bool
+    ) -> None:
+        super().__init__(connection, number, early=early)
+        self.informational = []
 
     @property
     def wire(self) -> Wire:
@@ -202,7 +211,6 @@ class Wire(tquic.connection.Connection):
 
     def on_request(self, exchange: Exchange, request: Request) -> None:
         """A client wants something."""
-        raise NotImplementedError
 
     def on_event(self, event: Event) -> None:
         """Any other event that is not told to an `Exchange`."""
@@ -278,8 +286,12 @@ class Wire(tquic.connection.Connection):
     def _on_stream_opened(self, number: int, *_: Any) -> None:
         # Early data may come before the handshake is complete.
         self._start_h3()
-        make = tquic.stream.Stream if number & 2 else Exchange
-        self._streams[number] = make(self, number, early=self._info is None)
+        early = self._info is None
+        self._streams[number] = (
+            tquic.stream.Stream(self, number, early=early)
+            if number & 2
+            else Exchange(self, number, early=early)
+        )
         self._begun()
 
     def _on_data(self, number: int, data: bytes | memoryview, fin: bool) -> None:
@@ -346,6 +358,7 @@ class Wire(tquic.connection.Connection):
                 route = _ROUTES.get(type(event))
                 if route is None:
                     self.on_event(event)
+                    self._news.wake()
                 else:
                     route(self, event)
         for stream_id, size in credits.items():
@@ -360,6 +373,11 @@ class Wire(tquic.connection.Connection):
             exchange._in.changed.wake()
             if isinstance(event, Request):
                 self.on_request(exchange, event)
+
+    def _on_informational(self, event: Informational) -> None:
+        exchange = self._exchange(event.stream_id)
+        if exchange is not None:
+            exchange.informational.append(event)
 
     def _on_trailers(self, event: Trailers) -> None:
         exchange = self._exchange(event.stream_id)
@@ -401,6 +419,7 @@ class Wire(tquic.connection.Connection):
 _ROUTES: Final[dict[type, Callable[[Wire, Any], None]]] = {
     Request: Wire._on_head,
     Response: Wire._on_head,
+    Informational: Wire._on_informational,
     Trailers: Wire._on_trailers,
     EndOfMessage: Wire._on_end,
     StreamFailed: Wire._on_failed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-from tquic.errors import Side, StreamError
+from tquic.errors import QuicError, Side, StreamError
 
 
 class ErrorCode(IntEnum):
@@ -59,7 +59,7 @@ class FieldSectionTooLarge(H3Error):
     """
 
 
-class LocalProtocolError(Exception):
+class LocalProtocolError(QuicError):
     """This side was about to break a rule of HTTP/3: nothing was sent, and nothing has changed."""
 
 
