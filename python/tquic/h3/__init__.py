@@ -4,11 +4,11 @@
         response = await c.get("/index.html")
         print(response.status, await response.read())
 
-`Client` does so for any number of servers, `tquic.h3.server` is the other end. `Connection` is the
-protocol without sockets, which both are built on.
+`Client` does so for any number of servers. `serve` is the other end: it answers with the files of a
+folder, with a function or with an ASGI application; what belongs to it is in `tquic.h3.server`.
+`Connection` is the protocol without sockets, which both ends are built on.
 """
 
-from tquic.h3 import server
 from tquic.h3.client import ClientConnection, Origin, RequestStream, Response, connect
 from tquic.h3.connection import Connection
 from tquic.h3.errors import (
@@ -22,6 +22,7 @@ from tquic.h3.headers import Headers
 from tquic.h3.pool import Client
 from tquic.h3.prepared import Prepared, prepare_request, prepare_response
 from tquic.h3.priority import Priority
+from tquic.h3.server import serve
 from tquic.h3.settings import PeerSettings, SettingId, Settings
 
 __all__ = [
@@ -45,5 +46,5 @@ __all__ = [
     "connect",
     "prepare_request",
     "prepare_response",
-    "server",
+    "serve",
 ]

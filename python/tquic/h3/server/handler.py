@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from tquic.h3.headers import Headers, HeadersLike, as_fields
 from tquic.h3.server.answer import Line, date_line
 from tquic.h3.server.exchange import Exchange
-from tquic.h3.server.fields import Fields
 from tquic.h3.server.media import content_type
 
 __all__ = ["Handler", "HandlerResponder", "Request", "Response"]
@@ -22,8 +22,8 @@ class Request:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._event = exchange.request
-        self.fields = Fields(self._event.fields)
-        """Its field lines, names in lower case; without pseudo-fields."""
+        self.headers = Headers(self._event.fields)
+        """Its fields, without pseudo-fields."""
 
     @property
     def method(self) -> str:
@@ -67,10 +67,10 @@ class Request:
         return self._exchange.connection.remote_address
 
     @property
-    def trailers(self) -> Fields | None:
+    def trailers(self) -> Headers | None:
         """Fields behind the body, once that was read to its end; `None` if there are none."""
         lines = self._exchange.trailers
-        return None if lines is None else Fields(lines)
+        return None if lines is None else Headers(lines)
 
     async def read(self) -> bytes:
         """The whole body, of at most `Limits.body_size` bytes.
@@ -89,13 +89,13 @@ class Request:
         while chunk := await self._exchange.read():
             yield chunk
 
-    def send_informational(self, status: int, fields: Iterable[Line]) -> None:
+    def send_informational(self, status: int, headers: HeadersLike) -> None:
         """Sends an interim response, such as 103 (Early Hints, RFC 8297).
 
         Raises:
             OSError: the client gave up.
         """
-        self._exchange.send_informational(status, list(fields))
+        self._exchange.send_informational(status, as_fields(headers))
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.target}>"
@@ -114,9 +114,9 @@ class Response:
     after the other are sent as they come, with back-pressure."""
     status: int = 200
     """Status code, 200 to 599."""
-    fields: list[Line] = field(default_factory=list)
-    """More field lines; names in lower case."""
-    trailers: list[Line] = field(default_factory=list)
+    headers: HeadersLike | None = None
+    """More fields."""
+    trailers: HeadersLike | None = None
     """Fields behind a body that comes in pieces."""
 
 
@@ -144,8 +144,8 @@ class HandlerResponder:
         body = response.body
         if isinstance(body, str):
             body = body.encode()
-        names = {name for name, _ in response.fields}
-        lines = list(response.fields)
+        lines = as_fields(response.headers)
+        names = {name for name, _ in lines}
         if b"date" not in names:
             lines.append(date_line())
         if isinstance(body, bytes):
@@ -194,6 +194,6 @@ async def _send_pieces(
         exchange.send_body(piece)
         await exchange.drain()
     if response.trailers:
-        exchange.send_trailers(response.trailers)
+        exchange.send_trailers(as_fields(response.trailers))
     else:
         exchange.finish()
