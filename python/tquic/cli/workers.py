@@ -107,9 +107,7 @@ class _Told(Exception):
     """SIGTERM came."""
 
 
-def run_workers(
-    count: int, work: Callable[[Worker], int], announce: Callable[[], None]
-) -> int:
+def run_workers(count: int, work: Callable[[Worker], int], announce: Callable[[], None]) -> int:
     """Runs processes until SIGTERM or Ctrl-C; one that dies is replaced.
 
     Nothing may run in another thread yet: the processes are forks of this one.
