@@ -272,7 +272,9 @@ class ServerConnection(Wire):
             # RFC 9114 section 4.2.2: a header section that is too large has an answer.
             answer = problem(event.status)
             body = b"".join(part for part in answer.parts if isinstance(part, bytes))
-            self._write(number, self.h3.send_prepared(number, prepare_response(answer.lines(), body)))
+            self._write(
+                number, self.h3.send_prepared(number, prepare_response(answer.lines(), body))
+            )
             self._stop(number, event.code)
             return
         self._give_up(number, event.code)
