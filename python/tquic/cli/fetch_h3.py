@@ -11,10 +11,11 @@ import os
 import re
 import select
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from tquic.cli import client
 from tquic.cli.client import Address
@@ -37,6 +38,9 @@ PROTOCOL = "HTTP/3"
 PARALLEL = 32
 # What a pipe takes without waiting once it is writable.
 PIPE = getattr(select, "PIPE_BUF", 512)
+# What is hashed at a time, and how long what has come may wait for that, in seconds.
+BLOCK = 1 << 20
+FOLLOW = 0.01
 # Seconds to wait for a session ticket, which comes a little behind the handshake.
 TICKET = 1.0
 
@@ -223,8 +227,7 @@ class Fetching:
             if self.download.to_stdout:
                 await write(piece)
         self.download.result["bytes"] = response.received
-        if digest is not None:
-            self._check(digest.digest())
+        self._check(None if digest is None else digest.digest())
 
     async def _into(self, part: PartFile, write: Write) -> None:
         offset, more = 0, dict[str, str]()
@@ -252,31 +255,73 @@ class Fetching:
             if not offset:
                 part.begin(_validator(response))
             self.download.received = lambda: offset + response.received
-            try:
-                await response.recv_to_file(part.path, offset=offset)
-            finally:
-                self.download.result["bytes"] = part.size
-                if self.options.resume:
-                    self.download.result["resumed_at"] = offset
-        if self.download.sha256 is not None:
-            digest = await asyncio.to_thread(_digest_of, part.path)
-            try:
-                self._check(digest)
-            except Refused:
-                part.discard()
-                raise
+            with _Digest(part.path, wanted=self.download.sha256 is not None) as digest:
+                try:
+                    await response.recv_to_file(part.path, offset=offset)
+                finally:
+                    self.download.result["bytes"] = part.size
+                    if self.options.resume:
+                        self.download.result["resumed_at"] = offset
+                content = await digest.whole()
+        try:
+            self._check(content)
+        except Refused:
+            part.discard()
+            raise
         part.finish()
 
-    def _check(self, digest: bytes) -> None:
-        self.download.result["sha256"] = digest.hex()
+    def _check(self, digest: bytes | None) -> None:
         wanted = self.download.sha256
-        if wanted is not None and wanted != digest:
+        if digest is None or wanted is None:
+            return
+        self.download.result["sha256"] = digest.hex()
+        if wanted != digest:
             raise Refused(f"its SHA-256 is {digest.hex()}, not {wanted.hex()}")
 
 
-def _digest_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+class _Digest:
+    """The SHA-256 of a file that is being written, made by a thread that follows: it costs as much
+    as all of QUIC."""
+
+    def __init__(self, path: Path, *, wanted: bool) -> None:
+        self._path = path
+        self._wanted = wanted
+        self._grown = threading.Event()
+        self._over = False
+        self._content: bytes | None = None
+        self._thread = threading.Thread(target=self._follow, name="tquic-sha256", daemon=True)
+
+    def __enter__(self) -> Self:
+        if self._wanted:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        self._grown.set()
+
+    async def whole(self) -> bytes | None:
+        """Behind the last byte: the digest, if one is wanted."""
+        self._end()
+        if self._wanted:
+            await asyncio.to_thread(self._thread.join)
+        return self._content
+
+    def _follow(self) -> None:
+        digest = hashlib.sha256()
+        with self._path.open("rb") as file:
+            while True:
+                # Asked first: what is there then is all.
+                over = self._over
+                while block := file.read(BLOCK):
+                    digest.update(block)
+                if over:
+                    break
+                self._grown.wait(FOLLOW)
+        self._content = digest.digest()
 
 
 def _validator(response: Response) -> str | None:
