@@ -128,9 +128,10 @@ def run(options: argparse.Namespace) -> int:
     retry = "always" if options.retry else "when-busy"
     # Each process would take the same early data once: RFC 9001 section 9.2.
     early = options.workers == 1 or protocols == (HQ,)
-    with service.server_config(
-        options, alpn=protocols, retry=retry, early_data=early
-    ) as (config, certificate):
+    with service.server_config(options, alpn=protocols, retry=retry, early_data=early) as (
+        config,
+        certificate,
+    ):
         plan = Plan(options, folder, protocols, config, certificate)
         try:
             # Reads certificate and key.

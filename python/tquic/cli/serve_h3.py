@@ -116,9 +116,7 @@ async def _serve(plan: Plan, place: tuple[_engine.SharedPort, Worker] | None) ->
     return 0
 
 
-async def _told_or_orphaned(
-    told: asyncio.Queue[signal.Signals], worker: Worker
-) -> signal.Signals:
+async def _told_or_orphaned(told: asyncio.Queue[signal.Signals], worker: Worker) -> signal.Signals:
     while worker.has_parent():
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LOOK):
@@ -126,9 +124,7 @@ async def _told_or_orphaned(
     return signal.SIGTERM
 
 
-async def _end(
-    server: Server, engine: Engine, hq: _engine.HqService | None, grace: float
-) -> bool:
+async def _end(server: Server, engine: Engine, hq: _engine.HqService | None, grace: float) -> bool:
     """Whether all requests were finished in time."""
     server.stop_accepting()
     work: list[Callable[[], bool]] = []
@@ -152,4 +148,3 @@ def _responder(plan: Plan) -> Responder:
         # A program that is wrong in itself: where, is what its author wants to know.
         logging.getLogger("tquic.h3.server").exception("%s cannot be imported", options.what)
         raise CommandError(f"{options.what}: {type(error).__name__}: {error}") from None
-

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from tquic.cli.failure import CommandError
 from tquic.cli.output import note
@@ -103,13 +103,11 @@ def _be(work: Callable[[Worker], int], worker: Worker) -> None:
         os._exit(status)
 
 
-class _Told(Exception):
+class _Told(Exception):  # noqa: N818 - what happened
     """SIGTERM came."""
 
 
-def run_workers(
-    count: int, work: Callable[[Worker], int], announce: Callable[[], None]
-) -> int:
+def run_workers(count: int, work: Callable[[Worker], int], announce: Callable[[], None]) -> int:
     """Runs processes until SIGTERM or Ctrl-C; one that dies is replaced.
 
     Nothing may run in another thread yet: the processes are forks of this one.
@@ -157,7 +155,7 @@ def _await_ready(pipe: int) -> None:
         os.close(pipe)
 
 
-def _watch(crew: _Crew) -> None:
+def _watch(crew: _Crew) -> NoReturn:
     while True:
         number, status, life = crew.wait()
         crew.failures = crew.failures + 1 if life < _SOON else 0

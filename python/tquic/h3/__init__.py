@@ -4,9 +4,9 @@
         response = await c.get("/index.html")
         print(response.status, await response.read())
 
-`Client` does so for any number of servers. `serve` answers: with the files of a folder, with a function
-or with an ASGI application; what belongs to it is in `tquic.h3.server`. `Connection` is the protocol without sockets, which both
-ends are built on.
+`Client` does so for any number of servers. `serve` answers: with the files of a folder, with a
+function or with an ASGI application; what belongs to it is in `tquic.h3.server`. `Connection` is
+the protocol without sockets, which both ends are built on.
 """
 
 from tquic.h3.client import ClientConnection, Origin, RequestStream, Response, connect

@@ -121,7 +121,7 @@ class Folder:
     # ---- Finding ----
 
     def _find(self, key: _Key) -> _Found | Answer:
-        path, codings = key
+        path = key[0]
         parts = _engine.path_parts(path)
         descriptor, is_folder, size, mtime = self.root.open(parts)
         if is_folder:
@@ -142,9 +142,7 @@ class Folder:
             return problem(404)
         return self._represent(key, parts, (descriptor, size, mtime))
 
-    def _represent(
-        self, key: _Key, parts: list[bytes], original: tuple[int, int, int]
-    ) -> _Found:
+    def _represent(self, key: _Key, parts: list[bytes], original: tuple[int, int, int]) -> _Found:
         """The representation of a file that suits best."""
         descriptor, size, mtime = original
         coding, varies = b"", False
@@ -294,9 +292,7 @@ def _select(found: _Found, method: bytes, fields: Fields) -> Answer:
     return _multipart(found, ranges)
 
 
-def _answer(
-    found: _Found, status: int, ranges: list[Range], size: int, *more: Line
-) -> Answer:
+def _answer(found: _Found, status: int, ranges: list[Range], size: int, *more: Line) -> Answer:
     lines = _lines(found, status, size, *more)[1:]
     parts = [_piece(found, part) for part in ranges if part.size]
     answer = Answer(status, lines, parts, size if ranges else 0, found.descriptor)

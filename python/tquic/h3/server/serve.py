@@ -137,9 +137,7 @@ def serve(
     """
     limits = limits or Limits()
     config = transport_config(settled(config, tls, server_side=True), limits)
-    return Serving(
-        responder(served), (host, port), config, engine, limits, access=access_log
-    )
+    return Serving(responder(served), (host, port), config, engine, limits, access=access_log)
 
 
 def transport_config(config: Config, limits: Limits, *more: str) -> Config:

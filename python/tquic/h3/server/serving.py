@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Coroutine
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Final, Protocol
 
 from tquic import _engine
 from tquic._hub import Hub
@@ -197,9 +197,7 @@ class Server(Listener):
             exchange.refuse(500)
 
 
-def _begin(
-    work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop
-) -> asyncio.Task[None]:
+def _begin(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:
     """A task that has begun already, where Python can do that: most never wait."""
     if sys.version_info >= (3, 12):
         return asyncio.Task(work, loop=loop, eager_start=True)

@@ -87,9 +87,7 @@ class Upload:
         """
         try:
             # A link in its place is replaced, not followed.
-            os.rename(
-                self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder
-            )
+            os.rename(self._part, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except OSError:
             self.abort()
             raise

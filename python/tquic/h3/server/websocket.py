@@ -182,4 +182,3 @@ class WebSocketExchange:
         section 5: FIN stands for the end of the TCP connection)."""
         self._closed = True
         self._exchange.send_body(encode_close(code, reason, masked=False), end=True)
-
