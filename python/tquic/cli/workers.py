@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from tquic.cli.failure import CommandError
 from tquic.cli.output import note
@@ -103,7 +103,7 @@ def _be(work: Callable[[Worker], int], worker: Worker) -> None:
         os._exit(status)
 
 
-class _Told(Exception):
+class _Told(Exception):  # noqa: N818 - what happened
     """SIGTERM came."""
 
 
@@ -155,7 +155,7 @@ def _await_ready(pipe: int) -> None:
         os.close(pipe)
 
 
-def _watch(crew: _Crew) -> None:
+def _watch(crew: _Crew) -> NoReturn:
     while True:
         number, status, life = crew.wait()
         crew.failures = crew.failures + 1 if life < _SOON else 0

@@ -1,12 +1,12 @@
-"""HTTP/3 (RFC 9114), for asyncio; `tquic.sync.h3` is the client's blocking twin::
+"""HTTP/3 (RFC 9114), for asyncio; `tquic.sync.h3` is the blocking twin::
 
     async with tquic.h3.connect("https://example.com/") as c:
         response = await c.get("/index.html")
         print(response.status, await response.read())
 
-`Client` does so for any number of servers. `serve` is the other end: it answers with the files of a
-folder, with a function or with an ASGI application; what belongs to it is in `tquic.h3.server`.
-`Connection` is the protocol without sockets, which both ends are built on.
+`Client` does so for any number of servers. `serve` answers: with the files of a folder, with a
+function or with an ASGI application; what belongs to it is in `tquic.h3.server`. `Connection` is
+the protocol without sockets, which both ends are built on.
 """
 
 from tquic.h3.client import ClientConnection, Origin, RequestStream, Response, connect

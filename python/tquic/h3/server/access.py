@@ -15,8 +15,8 @@ _logger: Final = logging.getLogger("tquic.access")
 
 
 class AccessLog:
-    """Writes lines in the combined log format, with the seconds that the request took, at level INFO
-    of the logger ``tquic.access``."""
+    """Writes lines in the combined log format, and behind it the seconds that the request took, at
+    level INFO of the logger ``tquic.access``."""
 
     def __init__(self) -> None:
         self._second = 0

@@ -75,6 +75,9 @@ class AsgiResponder:
         root_path: under which path it is mounted. Default none.
     """
 
+    # Applications are told by a message.
+    cancels = False
+
     def __init__(self, app: App, *, root_path: str = "") -> None:
         self._app = app
         self._root_path = root_path

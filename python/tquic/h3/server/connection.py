@@ -155,16 +155,15 @@ class ServerConnection(Wire):
         credits = {number: credit}
         begun: list[Exchange] = []
         for event in events:
-            kind = type(event)
-            if kind is e.Request:
+            if isinstance(event, e.Request):
                 begun.append(self._on_request(event))
-            elif kind is e.Data:
+            elif isinstance(event, e.Data):
                 credits[event.stream_id] -= len(event.data)
                 self._on_body(event)
-            elif kind is e.Unblocked:
+            elif isinstance(event, e.Unblocked):
                 credits[event.stream_id] = credits.get(event.stream_id, 0) + event.size
             else:
-                self._events[kind](self, event)
+                self._events[type(event)](self, event)
         for stream_id, size in credits.items():
             if size:
                 self._use(stream_id, size)
@@ -272,9 +271,8 @@ class ServerConnection(Wire):
             # RFC 9114 section 4.2.2: a header section that is too large has an answer.
             answer = problem(event.status)
             body = b"".join(part for part in answer.parts if isinstance(part, bytes))
-            self._write(
-                number, self.h3.send_prepared(number, prepare_response(answer.lines(), body))
-            )
+            prepared = prepare_response(answer.lines(), body)
+            self._write(number, self.h3.send_prepared(number, prepared))
             self._stop(number, event.code)
             return
         self._give_up(number, event.code)

@@ -40,7 +40,7 @@ class Exchange:
     __slots__ = (
         *("_changed", "_chunks", "_connection", "_out", "_held", "_pumped", "_size"),
         *("early", "ended", "error", "id", "request", "received", "started"),
-        *("status", "trailers", "written"),
+        *("status", "task", "trailers", "written"),
     )
 
     def __init__(self, connection: ServerConnection, request: Request, *, early: bool) -> None:
@@ -66,6 +66,8 @@ class Exchange:
         self._pumped: asyncio.Future[None] | None = None
         # Who waits for something to change.
         self._changed: Waiters | None = None
+        # Ends with the exchange.
+        self.task: asyncio.Task[None] | None = None
 
     # ---- Facts ----
 
@@ -331,6 +333,8 @@ class Exchange:
             self._pumped.set_exception(self.error)
             # Perhaps nobody waits for it.
             self._pumped.exception()
+        if self.task is not None:
+            self.task.cancel()
         self._wake()
 
     def drop_body(self) -> None:

@@ -121,7 +121,7 @@ class Folder:
     # ---- Finding ----
 
     def _find(self, key: _Key) -> _Found | Answer:
-        path, codings = key
+        path = key[0]
         parts = _engine.path_parts(path)
         descriptor, is_folder, size, mtime = self.root.open(parts)
         if is_folder:

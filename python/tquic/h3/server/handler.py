@@ -121,11 +121,14 @@ class Response:
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
-"""Answers one request. What it raises is logged and answered with status 500."""
+"""Answers one request. What it raises is logged and answered with status 500; it is cancelled if the
+client gives up."""
 
 
 class HandlerResponder:
     """Has a handler answer."""
+
+    cancels = True
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler

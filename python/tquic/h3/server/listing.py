@@ -78,4 +78,5 @@ def _row(name: bytes, facts: os.stat_result, *, is_file: bool) -> str:
     link = f"./{quote_from_bytes(name, safe='')}{slash}"
     size = str(facts.st_size) if stat.S_ISREG(facts.st_mode) else ""
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime(facts.st_mtime))
-    return f'<tr><td><a href="{link}">{_shown(name)}{slash}</a></td><td>{size}</td><td>{when}</td></tr>'
+    anchor = f'<a href="{link}">{_shown(name)}{slash}</a>'
+    return f"<tr><td>{anchor}</td><td>{size}</td><td>{when}</td></tr>"

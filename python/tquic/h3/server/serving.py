@@ -33,6 +33,9 @@ _LAST_CALL: Final = 0.1
 class Responder(Protocol):
     """Who answers requests."""
 
+    cancels: bool
+    """Whether what has to be awaited is cancelled when the client gives up."""
+
     def respond(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
         """Answers at once and returns `None`, or answers what has to be awaited."""
 
@@ -161,6 +164,8 @@ class Server(Listener):
             self._hub.gather()
             task = _begin(self._answer(exchange, work), self._hub.loop)
             if not task.done():
+                if self._responder.cancels:
+                    exchange.task = task
                 self._tasks.add(task)
                 task.add_done_callback(self._answered)
 

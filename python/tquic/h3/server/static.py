@@ -38,6 +38,8 @@ class StaticFiles:
         OSError: it is no folder, or cannot be read.
     """
 
+    cancels = True
+
     def __init__(self, path: StrPath, *, writable: bool = False, show: bool = True) -> None:
         self._folder = Folder(path, show=show)
         self._writable = writable
