@@ -110,7 +110,7 @@ async def answer(request: Request) -> Response:
         return Response(BIG)
     content = await request.read()
     fields = [(b"x-same", b"a value that is always the same"), (b"x-number", content[:5])]
-    return Response(content, fields=fields)
+    return Response(content, headers=fields)
 
 
 async def test_our_server(files: Path, server_config: tquic.Config) -> None:

@@ -254,7 +254,7 @@ class Fetching:
                 raise Refused("the server sends another part of the file than was asked for")
             if not offset:
                 part.begin(_validator(response))
-            self.download.received = lambda: offset + response.received
+            self.download.received = lambda: part.size
             with _Digest(part.path, wanted=self.download.sha256 is not None) as digest:
                 try:
                     await response.recv_to_file(part.path, offset=offset)
