@@ -259,7 +259,8 @@ class Fetching:
                 try:
                     await response.recv_to_file(part.path, offset=offset)
                 finally:
-                    self.download.result["bytes"] = part.size
+                    size = self.download.result["bytes"] = part.size
+                    self.download.received = lambda: size
                     if self.options.resume:
                         self.download.result["resumed_at"] = offset
                 content = await digest.whole()
