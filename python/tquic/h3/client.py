@@ -107,6 +107,11 @@ class Response:
         return self._exchange.id
 
     @property
+    def received(self) -> int:
+        """Bytes of content that were read."""
+        return self._exchange._in.position
+
+    @property
     def trailers(self) -> Headers | None:
         """The trailer section, once the content was read to its end, if there is one."""
         fields = self._exchange.trailers

@@ -7,7 +7,7 @@ from typing import TypeAlias, cast
 
 from tquic.h3.fields import Field
 
-__all__ = ["Headers", "HeadersLike", "as_fields"]
+__all__ = ["Headers", "HeadersLike"]
 
 _Text: TypeAlias = str | bytes
 HeadersLike: TypeAlias = Mapping[str, str] | Mapping[bytes, bytes] | Iterable[tuple[_Text, _Text]]
