@@ -4,7 +4,7 @@ Each server runs alone as a process; the client is the engine's own load generat
 requests over one connection. Runs alternate between servers, so that a busy machine is busy for all
 of them. ::
 
-    python scripts/measure_h3_servers.py --write docs/http3-server.md --other "hypercorn=v/bin/hypercorn
+    python scripts/measure_h3_servers.py --write docs/http3-server.md --other "hypercorn=hypercorn
         --quic-bind 127.0.0.1:{port} --certfile {cert} --keyfile {key} app:app"
 """
 

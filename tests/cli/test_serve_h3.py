@@ -158,6 +158,17 @@ def test_workers(
             client.get(
                 "/die",
             ).read()
+        # Tickets of one are good at the others.
+        store = tquic.SessionStore()
+        ca = Path(str(pair[1])).parent / "ca.pem"
+        config = tquic.Config(ca=ca, alpn=("h3",), session_store=store)
+        resumed = []
+        for _ in range(8):
+            with tquic.sync.connect(server.host, server.port, config=config) as conn:
+                while not len(store):
+                    conn.ping()
+                resumed.append(conn.info.resumed)
+        assert resumed == [False, *[True] * 7]
         # Another takes its place.
         assert len(first & pids(server, 3)) == 2
         server.process.send_signal(signal.SIGTERM)
