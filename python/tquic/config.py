@@ -83,6 +83,16 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "max_connections": (1, 1 << 24),
 }
 
+_SEQUENCES: Final = (
+    "alpn",
+    "ciphers",
+    "groups",
+    "pins",
+    "certificates",
+    "versions",
+    "preferred_address",
+)
+
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "ciphers": get_args(CipherSuite),
     "client_auth": get_args(ClientAuth),
@@ -325,13 +335,15 @@ class Config:
     that was restarted ends the connections of its predecessor at once. Default random."""
 
     def __post_init__(self) -> None:
+        for name in _SEQUENCES:
+            # What is kept cannot change.
+            object.__setattr__(self, name, _tuple(name, getattr(self, name)))
         for name, limits in _LIMITS.items():
             _check_number(name, getattr(self, name), *limits)
         for name, known in _CHOICES.items():
             _check_choice(name, getattr(self, name), known)
-        alpn: object = self.alpn
-        if not isinstance(alpn, tuple) or not alpn:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError("alpn must be a tuple of at least one protocol name")
+        if not self.alpn:
+            raise ConfigError("alpn must name at least one protocol")
         for protocol in self.alpn:
             if not 1 <= len(protocol.encode()) <= 255:
                 raise ConfigError("alpn: a protocol name has 1 to 255 bytes")
@@ -558,6 +570,12 @@ def _check_number(name: str, value: object, low: float, high: float) -> None:
 
 # Whole numbers whose default is None.
 _WHOLE: Final = {"initial_window", "key_update_interval"}
+
+
+def _tuple(name: str, value: object) -> tuple[object, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise ConfigError(f"{name} must be a tuple or a list")
+    return tuple(value)
 
 
 def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
