@@ -14,6 +14,7 @@ __all__ = [
     "DATAGRAM",
     "DATAGRAMS_WRITABLE",
     "FINISHED",
+    "HELD",
     "LOG",
     "MIGRATED",
     "NEW_TOKEN",
@@ -26,6 +27,7 @@ __all__ = [
     "STREAM_OPENED",
     "STREAM_READY",
     "TICKET_RECEIVED",
+    "UNFRAMED",
     "WRITABLE",
     "ZERO_RTT_REJECTED",
     "ClientTls",
@@ -86,6 +88,8 @@ FINISHED: Final[int]
 RESET: Final[int]
 STOPPED: Final[int]
 PUMPED: Final[int]
+HELD: Final[int]
+UNFRAMED: Final[int]
 DATAGRAM: Final[int]
 DATAGRAMS_WRITABLE: Final[int]
 MIGRATED: Final[int]
@@ -243,6 +247,11 @@ class Connection:
         finish: bool = True,
     ) -> None: ...
     def recv_to_file(self, stream: int, path: StrPath, offset: int, position: int, /) -> None: ...
+    def hold(self, stream: int, /) -> None: ...
+    def release(self, stream: int, /) -> None: ...
+    def frames_to_file(
+        self, stream: int, path: StrPath, offset: int, remaining: int, header: bytes, /
+    ) -> None: ...
     def send_datagram(self, data: ReadableBuffer, /) -> bool: ...
     def consumed_datagrams(self, count: int, bytes: int, /) -> None: ...
     def ping(self) -> None: ...

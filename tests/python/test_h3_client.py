@@ -43,6 +43,10 @@ async def answer(request: Request) -> Response:
         case "hints":
             request.send_informational(103, [(b"link", b"</style.css>")])
             return Response("final")
+        case "large":
+            return Response(BIG * 3)
+        case "endless":
+            return Response(_endless())
         case "never":
             await asyncio.Event().wait()
         case "moved":
@@ -50,6 +54,11 @@ async def answer(request: Request) -> Response:
         case "other":
             return Response("here", fields=[(b"alt-svc", f'h3=":{argument}"; ma=60'.encode())])
     return Response(status=404)
+
+
+async def _endless() -> AsyncIterator[bytes]:
+    while True:
+        yield b"x" * 10_000
 
 
 async def _with_end(request: Request) -> AsyncIterator[bytes]:
@@ -149,6 +158,63 @@ async def test_into_a_file(c: Connection, tmp_path: Path) -> None:
     response = await c.get("/big")
     assert await response.recv_to_file(path, offset=7) == len(BIG)
     assert path.read_bytes() == b"before," + BIG
+
+
+@pytest.mark.parametrize("pieces", [1, 2000], ids=["one frame", "many frames"])
+async def test_large_content_into_a_file(c: Connection, tmp_path: Path, pieces: int) -> None:
+    """The engine writes it, whatever frames it comes in; trailers may follow."""
+    path = tmp_path / "large"
+    size = (8 << 20) // pieces
+
+    async def content() -> AsyncIterator[bytes]:
+        for number in range(pieces):
+            yield (b"%d," % number * size)[:size]
+
+    expected = b"".join([piece async for piece in content()])
+    uploading = await c.open("POST", "/echo")
+    response = await uploading.response()
+
+    async def upload() -> None:
+        async for piece in content():
+            await uploading.write(piece)
+        await uploading.finish()
+
+    _, received = await asyncio.gather(upload(), response.recv_to_file(path))
+    assert received == len(expected) == response.received
+    assert path.read_bytes() == expected
+    assert response.trailers is not None
+    assert response.trailers["came"] == "POST"
+
+
+async def test_a_file_that_cannot_be_written(c: Connection) -> None:
+    response = await c.get("/large")
+    with pytest.raises(OSError, match="No space left"):
+        await response.recv_to_file("/dev/full")
+    assert c.requests == 0
+    assert (await c.get("/hello")).status == 200
+
+
+@pytest.mark.parametrize("how", ["cancelled", "closed"])
+async def test_a_download_that_ends_early(
+    c: Connection, server: Server, tmp_path: Path, how: str
+) -> None:
+    path = tmp_path / "part"
+    response = await c.get("/endless")
+    task = asyncio.create_task(response.recv_to_file(path))
+    while not (path.exists() and path.stat().st_size > 4 << 20):
+        await asyncio.sleep(0.01)
+    if how == "cancelled":
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert (await c.get("/hello")).status == 200
+    else:
+        server.close()
+        with pytest.raises(tquic.ConnectionClosed):
+            await task
+    content = path.read_bytes()
+    assert len(content) > 4 << 20
+    assert content == b"x" * len(content)
 
 
 async def test_many_at_once(c: Connection) -> None:

@@ -119,6 +119,7 @@ _BEHIND: Final = {
 
 _TOO_LARGE: Final = 431
 _DEFAULT_PRIORITY: Final = Priority()
+_CONTENT: Final = frozenset({Receiving.CONTENT, Receiving.TUNNEL})
 _DEAF: Final = frozenset({Receiving.ENDED, Receiving.FAILED})
 
 
@@ -187,6 +188,13 @@ class RequestStream:
             self._count(size)
         except H3Error as error:
             self._fail(error, events)
+
+    @property
+    def place(self) -> tuple[int, bytes] | None:
+        """Where content stands: see `FrameDecoder.place`. `None` where there is none."""
+        if self.receiving not in _CONTENT or self._held is not None:
+            return None
+        return self._frames.place
 
     def unblock(self, events: list[Event]) -> None:
         """The section that was waited for can be decoded."""

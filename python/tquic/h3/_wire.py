@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
 
 import tquic.connection
+import tquic.errors
 import tquic.stream
 from tquic import _engine
 from tquic._halves import File
@@ -43,6 +44,8 @@ __all__ = ["ALPN", "Exchange", "Wire"]
 ALPN: Final = "h3"
 # Content up to here is copied behind the header of its frame, to be one write.
 _SMALL: Final = 16 * 1024
+# Content from here on is written to files by the engine.
+_LONG: Final = 1 << 20
 
 
 class Exchange(tquic.stream.Stream):
@@ -55,6 +58,8 @@ class Exchange(tquic.stream.Stream):
     """What it ended with, if it did."""
     informational: list[Informational]
     """Interim responses that came before."""
+    pump: Frames | None = None
+    """Content that goes into a file just now."""
 
     def __init__(
         self, connection: tquic.connection.Connection, number: int, *, early: bool
@@ -176,20 +181,68 @@ class Exchange(tquic.stream.Stream):
             RequestFailed: the peer gave it up, or its message is malformed.
             ConnectionClosed: the connection ended before.
         """
+        self._check_reader()
+        name = os.fspath(path)
         flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = os.open(name, flags, 0o666)
         try:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+            if regular:
                 os.ftruncate(descriptor, offset)
             file = File(descriptor, offset)
             while chunk := await self.read_chunk():
                 file.write(chunk)
+                if regular and self._is_long(file.written):
+                    await self._pump(file, name)
             return file.written
         except BaseException:
             self.cancel()
             raise
         finally:
             os.close(descriptor)
+
+    def _is_long(self, written: int) -> bool:
+        """Whether it is worth it to have the engine write the rest."""
+        expected = self.head.content_length if self.head is not None else None
+        if expected is None:
+            return written >= _LONG
+        return expected - self._in.position >= _LONG
+
+    async def _pump(self, file: File, name: str) -> None:
+        """Has the engine write what comes as content, up to its end or something else."""
+        self.pump = pump = Frames()
+        try:
+            self._native.hold(self._id)
+            # What has crossed comes first.
+            while not pump.held and not self._in.over:
+                await self._more()
+            for part in self._in.take(self._in.buffered):
+                file.write(part)
+            place = self.wire.h3.place(self._id)
+            if self._in.over:
+                return
+            if place is None:
+                self._native.release(self._id)
+                return
+            self._native.frames_to_file(self._id, name, file.base + file.written, *place)
+            while pump.size is None and not self._in.over:
+                await self._more()
+            file.written += pump.size or 0
+        except StreamClosed:
+            # All had crossed already: its events bring the end.
+            return
+        finally:
+            self.pump = None
+
+
+class Frames:
+    """Content that the engine writes to a file."""
+
+    __slots__ = ("held", "size")
+
+    def __init__(self) -> None:
+        self.held = False
+        self.size: int | None = None
 
 
 class Wire(tquic.connection.Connection):
@@ -308,6 +361,32 @@ class Wire(tquic.connection.Connection):
             stream._in.on_data(b"", True)
             self._forget(stream)
 
+    def _on_held(self, number: int, *_: Any) -> None:
+        exchange = self._exchange(number)
+        if exchange is not None and exchange.pump is not None:
+            exchange.pump.held = True
+            exchange._in.changed.wake()
+
+    def _on_unframed(self, number: int, size: int, outcome: Any) -> None:
+        """Content went into a file; the stream has ended, or something else follows."""
+        exchange = self._exchange(number)
+        if exchange is None:
+            return
+        remaining, header, ended, error = outcome
+        incoming = exchange._in
+        if exchange.pump is not None:
+            exchange.pump.size = size
+        # For `is_long`, and for people.
+        incoming.position += size
+        self._told(self._taken(self.h3.receive_raw, number, size, remaining), number, 0)
+        if isinstance(error, tquic.errors.StreamReset):
+            self._on_reset(number, error, None)
+        elif error is not None:
+            incoming.end(error)
+        elif not incoming.over:
+            self._told(self._taken(self.h3.receive, number, header, ended), number, 0)
+        incoming.changed.wake()
+
     def _on_reset(self, number: int, error: Exception, _: Any) -> None:
         stream = self._streams.get(number)
         if stream is not None:
@@ -409,6 +488,8 @@ class Wire(tquic.connection.Connection):
         _engine.CONNECTED: _on_connected,
         _engine.STREAM_OPENED: _on_stream_opened,
         _engine.DATA: _on_data,
+        _engine.HELD: _on_held,
+        _engine.UNFRAMED: _on_unframed,
         _engine.RESET: _on_reset,
         _engine.STOPPED: _on_stopped,
         _engine.DATAGRAM: _on_datagram,

@@ -202,8 +202,8 @@ class Connection:
     def receive_raw(self, stream_id: int, size: int, remaining: int = 0) -> list[Event]:
         """Says that content was read by another way, past `receive`.
 
-        The last event of the stream was `Data` with more ``remaining``: the next bytes of that
-        DATA frame, and perhaps whole DATA frames behind it, were read elsewhere.
+        From `place` on, the rest of a DATA frame, and perhaps more DATA frames, were read
+        elsewhere. What was read of another frame's header is to be given to `receive` now.
 
         Args:
             stream_id: the stream.
@@ -215,6 +215,15 @@ class Connection:
         if request is not None:
             request.receive_raw(size, remaining, events)
         return events
+
+    def place(self, stream_id: int) -> tuple[int, bytes] | None:
+        """Where the content of a message stands that may be read by another way.
+
+        Bytes to the end of the open DATA frame, and what has come of a frame's header; one of both
+        is empty. `None` where no content can follow at once. See `receive_raw`.
+        """
+        request = self._requests.get(stream_id)
+        return None if request is None else request.place
 
     def receive_reset(self, stream_id: int, code: int) -> list[Event]:
         """The peer gave up sending: RESET_STREAM.

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use tquic_core::stream::Priority;
 use tquic_engine::bridge::BridgeConnection;
-use tquic_engine::pump::{Sink, Source};
+use tquic_engine::pump::{Frames, Sink, Source};
 use tquic_engine::{LocalAddress, Prepared};
 use tquic_wire::{Direction, StreamId};
 
@@ -221,6 +221,37 @@ impl Connection {
         let sink = Sink::File { file, offset, hash: false };
         let attached = self.bridge.attach_sink_at(StreamId(stream), sink, position);
         attached.map_err(|e| error::bridge(py, e))
+    }
+
+    /// Asks for a HELD event, behind which nothing of the stream crosses.
+    #[pyo3(signature = (stream, /))]
+    fn hold(&self, py: Python<'_>, stream: u64) -> PyResult<()> {
+        self.bridge.hold(StreamId(stream)).map_err(|e| error::bridge(py, e))
+    }
+
+    /// Lets what is held cross.
+    #[pyo3(signature = (stream, /))]
+    fn release(&self, py: Python<'_>, stream: u64) -> PyResult<()> {
+        self.bridge.release(StreamId(stream)).map_err(|e| error::bridge(py, e))
+    }
+
+    /// Writes the payload of the DATA frames that a held stream brings to a file that is there, from
+    /// `offset` on. The stream stands `remaining` bytes before the end of such a frame, or behind
+    /// `header`, the start of a frame's header. UNFRAMED tells the end.
+    #[pyo3(signature = (stream, path, offset, remaining, header, /))]
+    fn frames_to_file(
+        &self,
+        py: Python<'_>,
+        stream: u64,
+        path: PathBuf,
+        offset: u64,
+        remaining: u64,
+        header: &[u8],
+    ) -> PyResult<()> {
+        let file = py.detach(|| OpenOptions::new().write(true).open(&path));
+        let file = file.map_err(|why| error::file(why, &path))?;
+        let frames = Frames::new(StreamId(stream), file, offset, remaining, header.to_vec());
+        self.bridge.attach_frames(frames).map_err(|e| error::bridge(py, e))
     }
 
     /// Sends a datagram: false if too many wait.

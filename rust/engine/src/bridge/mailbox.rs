@@ -10,7 +10,7 @@ use tquic_wire::{Direction, Side, StreamId};
 
 use super::BridgeError;
 use crate::key::ConnectionKey;
-use crate::pump::{Sink, Source};
+use crate::pump::{Frames, Sink, Source};
 use crate::shard::Inbox;
 
 /// Bytes of a stream that cross before they are said to be consumed.
@@ -89,6 +89,8 @@ pub(super) enum BridgeCommand {
     Stop(StreamId, u64),
     Priority(StreamId, Priority),
     Attach(StreamId, Attachment),
+    /// Lets nothing of a stream cross, or lets it go on.
+    Hold(StreamId, bool),
     Datagram(Bytes),
     Stats(u64),
     Ping,
@@ -102,6 +104,7 @@ pub(super) enum Attachment {
     Source(Source, bool),
     /// With the position in the stream for which its offset is meant, if not where it is attached.
     Sink(Sink, Option<u64>),
+    Frames(Frames),
 }
 
 /// The credit of a stream.

@@ -24,7 +24,7 @@ use tquic_wire::{Direction, Side, StreamId};
 use crate::config::{Acceptor, ConnectRequest};
 use crate::engine::{Engine, EngineError, Prepared};
 use crate::key::ConnectionKey;
-use crate::pump::{Sink, Source};
+use crate::pump::{Frames, Sink, Source};
 use app::BridgeApp;
 use mailbox::{Attachment, BridgeCommand, Calls, Mailbox};
 use queue::EventQueue;
@@ -271,6 +271,25 @@ impl BridgeConnection {
         position: u64,
     ) -> Result<(), BridgeError> {
         self.attach(stream, Attachment::Sink(sink, Some(position)))
+    }
+
+    /// Lets no more of the stream cross: `Held` comes behind what did. Then attach something, or
+    /// release it.
+    pub fn hold(&self, stream: StreamId) -> Result<(), BridgeError> {
+        self.check_receives(stream)?;
+        self.mailbox.push_stream(stream, BridgeCommand::Hold(stream, true), false)
+    }
+
+    /// Lets a stream that was held go on.
+    pub fn release(&self, stream: StreamId) -> Result<(), BridgeError> {
+        self.check_receives(stream)?;
+        self.mailbox.push_stream(stream, BridgeCommand::Hold(stream, false), false)
+    }
+
+    /// Empties a stream that is held into a file, for as long as it brings HTTP/3's DATA frames.
+    /// `Unframed` tells the end; what follows comes in `Data` events.
+    pub fn attach_frames(&self, frames: Frames) -> Result<(), BridgeError> {
+        self.attach(frames.id(), Attachment::Frames(frames))
     }
 
     fn attach(&self, stream: StreamId, sink: Attachment) -> Result<(), BridgeError> {
