@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
 
 from tquic.errors import ConfigError
@@ -63,8 +63,7 @@ def load(name: str) -> App:
         found = getattr(found, part)
     if not callable(found):
         raise ConfigError(f"{name} cannot be called: an ASGI application can")
-    app: App = found
-    return app
+    return cast("App", found)
 
 
 class AsgiResponder:
