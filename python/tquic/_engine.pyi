@@ -18,6 +18,8 @@ __all__ = [
     "LOG",
     "MIGRATED",
     "NEW_TOKEN",
+    "PATH",
+    "PATHS_AVAILABLE",
     "PATH_FAILED",
     "PING_ACKED",
     "PUMPED",
@@ -93,6 +95,8 @@ UNFRAMED: Final[int]
 DATAGRAM: Final[int]
 DATAGRAMS_WRITABLE: Final[int]
 MIGRATED: Final[int]
+PATH: Final[int]
+PATHS_AVAILABLE: Final[int]
 PATH_FAILED: Final[int]
 NEW_TOKEN: Final[int]
 STATS: Final[int]
@@ -260,6 +264,11 @@ class Connection:
     def request_stats(self, tag: int, /) -> None: ...
     def close(self, code: int, reason: bytes, /) -> None: ...
     def migrate(self, local: _Address | None, interface: str | None, /) -> None: ...
+    def open_path(
+        self, local: _Address | None, interface: str | None, remote: _Address | None, /
+    ) -> int | None: ...
+    def abandon_path(self, id: int, code: int, /) -> None: ...
+    def set_path_backup(self, id: int, backup: bool, /) -> None: ...
     def update_keys(self) -> bool: ...
 
 @final
