@@ -32,6 +32,7 @@ OTHERS: Final = frozenset(
         "TQUIC_DEBUG",
         "TQUIC_KEY_FILE",
         "TQUIC_SHARDS",
+        "TQUIC_SPIN",
     }
 )
 # Those of tests and tools.

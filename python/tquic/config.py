@@ -76,12 +76,23 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "max_ack_delay": (0, 16.383),
     "active_connection_id_limit": (2, 64),
     "key_update_interval": (1, 1 << 62),
+    "max_paths": (1, 16),
     "max_datagram_frame_size": (0, 65_535),
     "datagram_queue": (_KiB, _GiB),
     "retry_above": (0, 1 << 20),
     "max_handshakes": (1, 1 << 20),
     "max_connections": (1, 1 << 24),
 }
+
+_SEQUENCES: Final = (
+    "alpn",
+    "ciphers",
+    "groups",
+    "pins",
+    "certificates",
+    "versions",
+    "preferred_address",
+)
 
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "ciphers": get_args(CipherSuite),
@@ -290,6 +301,10 @@ class Config:
     """Update packet keys after this many packets. Default: before the cipher's limit (RFC 9001
     section 6.6); at least 1."""
 
+    max_paths: int = 1
+    """Paths that may be open at a time (draft-ietf-quic-multipath-21). With more than one multipath
+    is offered, as both ends must. Default 1; at most 16."""
+
     max_datagram_frame_size: int = 65_535
     """Largest DATAGRAM frame accepted (RFC 9221); 0 refuses datagrams. Default and limit 65535."""
 
@@ -325,13 +340,15 @@ class Config:
     that was restarted ends the connections of its predecessor at once. Default random."""
 
     def __post_init__(self) -> None:
+        for name in _SEQUENCES:
+            # What is kept cannot change.
+            object.__setattr__(self, name, _tuple(name, getattr(self, name)))
         for name, limits in _LIMITS.items():
             _check_number(name, getattr(self, name), *limits)
         for name, known in _CHOICES.items():
             _check_choice(name, getattr(self, name), known)
-        alpn: object = self.alpn
-        if not isinstance(alpn, tuple) or not alpn:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigError("alpn must be a tuple of at least one protocol name")
+        if not self.alpn:
+            raise ConfigError("alpn must name at least one protocol")
         for protocol in self.alpn:
             if not 1 <= len(protocol.encode()) <= 255:
                 raise ConfigError("alpn: a protocol name has 1 to 255 bytes")
@@ -558,6 +575,12 @@ def _check_number(name: str, value: object, low: float, high: float) -> None:
 
 # Whole numbers whose default is None.
 _WHOLE: Final = {"initial_window", "key_update_interval"}
+
+
+def _tuple(name: str, value: object) -> tuple[object, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise ConfigError(f"{name} must be a tuple or a list")
+    return tuple(value)
 
 
 def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from tquic import _engine
+from tquic._units import duration
 from tquic.config import Config
 from tquic.errors import ConfigError
 from tquic.many import ConnectionSet, EventKind, EventName
@@ -19,6 +20,8 @@ __all__ = ["Engine"]
 
 
 _MOST_SHARDS: Final = 128
+# Seconds. Who wants a thread that never sleeps has it with this.
+_LONGEST_SPIN: Final = 1.0
 
 
 class Engine:
@@ -30,7 +33,7 @@ class Engine:
         shards: threads, each with sockets and connections of its own. Default 1; 1 to 128.
         cpus: CPUs to keep the threads on, in order; threads beyond the list roam. Default none.
         spin: seconds that a thread looks for packets before it sleeps: saves tens of microseconds
-            per round trip and costs a busy CPU. Default 0.
+            per round trip and costs a busy CPU. Default 0; at most 1.
         gso: send trains of packets in one piece where the system can. Default on.
         gro: receive them so. Default on.
         socket_buffer: bytes asked of the system for each socket and direction. Default 4 MiB; Linux
@@ -56,6 +59,8 @@ class Engine:
     ) -> None:
         if not 1 <= shards <= _MOST_SHARDS:
             raise ConfigError(f"shards must be from 1 to {_MOST_SHARDS}, not {shards}")
+        if not 0 <= spin <= _LONGEST_SPIN:
+            raise ConfigError(f"spin must be from 0 to {_LONGEST_SPIN:g} s, not {spin!r}")
         self._native = _engine.Engine(
             shards, cpus=list(cpus), spin=spin, gso=gso, gro=gro, socket_buffer=socket_buffer
         )
@@ -71,11 +76,12 @@ class Engine:
     def default(cls) -> Engine:
         """The engine of this process, begun when first needed.
 
-        The environment variable ``TQUIC_SHARDS`` sets its number of threads; default 1.
+        The environment variable ``TQUIC_SHARDS`` sets its number of threads, default 1, and
+        ``TQUIC_SPIN`` the time `spin`, like ``100us``, default 0.
         """
         with cls._lock:
             if cls._default is None:
-                cls._default = Engine(_shards_of_environment())
+                cls._default = Engine(_shards_of_environment(), spin=_spin_of_environment())
             return cls._default
 
     @property
@@ -189,6 +195,14 @@ def _shards_of_environment() -> int:
         return int(given)
     except ValueError:
         raise ConfigError(f"TQUIC_SHARDS must be a number of threads, not {given!r}") from None
+
+
+def _spin_of_environment() -> float:
+    given = os.environ.get("TQUIC_SPIN") or "0s"
+    try:
+        return duration(given)
+    except ValueError as error:
+        raise ConfigError(f"TQUIC_SPIN: {error}") from None
 
 
 def _end_default() -> None:

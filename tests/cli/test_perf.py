@@ -69,6 +69,7 @@ def test_a_time_instead_of_a_size(perf: Server, certs: Path) -> None:
     "arguments",
     [
         ["--requests", "200", "--inflight", "20", "--response", "1K"],
+        ["--requests", "200", "--spin", "1ms"],
         ["--handshakes", "20"],
         ["--handshakes", "20", "--resume"],
         ["--handshakes", "20", "--0rtt"],
@@ -94,6 +95,7 @@ def test_rates_and_latencies(perf: Server, certs: Path, arguments: list[str]) ->
         ["--duration", "300ms"],
         ["--upload", "1G", "--duration", "300ms"],
         ["--requests", "100", "--inflight", "10", "--response", "1K"],
+        ["--requests", "100", "--spin", "1ms"],
     ],
 )
 def test_through_asyncio(perf: Server, certs: Path, arguments: list[str]) -> None:

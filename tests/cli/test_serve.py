@@ -127,9 +127,11 @@ def test_folders_and_certificates_that_cannot_be_read(
     ("arguments", "sentence"),
     [
         ([], "DIR"),
-        (["app:main"], "ASGI application is not there yet"),
         ([".", "--cert", "x"], "--cert and --key belong together"),
-        ([".", "--alpn", "h3,hq-interop"], "HTTP/3 is not there yet"),
+        (["app:main", "--alpn", "hq-interop"], "served over h3 only"),
+        (["app:main", "--writable"], "needs a folder"),
+        ([".", "--alpn", "hq-interop", "--writable"], "needs a folder and HTTP/3"),
+        ([".", "--body-size", "much"], "much"),
         ([".", "--alpn", "ftp"], "not known"),
         ([".", "--workers", "0"], "no number above 0"),
         ([".", "--workers", "1000"], "at most 128"),

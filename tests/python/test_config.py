@@ -45,6 +45,7 @@ def test_names_are_known(name: str) -> None:
     ("settings", "message"),
     [
         ({"alpn": ()}, "at least one protocol"),
+        ({"versions": "v1"}, "versions must be a tuple or a list"),
         ({"alpn": "h3"}, "tuple"),
         ({"alpn": ("",)}, "1 to 255 bytes"),
         ({"cert": b"x"}, "belong together"),
@@ -170,3 +171,23 @@ def test_shards_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("TQUIC_SHARDS", wrong)
         with pytest.raises(tquic.ConfigError):
             tquic.Engine.default()
+
+
+@pytest.mark.parametrize("spin", [-0.1, 1.5, float("nan")])
+def test_an_engine_spins_for_a_second_at_most(spin: float) -> None:
+    with pytest.raises(tquic.ConfigError, match="spin must be from 0 to 1 s"):
+        tquic.Engine(spin=spin)
+
+
+def test_spin_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tquic.Engine, "_default", None)
+    for wrong in ("long", "2s"):
+        monkeypatch.setenv("TQUIC_SPIN", wrong)
+        with pytest.raises(tquic.ConfigError, match=r"TQUIC_SPIN|spin must"):
+            tquic.Engine.default()
+
+
+def test_lists_are_kept_as_tuples() -> None:
+    config = tquic.Config(alpn=["h3", "perf"], versions=["v2"])  # type: ignore[arg-type]
+    assert config.alpn == ("h3", "perf")
+    assert config == tquic.Config(alpn=("h3", "perf"), versions=("v2",))

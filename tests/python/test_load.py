@@ -148,7 +148,7 @@ def test_files(tmp_path: Path) -> None:
         ("[tquic]\nlinger = '1 day'", "line 2: linger: '1 day' is no time"),
         ("[tquic]\nalpn = 'h3'\ncert = 5", "line 3: cert: must be a text"),
         ("[tquic]\nalpn = [5]", "line 2: alpn: must be a list of texts"),
-        ("[tquic]\nalpn = []", "line 2: alpn must be a tuple of at least one"),
+        ("[tquic]\nalpn = []", "line 2: alpn must name at least one protocol"),
         ("[tquic]\ncert = 'c'", "line 2: cert and key belong together"),
         ("[tquic]\nversions = 5", "line 2: versions: must be a list"),
         ("[tquic]\ncertificates = [{name = 'a'}]", "each must have a name, a cert and a key"),

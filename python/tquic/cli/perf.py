@@ -58,6 +58,7 @@ def _server_options(parser: argparse.ArgumentParser) -> None:
         help="threads, each with connections of its own (default: %(default)s)",
     )
     _mtu_option(parser)
+    _spin_option(parser)
     not_yet(parser, "multipath", "--multipath", values=False)
     not_yet(parser, "multipath", "--scheduler")
     parser.add_argument("--backend", choices=("udp", "xdp"), default="udp", help=argparse.SUPPRESS)
@@ -106,6 +107,7 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
     names = sorted({*CIPHERS, *CIPHERS.values()})
     parser.add_argument("--cipher", choices=names, metavar="NAME", help=", ".join(names))
     _mtu_option(parser)
+    _spin_option(parser)
     client.add_trust_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
@@ -124,6 +126,17 @@ def _mtu_option(parser: argparse.ArgumentParser) -> None:
         type=argument(positive),
         metavar="BYTES",
         help="largest IP packet to send (default: 1500); a path that carries less is noticed",
+    )
+
+
+def _spin_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--spin",
+        type=argument(duration),
+        default=0.0,
+        metavar="TIME",
+        help="look for packets so long before sleeping: shorter round trips for a busy CPU "
+        "(default: sleep at once)",
     )
 
 
@@ -206,7 +219,7 @@ def _serve(options: argparse.Namespace) -> int:
         **payload(options.mtu, address[0]),
     }
     with service.server_config(options, **settings) as (config, certificate):
-        engine = Engine(options.workers)
+        engine = Engine(options.workers, spin=options.spin)
         try:
             server = PerfServer(
                 engine,
@@ -255,7 +268,7 @@ def _measure_asyncio(options: argparse.Namespace, work: Task) -> int:
     address = (client.resolve(host, port)[0][0], port)
     config = _config(options, address, None, SessionStore())
     try:
-        return _report(options, perf_asyncio.run(options.server, config, work))
+        return _report(options, perf_asyncio.run(options.server, config, work, options.spin))
     except QuicError as error:
         raise _failure(error, options) from None
 
@@ -287,7 +300,7 @@ def _run(
 ) -> dict[str, Any]:
     store = SessionStore()
     config = _config(options, address, patience, store)
-    engine = Engine()
+    engine = Engine(spin=options.spin)
     try:
         return interruptible(
             engine,

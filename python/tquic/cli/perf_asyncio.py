@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from tquic._engine import perf_pattern
+from tquic._engine import perf_mismatches, perf_pattern
 from tquic.client import connect
 from tquic.config import Config
 from tquic.connection import Connection
@@ -28,14 +28,14 @@ UNLIMITED = (1 << 64) - 1
 # Bytes written, and read, at a time.
 PIECE = 256 * 1024
 
-_PERIOD = perf_pattern()
-# Any piece at any place of the pattern is one slice of this.
-_PATTERN = _PERIOD * (PIECE // len(_PERIOD) + 2)
+_PERIOD = len(perf_pattern())
+# Any piece at any place of the pattern is one slice of this, referenced and not copied.
+_PATTERN = memoryview(perf_pattern() * (PIECE // _PERIOD + 2))
 
 
-def run(server: tuple[str, int], config: Config, task: Task) -> dict[str, Any]:
+def run(server: tuple[str, int], config: Config, task: Task, spin: float) -> dict[str, Any]:
     """Does the task and gives the report."""
-    return asyncio.run(_run(server, config, task))
+    return asyncio.run(_run(server, config, task, Engine(spin=spin)))
 
 
 def _max_rss() -> int:
@@ -56,8 +56,9 @@ class _Tally:
         self.latencies: list[float] = []
 
 
-async def _run(server: tuple[str, int], config: Config, task: Task) -> dict[str, Any]:
-    engine = Engine()
+async def _run(
+    server: tuple[str, int], config: Config, task: Task, engine: Engine
+) -> dict[str, Any]:
     tally = _Tally()
     try:
         async with connect(*server, config=config, engine=engine) as connection:
@@ -112,9 +113,9 @@ async def _transfer(
 async def _send(stream: Stream, size: int, deadline: float | None) -> int:
     sent = 0
     while sent < size and (deadline is None or time.perf_counter() < deadline):
-        start = sent % len(_PERIOD)
+        start = sent % _PERIOD
         piece = _PATTERN[start : start + min(PIECE, size - sent)]
-        await stream.write(piece, share=True)
+        await stream.write(piece)
         sent += len(piece)
     stream.finish()
     return sent
@@ -126,8 +127,7 @@ async def _receive(stream: Stream, wanted: int, deadline: float | None, tally: _
     try:
         async with asyncio.timeout(None if deadline is None else deadline - time.perf_counter()):
             while data := await stream.read_chunk(PIECE):
-                start = received % len(_PERIOD)
-                tally.wrong += _PATTERN[start : start + len(data)] != data
+                tally.wrong += perf_mismatches(data, received)
                 received += len(data)
     except TimeoutError:
         with contextlib.suppress(StreamError):

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from tquic import _engine
@@ -33,20 +34,20 @@ def run(plan: Plan) -> int:
     """Serves until SIGTERM or Ctrl-C."""
     options = plan.options
     _begin_logging(options.log_level, access=options.access_log)
+    plan = replace(plan, config=plan.config.replace(max_bidi_streams=options.streams))
     if options.workers == 1:
         return asyncio.run(_serve(plan, None))
     if sys.platform != "linux":
         raise CommandError("--workers: only Linux spreads packets over processes as QUIC needs it")
     if plan.config.token_key is None:
         # One client's packets may reach any of them before they know it.
-        config = plan.config.replace(token_key=os.urandom(32))
-        plan = Plan(options, plan.folder, plan.protocols, config, plan.certificate)
+        plan = replace(plan, config=plan.config.replace(token_key=os.urandom(32)))
     address = service.bind_address(options)
     try:
         port = _engine.SharedPort(*address, options.workers)
     except OSError as error:
         raise service.cannot_listen(address, error) from None
-    # Its keys of session tickets are those of all: clients may come back to another process.
+    # Made here, its key of session tickets is that of all: clients may come back to another.
     _ = plan.config._server_tls
     return run_workers(
         options.workers,
@@ -72,7 +73,6 @@ async def _serve(plan: Plan, place: tuple[_engine.SharedPort, Worker] | None) ->
     limits = Limits(
         streams=options.streams, header_size=options.header_size, body_size=options.body_size
     )
-    config = config.replace(max_bidi_streams=limits.streams)
     hq = None
     if plan.folder is not None and HQ in plan.protocols:
         hq = _engine.HqService(plan.folder)

@@ -340,6 +340,64 @@ fn sources_and_sinks_move_bytes_without_us() {
 }
 
 #[test]
+fn a_chain_of_sources_comes_in_order_and_writing_goes_on_behind_it() {
+    let Pair { mut near, mut far, _engines } = pair();
+    let path = std::env::temp_dir().join(format!("tquic-chain-{}", std::process::id()));
+    std::fs::write(&path, b"0123456789").unwrap();
+    let piece = |range| Source::File { file: std::fs::File::open(&path).unwrap(), range };
+    let chain = Source::Chain(
+        [
+            Source::Bytes(Bytes::from_static(b"head ")),
+            piece(2..5),
+            Source::Bytes(Bytes::new()),
+            piece(0..0),
+            Source::Bytes(Bytes::from_static(b" ")),
+            piece(8..10),
+        ]
+        .into(),
+    );
+    assert_eq!(chain.remaining(), 11);
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    near.connection.attach_source(id, chain, false).unwrap();
+    let sent = near.pumped(id, true);
+    assert_eq!((sent.bytes, sent.error), (11, None));
+    assert_eq!(near.connection.write_last(id, Bytes::from_static(b" end")), Ok(4));
+    let more = near.connection.write(id, Bytes::from_static(b"x"));
+    assert!(matches!(more, Err(BridgeError::Ended)), "{more:?}");
+    assert_eq!(far.stream_opened(), id);
+    assert_eq!(far.read(id), b"head 234 89 end");
+    // A file that is shorter than was said.
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    near.connection.attach_source(id, Source::Chain([piece(5..20)].into()), true).unwrap();
+    assert!(near.pumped(id, true).error.is_some());
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn commands_that_are_held_back_arrive_after_the_release() {
+    let Pair { mut near, mut far, _engines } = pair();
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    near.bridge.hold();
+    for letter in [b"a", b"b", b"c"] {
+        near.connection.write(id, Bytes::copy_from_slice(letter)).unwrap();
+    }
+    near.connection.finish(id).unwrap();
+    near.bridge.release();
+    assert_eq!(far.stream_opened(), id);
+    assert_eq!(far.read(id), b"abc");
+    // Many are not held back, nor is the end.
+    near.bridge.hold();
+    let ids: Vec<StreamId> =
+        (0..100).map(|_| near.connection.open(Direction::Bidirectional).unwrap()).collect();
+    for id in &ids {
+        near.connection.write_last(*id, Bytes::from_static(b"x")).unwrap();
+    }
+    assert_eq!(far.stream_opened(), ids[0]);
+    near.connection.close(7, b"bye").unwrap();
+    assert!(matches!(far.closed(), ConnectionError::PeerClose { code: 7, .. }));
+}
+
+#[test]
 fn datagrams_have_credit_too() {
     let Pair { mut near, mut far, _engines } = pair();
     let max = near.connection.max_datagram();

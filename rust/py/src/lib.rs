@@ -50,7 +50,7 @@ mod _engine {
     #[pymodule_export]
     use crate::material::public_key_pin;
     #[pymodule_export]
-    use crate::perf::{PerfServer, perf_pattern, perf_run, raw_udp_rate};
+    use crate::perf::{PerfServer, perf_mismatches, perf_pattern, perf_run, raw_udp_rate};
     #[pymodule_export]
     use crate::probe::{cpu_features, crypto_backends, probe_udp, seal_rates};
     #[cfg(unix)]

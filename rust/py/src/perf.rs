@@ -10,11 +10,12 @@ use tquic_engine::perf::{
     self, Bulk, ClientOptions, DatagramLoad, HandshakeKind, Handshakes, PerfError, Report,
     Requests, Scenario,
 };
+use tquic_engine::pump::Checker;
 use tquic_engine::{ConnectRequest, ListenRequest, Listening};
 
 use crate::engine::Engine;
-use crate::error;
 use crate::settings::{AcceptSettings, ClientTls, ServerTls, TicketStore, Transport, address};
+use crate::{buffer, error};
 
 /// Answers perf clients.
 #[pyclass(frozen, module = "tquic._engine")]
@@ -202,4 +203,14 @@ pub fn raw_udp_rate(py: Python<'_>, seconds: f64) -> PyResult<Bound<'_, PyDict>>
 #[pyfunction]
 pub fn perf_pattern(py: Python<'_>) -> Bound<'_, PyBytes> {
     PyBytes::new(py, &tquic_engine::pump::pattern_slice(0, u64::MAX))
+}
+
+/// How many bytes of `data` are not those of the pattern at `offset`.
+#[pyfunction]
+#[pyo3(signature = (data, offset, /))]
+pub fn perf_mismatches(data: &Bound<'_, PyAny>, offset: u64) -> PyResult<u64> {
+    let (bytes, _) = buffer::borrow(data, true, 0, usize::MAX)?;
+    let mut checker = Checker::default();
+    checker.check(offset, &bytes);
+    Ok(checker.mismatches)
 }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import importlib
 import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, MutableMapping
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
 
 from tquic.errors import ConfigError
@@ -17,6 +18,9 @@ from tquic.h3.fields import joined_cookies
 from tquic.h3.server.answer import Line, date_line
 from tquic.h3.server.exchange import Exchange
 from tquic.h3.server.websocket import WebSocketExchange
+
+if TYPE_CHECKING:
+    from tquic.h3.server.connection import ServerConnection
 
 __all__ = ["AsgiResponder", "load"]
 
@@ -63,8 +67,7 @@ def load(name: str) -> App:
         found = getattr(found, part)
     if not callable(found):
         raise ConfigError(f"{name} cannot be called: an ASGI application can")
-    app: App = found
-    return app
+    return cast("App", found)
 
 
 class AsgiResponder:
@@ -109,10 +112,11 @@ class AsgiResponder:
         path = raw_path.decode("latin-1")
         if "%" in path or not path.isascii():
             path = unquote_to_bytes(raw_path).decode("utf-8", "replace")
-        headers = [(name, value) for name, value in request.fields if name != b"host"]
+        headers = joined_cookies(request.fields)
         if request.authority is not None:
             # RFC 9114 section 4.3.1: the pseudo-field stands for it.
-            headers.insert(0, (b"host", request.authority))
+            host = (b"host", request.authority)
+            headers = [host, *(line for line in headers if line[0] != b"host")]
         return {
             "type": "http",
             "asgi": _ASGI,
@@ -123,17 +127,11 @@ class AsgiResponder:
             "raw_path": raw_path,
             "query_string": query,
             "root_path": self._root_path,
-            "headers": joined_cookies(headers),
+            "headers": headers,
             "client": connection.remote_address,
             "server": connection.local_address,
             "state": self._state.copy(),
-            "extensions": {
-                "http.response.trailers": {},
-                "http.response.early_hint": {},
-                "http.response.pathsend": {},
-                "http.response.zerocopysend": {},
-                "tls": _tls(connection),
-            },
+            "extensions": _extensions(connection),
         }
 
     async def _tunnel(self, exchange: Exchange) -> None:
@@ -146,7 +144,8 @@ class AsgiResponder:
         scope["type"] = "websocket"
         scope["scheme"] = "wss"
         del scope["method"]
-        scope["extensions"] = {"websocket.http.response": {}, "tls": scope["extensions"]["tls"]}
+        tls = scope["extensions"]["tls"]
+        scope["extensions"] = {"websocket.http.response": {}, "tls": tls}
         await WebSocketExchange(exchange).run(self._app, scope)
 
 
@@ -198,7 +197,7 @@ class _Http:
         if self._head is not None or self._exchange.status:
             raise RuntimeError("http.response.start was sent already")
         lines = _lines(message.get("headers", ()))
-        if not any(line[0] == b"date" for line in lines):
+        if all(line[0] != b"date" for line in lines):
             lines.append(date_line())
         self._head = (message["status"], lines)
         self._trailers = bool(message.get("trailers", False))
@@ -289,26 +288,36 @@ def _lines(headers: Iterable[Iterable[bytes]]) -> list[Line]:
     return lines
 
 
-def _tls(connection: Any) -> dict[str, Any]:
-    """The TLS extension."""
-    facts: dict[str, Any] = connection.tls_facts
-    if not facts and connection.connected:
+def _extensions(connection: ServerConnection) -> dict[str, dict[str, Any]]:
+    """What of the optional parts of the specification is there; the same for all requests of a
+    connection, once its handshake is complete."""
+    found = connection.extensions
+    if found is not None:
+        return found
+    found = {
+        "http.response.trailers": {},
+        "http.response.early_hint": {},
+        "http.response.pathsend": {},
+        "http.response.zerocopysend": {},
+        "tls": {},
+    }
+    if connection.connected:
         info = connection.info
-        facts.update(
-            server_cert=None,
-            client_cert_chain=[_pem(der) for der in info.peer_certificates],
-            client_cert_name=None,
-            client_cert_error=None,
-            tls_version=_TLS_1_3,
-            cipher_suite=_SUITES.get(info.cipher),
-        )
-    return facts
+        found["tls"] = {
+            "server_cert": None,
+            "client_cert_chain": [_pem(der) for der in info.peer_certificates],
+            "client_cert_name": None,
+            "client_cert_error": None,
+            "tls_version": _TLS_1_3,
+            "cipher_suite": _SUITES.get(info.cipher),
+        }
+        connection.extensions = found
+    return found
 
 
 def _pem(der: bytes) -> str:
-    import ssl
-
-    return ssl.DER_cert_to_PEM_cert(der)
+    body = base64.encodebytes(der).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n"
 
 
 class _Lifespan:

@@ -69,8 +69,8 @@ class ServerConnection(Wire):
         self._given_up_since = 0.0
         self._watch: asyncio.TimerHandle | None = None
         self._idle = Waiters(self.loop)
-        # What applications are told of TLS, once somebody asked.
-        self.tls_facts: dict[str, Any] = {}
+        # What ASGI applications are told of each time, once somebody asked.
+        self.extensions: dict[str, dict[str, Any]] | None = None
 
     # ---- What exchanges use ----
 
@@ -164,12 +164,12 @@ class ServerConnection(Wire):
                 credits[event.stream_id] = credits.get(event.stream_id, 0) + event.size
             else:
                 self._events[type(event)](self, event)
-        for stream_id, size in credits.items():
-            if size:
-                self._use(stream_id, size)
         for exchange in begun:
             # Not before all was looked at that came with it: most requests are complete then.
             self._respond(exchange)
+        for stream_id, size in credits.items():
+            if size:
+                self._use(stream_id, size)
         self._flush_h3()
 
     def _on_reset(self, number: int, error: Any, _: Any) -> None:

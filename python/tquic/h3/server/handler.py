@@ -121,8 +121,8 @@ class Response:
 
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
-"""Answers one request. What it raises is logged and answered with status 500; it is cancelled if the
-client gives up."""
+"""Answers one request. What it raises is logged and answered with status 500; it is cancelled if
+the client gives up."""
 
 
 class HandlerResponder:

@@ -33,16 +33,20 @@ impl Connection {
     }
 
     fn transmit_open(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
-        for path in 0..self.paths.len() {
-            let sent = self
-                .transmit_off_path(now, path, buf)
-                .or_else(|| self.transmit_coalesced(now, path, buf))
-                .or_else(|| self.transmit_train(now, path, buf))
-                .or_else(|| self.transmit_mtu_probe(now, path, buf));
-            if sent.is_some() {
-                return sent;
-            }
+        self.timers.pacing = None;
+        if self.paths.len() == 1 {
+            return self.transmit_on(now, 0, buf);
         }
-        None
+        self.order_paths().into_iter().find_map(|path| self.transmit_on(now, path, buf))
+    }
+
+    fn transmit_on(&mut self, now: Instant, path: usize, buf: &mut [u8]) -> Option<Transmit> {
+        let sent = self
+            .transmit_off_path(now, path, buf)
+            .or_else(|| self.transmit_coalesced(now, path, buf))
+            .or_else(|| self.transmit_train(now, path, buf))
+            .or_else(|| self.transmit_mtu_probe(now, path, buf))?;
+        self.paths[path].bytes_sent += sent.len as u64;
+        Some(sent)
     }
 }

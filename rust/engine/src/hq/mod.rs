@@ -10,7 +10,7 @@ mod request;
 mod root;
 mod server;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -11,7 +11,7 @@ fn persistent_congestion_example_of_the_rfc() {
     let ack = |b: &mut Bench, time_ms, ranges: &[RangeInclusive<u64>]| {
         let mut buf = [0; 100];
         let mut w = Writer::new(&mut buf);
-        ack::write(&mut w, ranges.iter().cloned(), 0, None, 100);
+        ack::write(&mut w, None, ranges.iter().cloned(), 0, None, 100);
         let Some(Ok(Frame::Ack(ack))) = FrameIter::new(w.written()).next() else { panic!() };
         b.r.on_ack(at(time_ms), Space::Data, &ack, Duration::ZERO, delay, &mut b.sink).unwrap()
     };
