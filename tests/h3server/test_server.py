@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -31,6 +32,9 @@ from tquic.h3._websocket import (
     encode_ping,
 )
 from tquic.h3.server import Limits, Request, Response, StaticFiles
+from tquic.h3.server.asgi import AsgiResponder
+from tquic.h3.server.handler import HandlerResponder
+from tquic.h3.server.serve import responder
 
 from .conftest import Serve, Site
 
@@ -115,6 +119,26 @@ def test_what_cannot_be_served() -> None:
         tquic.h3.serve(7, "127.0.0.1", 0)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="streams must be a number"):
         Limits(streams=-1)
+
+
+def test_who_is_an_application() -> None:
+    async def handler(request: Request) -> Response:
+        return Response()
+
+    async def with_more(greeting: str, request: Request, status: int = 200) -> Response:
+        return Response(greeting, status)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+    class Wrapped:
+        async def __call__(self, *args: Any) -> None:
+            pass
+
+    for served in (handler, functools.partial(with_more, "hello")):
+        assert isinstance(responder(served), HandlerResponder)
+    for served in (app, Starlette(), Wrapped()):
+        assert isinstance(responder(served), AsgiResponder)
 
 
 async def test_access_log(

@@ -154,11 +154,10 @@ def responder(served: Served) -> Responder:
             f"an ASGI application, a handler or StaticFiles can be served, not {served!r}"
         )
     # An application takes scope, receive and send; a handler takes the request.
-    call = served if inspect.isroutine(served) else type(served).__call__
     parameters = [
         one
-        for one in inspect.signature(call).parameters.values()
-        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) and one.name != "self"
+        for one in inspect.signature(served).parameters.values()
+        if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) and one.default is one.empty
     ]
     if len(parameters) == 1:
         return HandlerResponder(served)  # type: ignore[arg-type]
