@@ -355,3 +355,26 @@ fn a_nat_that_rebinds_a_path_changes_no_path_id() {
     assert_eq!(path.active().addresses.remote.port(), other);
     assert_eq!(p.server_conn().paths().count(), 2);
 }
+
+#[test]
+fn a_path_that_stays_silent_is_given_up() {
+    let config = TransportConfig { max_idle_timeout: 10 * SEC, ..transport(2) };
+    let mut p = Pair::with(config.clone(), config, |a| a);
+    let h = p.establish();
+    settle(&mut p);
+    let id = establish_path(&mut p, h, 1);
+    let first = p.client_address.port();
+    meddle(&mut p, move |d| d.from.port() == first);
+    p.server.meddler = Some(Box::new(move |d, _| d.to.port() != first));
+    for _ in 0..12 {
+        upload(&mut p, h, &content(100_000), |_, _| {});
+        p.run_until(SEC, |_| false);
+    }
+    let ids: Vec<u32> = p.client_conn(h).paths().map(|p| p.id).collect();
+    assert_eq!(ids, [id]);
+    let change = PathChange::Abandoned {
+        error_code: TransportErrorCode::PATH_UNSTABLE_OR_POOR.0,
+        by_peer: false,
+    };
+    assert!(p.client.take_events().contains(&Event::Path { id: 0, change }));
+}

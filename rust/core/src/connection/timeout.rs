@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use tquic_wire::Space;
+use tquic_wire::{Space, TransportErrorCode};
 
 use crate::connection::{Connection, State, timers};
 use crate::events::ConnectionError;
@@ -33,12 +33,13 @@ impl Connection {
             Stage::Abandoned(until) => [until, None],
             _ => [p.recovery.timeout(&self.timer_context(path)), p.validation_timeout()],
         };
+        let silence = self.silence_limit(path).filter(|_| p.standing.may_send());
         let acks = if self.acks_elsewhere(path) {
             p.acks[2].timeout().filter(|_| self.carries_acks())
         } else {
             p.ack_timeout()
         };
-        own.into_iter().flatten().chain(acks).min()
+        own.into_iter().flatten().chain(acks).chain(silence).min()
     }
 
     /// Whether a path can take the acknowledgements of others: one that the anti-amplification limit
@@ -108,6 +109,10 @@ impl Connection {
     }
 
     fn on_path_timeout(&mut self, now: Instant, path: usize) {
+        if self.silence_limit(path).is_some_and(|limit| limit <= now) {
+            let code = TransportErrorCode::PATH_UNSTABLE_OR_POOR;
+            return self.abandon(now, path, code.0, false);
+        }
         let delay = self.peer_max_ack_delay();
         if let Some(outcome) = self.paths[path].on_timeout(now, delay) {
             self.on_path_outcome(now, path, outcome);
@@ -199,12 +204,16 @@ impl Connection {
     }
 
     pub(crate) fn restart_idle(&mut self, now: Instant) {
+        self.timers.idle = self.idle_period().map(|p| now + p);
+    }
+
+    /// The idle timeout in force.
+    pub(crate) fn idle_period(&self) -> Option<Duration> {
         let peer = if self.handshake.parameters_seen {
-            core::time::Duration::from_millis(self.peer.max_idle_timeout)
+            Duration::from_millis(self.peer.max_idle_timeout)
         } else {
-            core::time::Duration::ZERO
+            Duration::ZERO
         };
-        let period = timers::effective_idle(self.config.max_idle_timeout, peer, self.pto());
-        self.timers.idle = period.map(|p| now + p);
+        timers::effective_idle(self.config.max_idle_timeout, peer, self.pto())
     }
 }

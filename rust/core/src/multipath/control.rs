@@ -162,6 +162,7 @@ impl Connection {
         let addresses = tuple.addresses;
         let mut path = Path::new(id, recovery, acks, (spare.local, spare.remote), tuple);
         path.standing = Standing::validating(spare.theirs);
+        path.heard = now;
         let (_, give_up) = path.challenge_times(self.peer_max_ack_delay());
         path.active_mut().challenges.start(now, give_up);
         self.paths.push(path);

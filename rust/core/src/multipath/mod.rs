@@ -3,6 +3,7 @@
 //! [`crate::path::Path`] like that of the handshake.
 
 mod control;
+mod reinject;
 mod select;
 
 #[cfg(test)]
@@ -64,6 +65,8 @@ pub(crate) struct Multipath {
     abandons: Vec<Abandon>,
     paths_blocked: Blocked,
     cids_blocked: SmallVec<[CidsBlocked; 1]>,
+    /// Bytes that were sent on a second path before they were lost on the first.
+    pub(super) reinjected: u64,
     /// `active_connection_id_limit` that we told, which holds for every path (section 2.2).
     cid_limit: u64,
 }
@@ -81,6 +84,7 @@ impl Multipath {
             abandons: Vec::new(),
             paths_blocked: Blocked::default(),
             cids_blocked: SmallVec::new(),
+            reinjected: 0,
             cid_limit,
         }
     }

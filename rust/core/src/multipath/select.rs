@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::connection::Connection;
 use crate::path::{Path, Stage};
-use crate::time::Duration;
+use crate::time::{Duration, Instant};
 
 /// Indices of paths, the one to be tried first in front.
 pub(crate) type Order = SmallVec<[usize; 4]>;
@@ -40,6 +40,13 @@ impl Connection {
         let path = &self.paths[path];
         let stranded = !path.standing.may_send() || path.is_mute() || is_suspect(path);
         self.paths.len() > 1 && !path.standing.serves && stranded
+    }
+
+    /// When a path that does not answer, beside others that do, is given up.
+    pub(crate) fn silence_limit(&self, path: usize) -> Option<Instant> {
+        let p = &self.paths[path];
+        let dead = is_suspect(p) && self.has_other_path(path);
+        self.idle_period().filter(|_| dead).map(|period| p.heard + period)
     }
 
     /// The longest round trip of the paths in use.

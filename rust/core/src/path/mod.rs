@@ -50,6 +50,8 @@ pub struct Path {
     pub bytes_sent: u64,
     /// Bytes of the datagrams whose packets were opened.
     pub bytes_received: u64,
+    /// When a packet of it was opened last.
+    pub heard: Instant,
     /// The active 4-tuple first.
     tuples: SmallVec<[Tuple; 1]>,
 }
@@ -105,6 +107,7 @@ impl Path {
             standing: Standing::default(),
             bytes_sent: 0,
             bytes_received: 0,
+            heard: Instant::ZERO,
             tuples: smallvec![tuple],
         }
     }

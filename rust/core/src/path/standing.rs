@@ -72,6 +72,8 @@ pub struct Standing {
     pending: bool,
     /// What the peer told us.
     pub theirs: Advice,
+    /// Everything below this packet number was sent on other paths as well.
+    pub handed_over: u64,
 }
 
 impl Default for Standing {
@@ -82,6 +84,7 @@ impl Default for Standing {
             ours: Advice::default(),
             pending: false,
             theirs: Advice::default(),
+            handed_over: 0,
         }
     }
 }

@@ -94,6 +94,22 @@ impl Recovery {
         self.hand_out(space, usize::MAX, sink)
     }
 
+    /// Hands out what the oldest `packets` of them carried.
+    pub fn hand_over_some(
+        &mut self,
+        space: Space,
+        packets: usize,
+        sink: &mut impl TokenSink,
+    ) -> usize {
+        self.hand_out(space, packets, sink)
+    }
+
+    /// When the newest ack-eliciting packet of `space` was sent, if any is outstanding.
+    pub fn newest_outstanding(&self, space: Space) -> Option<Instant> {
+        let s = &self.spaces[index(space)];
+        (s.sent.ack_eliciting() > 0).then_some(s.last_ack_eliciting)
+    }
+
     fn hand_out(&mut self, space: Space, packets: usize, sink: &mut impl TokenSink) -> usize {
         let mut tokens = 0;
         let entries = self.spaces[index(space)].sent.outstanding();

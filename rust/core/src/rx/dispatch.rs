@@ -37,8 +37,10 @@ impl Connection {
         payload: &[u8],
     ) -> Result<(), TransportError> {
         self.stats.packets_received += 1;
-        self.paths[opened.path].bytes_received += opened.len as u64;
-        let acks = &mut self.paths[opened.path].acks[space_index(opened.space)];
+        let path = &mut self.paths[opened.path];
+        path.bytes_received += opened.len as u64;
+        path.heard = arrival.now;
+        let acks = &mut path.acks[space_index(opened.space)];
         // RFC 9000 section 12.3: a packet number is processed once.
         if acks.is_duplicate(opened.pn) {
             self.stats.duplicates += 1;

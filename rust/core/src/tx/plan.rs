@@ -37,7 +37,12 @@ impl Connection {
         if self.paths.len() == 1 {
             return self.transmit_on(now, 0, buf);
         }
-        self.order_paths().into_iter().find_map(|path| self.transmit_on(now, path, buf))
+        let order = self.order_paths();
+        if let Some(sent) = order.iter().find_map(|path| self.transmit_on(now, *path, buf)) {
+            return Some(sent);
+        }
+        let idle = self.reinject(now, &order)?;
+        self.transmit_on(now, idle, buf)
     }
 
     fn transmit_on(&mut self, now: Instant, path: usize, buf: &mut [u8]) -> Option<Transmit> {
