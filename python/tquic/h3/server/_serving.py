@@ -15,10 +15,10 @@ from tquic._hub import Hub
 from tquic.config import Config
 from tquic.connection import Connection
 from tquic.h3.errors import ErrorCode
-from tquic.h3.server.access import AccessLog
-from tquic.h3.server.connection import ServerConnection
-from tquic.h3.server.exchange import Disconnected, Exchange
-from tquic.h3.server.limits import Limits
+from tquic.h3.server._access import AccessLog
+from tquic.h3.server._connection import ServerConnection
+from tquic.h3.server._exchange import Disconnected, Exchange
+from tquic.h3.server._limits import Limits
 from tquic.h3.settings import Settings
 from tquic.server import Listener
 
