@@ -375,7 +375,7 @@ fn a_chain_of_sources_comes_in_order_and_writing_goes_on_behind_it() {
 
 #[test]
 fn commands_that_are_held_back_arrive_after_the_release() {
-    let Pair { mut near, mut far, _engines } = pair();
+    let Pair { near, mut far, _engines } = pair();
     let id = near.connection.open(Direction::Bidirectional).unwrap();
     near.bridge.hold();
     for letter in [b"a", b"b", b"c"] {
