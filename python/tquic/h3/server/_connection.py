@@ -185,7 +185,7 @@ class ServerConnection(Wire):
         self._told(self._taken(self.h3.receive_stop, number, error.code), number, 0)
         exchange = self._exchanges.get(number)
         if exchange is not None:
-            if not exchange.ended:
+            if exchange.under_way:
                 self._count_given_up()
             self._stop(number, ErrorCode.H3_REQUEST_CANCELLED)
             self._gone(exchange, "given up by the client")
@@ -332,6 +332,8 @@ class ServerConnection(Wire):
         self.h3.abandon(number)
         with contextlib.suppress(StreamClosed, ConnectionClosed):
             self._native.stop(number, code)
+        if not self.busy:
+            self._idle.wake()
 
     def _give_up(self, number: int, code: ErrorCode) -> None:
         """Resets both directions of a request stream."""

@@ -114,6 +114,11 @@ class Exchange:
         return self._out is not None and not self.ended
 
     @property
+    def under_way(self) -> bool:
+        """Whether the response is still being made, or a file for it read."""
+        return not self.ended or (self._pumped is not None and not self._pumped.done())
+
+    @property
     def wants_body(self) -> bool:
         """Whether somebody may still read the body."""
         return self.error is None and not self.ended
