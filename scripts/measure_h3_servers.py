@@ -155,7 +155,7 @@ def main() -> None:
         text = options.write.read_text()
         before, _, rest = text.partition(_MARK)
         behind = rest.partition(_END)[2]
-        options.write.write_text(f"{before}{_MARK}\n{table}\n{_END}{behind}")
+        options.write.write_text(f"{before}{_MARK}\n\n{table}\n\n{_END}{behind}")
 
 
 if __name__ == "__main__":

@@ -44,8 +44,9 @@ def test_options_that_change_how_it_serves(
 ) -> None:
     pair = ["--cert", certs / "cert.pem", "--key", certs / "key.pem"]
     with serving("serve", www, *pair, *options) as server:
+        protocol = ["--hq"] if "hq-interop" in options else []
         for number in range(3):
-            done = get(server.url("big.bin"), "-o", f"{number}")
+            done = get(server.url("big.bin"), "-o", f"{number}", *protocol)
             assert done.returncode == 0, done.stderr
             assert (tmp_path / str(number)).read_bytes() == CONTENT["big.bin"]
         assert server.end() == 0

@@ -20,8 +20,10 @@ def test_an_error_survives_copying_and_pickling() -> None:
 
 
 def test_codes_are_those_of_the_rfc() -> None:
-    # RFC 9114 section 8.1: 17 codes, numbered without a gap; RFC 9204 section 6: three more.
-    assert [code.value for code in ErrorCode] == [*range(0x100, 0x111), 0x200, 0x201, 0x202]
+    # RFC 9114 section 8.1: 17 codes, numbered without a gap; RFC 9204 section 6: three more; RFC
+    # 9297 section 5.2: one.
+    codes = [0x33, *range(0x100, 0x111), 0x200, 0x201, 0x202]
+    assert [code.value for code in ErrorCode] == codes
 
 
 def test_a_failed_request_survives_copying_and_pickling() -> None:

@@ -22,7 +22,7 @@ from starlette.staticfiles import StaticFiles as StarletteStaticFiles
 import tquic
 from tquic.errors import ConfigError
 from tquic.h3.server import Limits
-from tquic.h3.server.asgi import load
+from tquic.h3.server._asgi import load
 
 from .conftest import Serve
 

@@ -15,7 +15,7 @@ from tquic.h3 import ErrorCode, prepare_request
 from tquic.h3._codec import encode_frame_header, encode_varint
 from tquic.h3.qpack import encode_static
 from tquic.h3.server import Limits, Request, Response, StaticFiles
-from tquic.h3.server.connection import ServerConnection
+from tquic.h3.server._connection import ServerConnection
 
 from .conftest import Serve, Site
 

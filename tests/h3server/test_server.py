@@ -32,9 +32,9 @@ from tquic.h3._websocket import (
     encode_ping,
 )
 from tquic.h3.server import Limits, Request, Response, StaticFiles
-from tquic.h3.server.asgi import AsgiResponder
-from tquic.h3.server.handler import HandlerResponder
-from tquic.h3.server.serve import responder
+from tquic.h3.server._asgi import AsgiResponder
+from tquic.h3.server._handler import HandlerResponder
+from tquic.h3.server._serve import responder
 
 from .conftest import Serve, Site
 

@@ -11,8 +11,8 @@ import pytest
 
 from tquic.h3 import Prepared
 from tquic.h3.server import StaticFiles
-from tquic.h3.server.answer import Answer
-from tquic.h3.server.files import Folder
+from tquic.h3.server._answer import Answer
+from tquic.h3.server._files import Folder
 
 from .conftest import Serve
 

@@ -16,17 +16,17 @@ from tquic.h3._websocket import (
     encode_message,
     encode_ping,
 )
-from tquic.h3.server.answer import problem
-from tquic.h3.server.conditions import (
+from tquic.h3.server._answer import problem
+from tquic.h3.server._conditions import (
     Validators,
     http_date,
     parse_http_date,
     precondition,
     range_applies,
 )
-from tquic.h3.server.fields import Fields
-from tquic.h3.server.media import accepted_codings, content_type
-from tquic.h3.server.ranges import MAX_RANGES, Range, parse_range
+from tquic.h3.server._fields import Fields
+from tquic.h3.server._media import accepted_codings, content_type
+from tquic.h3.server._ranges import MAX_RANGES, Range, parse_range
 
 ETAG = b'"abc"'
 NOW = 1_700_000_000

@@ -20,11 +20,11 @@ from tquic.cli.serve import HQ, HURRY, Plan
 from tquic.cli.workers import Worker, run_workers
 from tquic.engine import Engine
 from tquic.errors import ConfigError
-from tquic.h3.server.asgi import AsgiResponder, load
-from tquic.h3.server.limits import Limits
-from tquic.h3.server.serve import Serving
-from tquic.h3.server.serving import Responder, Server
-from tquic.h3.server.static import StaticFiles
+from tquic.h3.server._asgi import AsgiResponder, load
+from tquic.h3.server._limits import Limits
+from tquic.h3.server._serve import Serving
+from tquic.h3.server._serving import Responder, Server
+from tquic.h3.server._static import StaticFiles
 
 # Seconds between two looks whether the parent of a worker is still there.
 _LOOK: Final = 1.0

@@ -57,8 +57,10 @@ pub trait Application: Send {
 /// several.
 pub struct ByAlpn(Choice);
 
+type Make = Box<dyn FnOnce(&[u8]) -> Box<dyn Application> + Send>;
+
 enum Choice {
-    Open(Box<dyn FnOnce(&[u8]) -> Box<dyn Application> + Send>),
+    Open(Make),
     Made(Box<dyn Application>),
     /// The connection ended before there was a protocol.
     Never,

@@ -197,10 +197,11 @@ impl Engine {
         for address in std::iter::once(&request.address).chain(&request.more) {
             groups.push(self.bind_group(*address)?);
         }
-        self.listen_with(request, acceptor, groups)
+        self.listen_with(request, &acceptor, groups)
     }
 
     /// The same with this engine's socket of a [`SharedPort`]; the request's addresses do not count.
+    #[allow(clippy::needless_pass_by_value, reason = "callers make it for this call alone")]
     pub fn listen_at(
         &self,
         socket: UdpSocket,
@@ -208,14 +209,14 @@ impl Engine {
         acceptor: Acceptor,
     ) -> Result<Listening, EngineError> {
         self.warn_of_buffers(&socket);
-        self.listen_with(request, acceptor, vec![vec![socket]])
+        self.listen_with(request, &acceptor, vec![vec![socket]])
     }
 
     /// With sockets at one or several addresses, at each of them one for each shard.
     fn listen_with(
         &self,
         request: &ListenRequest,
-        acceptor: Acceptor,
+        acceptor: &Acceptor,
         groups: Vec<Vec<UdpSocket>>,
     ) -> Result<Listening, EngineError> {
         let id = ListenerId(self.next_listener.fetch_add(1, Ordering::Relaxed));

@@ -415,7 +415,7 @@ fn frames_of_a_held_stream_go_into_a_file() {
 
 #[test]
 fn commands_that_are_held_back_arrive_after_the_release() {
-    let Pair { mut near, mut far, _engines } = pair();
+    let Pair { near, mut far, _engines } = pair();
     let id = near.connection.open(Direction::Bidirectional).unwrap();
     near.bridge.hold();
     for letter in [b"a", b"b", b"c"] {

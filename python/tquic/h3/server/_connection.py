@@ -18,12 +18,12 @@ from tquic.h3._wire import Wire
 from tquic.h3.errors import ErrorCode
 from tquic.h3.prepared import prepare_response
 from tquic.h3.priority import Priority
-from tquic.h3.server.answer import problem
-from tquic.h3.server.exchange import Exchange
-from tquic.h3.server.limits import Limits
+from tquic.h3.server._answer import problem
+from tquic.h3.server._exchange import Exchange
+from tquic.h3.server._limits import Limits
 
 if TYPE_CHECKING:
-    from tquic.h3.server.serving import Server
+    from tquic.h3.server._serving import Server
 
 __all__ = ["ServerConnection"]
 

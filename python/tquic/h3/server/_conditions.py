@@ -8,7 +8,7 @@ from datetime import UTC
 from email.utils import formatdate, parsedate_to_datetime
 from typing import Final
 
-from tquic.h3.server.fields import Fields
+from tquic.h3.server._fields import Fields
 
 __all__ = ["Validators", "http_date", "parse_http_date", "precondition", "range_applies"]
 

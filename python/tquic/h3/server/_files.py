@@ -14,12 +14,12 @@ from urllib.parse import quote_from_bytes
 
 from tquic import _engine
 from tquic.h3.prepared import Prepared, prepare_response
-from tquic.h3.server.answer import Answer, Line, Part, date_line, problem
-from tquic.h3.server.conditions import Validators, http_date, precondition, range_applies
-from tquic.h3.server.fields import Fields
-from tquic.h3.server.listing import listing
-from tquic.h3.server.media import accepted_codings, content_type
-from tquic.h3.server.ranges import Range, parse_range
+from tquic.h3.server._answer import Answer, Line, Part, date_line, problem
+from tquic.h3.server._conditions import Validators, http_date, precondition, range_applies
+from tquic.h3.server._fields import Fields
+from tquic.h3.server._listing import listing
+from tquic.h3.server._media import accepted_codings, content_type
+from tquic.h3.server._ranges import Range, parse_range
 
 if TYPE_CHECKING:
     from _typeshed import StrPath

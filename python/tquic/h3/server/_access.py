@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from tquic.h3.server.exchange import Exchange
+    from tquic.h3.server._exchange import Exchange
 
 __all__ = ["AccessLog"]
 

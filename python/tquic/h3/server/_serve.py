@@ -13,12 +13,12 @@ from tquic.client import resolve
 from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import ConfigError
-from tquic.h3.server.access import AccessLog
-from tquic.h3.server.asgi import App, AsgiResponder
-from tquic.h3.server.handler import Handler, HandlerResponder
-from tquic.h3.server.limits import Limits
-from tquic.h3.server.serving import Responder, Server
-from tquic.h3.server.static import StaticFiles
+from tquic.h3.server._access import AccessLog
+from tquic.h3.server._asgi import App, AsgiResponder
+from tquic.h3.server._handler import Handler, HandlerResponder
+from tquic.h3.server._limits import Limits
+from tquic.h3.server._serving import Responder, Server
+from tquic.h3.server._static import StaticFiles
 from tquic.h3.settings import Settings
 from tquic.tls import TlsContext, settled
 

@@ -18,9 +18,9 @@ from tquic.h3._websocket import (
     encode_message,
     encode_pong,
 )
-from tquic.h3.server.answer import Line, date_line
-from tquic.h3.server.exchange import Disconnected, Exchange
-from tquic.h3.server.fields import Fields
+from tquic.h3.server._answer import Line, date_line
+from tquic.h3.server._exchange import Disconnected, Exchange
+from tquic.h3.server._fields import Fields
 
 __all__ = ["WebSocketExchange"]
 

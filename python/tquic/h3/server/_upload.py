@@ -8,9 +8,9 @@ import secrets
 import stat
 
 from tquic import _engine
-from tquic.h3.server.answer import Answer, date_line, problem
-from tquic.h3.server.conditions import Validators, precondition
-from tquic.h3.server.fields import Fields
+from tquic.h3.server._answer import Answer, date_line, problem
+from tquic.h3.server._conditions import Validators, precondition
+from tquic.h3.server._fields import Fields
 
 __all__ = ["Upload"]
 

@@ -15,10 +15,10 @@ from tquic._hub import Hub
 from tquic.config import Config
 from tquic.connection import Connection
 from tquic.h3.errors import ErrorCode
-from tquic.h3.server.access import AccessLog
-from tquic.h3.server.connection import ServerConnection
-from tquic.h3.server.exchange import Disconnected, Exchange
-from tquic.h3.server.limits import Limits
+from tquic.h3.server._access import AccessLog
+from tquic.h3.server._connection import ServerConnection
+from tquic.h3.server._exchange import Disconnected, Exchange
+from tquic.h3.server._limits import Limits
 from tquic.h3.settings import Settings
 from tquic.server import Listener
 
@@ -28,6 +28,8 @@ _logger = logging.getLogger("tquic.h3.server")
 
 # Seconds between the two GOAWAY frames: about a round trip (RFC 9114 section 5.2).
 _LAST_CALL: Final = 0.1
+# Seconds in which clients may close by themselves.
+_FAREWELL: Final = 0.25
 
 
 class Responder(Protocol):
@@ -95,6 +97,10 @@ class Server(Listener):
                     await asyncio.gather(*(one.wait_idle() for one in connections))
             except TimeoutError:
                 done = False
+            # Their transport has everything; their programs may still be reading it.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await asyncio.gather(*(one.wait_closed() for one in connections))
         self.close(ErrorCode.H3_NO_ERROR)
         await self.wait_closed()
         if not self._stopped:

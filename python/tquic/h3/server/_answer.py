@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final, TypeAlias
 
-from tquic.h3.server.conditions import http_date
+from tquic.h3.server._conditions import http_date
 
 __all__ = ["Answer", "Line", "Part", "date_line", "problem"]
 

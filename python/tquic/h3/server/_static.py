@@ -7,11 +7,11 @@ import errno
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
-from tquic.h3.server.answer import Answer, date_line, problem
-from tquic.h3.server.exchange import Disconnected, Exchange
-from tquic.h3.server.fields import Fields
-from tquic.h3.server.files import Folder
-from tquic.h3.server.upload import Upload
+from tquic.h3.server._answer import Answer, date_line, problem
+from tquic.h3.server._exchange import Disconnected, Exchange
+from tquic.h3.server._fields import Fields
+from tquic.h3.server._files import Folder
+from tquic.h3.server._upload import Upload
 
 if TYPE_CHECKING:
     from _typeshed import StrPath

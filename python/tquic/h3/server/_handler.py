@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from tquic.h3.headers import Headers, HeadersLike, as_fields
-from tquic.h3.server.answer import Line, date_line
-from tquic.h3.server.exchange import Exchange
-from tquic.h3.server.media import content_type
+from tquic.h3.server._answer import Line, date_line
+from tquic.h3.server._exchange import Exchange
+from tquic.h3.server._media import content_type
 
 __all__ = ["Handler", "HandlerResponder", "Request", "Response"]
 

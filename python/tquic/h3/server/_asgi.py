@@ -15,12 +15,12 @@ from urllib.parse import unquote_to_bytes
 
 from tquic.errors import ConfigError
 from tquic.h3.fields import joined_cookies
-from tquic.h3.server.answer import Line, date_line
-from tquic.h3.server.exchange import Exchange
-from tquic.h3.server.websocket import WebSocketExchange
+from tquic.h3.server._answer import Line, date_line
+from tquic.h3.server._exchange import Exchange
+from tquic.h3.server._websocket import WebSocketExchange
 
 if TYPE_CHECKING:
-    from tquic.h3.server.connection import ServerConnection
+    from tquic.h3.server._connection import ServerConnection
 
 __all__ = ["AsgiResponder", "load"]
 

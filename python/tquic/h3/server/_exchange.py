@@ -15,10 +15,10 @@ from tquic.errors import ConnectionClosed, QuicError, StreamClosed
 from tquic.h3.errors import ErrorCode
 from tquic.h3.events import Request
 from tquic.h3.prepared import Prepared
-from tquic.h3.server.answer import Answer, Line, Part, problem
+from tquic.h3.server._answer import Answer, Line, Part, problem
 
 if TYPE_CHECKING:
-    from tquic.h3.server.connection import ServerConnection
+    from tquic.h3.server._connection import ServerConnection
 
 __all__ = ["Disconnected", "Exchange"]
 
