@@ -13,7 +13,7 @@ import select
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
@@ -435,7 +435,7 @@ class H3Run(Run):
             await asyncio.sleep(STEP)
 
     @contextlib.asynccontextmanager
-    async def turn(self, download: Download) -> AsyncIterator[None]:
+    async def turn(self, download: Download) -> AsyncGenerator[None, None]:
         """Waits until those before it are printed."""
         if self.ordered:
             await self.turns[self.places[id(download)]].wait()

@@ -15,7 +15,7 @@ use tquic_engine::Engine;
 use tquic_engine::bridge::{
     Bridge, BridgeConnection, BridgeError, BridgeEvent, CloseFields, EventKind,
 };
-use tquic_engine::pump::{Outcome, Sink, Source, pattern_slice};
+use tquic_engine::pump::{Frames, FramesOutcome, Outcome, Sink, Source, pattern_slice};
 use tquic_wire::{Direction, StreamId};
 
 const SEND_BUFFER: u64 = 8 << 20;
@@ -371,6 +371,46 @@ fn a_chain_of_sources_comes_in_order_and_writing_goes_on_behind_it() {
     near.connection.attach_source(id, Source::Chain([piece(5..20)].into()), true).unwrap();
     assert!(near.pumped(id, true).error.is_some());
     std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn frames_of_a_held_stream_go_into_a_file() {
+    let Pair { near, mut far, _engines } = pair();
+    let path = std::env::temp_dir().join(format!("tquic-frames-{}", std::process::id()));
+    let held = |e: &EventKind| matches!(e, EventKind::Held { .. }).then_some(());
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    // A DATA frame of four bytes, two of which cross.
+    near.connection.write(id, Bytes::from_static(b"\x00\x04he")).unwrap();
+    assert_eq!(far.stream_opened(), id);
+    far.wait(|e| {
+        matches!(e, EventKind::Data { data, .. } if &data[..] == b"\x00\x04he").then_some(())
+    });
+    far.connection.consumed(id, 4);
+    far.connection.hold(id).unwrap();
+    far.wait(held);
+    near.connection.write_last(id, Bytes::from_static(b"ad\x00\x03er2\x01\x02xy more")).unwrap();
+    far.settle();
+    assert!(!far.events.iter().any(|e| matches!(e, EventKind::Data { .. })));
+    let file = std::fs::File::create(&path).unwrap();
+    far.connection.attach_frames(Frames::new(id, file, 1, 2, Vec::new())).unwrap();
+    let outcome = far.wait(|e| match e {
+        EventKind::Unframed { outcome, .. } => Some(outcome.clone()),
+        _ => None,
+    });
+    let header = b"\x01\x02".to_vec();
+    assert_eq!(outcome, FramesOutcome { bytes: 5, header, ..FramesOutcome::default() });
+    assert_eq!(far.read(id), b"xy more");
+    assert_eq!(std::fs::read(&path).unwrap(), b"\0ader2");
+    std::fs::remove_file(path).unwrap();
+    // What is released crosses again.
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    near.connection.write(id, Bytes::from_static(b"one ")).unwrap();
+    assert_eq!(far.stream_opened(), id);
+    far.connection.hold(id).unwrap();
+    far.wait(held);
+    near.connection.write_last(id, Bytes::from_static(b"two")).unwrap();
+    far.connection.release(id).unwrap();
+    assert_eq!(far.read(id), b"one two");
 }
 
 #[test]
