@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Final, Protocol
 
@@ -173,14 +173,14 @@ class Server(Listener):
                 if self._responder.cancels:
                     exchange.task = task
                 self._tasks.add(task)
-                task.add_done_callback(self._answered)
+                task.add_done_callback(lambda task: self._answered(task, work))
 
     def on_ended(self, exchange: Exchange) -> None:
         """A response is complete, or nobody wants it any more."""
         if self._access is not None:
             self._access.tell(exchange)
 
-    async def _answer(self, exchange: Exchange, work: Awaitable[None]) -> None:
+    async def _answer(self, exchange: Exchange, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Disconnected:
@@ -192,7 +192,9 @@ class Server(Listener):
         except Exception as error:
             self._failed(exchange, error)
 
-    def _answered(self, task: asyncio.Task[None]) -> None:
+    def _answered(self, task: asyncio.Task[None], work: Coroutine[Any, Any, None]) -> None:
+        # It may have been cancelled before it began.
+        work.close()
         self._tasks.discard(task)
         if not self._tasks:
             self._news.wake()
