@@ -84,7 +84,7 @@ interop: $(PACKAGE) ## runs the interop cases with other people's stacks, writes
 	@echo "interop: no failed cell; the table is docs/interop.md, the facts are reports/interop.json"
 
 # Cases of a second or two.
-SHORT := handshake,chacha20,multiplexing,retry,resumption,zerortt,keyupdate,ecn,amplificationlimit,ipv6,v2,connectionmigration,clientmigration
+SHORT := handshake,chacha20,multiplexing,retry,resumption,zerortt,keyupdate,ecn,amplificationlimit,ipv6,v2,connectionmigration,clientmigration,http3
 
 interop-short: $(PACKAGE) ## runs the short interop cases, as CI does
 	@# 2: nothing could be run here, the reasons are printed.

@@ -64,14 +64,22 @@ class BaseHub:
     def dispatch(self) -> bool:
         """Handles a batch of events; false if there were none."""
         events = self.native.poll(_BATCH)
-        # The descriptor stays readable while more events wait.
-        for key, kind, a, b, c in events:
-            try:
-                self._dispatch(key, kind, a, b, c)
-            except Exception as error:
-                # One connection's failure is not another's.
-                self._failed(error)
+        # What is answered at once goes to the engine in one batch.
+        self.native.hold()
+        try:
+            # The descriptor stays readable while more events wait.
+            for key, kind, a, b, c in events:
+                try:
+                    self._dispatch(key, kind, a, b, c)
+                except Exception as error:
+                    # One connection's failure is not another's.
+                    self._failed(error)
+        finally:
+            self._release()
         return bool(events)
+
+    def _release(self) -> None:
+        self.native.release()
 
     def _dispatch(self, key: int, kind: int, a: Any, b: Any, c: Any) -> None:
         connection = self._connections.get(key)
@@ -94,6 +102,7 @@ class Hub(BaseHub):
         super().__init__(engine)
         self.loop = loop
         self._watching = False
+        self._gathers = False
 
     @classmethod
     def current(cls, engine: Engine | None) -> Hub:
@@ -106,6 +115,18 @@ class Hub(BaseHub):
         if hub is None:
             hub = _hubs[key] = cls(*key)
         return hub
+
+    def gather(self) -> None:
+        """What was called back by the events of this batch runs soon: what it says to the engine
+        goes in the same batch, too."""
+        self._gathers = True
+
+    def _release(self) -> None:
+        if self._gathers:
+            self._gathers = False
+            self.loop.call_soon(self.native.release)
+        else:
+            self.native.release()
 
     def signal(self) -> Waiters:
         return Waiters(self.loop)

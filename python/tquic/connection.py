@@ -686,7 +686,7 @@ class Connection:
     def _ignore(self, *_: Any) -> None:
         pass
 
-    _handlers: ClassVar[dict[int, Callable[[Connection, Any, Any, Any], None]]] = {
+    _handlers: ClassVar[dict[int, Callable[[Any, Any, Any, Any], None]]] = {
         _engine.CONNECTED: _on_connected,
         _engine.ZERO_RTT_REJECTED: _on_zero_rtt_rejected,
         _engine.STREAM_OPENED: _on_stream_opened,

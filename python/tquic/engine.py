@@ -66,6 +66,13 @@ class Engine:
         )
 
     @classmethod
+    def _of_several(cls, number: int, engines: int) -> Engine:
+        """That of one of several processes which share a port; see `_engine.SharedPort`."""
+        engine = cls.__new__(cls)
+        engine._native = _engine.Engine(1, place=(number, engines))
+        return engine
+
+    @classmethod
     def default(cls) -> Engine:
         """The engine of this process, begun when first needed.
 

@@ -12,6 +12,7 @@ The exit status is 127 for test cases that are not played, 0 when a client has e
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -21,12 +22,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tquic import h3
 from tquic._engine import Engine, HqFetch, HqServer
 from tquic.cli.client import resolve
 from tquic.cli.failure import CommandError
 from tquic.cli.values import host_and_port, port_number, show_address
 from tquic.config import Config
 from tquic.errors import MigrationError, QuicError
+from tquic.h3.server import StaticFiles
 from tquic.session import SessionStore
 
 ALPN = ("hq-interop",)
@@ -52,7 +55,8 @@ UPDATING = {"keyupdate"}
 MOVING = {"clientmigration"}
 RESUMING = {"resumption", "zerortt"}
 EACH = {"handshakecorruption", "handshakeloss", "multiconnect"}
-CASES = PLAIN | UPDATING | MOVING | RESUMING | EACH
+HTTP3 = "http3"
+CASES = PLAIN | UPDATING | MOVING | RESUMING | EACH | {HTTP3}
 
 
 def main() -> int:
@@ -99,6 +103,8 @@ def _server(case: str) -> int:
         retry="always" if case == "retry" else "when-busy",
         preferred_address=preferred,
     )
+    if case == HTTP3:
+        return asyncio.run(_serve_http3(config, host, port))
     engine = Engine()
     try:
         server = HqServer(
@@ -121,6 +127,18 @@ def _server(case: str) -> int:
         engine.shutdown()
         for line in engine.take_messages():
             print(f"tquic: {line}", file=sys.stderr)
+    return 0
+
+
+async def _serve_http3(config: Config, host: str, port: int) -> int:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    files = StaticFiles(_setting("WWW", "/www"))
+    async with h3.serve(files, host, port, config=config) as server:
+        print(f"listening on {show_address(*server.address)}", flush=True)
+        await told.wait()
+        await server.shutdown(GRACE)
     return 0
 
 
@@ -188,9 +206,23 @@ class _Client:
                     return
         raise CommandError("the connection was over before it could move")
 
+    async def fetch_http3(self, urls: list[str]) -> None:
+        """Everything over one HTTP/3 connection, in parallel."""
+
+        async def fetch(url: str) -> None:
+            response = await connection.get(url)
+            if response.status != 200:
+                raise CommandError(f"{url}: status {response.status}")
+            await response.recv_to_file(self.downloads / Path(urlsplit(url).path).name)
+
+        async with h3.connect(urls[0], config=self.config) as connection:
+            await asyncio.gather(*map(fetch, urls))
+
     def run(self, urls: list[str]) -> None:
         """Plays the case."""
-        if self.case in EACH:
+        if self.case == HTTP3:
+            asyncio.run(self.fetch_http3(urls))
+        elif self.case in EACH:
             for url in urls:
                 self.fetch([url])
         elif self.case in RESUMING:

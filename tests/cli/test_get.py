@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import socket
@@ -26,9 +27,13 @@ from .support import (
     tquic,
 )
 
+# HTTP/3, and HTTP/0.9.
+BOTH = pytest.mark.parametrize("hq", [[], ["--hq"]], ids=["h3", "hq"])
 
-def test_one_file_lands_here(server: Server, get: Get, tmp_path: Path) -> None:
-    done = get(server.url("big.bin"), "--sha256", sha256("big.bin"))
+
+@BOTH
+def test_one_file_lands_here(server: Server, get: Get, tmp_path: Path, hq: list[str]) -> None:
+    done = get(server.url("big.bin"), "--sha256", sha256("big.bin"), *hq)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert "SHA-256 verified" in done.stderr
@@ -36,10 +41,13 @@ def test_one_file_lands_here(server: Server, get: Get, tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["big.bin"]
 
 
-def test_many_files_over_one_connection(server: Server, get: Get, tmp_path: Path) -> None:
+@BOTH
+def test_many_files_over_one_connection(
+    server: Server, get: Get, tmp_path: Path, hq: list[str]
+) -> None:
     names = {"empty": "empty", "small.txt": "small.txt", "with%20space.txt": "with space.txt"}
     names |= {"sub/below.txt": "below.txt", "link-inside": "link-inside", "big.bin": "big.bin"}
-    done = get(*map(server.url, names), "-o", "new/folder/", "--json")
+    done = get(*map(server.url, names), "-o", "new/folder/", "--json", *hq)
     assert done.returncode == 0, done.stderr
     result = document(done)
     assert result["ok"] is True
@@ -67,7 +75,9 @@ def test_the_json_document(server: Server, get: Get, tmp_path: Path) -> None:
         "sha256": sha256("small.txt"),
         "verified": True,
         "error": None,
+        "status": 200,
     }
+    assert result["protocol"] == "h3"
     (connection,) = result["connections"]
     assert connection["remote"] == server.place
     assert connection["error"] is None
@@ -75,15 +85,17 @@ def test_the_json_document(server: Server, get: Get, tmp_path: Path) -> None:
     assert connection["handshake_seconds"] > 0
 
 
-def test_standard_output_in_the_order_of_the_urls(server: Server, get: Get) -> None:
-    done = get(*map(server.url, ["small.txt", "sub/below.txt", "small.txt"]), "-o", "-")
+@BOTH
+def test_standard_output_in_the_order_of_the_urls(server: Server, get: Get, hq: list[str]) -> None:
+    done = get(*map(server.url, ["small.txt", "sub/below.txt", "small.txt"]), "-o", "-", *hq)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "hello\nbelow\nhello\n"
 
 
-def test_a_reader_of_standard_output_may_leave(server: Server, certs: Path) -> None:
+@BOTH
+def test_a_reader_of_standard_output_may_leave(server: Server, certs: Path, hq: list[str]) -> None:
     process = subprocess.Popen(
-        command("get", "--cacert", certs / "ca.pem", server.url("big.bin"), "-o", "-"),
+        command("get", "--cacert", certs / "ca.pem", server.url("big.bin"), "-o", "-", *hq),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=ENVIRONMENT,
@@ -190,14 +202,13 @@ def test_missing_files_fail_and_the_others_arrive(server: Server, get: Get, tmp_
         "%2fetc%2fpasswd",
         "small.txt%00",
         "sub",
-        "sub/",
-        "",
     ],
 )
+@BOTH
 def test_nothing_outside_of_the_folder_is_served(
-    server: Server, get: Get, tmp_path: Path, path: str
+    server: Server, get: Get, tmp_path: Path, path: str, hq: list[str]
 ) -> None:
-    done = get(server.url(path), "-o", "stolen")
+    done = get(server.url(path), "-o", "stolen", *hq)
     assert done.returncode == 1, done.stderr
     assert "the server refused" in done.stderr
     assert names_in(tmp_path) == []
@@ -222,8 +233,10 @@ def test_another_protocol(get: Get, certs: Path) -> None:
     cert, key = certs / "cert.pem", certs / "key.pem"
     with serving("perf", "server", "--cert", cert, "--key", key) as perf:
         done = get(perf.url("x"))
-    assert done.returncode == 1
-    assert f"{perf.place} speaks QUIC, but not hq-interop (HTTP/0.9)" in done.stderr
+        old = get(perf.url("x"), "--hq")
+    assert done.returncode == old.returncode == 1
+    assert f"{perf.place} speaks QUIC, but not HTTP/3" in done.stderr
+    assert f"{perf.place} speaks QUIC, but not hq-interop (HTTP/0.9)" in old.stderr
 
 
 def test_nobody_there(get: Get) -> None:
@@ -290,9 +303,12 @@ def test_a_ca_that_is_none(tmp_path: Path) -> None:
         (["https://localhost/x", "--cacert", "a", "--insecure"], "not allowed with"),
         (["https://localhost/x", "--connect-to", "nowhere"], "HOST:PORT"),
         (["https://localhost/x", "-o", "-", "--json"], "both want standard output"),
-        (["https://localhost/x", "-C"], "HTTP/0.9 has no ranges"),
-        (["https://localhost/x", "-I"], "not there yet: it needs HTTP/3"),
-        (["https://localhost/x", "-H", "a: b"], "not there yet: it needs HTTP/3"),
+        (["https://localhost/x", "--hq", "-C"], "-C is for HTTP/3"),
+        (["https://localhost/x", "--hq", "-I"], "-I is for HTTP/3"),
+        (["https://localhost/x", "--hq", "-H", "a: b"], "-H is for HTTP/3"),
+        (["https://localhost/x", "-H", "a"], "is no field"),
+        (["https://localhost/x", "-H", "a b: c"], "is no field"),
+        (["https://localhost/x", "-H", "a: b\nc: d"], "is no field"),
         (["https://localhost/x", "--path", "eth0"], "not there yet: it needs multipath"),
     ],
 )
@@ -331,3 +347,73 @@ def test_ctrl_c_keeps_the_partial_file(www: Path, certs: Path, tmp_path: Path) -
     assert "Traceback" not in told
     assert names_in(tmp_path) == ["huge.bin.part"]
     part.unlink()
+
+
+def test_the_header_section(server: Server, get: Get, tmp_path: Path) -> None:
+    done = get(server.url("small.txt"), "-I")
+    assert done.returncode == 0, done.stderr
+    status, *lines = done.stdout.splitlines()
+    assert status == "HTTP/3 200"
+    assert "content-length: 6" in lines
+    assert lines[-1] == ""
+    assert names_in(tmp_path) == []
+    done = get(server.url("small.txt"), "-i", "-o", "-", "-H", "Range: bytes=1-3")
+    assert done.stdout.startswith("HTTP/3 206\n")
+    assert done.stdout.endswith("\n\nell")
+    done = get(server.url("nothing"), "-I", "--json")
+    (file,) = document(done)["files"]
+    assert file["status"] == 404
+    assert "content-type" in dict(file["headers"])
+
+
+def partial(tmp_path: Path, server: Server, get: Get, size: int, content: bytes) -> Path:
+    """A partial file that an earlier run left, which had so many bytes."""
+    part = tmp_path / "big.bin.part"
+    done = get(server.url("big.bin"), "-I", "--json")
+    (file,) = document(done)["files"]
+    part.write_bytes(content[:size])
+    try:
+        origin = hashlib.sha256(server.url("big.bin").encode()).hexdigest()
+        os.setxattr(part, "user.tquic.origin", origin.encode())
+        os.setxattr(part, "user.tquic.validator", dict(file["headers"])["etag"].encode())
+    except (OSError, AttributeError):
+        pytest.skip("no attributes on this file system")
+    return part
+
+
+def test_a_download_goes_on(server: Server, get: Get, tmp_path: Path) -> None:
+    content = CONTENT["big.bin"]
+    partial(tmp_path, server, get, 1_000_000, content)
+    done = get(server.url("big.bin"), "-C", "--json", "--sha256", sha256("big.bin"))
+    assert done.returncode == 0, done.stderr
+    (file,) = document(done)["files"]
+    assert (file["status"], file["resumed_at"], file["verified"]) == (206, 1_000_000, True)
+    assert (tmp_path / "big.bin").read_bytes() == content
+    assert names_in(tmp_path) == ["big.bin"]
+    assert not [name for name in os.listxattr(tmp_path / "big.bin") if "tquic" in name]
+
+
+@pytest.mark.parametrize("case", ["other", "whole", "unknown", "without -C"])
+def test_a_download_that_cannot_go_on(server: Server, get: Get, tmp_path: Path, case: str) -> None:
+    content = CONTENT["big.bin"]
+    size = len(content) if case == "whole" else 1_000_000
+    part = partial(tmp_path, server, get, size, content)
+    if case == "other":
+        os.setxattr(part, "user.tquic.validator", b'"of another file"')
+        part.write_bytes(b"x" * size)
+    elif case == "unknown":
+        os.removexattr(part, "user.tquic.validator")
+    options = [] if case == "without -C" else ["-C"]
+    done = get(server.url("big.bin"), *options, "--json")
+    assert done.returncode == 0, done.stderr
+    (file,) = document(done)["files"]
+    assert file["status"] == 200
+    assert file.get("resumed_at", 0) == 0
+    assert (tmp_path / "big.bin").read_bytes() == content
+
+
+def test_redirects_are_told(server: Server, get: Get) -> None:
+    done = get(server.url("sub"), "-o", "x")
+    assert done.returncode == 1
+    assert "the server refused: 30" in done.stderr
+    assert "/sub/" in done.stderr

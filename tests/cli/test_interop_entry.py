@@ -68,6 +68,7 @@ def client(environment: dict[str, str], case: str, urls: list[str]) -> int:
         ("v2", "v2"),
         ("ecn", "ecn"),
         ("multiconnect", "multiconnect"),
+        ("http3", "http3"),
     ],
 )
 def test_files_arrive(environment: dict[str, str], case: str, served: str) -> None:

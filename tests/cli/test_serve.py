@@ -44,8 +44,9 @@ def test_options_that_change_how_it_serves(
 ) -> None:
     pair = ["--cert", certs / "cert.pem", "--key", certs / "key.pem"]
     with serving("serve", www, *pair, *options) as server:
+        protocol = ["--hq"] if "hq-interop" in options else []
         for number in range(3):
-            done = get(server.url("big.bin"), "-o", f"{number}")
+            done = get(server.url("big.bin"), "-o", f"{number}", *protocol)
             assert done.returncode == 0, done.stderr
             assert (tmp_path / str(number)).read_bytes() == CONTENT["big.bin"]
         assert server.end() == 0
@@ -127,9 +128,11 @@ def test_folders_and_certificates_that_cannot_be_read(
     ("arguments", "sentence"),
     [
         ([], "DIR"),
-        (["app:main"], "ASGI application is not there yet"),
         ([".", "--cert", "x"], "--cert and --key belong together"),
-        ([".", "--alpn", "h3,hq-interop"], "HTTP/3 is not there yet"),
+        (["app:main", "--alpn", "hq-interop"], "served over h3 only"),
+        (["app:main", "--writable"], "needs a folder"),
+        ([".", "--alpn", "hq-interop", "--writable"], "needs a folder and HTTP/3"),
+        ([".", "--body-size", "much"], "much"),
         ([".", "--alpn", "ftp"], "not known"),
         ([".", "--workers", "0"], "no number above 0"),
         ([".", "--workers", "1000"], "at most 128"),

@@ -137,6 +137,12 @@ CASES = {
             server="transfer",
         ),
         Case(
+            "http3",
+            "three files in parallel over HTTP/3",
+            *_same(5 * KIB, 10 * KIB, 500 * KIB),
+            checks=ONE,
+        ),
+        Case(
             "ecn",
             "both sides mark and report",
             *_same(100 * KIB),

@@ -58,6 +58,7 @@ PEERS = {
             "quinn 0.11 with rustls and ring",
             {
                 **_both("v2", "quinn knows version 1 only"),
+                **_both("http3", "quinn is QUIC without HTTP/3"),
                 ("client", "connectionmigration"): "quinn clients ignore preferred_address",
             },
             (

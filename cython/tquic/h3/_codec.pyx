@@ -348,6 +348,32 @@ cdef class FrameDecoder:
         with cython.critical_section(self):
             return self._take(data, _view_of_bytes(data))
 
+    @property
+    def place(self):
+        """Where the stream stands: (bytes to the end of an open DATA frame, start of a header).
+
+        One of both is empty. None inside of another frame.
+        """
+        with cython.critical_section(self):
+            if self._in_frame:
+                return (self._remaining, b"") if self._type == _DATA else None
+            return (0, PyBytes_FromStringAndSize(<char *>self._header, self._header_size))
+
+    def resume(self, remaining, /):
+        """Goes on behind payload of DATA frames that was read by another way.
+
+        ``remaining`` bytes of such a frame follow, 0 if the next byte begins a frame. Raises
+        ValueError where `place` is None.
+        """
+        with cython.critical_section(self):
+            self._raise_again()
+            if self._in_frame and self._type != _DATA:
+                raise ValueError("another frame is open")
+            self._type = _DATA
+            self._remaining = _as_varint(remaining, "remaining")
+            self._in_frame = self._remaining != 0
+            self._header_size = 0
+
     def finish(self):
         """Says that the stream ended cleanly; raises `H3Error` if it ended inside a frame."""
         with cython.critical_section(self):

@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, str] = {
     "cert": "makes certificates for development",
     "serve": "serves the files of a folder",
     "get": "downloads files",
+    "put": "uploads a file",
     "perf": "measures throughput, request and handshake rates",
     "doctor": "says what this machine gives, and how to fix what is missing",
     "bpf": "compiles and checks path schedulers written in C",

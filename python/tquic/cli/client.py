@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import socket
 from pathlib import Path
 from typing import Any, get_args
@@ -22,6 +23,10 @@ from tquic.errors import (
 )
 
 Address = tuple[str, int]
+
+# RFC 9110 sections 5.1 and 5.5
+_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(r"[\t -~\x80-\xff]*")
 
 
 def add_trust_options(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +62,26 @@ def add_connect_to_option(parser: argparse.ArgumentParser) -> None:
         metavar="HOST:PORT",
         help="connect there; the certificate must still be for the host of the URL",
     )
+
+
+def add_header_option(parser: argparse.ArgumentParser) -> None:
+    """Declares fields of requests."""
+    parser.add_argument(
+        "-H",
+        dest="headers",
+        action="append",
+        default=[],
+        type=argument(_header),
+        metavar="'NAME: VALUE'",
+        help="send this field as well; may be given several times",
+    )
+
+
+def _header(text: str) -> tuple[str, str]:
+    name, colon, value = text.partition(":")
+    if not colon or not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+        raise ValueError(f"{text!r} is no field: write 'name: value'")
+    return name, value.strip(" \t")
 
 
 def client_config(options: argparse.Namespace, alpn: str, **others: Any) -> Config:

@@ -6,7 +6,7 @@ import argparse
 import errno
 import hashlib
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,12 @@ class Download:
     # A path, or None for nowhere.
     target: Path | None
     sha256: bytes | None = None
+    # It goes to standard output; with HTTP/0.9 through this pipe.
+    to_stdout: bool = False
     pipe: HqPipe | None = None
     result: dict[str, Any] = field(default_factory=dict)
+    # Bytes that are there, while it is under way.
+    received: Callable[[], int] = lambda: 0
 
     def as_file(self) -> tuple[str, Path | HqPipe | None, bytes | None]:
         """What the engine wants to know."""
@@ -66,6 +70,7 @@ class Download:
             "sha256": result.get("sha256"),
             "verified": bool(self.sha256) and self.error is None,
             "error": self.error,
+            **{key: result[key] for key in ("status", "headers", "resumed_at") if key in result},
         }
 
     def success(self) -> str:
@@ -78,7 +83,7 @@ class Download:
     @property
     def part(self) -> Path | None:
         """The name of the file while bytes are missing; None if it goes into no file."""
-        if self.target is None or self.pipe is not None:
+        if self.target is None or self.to_stdout:
             return None
         return self.target.with_name(self.target.name + SUFFIX)
 
@@ -90,13 +95,17 @@ def plan(options: argparse.Namespace) -> list[Download]:
         raise UsageError(
             f"{len(options.urls)} URLs, {len(digests)} --sha256: give one for each URL"
         )
-    downloads = [_parse(url) for url in options.urls]
+    downloads = [Download(url, *locate(url), target=None) for url in options.urls]
     for download, digest in zip(downloads, digests, strict=False):
         download.sha256 = digest
     output: str | None = options.output
+    if options.head_only:
+        # There is nothing to be stored.
+        return downloads
     if output == "-":
         for download in downloads:
-            download.target, download.pipe = Path("-"), HqPipe()
+            download.target, download.to_stdout = Path("-"), True
+            download.pipe = HqPipe() if options.hq else None
     elif output is None or output.endswith("/") or Path(output).is_dir():
         _into_folder(downloads, Path(output or ""))
     elif output != os.devnull:
@@ -124,7 +133,8 @@ def _into_folder(downloads: Iterable[Download], folder: Path) -> None:
         download.target = _writable(target)
 
 
-def _parse(url: str) -> Download:
+def locate(url: str) -> tuple[Address, str]:
+    """The server of a URL, and what to ask it for."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -141,7 +151,7 @@ def _parse(url: str) -> Download:
         raise UsageError(f"{url}: nobody can listen at port 0")
     query = f"?{quote(parts.query, safe=SAFE + '?')}" if parts.query else ""
     request = (quote(parts.path, safe=SAFE) or "/") + query
-    return Download(url, (parts.hostname, PORT if port is None else port), request, None)
+    return (parts.hostname, PORT if port is None else port), request
 
 
 def _name(url: str) -> str:

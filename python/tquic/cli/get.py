@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tquic.cli import client, download, fetch
+from tquic.cli import client, download
 from tquic.cli.failure import UsageError, not_yet
 from tquic.cli.values import argument, duration
 
@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "examples:\n"
         "  tquic get https://localhost:4433/big.bin --cacert certs/ca.pem\n"
         "  tquic get https://a.example/1 https://b.example/2 -o downloads/\n"
-        "  tquic get https://a.example/x.tar.gz -o - | tar xz"
+        "  tquic get https://a.example/x.tar.gz -o - | tar xz\n"
+        "  tquic get https://a.example/large.iso -C"
     )
     parser.add_argument("urls", nargs="+", metavar="URL", help="https://HOST[:PORT]/PATH")
     parser.add_argument(
@@ -26,6 +27,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="file, folder, or - for standard output (default: here, named as in the URL); a file "
         "is called NAME.part until it is whole",
     )
+    parser.add_argument(
+        "-C",
+        dest="resume",
+        action="store_true",
+        help="go on with NAME.part where an earlier run ended, if the file is still the same",
+    )
+    parser.add_argument(
+        "-I", dest="head_only", action="store_true", help="ask for the header section only (HEAD)"
+    )
+    parser.add_argument(
+        "-i",
+        dest="include",
+        action="store_true",
+        help="print the header section to standard output, in front of what is printed there",
+    )
+    client.add_header_option(parser)
     parser.add_argument(
         "--sha256",
         action="append",
@@ -38,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--hq",
         action="store_true",
-        help=f"speak {fetch.PROTOCOL}; the only protocol there is until HTTP/3 has come",
+        help="speak HTTP/0.9 (hq-interop) instead of HTTP/3",
     )
     parser.add_argument(
         "--0rtt",
@@ -63,9 +80,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give up when the server has not answered for this long (default: 10s)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    parser.add_argument("-C", dest="resume", action="store_true", help=argparse.SUPPRESS)
-    not_yet(parser, "HTTP/3", "-I", "-i", values=False)
-    not_yet(parser, "HTTP/3", "-H")
     not_yet(parser, "multipath", "--path", "--scheduler")
     not_yet(parser, "qlog", "--qlog")
 
@@ -82,11 +96,18 @@ def _sha256(text: str) -> bytes:
 
 def run(options: argparse.Namespace) -> int:
     """Fetches every URL."""
-    if options.resume:
-        raise UsageError(
-            "-C goes on with a partial file, but HTTP/0.9 has no ranges: they come with HTTP/3. "
-            "Without -C the file is fetched from its beginning"
-        )
     if options.json and options.output == "-":
         raise UsageError("--json and -o - both want standard output")
-    return fetch.Run(options, download.plan(options)).run()
+    if options.hq:
+        asked = {"-C": options.resume, "-I": options.head_only, "-i": options.include}
+        for option, given in {**asked, "-H": options.headers}.items():
+            if given:
+                raise UsageError(
+                    f"{option} is for HTTP/3: HTTP/0.9 (--hq) has no fields and no ranges"
+                )
+        from tquic.cli.fetch_hq import HqRun
+
+        return HqRun(options, download.plan(options)).run()
+    from tquic.cli.fetch_h3 import H3Run
+
+    return H3Run(options, download.plan(options)).run()

@@ -1,14 +1,19 @@
-"""Errors of HTTP/3: the codes of RFC 9114 section 8.1 and RFC 9204 section 6, and the exception
-that carries one."""
+"""Errors of HTTP/3: the codes of RFC 9114 section 8.1, RFC 9204 section 6 and RFC 9297 section 5.2,
+and the exceptions that carry one."""
 
 from __future__ import annotations
 
 from enum import IntEnum
 
+from tquic.errors import QuicError, Side, StreamError
+
 
 class ErrorCode(IntEnum):
-    """Application error codes, by their names in RFC 9114 section 8.1 and RFC 9204 section 6."""
+    """Application error codes, by their names in RFC 9114 section 8.1, RFC 9204 section 6 and
+    RFC 9297 section 5.2.
+    """
 
+    H3_DATAGRAM_ERROR = 0x0033
     H3_NO_ERROR = 0x0100
     H3_GENERAL_PROTOCOL_ERROR = 0x0101
     H3_INTERNAL_ERROR = 0x0102
@@ -52,3 +57,48 @@ class FieldSectionTooLarge(H3Error):
     It concerns one stream, not the connection (RFC 9114 section 4.2.2): a server may answer 431, a
     client gives the response up.
     """
+
+
+class LocalProtocolError(QuicError):
+    """This side was about to break a rule of HTTP/3: nothing was sent, and nothing has changed."""
+
+
+class RequestFailed(StreamError, ConnectionResetError):
+    """A request came to no good end; the connection goes on.
+
+    Attributes:
+        by: ``"peer"`` if it gave the request up; ``"local"`` if what it sent breaks a rule.
+        code: the error code.
+        code_name: its name, such as ``"H3_REQUEST_CANCELLED"``.
+        unprocessed: the server has done nothing for the request, and will not: it may be sent
+            again, whatever its method (RFC 9114 section 4.1.1).
+    """
+
+    def __init__(self, code: int, reason: str = "", *, by: Side | None = "peer") -> None:
+        self.code_name = code_name(code)
+        what = f"{self.code_name}: {reason}" if reason else self.code_name
+        whose = "the peer gave the request up" if by == "peer" else "the request has failed"
+        super().__init__(f"{whose}: {what}")
+        self.code = code
+        self.by = by
+        self.reason = reason
+
+    @property
+    def unprocessed(self) -> bool:
+        """See the class."""
+        return self.code == ErrorCode.H3_REQUEST_REJECTED
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _request_failed, (self.code, self.reason, self.by)
+
+
+def _request_failed(code: int, reason: str, by: Side | None) -> RequestFailed:
+    return RequestFailed(code, reason, by=by)
+
+
+def code_name(code: int) -> str:
+    """The name of an application error code; the number if it has none."""
+    try:
+        return ErrorCode(code).name
+    except ValueError:
+        return f"{code:#x}"

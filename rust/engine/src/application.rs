@@ -53,6 +53,46 @@ pub trait Application: Send {
     fn on_refused(&mut self, _key: ConnectionKey, _error: ConnectionError) {}
 }
 
+/// The application of a listener's connection, made when TLS has agreed on a protocol: one port for
+/// several.
+pub struct ByAlpn(Choice);
+
+type Make = Box<dyn FnOnce(&[u8]) -> Box<dyn Application> + Send>;
+
+enum Choice {
+    Open(Make),
+    Made(Box<dyn Application>),
+    /// The connection ended before there was a protocol.
+    Never,
+}
+
+impl ByAlpn {
+    /// `make` is given the protocol's name (ALPN).
+    pub fn new(make: impl FnOnce(&[u8]) -> Box<dyn Application> + Send + 'static) -> Self {
+        Self(Choice::Open(Box::new(make)))
+    }
+}
+
+impl Application for ByAlpn {
+    fn on_event(&mut self, context: &mut Context<'_>, event: Event) {
+        if matches!(self.0, Choice::Open(_))
+            && let Some(alpn) = context.connection.handshake().alpn()
+            && let Choice::Open(make) = std::mem::replace(&mut self.0, Choice::Never)
+        {
+            self.0 = Choice::Made(make(alpn));
+        }
+        if let Choice::Made(application) = &mut self.0 {
+            application.on_event(context, event);
+        }
+    }
+
+    fn on_tick(&mut self, context: &mut Context<'_>) {
+        if let Choice::Made(application) = &mut self.0 {
+            application.on_tick(context);
+        }
+    }
+}
+
 /// What one thread tells the applications of many connections.
 pub(crate) trait Message: Any + Send + Sync {
     /// One of the connections did not get it: it is gone, or its shard.

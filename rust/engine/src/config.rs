@@ -30,6 +30,10 @@ pub struct EngineConfig {
     pub socket: SocketOptions,
     /// Where warnings go. Default: nowhere.
     pub log: Option<Log>,
+    /// Which of several engines, in processes of their own, this one is that listen at one
+    /// [`SharedPort`](crate::SharedPort): its number from 0, and how many. Such an engine has one
+    /// shard. Default `(0, 1)`: the only one.
+    pub place: (u8, u8),
 }
 
 impl Default for EngineConfig {
@@ -40,6 +44,7 @@ impl Default for EngineConfig {
             spin: Duration::ZERO,
             socket: SocketOptions::default(),
             log: None,
+            place: (0, 1),
         }
     }
 }

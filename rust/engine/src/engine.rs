@@ -119,6 +119,11 @@ impl Engine {
             let why = "an engine has 1 to 128 shards";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
+        let (number, engines) = config.place;
+        if number >= engines || (engines > 1 && config.shards != 1) {
+            let why = "each of several engines has one shard and a number below theirs";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let mut engine = Self {
             inboxes: Vec::new(),
             threads: Mutex::default(),
@@ -163,7 +168,10 @@ impl Engine {
     }
 
     fn endpoint(&self, shard: u8) -> EndpointConfig {
-        let shards = self.config.shards as u8;
+        let (number, engines) = self.config.place;
+        // Several engines have one shard each.
+        let (shard, shards) =
+            if engines > 1 { (number, engines) } else { (shard, self.config.shards as u8) };
         EndpointConfig { shard, shards, ..EndpointConfig::default() }
     }
 
@@ -187,11 +195,36 @@ impl Engine {
         request: &ListenRequest,
         acceptor: Acceptor,
     ) -> Result<Listening, EngineError> {
+        let mut groups = Vec::new();
+        for address in std::iter::once(&request.address).chain(&request.more) {
+            groups.push(self.bind_group(*address)?);
+        }
+        self.listen_with(request, &acceptor, groups)
+    }
+
+    /// The same with this engine's socket of a [`SharedPort`]; the request's addresses do not count.
+    #[allow(clippy::needless_pass_by_value, reason = "callers make it for this call alone")]
+    pub fn listen_at(
+        &self,
+        socket: UdpSocket,
+        request: &ListenRequest,
+        acceptor: Acceptor,
+    ) -> Result<Listening, EngineError> {
+        self.warn_of_buffers(&socket);
+        self.listen_with(request, &acceptor, vec![vec![socket]])
+    }
+
+    /// With sockets at one or several addresses, at each of them one for each shard.
+    fn listen_with(
+        &self,
+        request: &ListenRequest,
+        acceptor: &Acceptor,
+        groups: Vec<Vec<UdpSocket>>,
+    ) -> Result<Listening, EngineError> {
         let id = ListenerId(self.next_listener.fetch_add(1, Ordering::Relaxed));
         let mut sockets: Vec<Vec<UdpSocket>> = self.inboxes.iter().map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
-        for address in std::iter::once(&request.address).chain(&request.more) {
-            let group = self.bind_group(*address)?;
+        for group in groups {
             addresses.extend(group.first().map(UdpSocket::local_addr));
             sockets.iter_mut().zip(group).for_each(|(mine, socket)| mine.push(socket));
         }
@@ -202,7 +235,8 @@ impl Engine {
         let mut accept = request.accept.clone();
         if let Some(socket) = sockets.first().and_then(|mine| mine.first()) {
             let buffer = socket.capabilities().recv_buffer.granted;
-            accept.transport = within_buffer(&accept.transport, request.address.ip(), buffer);
+            let ip = socket.local_addr().ip();
+            accept.transport = within_buffer(&accept.transport, ip, buffer);
         }
         for ((shard, inbox), sockets) in (0..).zip(&self.inboxes).zip(sockets) {
             inbox.push(Command::Listen(Box::new(Listen {
@@ -219,23 +253,8 @@ impl Engine {
 
     /// One socket for each shard at the same address.
     fn bind_group(&self, address: SocketAddr) -> io::Result<Vec<UdpSocket>> {
-        let alone = SocketOptions { reuse_port: false, ..self.config.socket.clone() };
-        // Also with several shards the first bind is alone: it shows whether another program (or
-        // listener) has the port, which sharing would hide.
-        let first = UdpSocket::bind(address, &alone)?;
-        self.warn_of_buffers(&first);
-        if self.inboxes.len() == 1 {
-            return Ok(vec![first]);
-        }
-        let address = first.local_addr();
-        drop(first);
-        let shared = SocketOptions { reuse_port: true, ..alone };
-        let group: io::Result<Vec<_>> =
-            self.inboxes.iter().map(|_| UdpSocket::bind(address, &shared)).collect();
-        let group = group?;
-        if let Some(first) = group.first() {
-            reuseport_by_cid(first, self.inboxes.len() as u32)?;
-        }
+        let group = bind_group(address, self.inboxes.len(), &self.config.socket)?;
+        group.iter().take(1).for_each(|first| self.warn_of_buffers(first));
         Ok(group)
     }
 
@@ -482,6 +501,65 @@ fn bind(
     options: &SocketOptions,
 ) -> io::Result<UdpSocket> {
     UdpSocket::bind(address, &SocketOptions { reuse_port: false, interface, ..options.clone() })
+}
+
+/// Sockets at one address among which the kernel spreads datagrams by their connection IDs.
+fn bind_group(
+    address: SocketAddr,
+    count: usize,
+    options: &SocketOptions,
+) -> io::Result<Vec<UdpSocket>> {
+    // Also for several the first bind is alone: it shows whether another program (or listener) has
+    // the port, which sharing would hide.
+    let first = bind(address, None, options)?;
+    if count == 1 {
+        return Ok(vec![first]);
+    }
+    let address = first.local_addr();
+    drop(first);
+    let shared = SocketOptions { reuse_port: true, interface: None, ..options.clone() };
+    let group: io::Result<Vec<_>> = (0..count).map(|_| UdpSocket::bind(address, &shared)).collect();
+    let group = group?;
+    if let Some(first) = group.first() {
+        reuseport_by_cid(first, count as u32)?;
+    }
+    Ok(group)
+}
+
+/// One address for several engines in processes of their own: bound by their parent, which must keep
+/// it, for the kernel counts sockets in the order in which they were bound. A child takes its own
+/// after the fork.
+#[derive(Debug)]
+pub struct SharedPort {
+    address: SocketAddr,
+    sockets: Vec<Option<UdpSocket>>,
+}
+
+impl SharedPort {
+    /// Binds a socket for each of `engines` engines: see [`EngineConfig::place`].
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be had, or the system does not know how to spread datagrams.
+    pub fn bind(address: SocketAddr, engines: usize, options: &SocketOptions) -> io::Result<Self> {
+        if !(1..=MAX_SHARDS).contains(&engines) {
+            let why = "a port is shared by 1 to 128 engines";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
+        let sockets = bind_group(address, engines, options)?;
+        let address = sockets.first().map_or(address, UdpSocket::local_addr);
+        Ok(Self { address, sockets: sockets.into_iter().map(Some).collect() })
+    }
+
+    /// Where it is; port 0 has become a real one.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The socket of this engine, once.
+    pub fn take(&mut self, engine: usize) -> Option<UdpSocket> {
+        self.sockets.get_mut(engine)?.take()
+    }
 }
 
 /// Keys that all shards of a listener share.

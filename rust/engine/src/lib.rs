@@ -15,11 +15,11 @@ pub mod pump;
 mod shard;
 mod stats;
 
-pub use application::{Application, Context};
+pub use application::{Application, ByAlpn, Context};
 pub use config::{
     Accepted, Acceptor, ConnectRequest, EngineConfig, ListenRequest, ListenerId, LocalAddress, Log,
 };
-pub use engine::{Engine, EngineError, Listening, Prepared};
+pub use engine::{Engine, EngineError, Listening, Prepared, SharedPort};
 pub use exchange::{Response, Template};
 pub use key::ConnectionKey;
 pub use stats::{ConnectionSnapshot, ShardStats};

@@ -15,7 +15,7 @@ use tquic_engine::Engine;
 use tquic_engine::bridge::{
     Bridge, BridgeConnection, BridgeError, BridgeEvent, CloseFields, EventKind,
 };
-use tquic_engine::pump::{Outcome, Sink, Source, pattern_slice};
+use tquic_engine::pump::{Frames, FramesOutcome, Outcome, Sink, Source, pattern_slice};
 use tquic_wire::{Direction, StreamId};
 
 const SEND_BUFFER: u64 = 8 << 20;
@@ -337,6 +337,104 @@ fn sources_and_sinks_move_bytes_without_us() {
     assert_eq!(copied[5..], original[original.len() - 10..]);
     std::fs::remove_file(path).unwrap();
     std::fs::remove_file(copy).unwrap();
+}
+
+#[test]
+fn a_chain_of_sources_comes_in_order_and_writing_goes_on_behind_it() {
+    let Pair { mut near, mut far, _engines } = pair();
+    let path = std::env::temp_dir().join(format!("tquic-chain-{}", std::process::id()));
+    std::fs::write(&path, b"0123456789").unwrap();
+    let piece = |range| Source::File { file: std::fs::File::open(&path).unwrap(), range };
+    let chain = Source::Chain(
+        [
+            Source::Bytes(Bytes::from_static(b"head ")),
+            piece(2..5),
+            Source::Bytes(Bytes::new()),
+            piece(0..0),
+            Source::Bytes(Bytes::from_static(b" ")),
+            piece(8..10),
+        ]
+        .into(),
+    );
+    assert_eq!(chain.remaining(), 11);
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    near.connection.attach_source(id, chain, false).unwrap();
+    let sent = near.pumped(id, true);
+    assert_eq!((sent.bytes, sent.error), (11, None));
+    assert_eq!(near.connection.write_last(id, Bytes::from_static(b" end")), Ok(4));
+    let more = near.connection.write(id, Bytes::from_static(b"x"));
+    assert!(matches!(more, Err(BridgeError::Ended)), "{more:?}");
+    assert_eq!(far.stream_opened(), id);
+    assert_eq!(far.read(id), b"head 234 89 end");
+    // A file that is shorter than was said.
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    near.connection.attach_source(id, Source::Chain([piece(5..20)].into()), true).unwrap();
+    assert!(near.pumped(id, true).error.is_some());
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn frames_of_a_held_stream_go_into_a_file() {
+    let Pair { near, mut far, _engines } = pair();
+    let path = std::env::temp_dir().join(format!("tquic-frames-{}", std::process::id()));
+    let held = |e: &EventKind| matches!(e, EventKind::Held { .. }).then_some(());
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    // A DATA frame of four bytes, two of which cross.
+    near.connection.write(id, Bytes::from_static(b"\x00\x04he")).unwrap();
+    assert_eq!(far.stream_opened(), id);
+    far.wait(|e| {
+        matches!(e, EventKind::Data { data, .. } if &data[..] == b"\x00\x04he").then_some(())
+    });
+    far.connection.consumed(id, 4);
+    far.connection.hold(id).unwrap();
+    far.wait(held);
+    near.connection.write_last(id, Bytes::from_static(b"ad\x00\x03er2\x01\x02xy more")).unwrap();
+    far.settle();
+    assert!(!far.events.iter().any(|e| matches!(e, EventKind::Data { .. })));
+    let file = std::fs::File::create(&path).unwrap();
+    far.connection.attach_frames(Frames::new(id, file, 1, 2, Vec::new())).unwrap();
+    let outcome = far.wait(|e| match e {
+        EventKind::Unframed { outcome, .. } => Some(outcome.clone()),
+        _ => None,
+    });
+    let header = b"\x01\x02".to_vec();
+    assert_eq!(outcome, FramesOutcome { bytes: 5, header, ..FramesOutcome::default() });
+    assert_eq!(far.read(id), b"xy more");
+    assert_eq!(std::fs::read(&path).unwrap(), b"\0ader2");
+    std::fs::remove_file(path).unwrap();
+    // What is released crosses again.
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    near.connection.write(id, Bytes::from_static(b"one ")).unwrap();
+    assert_eq!(far.stream_opened(), id);
+    far.connection.hold(id).unwrap();
+    far.wait(held);
+    near.connection.write_last(id, Bytes::from_static(b"two")).unwrap();
+    far.connection.release(id).unwrap();
+    assert_eq!(far.read(id), b"one two");
+}
+
+#[test]
+fn commands_that_are_held_back_arrive_after_the_release() {
+    let Pair { near, mut far, _engines } = pair();
+    let id = near.connection.open(Direction::Bidirectional).unwrap();
+    near.bridge.hold();
+    for letter in [b"a", b"b", b"c"] {
+        near.connection.write(id, Bytes::copy_from_slice(letter)).unwrap();
+    }
+    near.connection.finish(id).unwrap();
+    near.bridge.release();
+    assert_eq!(far.stream_opened(), id);
+    assert_eq!(far.read(id), b"abc");
+    // Many are not held back, nor is the end.
+    near.bridge.hold();
+    let ids: Vec<StreamId> =
+        (0..100).map(|_| near.connection.open(Direction::Bidirectional).unwrap()).collect();
+    for id in &ids {
+        near.connection.write_last(*id, Bytes::from_static(b"x")).unwrap();
+    }
+    assert_eq!(far.stream_opened(), ids[0]);
+    near.connection.close(7, b"bye").unwrap();
+    assert!(matches!(far.closed(), ConnectionError::PeerClose { code: 7, .. }));
 }
 
 #[test]

@@ -14,16 +14,21 @@ use tquic_core::config::TransportConfig;
 use tquic_core::events::{ConnectionError, Event};
 use tquic_core::stream::StreamEvent;
 use tquic_core::time::Instant;
-use tquic_engine::perf::{self, Bulk, ClientOptions, Requests, Scenario};
+use tquic_engine::perf::{self, Bulk, ClientOptions, Requests, Scenario, ServerCounters};
 use tquic_engine::{
-    Application, ConnectionKey, Context, Engine, EngineConfig, EngineError, ListenRequest,
-    LocalAddress,
+    Acceptor, Application, ByAlpn, ConnectRequest, ConnectionKey, Context, Engine, EngineConfig,
+    EngineError, ListenRequest, LocalAddress, SharedPort,
 };
+use tquic_net::udp::SocketOptions;
 use tquic_wire::Direction;
 
 fn requests(server: &Server, connections: usize) -> ClientOptions {
+    requests_for(server.identity.request(server.address(), None), connections)
+}
+
+fn requests_for(request: ConnectRequest, connections: usize) -> ClientOptions {
     ClientOptions {
-        request: server.identity.request(server.address(), None),
+        request,
         tickets: None,
         connections,
         scenario: Scenario::Requests(Requests {
@@ -61,6 +66,65 @@ fn connection_ids_lead_to_the_shard() {
     };
     assert_eq!(strays(&server.engine), 0);
     assert_eq!(client.stats().unwrap().iter().filter(|s| s.socket.sent_datagrams > 0).count(), 2);
+}
+
+#[test]
+fn several_engines_at_one_port_have_their_own_connections() {
+    let identity = Identity::new();
+    let counters = Arc::<ServerCounters>::default();
+    let address = "127.0.0.1:0".parse().unwrap();
+    let mut port = SharedPort::bind(address, 2, &SocketOptions::default()).unwrap();
+    let address = port.address();
+    let engines: Vec<Engine> = (0..2)
+        .map(|number| {
+            let config = EngineConfig { place: (number, 2), ..EngineConfig::default() };
+            let engine = Engine::new(config).unwrap();
+            let socket = port.take(usize::from(number)).unwrap();
+            assert!(port.take(usize::from(number)).is_none());
+            let accept = identity.accept(TransportConfig::default());
+            let token_key = Some([7; 32]);
+            let request = ListenRequest { token_key, ..ListenRequest::new(address, accept) };
+            let acceptor = perf::Server::acceptor(counters.clone());
+            let listening = engine.listen_at(socket, &request, acceptor).unwrap();
+            assert_eq!(listening.addresses, [address]);
+            engine
+        })
+        .collect();
+    let client = engine(1);
+    let request = identity.request(address, None);
+    let options = requests_for(request, 40);
+    let report = perf::run(&client, &options).unwrap();
+    assert!(report.verified);
+    let stats: Vec<_> = engines.iter().map(|engine| engine.stats().unwrap()).collect();
+    let accepted: Vec<u64> = stats.iter().map(|s| s[0].endpoint.accepted).collect();
+    assert_eq!(accepted.iter().sum::<u64>(), 40);
+    assert!(accepted.iter().all(|&n| n > 0), "{accepted:?}");
+    assert!(stats.iter().all(|s| s[0].endpoint.dropped + s[0].endpoint.resets_sent == 0));
+    for place in [(2, 2), (0, 0)] {
+        let config = EngineConfig { place, ..EngineConfig::default() };
+        assert!(Engine::new(config).is_err());
+    }
+}
+
+#[test]
+fn an_application_is_chosen_by_the_protocol() {
+    let (engine, identity) = (engine(1), Identity::new());
+    let counters = Arc::<ServerCounters>::default();
+    let (names, seen) = log();
+    let serve = perf::Server::acceptor(counters.clone());
+    let acceptor: Acceptor = Arc::new(move |accepted| {
+        let (serve, accepted, names) = (serve.clone(), accepted.clone(), names.clone());
+        Box::new(ByAlpn::new(move |alpn| {
+            names(&String::from_utf8_lossy(alpn));
+            serve(&accepted)
+        }))
+    });
+    let listening = listen(&engine, &identity, "127.0.0.1:0", acceptor);
+    let server = Server { engine, identity, counters, listening };
+    let report = perf::run(&common::engine(1), &requests(&server, 3)).unwrap();
+    assert!(report.verified);
+    let name = String::from_utf8_lossy(perf::ALPN).into_owned();
+    assert_eq!(*seen.lock().unwrap(), vec![name; 3]);
 }
 
 /// Tells all events, and does nothing.

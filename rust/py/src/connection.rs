@@ -10,7 +10,7 @@ use pyo3::types::PyDict;
 use tquic_core::cc::Decision;
 use tquic_core::stream::Priority;
 use tquic_engine::bridge::BridgeConnection;
-use tquic_engine::pump::{Sink, Source};
+use tquic_engine::pump::{Frames, Sink, Source};
 use tquic_engine::{LocalAddress, Prepared};
 use tquic_wire::{Direction, StreamId, TransportErrorCode};
 
@@ -37,6 +37,30 @@ impl Connection {
         prepared: Option<Prepared>,
     ) -> Self {
         Self { engine, bridge, prepared: Mutex::new(prepared) }
+    }
+}
+
+/// What `send_parts` sends.
+#[cfg(unix)]
+#[derive(FromPyObject)]
+enum Part<'py> {
+    File(std::os::fd::RawFd, u64, u64),
+    Bytes(Bound<'py, PyAny>),
+}
+
+#[cfg(unix)]
+impl Part<'_> {
+    fn source(self) -> PyResult<Source> {
+        match self {
+            Self::Bytes(data) => Ok(Source::Bytes(buffer::borrow(&data, false, 0, usize::MAX)?.0)),
+            Self::File(descriptor, offset, size) => {
+                // SAFETY: borrowed for the length of this call only, in which the caller, who holds
+                // the interpreter, cannot close it; a number that is no descriptor is refused.
+                let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
+                let file = std::fs::File::from(borrowed.try_clone_to_owned()?);
+                Ok(Source::File { file, range: offset..offset.saturating_add(size) })
+            }
+        }
     }
 }
 
@@ -70,9 +94,16 @@ impl Connection {
         Ok(stream.0)
     }
 
-    /// Writes as many of the bytes as the send buffer takes; answers how many.
-    #[pyo3(signature = (stream, data, /, share=false))]
-    fn write(&self, stream: u64, data: &Bound<'_, PyAny>, share: bool) -> PyResult<usize> {
+    /// Writes as many of the bytes as the send buffer takes; answers how many. If it takes all and
+    /// `finish`, the stream ends there.
+    #[pyo3(signature = (stream, data, /, share=false, finish=false))]
+    fn write(
+        &self,
+        stream: u64,
+        data: &Bound<'_, PyAny>,
+        share: bool,
+        finish: bool,
+    ) -> PyResult<usize> {
         let py = data.py();
         buffer::release_dropped(py);
         let stream = StreamId(stream);
@@ -82,7 +113,11 @@ impl Connection {
             let room = usize::try_from(self.bridge.room(stream)).unwrap_or(usize::MAX);
             let (bytes, all) = buffer::borrow(data, share, written, room.saturating_add(1))?;
             let offered = bytes.len();
-            let taken = self.bridge.write(stream, bytes).map_err(|e| error::bridge(py, e))?;
+            let taken = match finish && written + offered == all {
+                true => self.bridge.write_last(stream, bytes),
+                false => self.bridge.write(stream, bytes),
+            };
+            let taken = taken.map_err(|e| error::bridge(py, e))?;
             written += taken;
             if taken < offered || written == all {
                 return Ok(written);
@@ -160,6 +195,22 @@ impl Connection {
         Ok(bytes)
     }
 
+    /// Sends parts one after the other: bytes, and pieces of open files as (descriptor, offset,
+    /// size). A descriptor may be closed afterwards. PUMPED tells the end.
+    #[cfg(unix)]
+    #[pyo3(signature = (stream, parts, /, finish=true))]
+    fn send_parts(
+        &self,
+        py: Python<'_>,
+        stream: u64,
+        parts: Vec<Part<'_>>,
+        finish: bool,
+    ) -> PyResult<()> {
+        let sources: PyResult<_> = parts.into_iter().map(Part::source).collect();
+        let attached = self.bridge.attach_source(StreamId(stream), Source::Chain(sources?), finish);
+        attached.map_err(|e| error::bridge(py, e))
+    }
+
     /// Writes what the stream brings to a file that is there: its byte `position` goes to `offset`.
     /// What has crossed already comes, or has come, in DATA events.
     #[pyo3(signature = (stream, path, offset, position, /))]
@@ -176,6 +227,37 @@ impl Connection {
         let sink = Sink::File { file, offset, hash: false };
         let attached = self.bridge.attach_sink_at(StreamId(stream), sink, position);
         attached.map_err(|e| error::bridge(py, e))
+    }
+
+    /// Asks for a HELD event, behind which nothing of the stream crosses.
+    #[pyo3(signature = (stream, /))]
+    fn hold(&self, py: Python<'_>, stream: u64) -> PyResult<()> {
+        self.bridge.hold(StreamId(stream)).map_err(|e| error::bridge(py, e))
+    }
+
+    /// Lets what is held cross.
+    #[pyo3(signature = (stream, /))]
+    fn release(&self, py: Python<'_>, stream: u64) -> PyResult<()> {
+        self.bridge.release(StreamId(stream)).map_err(|e| error::bridge(py, e))
+    }
+
+    /// Writes the payload of the DATA frames that a held stream brings to a file that is there, from
+    /// `offset` on. The stream stands `remaining` bytes before the end of such a frame, or behind
+    /// `header`, the start of a frame's header. UNFRAMED tells the end.
+    #[pyo3(signature = (stream, path, offset, remaining, header, /))]
+    fn frames_to_file(
+        &self,
+        py: Python<'_>,
+        stream: u64,
+        path: PathBuf,
+        offset: u64,
+        remaining: u64,
+        header: &[u8],
+    ) -> PyResult<()> {
+        let file = py.detach(|| OpenOptions::new().write(true).open(&path));
+        let file = file.map_err(|why| error::file(why, &path))?;
+        let frames = Frames::new(StreamId(stream), file, offset, remaining, header.to_vec());
+        self.bridge.attach_frames(frames).map_err(|e| error::bridge(py, e))
     }
 
     /// Sends a datagram: false if too many wait.

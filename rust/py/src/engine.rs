@@ -8,8 +8,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use tquic_engine::{EngineConfig, ShardStats};
-use tquic_net::udp::SocketOptions;
+use tquic_net::udp::{SocketOptions, UdpSocket};
 
+use crate::hub::pair;
+use crate::settings::address;
 use crate::{buffer, error};
 
 /// Lines that wait for Python's logging at most; more are dropped, for they repeat themselves.
@@ -53,7 +55,10 @@ impl Drop for Engine {
 #[pymethods]
 impl Engine {
     #[new]
-    #[pyo3(signature = (shards=1, *, cpus=Vec::new(), spin=0.0, gso=true, gro=true, socket_buffer=4 << 20))]
+    #[pyo3(signature = (
+        shards=1, *, cpus=Vec::new(), spin=0.0, gso=true, gro=true, socket_buffer=4 << 20,
+        place=(0, 1)
+    ))]
     fn new(
         py: Python<'_>,
         shards: usize,
@@ -62,6 +67,7 @@ impl Engine {
         gso: bool,
         gro: bool,
         socket_buffer: usize,
+        place: (u8, u8),
     ) -> PyResult<Self> {
         let messages = Messages::default();
         let log = messages.clone();
@@ -79,6 +85,7 @@ impl Engine {
                 ..SocketOptions::default()
             },
             log: Some(Arc::new(move |line| log.push(line))),
+            place,
         };
         let engine = py.detach(|| tquic_engine::Engine::new(config));
         let engine = Arc::new(engine.map_err(|e| error::engine(py, e.into()))?);
@@ -110,6 +117,44 @@ impl Engine {
         }
         buffer::release_dropped(py);
         Ok(())
+    }
+}
+
+/// One address for the engines of several processes: made before the fork, and kept by the parent.
+#[pyclass(frozen, module = "tquic._engine")]
+pub struct SharedPort(Mutex<tquic_engine::SharedPort>);
+
+impl SharedPort {
+    pub fn take(&self, py: Python<'_>, engine: usize) -> PyResult<UdpSocket> {
+        let socket = self.0.lock().unwrap_or_else(PoisonError::into_inner).take(engine);
+        socket.ok_or_else(|| error::config(py, &"this engine has no socket there, or took it"))
+    }
+}
+
+#[pymethods]
+impl SharedPort {
+    #[new]
+    #[pyo3(signature = (host, port, engines, /, *, socket_buffer=4 << 20))]
+    fn new(
+        py: Python<'_>,
+        host: &str,
+        port: u16,
+        engines: usize,
+        socket_buffer: usize,
+    ) -> PyResult<Self> {
+        let options = SocketOptions {
+            recv_buffer: socket_buffer,
+            send_buffer: socket_buffer,
+            ..SocketOptions::default()
+        };
+        let address = address(py, host, port)?;
+        let shared = tquic_engine::SharedPort::bind(address, engines, &options);
+        Ok(Self(Mutex::new(shared.map_err(|why| error::engine(py, why.into()))?)))
+    }
+
+    #[getter]
+    fn address(&self) -> (String, u16) {
+        pair(&self.0.lock().unwrap_or_else(PoisonError::into_inner).address())
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
@@ -12,7 +13,7 @@ use tquic_core::events::PathChange;
 use tquic_core::path::FourTuple;
 use tquic_engine::ConnectionSnapshot;
 use tquic_engine::bridge::{BridgeEvent, ConnectedInfo, EventKind};
-use tquic_engine::pump::{Outcome, PumpError};
+use tquic_engine::pump::{FramesOutcome, Outcome, PumpError};
 
 use crate::connection::Connection;
 use crate::hub::pair;
@@ -81,6 +82,11 @@ kinds! {
     PATH = 21;
     /// A path that could not be opened perhaps can be now.
     PATHS_AVAILABLE = 22;
+    /// `a`: the stream, of which nothing crosses now.
+    HELD = 23;
+    /// `a`: the stream, `b`: bytes written, `c`: (bytes of the open frame that have not come, start
+    /// of a frame's header, whether the stream has ended, exception or None).
+    UNFRAMED = 24;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -129,6 +135,11 @@ pub fn tuple<'py>(
         EventKind::Pumped { stream, outgoing, outcome } => {
             five(py, key, kind::PUMPED, stream.0, outgoing, outcome_tuple(py, outcome)?)
         }
+        EventKind::Held { stream } => one(kind::HELD, stream.0.into_pyobject(py)?.into_any()),
+        EventKind::Unframed { stream, outcome } => {
+            let bytes = outcome.bytes;
+            five(py, key, kind::UNFRAMED, stream.0, bytes, unframed(py, outcome)?)
+        }
         EventKind::Datagram(data) => one(kind::DATAGRAM, PyBytes::new(py, &data).into_any()),
         EventKind::DatagramsWritable => one(kind::DATAGRAMS_WRITABLE, none()?),
         EventKind::Accepted { connection, listener, remote } => {
@@ -162,13 +173,22 @@ pub fn tuple<'py>(
 
 fn outcome_tuple<'py>(py: Python<'py>, outcome: Outcome) -> PyResult<Bound<'py, PyTuple>> {
     let digest = outcome.digest.map(|digest| PyBytes::new(py, &digest));
-    let error = outcome.error.map(|why| match why {
+    (outcome.bytes, digest, pump_error(py, outcome.error)).into_pyobject(py)
+}
+
+fn unframed<'py>(py: Python<'py>, outcome: FramesOutcome) -> PyResult<Bound<'py, PyTuple>> {
+    let header = PyBytes::new(py, &outcome.header);
+    let error = pump_error(py, outcome.error);
+    (outcome.remaining, header, outcome.ended, error).into_pyobject(py)
+}
+
+fn pump_error(py: Python<'_>, error: Option<PumpError>) -> Option<Py<PyBaseException>> {
+    let error = match error? {
         PumpError::Write(why) => error::stream(py, why),
         PumpError::Read(why) => error::read(py, why),
         PumpError::File(why) => pyo3::exceptions::PyOSError::new_err(why),
-    });
-    let error = error.map(|error| error.into_value(py));
-    (outcome.bytes, digest, error).into_pyobject(py)
+    };
+    Some(error.into_value(py))
 }
 
 fn path_change(py: Python<'_>, change: PathChange) -> PyResult<(&'static str, Py<PyAny>)> {

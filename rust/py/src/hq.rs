@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use tquic_engine::hq::{self, Piece, Target};
-use tquic_engine::{ConnectRequest, ListenRequest, LocalAddress};
+use tquic_engine::{Acceptor, ByAlpn, ConnectRequest, ListenRequest, LocalAddress};
 
 use crate::engine::Engine;
 use crate::error;
@@ -56,14 +56,7 @@ impl HqServer {
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let stats = self.0.stats();
-        let dict = PyDict::new(py);
-        dict.set_item("connections", stats.connections)?;
-        dict.set_item("requests", stats.requests)?;
-        dict.set_item("completed", stats.completed)?;
-        dict.set_item("failed", stats.failed)?;
-        dict.set_item("bytes", stats.bytes)?;
-        Ok(dict)
+        stats(py, &self.0.stats())
     }
 
     /// Accepts no more connections; whether those that were there are done within `seconds`.
@@ -71,6 +64,55 @@ impl HqServer {
         let patience = patience(py, seconds)?;
         Ok(py.detach(|| self.0.drain(patience)))
     }
+}
+
+/// A folder served over HTTP/0.9 at a hub's listeners.
+#[pyclass(frozen, module = "tquic._engine")]
+pub struct HqService(hq::Service);
+
+impl HqService {
+    /// Makes the applications of connections: ours for HTTP/0.9, the other one's for the rest.
+    pub fn beside(&self, other: Acceptor) -> Acceptor {
+        let service = self.0.clone();
+        Arc::new(move |accepted| {
+            let (service, other, accepted) = (service.clone(), other.clone(), accepted.clone());
+            Box::new(ByAlpn::new(move |alpn| match alpn == hq::ALPN {
+                true => service.serve(accepted.key),
+                false => other(&accepted),
+            }))
+        })
+    }
+}
+
+#[pymethods]
+impl HqService {
+    #[new]
+    #[pyo3(signature = (root, /))]
+    fn new(root: PathBuf) -> PyResult<Self> {
+        let root = hq::Root::open(&root).map_err(|why| error::file(why, &root))?;
+        Ok(Self(hq::Service::new(root)))
+    }
+
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        stats(py, &self.0.stats())
+    }
+
+    /// Whether the connections that are there are done within `seconds`.
+    fn drain(&self, py: Python<'_>, engine: &Bound<'_, Engine>, seconds: f64) -> PyResult<bool> {
+        let patience = patience(py, seconds)?;
+        let engine = &engine.get().engine;
+        Ok(py.detach(|| self.0.drain(engine, patience)))
+    }
+}
+
+fn stats<'py>(py: Python<'py>, stats: &hq::ServerStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("connections", stats.connections)?;
+    dict.set_item("requests", stats.requests)?;
+    dict.set_item("completed", stats.completed)?;
+    dict.set_item("failed", stats.failed)?;
+    dict.set_item("bytes", stats.bytes)?;
+    Ok(dict)
 }
 
 /// Received bytes on their way to a reader in Python.

@@ -10,7 +10,8 @@ use tquic_engine::bridge::Bridge;
 use tquic_engine::{ConnectRequest, ListenRequest, ListenerId};
 
 use crate::connection::Connection;
-use crate::engine::{Engine, Messages};
+use crate::engine::{Engine, Messages, SharedPort};
+use crate::hq::HqService;
 use crate::settings::{AcceptSettings, ClientTls, ServerTls, Transport, address};
 use crate::{buffer, error, event};
 
@@ -61,6 +62,15 @@ impl Hub {
         Ok(events)
     }
 
+    /// Commands wait until `release`, to go in one batch.
+    fn hold(&self) {
+        self.bridge.hold();
+    }
+
+    fn release(&self) {
+        self.bridge.release();
+    }
+
     /// Waits for events without the GIL: false if `timeout` seconds passed without any.
     #[pyo3(signature = (timeout=None, /))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
@@ -105,7 +115,9 @@ impl Hub {
         Ok(Connection::new(self.engine.clone(), connection, prepared))
     }
 
-    #[pyo3(signature = (host, port, config, transport, tls, /))]
+    /// With `hq`, connections that speak HTTP/0.9 are served there, in the engine. With `place`, the
+    /// socket is the one of that port with the engine's number, and address and port do not count.
+    #[pyo3(signature = (host, port, config, transport, tls, /, *, hq=None, place=None))]
     fn listen(
         &self,
         py: Python<'_>,
@@ -114,11 +126,20 @@ impl Hub {
         config: AcceptSettings,
         transport: &Bound<'_, Transport>,
         tls: &Bound<'_, ServerTls>,
+        hq: Option<&Bound<'_, HqService>>,
+        place: Option<(Bound<'_, SharedPort>, usize)>,
     ) -> PyResult<Listening> {
         let (accept, more, token_key) = config.build(py, tls.get(), transport.get())?;
         let request = ListenRequest { address: address(py, host, port)?, more, accept, token_key };
-        let acceptor = self.bridge.acceptor(transport.get().0.streams.send_buffer);
-        let listening = py.detach(|| self.engine.listen(&request, acceptor));
+        let mut acceptor = self.bridge.acceptor(transport.get().0.streams.send_buffer);
+        if let Some(hq) = hq {
+            acceptor = hq.get().beside(acceptor);
+        }
+        let socket = place.map(|(shared, engine)| shared.get().take(py, engine)).transpose()?;
+        let listening = py.detach(|| match socket {
+            Some(socket) => self.engine.listen_at(socket, &request, acceptor),
+            None => self.engine.listen(&request, acceptor),
+        });
         let listening = listening.map_err(|e| error::engine(py, e))?;
         Ok((listening.id.0, listening.addresses.iter().map(pair).collect()))
     }

@@ -24,6 +24,8 @@ mod many;
 mod material;
 mod perf;
 mod probe;
+#[cfg(unix)]
+mod root;
 mod settings;
 
 /// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
@@ -39,11 +41,11 @@ mod _engine {
     #[pymodule_export]
     use crate::connection::Connection;
     #[pymodule_export]
-    use crate::engine::Engine;
+    use crate::engine::{Engine, SharedPort};
     #[pymodule_export]
     use crate::histogram::Histogram;
     #[pymodule_export]
-    use crate::hq::{HqFetch, HqPipe, HqServer};
+    use crate::hq::{HqFetch, HqPipe, HqServer, HqService};
     #[pymodule_export]
     use crate::hub::Hub;
     #[pymodule_export]
@@ -54,6 +56,9 @@ mod _engine {
     use crate::perf::{PerfServer, perf_mismatches, perf_pattern, perf_run, raw_udp_rate};
     #[pymodule_export]
     use crate::probe::{cpu_features, crypto_backends, probe_udp, seal_rates};
+    #[cfg(unix)]
+    #[pymodule_export]
+    use crate::root::{Root, path_parts};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
 

@@ -13,7 +13,7 @@ use tquic_wire::{Direction, StreamId};
 use super::BridgeConnection;
 use crate::config::ListenerId;
 use crate::key::ConnectionKey;
-use crate::pump::Outcome;
+use crate::pump::{FramesOutcome, Outcome};
 use crate::stats::ConnectionSnapshot;
 
 /// Something happened to a connection.
@@ -95,6 +95,18 @@ pub enum EventKind {
         outgoing: bool,
         /// How it went.
         outcome: Outcome,
+    },
+    /// A stream is held: all that crossed was told, and no more will until something is attached.
+    Held {
+        /// Which.
+        stream: StreamId,
+    },
+    /// Frames that went into a file have come to their end, or to others.
+    Unframed {
+        /// On which stream.
+        stream: StreamId,
+        /// How it went.
+        outcome: FramesOutcome,
     },
     /// An unreliable datagram. `consumed_datagrams` must be called for it.
     Datagram(Bytes),

@@ -12,7 +12,7 @@ use tquic_wire::{Direction, Side, StreamId};
 use super::BridgeError;
 use super::desk::Desk;
 use crate::key::ConnectionKey;
-use crate::pump::{Sink, Source};
+use crate::pump::{Frames, Sink, Source};
 use crate::shard::Inbox;
 
 /// Bytes of a stream that cross before they are said to be consumed.
@@ -32,6 +32,54 @@ const MAX_UNOPENED: usize = 4096;
 const SMALL_WRITE: usize = 4096;
 const GATHERED: usize = 64 * 1024;
 
+/// Commands for which a shard is woken though calls are held back: from there on both sides work.
+const HELD_COMMANDS: usize = 128;
+
+/// Calls of a bridge's connections to their shards, which can be held back while many commands are
+/// given one after another: waking a thread costs more than they do.
+#[derive(Default)]
+pub(super) struct Calls {
+    holding: AtomicBool,
+    held: Mutex<Vec<(Arc<Inbox>, ConnectionKey)>>,
+}
+
+impl Calls {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Arc<Inbox>, ConnectionKey)>> {
+        // Nothing that can panic runs under the lock.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn hold(&self) {
+        self.holding.store(true, SeqCst);
+    }
+
+    /// Makes all calls that were held back.
+    pub fn release(&self) {
+        let held = {
+            let mut held = self.lock();
+            self.holding.store(false, SeqCst);
+            std::mem::take(&mut *held)
+        };
+        for (inbox, key) in held {
+            inbox.wake(key);
+        }
+    }
+
+    /// Whether the call is held back.
+    fn keep(&self, inbox: &Arc<Inbox>, key: ConnectionKey) -> bool {
+        if !self.holding.load(SeqCst) {
+            return false;
+        }
+        let mut held = self.lock();
+        // It may have been released in between.
+        let holding = self.holding.load(SeqCst);
+        if holding {
+            held.push((inbox.clone(), key));
+        }
+        holding
+    }
+}
+
 /// What the shard is to do with a connection.
 pub(super) enum BridgeCommand {
     Open(StreamId),
@@ -43,6 +91,8 @@ pub(super) enum BridgeCommand {
     Stop(StreamId, u64),
     Priority(StreamId, Priority),
     Attach(StreamId, Attachment),
+    /// Lets nothing of a stream cross, or lets it go on.
+    Hold(StreamId, bool),
     Datagram(Bytes),
     Stats(u64),
     Ping,
@@ -60,6 +110,7 @@ pub(super) enum Attachment {
     Source(Source, bool),
     /// With the position in the stream for which its offset is meant, if not where it is attached.
     Sink(Sink, Option<u64>),
+    Frames(Frames),
 }
 
 /// The credit of a stream.
@@ -105,8 +156,9 @@ pub(super) struct Mailbox {
     side: Side,
     inbox: Arc<Inbox>,
     shared: Mutex<Shared>,
-    /// The shard has been asked to look.
+    /// The shard has been asked to look, or will be.
     called: AtomicBool,
+    calls: Arc<Calls>,
     /// Events in the queue.
     backlog: AtomicUsize,
     /// The shard waits for the backlog to shrink.
@@ -117,8 +169,15 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    pub fn new(key: ConnectionKey, side: Side, inbox: Arc<Inbox>, send_buffer: u64) -> Self {
+    pub fn new(
+        key: ConnectionKey,
+        side: Side,
+        inbox: Arc<Inbox>,
+        send_buffer: u64,
+        calls: Arc<Calls>,
+    ) -> Self {
         Self {
+            calls,
             key,
             side,
             inbox,
@@ -165,7 +224,17 @@ impl Mailbox {
 
     /// Has the shard look into the mailbox.
     fn call(&self) {
-        if !self.called.swap(true, SeqCst) {
+        if !self.called.swap(true, SeqCst) && !self.calls.keep(&self.inbox, self.key) {
+            self.inbox.wake(self.key);
+        }
+    }
+
+    /// The same behind a command, of which so many wait.
+    fn call_for(&self, commands: usize) {
+        self.call();
+        if commands == HELD_COMMANDS {
+            // A call may be held back; the shard begins with what there is. Once too often is
+            // harmless.
             self.inbox.wake(self.key);
         }
     }
@@ -202,8 +271,13 @@ impl Mailbox {
 
     /// A command that concerns the connection.
     pub fn push(&self, command: BridgeCommand) -> Result<(), BridgeError> {
+        let now = matches!(command, BridgeCommand::Close(..));
         self.push_locked(&mut *self.open_shared()?, command)?;
         self.call();
+        if now {
+            // Nobody may be left to release it.
+            self.inbox.wake(self.key);
+        }
         Ok(())
     }
 
@@ -231,8 +305,9 @@ impl Mailbox {
         if let Some(credit) = shared.streams.get_mut(&stream) {
             credit.ended |= ends;
         }
+        let commands = shared.commands.len();
         drop(shared);
-        self.call();
+        self.call_for(commands);
         Ok(())
     }
 
@@ -251,7 +326,13 @@ impl Mailbox {
         Ok(stream)
     }
 
-    pub fn write(&self, stream: StreamId, mut data: Bytes) -> Result<usize, BridgeError> {
+    /// Accepts as much as there is room for; if that is all and `last`, the stream ends there.
+    pub fn write(
+        &self,
+        stream: StreamId,
+        mut data: Bytes,
+        last: bool,
+    ) -> Result<usize, BridgeError> {
         let mut shared = self.open_shared()?;
         let Shared { commands, streams, .. } = &mut *shared;
         let credit = streams.get_mut(&stream).ok_or(BridgeError::UnknownStream)?;
@@ -261,17 +342,23 @@ impl Mailbox {
         let full = commands.len() >= MAX_COMMANDS;
         let room = if full { 0 } else { self.send_buffer.saturating_sub(credit.outstanding) };
         let accepted = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        let ends = last && accepted == data.len();
         if accepted < data.len() {
             credit.notify = Some(credit.notify.unwrap_or(0).max(self.send_buffer / 2));
         }
         credit.outstanding += accepted as u64;
+        credit.ended = ends;
         if accepted > 0 {
             data.truncate(accepted);
             push_write(commands, stream, data);
         }
+        if ends {
+            commands.push_back(BridgeCommand::Finish(stream));
+        }
+        let waiting = shared.commands.len();
         drop(shared);
-        if accepted > 0 || full {
-            self.call();
+        if accepted > 0 || ends || full {
+            self.call_for(waiting);
         }
         Ok(accepted)
     }

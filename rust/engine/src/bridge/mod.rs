@@ -26,9 +26,9 @@ use tquic_wire::{Direction, Side, StreamId};
 use crate::config::{Acceptor, ConnectRequest};
 use crate::engine::{Engine, EngineError, Prepared};
 use crate::key::ConnectionKey;
-use crate::pump::{Sink, Source};
+use crate::pump::{Frames, Sink, Source};
 use app::BridgeApp;
-use mailbox::{Attachment, BridgeCommand, Mailbox};
+use mailbox::{Attachment, BridgeCommand, Calls, Mailbox};
 use queue::EventQueue;
 
 pub use event::{BridgeEvent, CloseFields, ConnectedInfo, EventKind};
@@ -76,12 +76,13 @@ impl std::error::Error for BridgeError {}
 /// The end of the bridge that belongs to the other language: all its connections' events.
 pub struct Bridge {
     queue: Arc<EventQueue>,
+    calls: Arc<Calls>,
 }
 
 impl Bridge {
     /// A bridge without connections.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { queue: Arc::new(EventQueue::new()?) })
+        Ok(Self { queue: Arc::new(EventQueue::new()?), calls: Arc::default() })
     }
 
     /// Begins a connection. It tells `Connected` or `Closed`; streams can be opened and written at
@@ -106,7 +107,8 @@ impl Bridge {
         let send_buffer = request.transport.streams.send_buffer;
         let mut connection = None;
         let prepared = engine.prepare(request, |key, inbox| {
-            let mailbox = Arc::new(Mailbox::new(key, Side::Client, inbox.clone(), send_buffer));
+            let (inbox, calls) = (inbox.clone(), self.calls.clone());
+            let mailbox = Arc::new(Mailbox::new(key, Side::Client, inbox, send_buffer, calls));
             connection = Some(BridgeConnection { mailbox: mailbox.clone() });
             Box::new(BridgeApp::new(mailbox, self.queue.clone(), None))
         })?;
@@ -116,10 +118,10 @@ impl Bridge {
     /// For [`Engine::listen`]: connections come as `Accepted` events. `send_buffer` is that of the
     /// listener's transport settings.
     pub fn acceptor(&self, send_buffer: u64) -> Acceptor {
-        let queue = self.queue.clone();
+        let (queue, calls) = (self.queue.clone(), self.calls.clone());
         Arc::new(move |accepted| {
-            let (key, inbox) = (accepted.key, accepted.inbox.clone());
-            let mailbox = Arc::new(Mailbox::new(key, Side::Server, inbox, send_buffer));
+            let (key, inbox, calls) = (accepted.key, accepted.inbox.clone(), calls.clone());
+            let mailbox = Arc::new(Mailbox::new(key, Side::Server, inbox, send_buffer, calls));
             let connection = BridgeConnection { mailbox: mailbox.clone() };
             let (listener, remote) = (accepted.listener, accepted.remote);
             let announcement = EventKind::Accepted { connection, listener, remote };
@@ -130,6 +132,17 @@ impl Bridge {
     /// Takes up to `max` events, the oldest first.
     pub fn poll_events(&self, max: usize) -> Vec<BridgeEvent> {
         self.queue.poll(max)
+    }
+
+    /// Holds calls to the shards back until `release`: commands given meanwhile go in one batch.
+    /// Those that close a connection, and more than about a hundred, do not wait.
+    pub fn hold(&self) {
+        self.calls.hold();
+    }
+
+    /// See [`hold`](Self::hold).
+    pub fn release(&self) {
+        self.calls.release();
     }
 
     /// Waits for events: false if `timeout` passed without any.
@@ -178,7 +191,13 @@ impl BridgeConnection {
     /// `Writable` event tells when half of the buffer is free.
     pub fn write(&self, stream: StreamId, data: Bytes) -> Result<usize, BridgeError> {
         self.check_sends(stream)?;
-        self.mailbox.write(stream, data)
+        self.mailbox.write(stream, data, false)
+    }
+
+    /// The same; if all was accepted, the stream ends there, as with `finish`.
+    pub fn write_last(&self, stream: StreamId, data: Bytes) -> Result<usize, BridgeError> {
+        self.check_sends(stream)?;
+        self.mailbox.write(stream, data, true)
     }
 
     /// Bytes written and not yet acknowledged by the peer.
@@ -227,7 +246,7 @@ impl BridgeConnection {
     }
 
     /// Fills the stream from a source in the connection's thread, behind what was written; then
-    /// finishes it, if `finish`. `Pumped` tells the end.
+    /// finishes it, if `finish`. `Pumped` tells the end; until then nothing can be written.
     pub fn attach_source(
         &self,
         stream: StreamId,
@@ -254,6 +273,25 @@ impl BridgeConnection {
         position: u64,
     ) -> Result<(), BridgeError> {
         self.attach(stream, Attachment::Sink(sink, Some(position)))
+    }
+
+    /// Lets no more of the stream cross: `Held` comes behind what did. Then attach something, or
+    /// release it.
+    pub fn hold(&self, stream: StreamId) -> Result<(), BridgeError> {
+        self.check_receives(stream)?;
+        self.mailbox.push_stream(stream, BridgeCommand::Hold(stream, true), false)
+    }
+
+    /// Lets a stream that was held go on.
+    pub fn release(&self, stream: StreamId) -> Result<(), BridgeError> {
+        self.check_receives(stream)?;
+        self.mailbox.push_stream(stream, BridgeCommand::Hold(stream, false), false)
+    }
+
+    /// Empties a stream that is held into a file, for as long as it brings HTTP/3's DATA frames.
+    /// `Unframed` tells the end; what follows comes in `Data` events.
+    pub fn attach_frames(&self, frames: Frames) -> Result<(), BridgeError> {
+        self.attach(frames.id(), Attachment::Frames(frames))
     }
 
     fn attach(&self, stream: StreamId, sink: Attachment) -> Result<(), BridgeError> {

@@ -9,7 +9,7 @@ use tquic_wire::{Direction, Side, StreamId};
 use super::EventKind;
 use super::event::{receives, sends};
 use super::mailbox::{Attachment, BridgeCommand, Credit, READ_TOTAL, READ_WINDOW, Shared};
-use crate::pump::{Inflow, Outflow};
+use crate::pump::{Frames, Inflow, Outflow};
 
 /// One stream.
 struct Stream {
@@ -29,6 +29,9 @@ struct Stream {
     reads: bool,
     source: Option<Outflow>,
     sink: Option<Inflow>,
+    frames: Option<Frames>,
+    /// Nothing crosses until something is attached.
+    held: bool,
 }
 
 /// See the module.
@@ -47,6 +50,8 @@ pub(super) struct Streams {
     over: Vec<StreamId>,
     /// Stopped by the peer since the last batch.
     stopped: Vec<StreamId>,
+    /// Whose source has ended without the stream.
+    unfed: Vec<StreamId>,
     /// Bytes accepted that no stream will send.
     refunds: Vec<(StreamId, u64)>,
 }
@@ -62,6 +67,7 @@ impl Streams {
             fresh: Vec::new(),
             over: Vec::new(),
             stopped: Vec::new(),
+            unfed: Vec::new(),
             refunds: Vec::new(),
         }
     }
@@ -78,6 +84,8 @@ impl Streams {
             reads: receives(id, self.side),
             source: None,
             sink: None,
+            frames: None,
+            held: false,
         };
         self.streams.insert(id, stream);
     }
@@ -150,7 +158,10 @@ impl Streams {
         let Some(stream) = self.streams.get_mut(&id) else { return };
         let outcome = stream.source.as_mut().and_then(|source| source.drive(set));
         if let Some(outcome) = outcome {
-            stream.source = None;
+            let goes_on = stream.source.take().is_some_and(|source| !source.finishes());
+            if goes_on && outcome.error.is_none() {
+                self.unfed.push(id);
+            }
             out.push_back(EventKind::Pumped { stream: id, outgoing: true, outcome });
         }
     }
@@ -174,7 +185,8 @@ impl Streams {
             | BridgeCommand::Reset(id, _)
             | BridgeCommand::Stop(id, _)
             | BridgeCommand::Priority(id, _)
-            | BridgeCommand::Attach(id, _) => *id,
+            | BridgeCommand::Attach(id, _)
+            | BridgeCommand::Hold(id, _) => *id,
             // The others are not for streams.
             _ => return,
         };
@@ -209,6 +221,7 @@ impl Streams {
                 let _ = set.stop(id, code);
                 if let Some(stream) = self.streams.get_mut(&id) {
                     stream.sink = None;
+                    stream.frames = None;
                 }
                 self.end_reading(id);
             }
@@ -226,6 +239,24 @@ impl Streams {
                     sink.skip(position.map_or(0, |position| stream.read.saturating_sub(position)));
                     stream.sink = Some(Inflow::new(id, sink, stream.read));
                     self.list(id);
+                }
+            }
+            BridgeCommand::Attach(_, Attachment::Frames(frames)) => {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.frames = Some(frames);
+                    stream.held = false;
+                    self.list(id);
+                }
+            }
+            BridgeCommand::Hold(_, held) => {
+                if let Some(stream) = self.streams.get_mut(&id)
+                    && stream.reads
+                {
+                    stream.held = held;
+                    match held {
+                        true => out.push_back(EventKind::Held { stream: id }),
+                        false => self.list(id),
+                    }
                 }
             }
             _ => {}
@@ -279,6 +310,11 @@ impl Streams {
         for id in self.fresh.drain(..) {
             shared.streams.insert(id, Credit::default());
         }
+        for id in self.unfed.drain(..) {
+            if let Some(credit) = shared.streams.get_mut(&id) {
+                credit.ended = false;
+            }
+        }
         for id in self.stopped.drain(..) {
             if let Some(credit) = shared.streams.get_mut(&id) {
                 credit.ended = true;
@@ -315,8 +351,17 @@ impl Streams {
     ) -> bool {
         let Some(stream) = self.streams.get_mut(&id) else { return false };
         stream.listed = false;
-        if !stream.reads {
+        if !stream.reads || stream.held {
             return false;
+        }
+        if let Some(frames) = &mut stream.frames {
+            let Some(outcome) = frames.drive(set) else { return false };
+            stream.frames = None;
+            let over = outcome.ended || outcome.error.is_some();
+            out.push_back(EventKind::Unframed { stream: id, outcome });
+            if over {
+                return true;
+            }
         }
         if let Some(sink) = &mut stream.sink {
             let Some(outcome) = sink.drive(set) else { return false };
@@ -359,6 +404,14 @@ impl Streams {
             self.streams.iter_mut().filter(|(_, stream)| stream.reads && stream.opened).collect();
         reading.sort_unstable_by_key(|(id, _)| **id);
         for (&id, stream) in reading {
+            if let Some(frames) = &mut stream.frames {
+                let Some(outcome) = frames.drive(set) else { continue };
+                let over = outcome.ended || outcome.error.is_some();
+                out.push_back(EventKind::Unframed { stream: id, outcome });
+                if over {
+                    continue;
+                }
+            }
             if let Some(sink) = &mut stream.sink {
                 if let Some(outcome) = sink.drive(set) {
                     out.push_back(EventKind::Pumped { stream: id, outgoing: false, outcome });

@@ -10,15 +10,15 @@ mod request;
 mod root;
 mod server;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
 pub use client::{Ending, Fetch, FetchSetup, FileResult, Get, SessionFacts, Target};
 pub use pipe::{Piece, Pipe};
-pub use request::{BadRequest, MAX_REQUEST};
+pub use request::{BadRequest, MAX_REQUEST, path_parts};
 pub use root::{Found, Root};
-pub use server::{Server, ServerStats};
+pub use server::{Server, ServerStats, Service};
 
 /// The protocol's name in TLS (ALPN).
 pub const ALPN: &[u8] = b"hq-interop";

@@ -37,8 +37,7 @@ pub fn request_line(path: &str) -> Vec<u8> {
     format!("GET {slash}{path}\r\n").into_bytes()
 }
 
-/// The parts of the path that a whole request names, decoded: none of them is empty, `.`, `..` or
-/// holds a separator. No parts mean the folder itself.
+/// The parts of the path that a whole request names, as [`path_parts`] gives them.
 pub fn parse(request: &[u8]) -> Result<Vec<Vec<u8>>, BadRequest> {
     if request.len() > MAX_REQUEST {
         return Err(BadRequest::TooLong);
@@ -47,6 +46,19 @@ pub fn parse(request: &[u8]) -> Result<Vec<Vec<u8>>, BadRequest> {
     let target = line.strip_prefix(b"GET ").ok_or(BadRequest::Malformed)?;
     // Some clients add a version, as HTTP/1 does.
     let target = target.split(|&b| b == b' ').next().unwrap_or_default();
+    path_parts(target)
+}
+
+/// The parts of the path of a request's target, such as `/a/b%20c?d`, under the rules of [`Root`]:
+/// decoded, none of them empty, `.`, `..` or with a separator in it. No parts mean the folder
+/// itself.
+///
+/// # Errors
+///
+/// If the target is no path, is not properly encoded, or leads out of the folder.
+///
+/// [`Root`]: super::Root
+pub fn path_parts(target: &[u8]) -> Result<Vec<Vec<u8>>, BadRequest> {
     let path = target.strip_prefix(b"/").ok_or(BadRequest::Malformed)?;
     let path = path.split(|&b| b == b'?' || b == b'#').next().unwrap_or_default();
     let mut parts = Vec::new();

@@ -1,6 +1,6 @@
 //! The folder that a server serves, and nothing outside of it.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -54,6 +54,19 @@ impl Root {
     ///
     /// If there is no such file, it is no regular one, or it lies outside.
     pub fn find(&self, parts: &[Vec<u8>]) -> io::Result<Found> {
+        let (file, metadata) = self.open_parts(parts)?;
+        if !metadata.is_file() {
+            return Err(not_regular());
+        }
+        Ok(Found { file, size: metadata.len() })
+    }
+
+    /// The same for a file or a folder.
+    ///
+    /// # Errors
+    ///
+    /// If there is neither, or it lies outside.
+    pub fn open_parts(&self, parts: &[Vec<u8>]) -> io::Result<(File, Metadata)> {
         let mut path = PathBuf::new();
         for part in parts {
             path.push(name(part)?);
@@ -61,10 +74,10 @@ impl Root {
         let file = self.open_below(&path)?;
         let metadata = file.metadata()?;
         // Devices and pipes have no end, or block.
-        if !metadata.is_file() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "not a regular file"));
+        if !metadata.is_file() && !metadata.is_dir() {
+            return Err(not_regular());
         }
-        Ok(Found { file, size: metadata.len() })
+        Ok((file, metadata))
     }
 
     /// One call that the kernel carries out without a moment in which a link could change.
@@ -95,11 +108,16 @@ impl Root {
         let outside = || io::Error::new(io::ErrorKind::PermissionDenied, "outside of the folder");
         path.strip_prefix(&self.path).map_err(|_| outside())?;
         // A pipe without a writer would block the opening of it.
-        if !path.metadata()?.is_file() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "not a regular file"));
+        let metadata = path.metadata()?;
+        if !metadata.is_file() && !metadata.is_dir() {
+            return Err(not_regular());
         }
         File::open(path)
     }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, "not a regular file")
 }
 
 #[cfg(unix)]
@@ -167,12 +185,23 @@ mod tests {
             0,
         )
         .unwrap();
-        for path in ["outside", "absolute", "up/secret", "magic", "missing", "sub", "pipe", ".."] {
+        for path in ["outside", "absolute", "up/secret", "magic", "missing", "pipe", ".."] {
             assert!(root.find(&parts(path)).is_err(), "{path}");
+            assert!(root.open_parts(&parts(path)).is_err(), "{path}");
             assert!(root.open_checked(Path::new(path)).is_err(), "{path} checked");
         }
+        assert!(root.find(&parts("sub")).is_err(), "a folder");
         assert!(root.find(&[]).is_err(), "the folder itself");
         assert!(root.find(&[b"file\0".to_vec()]).is_err());
+    }
+
+    #[test]
+    fn folders_below_are_opened() {
+        let (_folder, root) = scene();
+        assert!(root.open_parts(&parts("sub")).unwrap().1.is_dir());
+        assert!(root.open_parts(&[]).unwrap().1.is_dir());
+        assert!(root.open_parts(&parts("sub/file")).unwrap().1.is_file());
+        assert!(root.open_parts(&parts("up")).is_err());
     }
 
     #[test]

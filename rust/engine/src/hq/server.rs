@@ -55,24 +55,15 @@ impl Shared {
     }
 }
 
-/// A listener that serves a folder.
-pub struct Server {
-    engine: Arc<Engine>,
-    listening: Listening,
+/// A folder to serve, at whichever listener its connections come from.
+#[derive(Clone)]
+pub struct Service {
     shared: Arc<Shared>,
 }
 
-impl Server {
-    /// Serves `root` at the request's address. The request's TLS must accept [`super::ALPN`].
-    ///
-    /// # Errors
-    ///
-    /// If the address cannot be listened at.
-    pub fn start(
-        engine: Arc<Engine>,
-        request: &ListenRequest,
-        root: Root,
-    ) -> Result<Self, EngineError> {
+impl Service {
+    /// Serves `root`.
+    pub fn new(root: Root) -> Self {
         let shared = Arc::new(Shared {
             root,
             requests: AtomicU64::new(0),
@@ -81,17 +72,12 @@ impl Server {
             bytes: AtomicU64::new(0),
             busy: Mutex::default(),
         });
-        let made = shared.clone();
-        let acceptor = move |accepted: &Accepted| -> Box<dyn Application> {
-            Box::new(Served::new(made.clone(), accepted.key))
-        };
-        let listening = engine.listen(request, Arc::new(acceptor))?;
-        Ok(Self { engine, listening, shared })
+        Self { shared }
     }
 
-    /// Where it listens.
-    pub fn listening(&self) -> &Listening {
-        &self.listening
+    /// The application of a connection that speaks [`super::ALPN`].
+    pub fn serve(&self, connection: ConnectionKey) -> Box<dyn Application> {
+        Box::new(Served::new(self.shared.clone(), connection))
     }
 
     /// Counters.
@@ -107,11 +93,10 @@ impl Server {
         }
     }
 
-    /// Accepts no more connections, lets those that are there finish what was asked for, closes
-    /// them, and returns when all are gone or `patience` is over. Whether all were done in time.
-    pub fn drain(&self, patience: Duration) -> bool {
+    /// Lets the connections finish what was asked for, closes them, and returns when all are gone or
+    /// `patience` is over. Whether all were done in time.
+    pub fn drain(&self, engine: &Engine, patience: Duration) -> bool {
         let deadline = Instant::now() + patience;
-        self.engine.unlisten(self.listening.id);
         loop {
             let idle: Vec<ConnectionKey> = {
                 let busy = self.shared.busy();
@@ -123,13 +108,56 @@ impl Server {
             };
             for key in idle {
                 // One that has just gone by itself is what we want.
-                let _ = self.engine.close(key, 0, b"the server is going away");
+                let _ = engine.close(key, 0, b"the server is going away");
             }
             if Instant::now() >= deadline {
                 return false;
             }
             std::thread::sleep(DRAIN_STEP);
         }
+    }
+}
+
+/// A listener that serves a folder.
+pub struct Server {
+    engine: Arc<Engine>,
+    listening: Listening,
+    service: Service,
+}
+
+impl Server {
+    /// Serves `root` at the request's address. The request's TLS must accept [`super::ALPN`].
+    ///
+    /// # Errors
+    ///
+    /// If the address cannot be listened at.
+    pub fn start(
+        engine: Arc<Engine>,
+        request: &ListenRequest,
+        root: Root,
+    ) -> Result<Self, EngineError> {
+        let service = Service::new(root);
+        let made = service.clone();
+        let acceptor = move |accepted: &Accepted| made.serve(accepted.key);
+        let listening = engine.listen(request, Arc::new(acceptor))?;
+        Ok(Self { engine, listening, service })
+    }
+
+    /// Where it listens.
+    pub fn listening(&self) -> &Listening {
+        &self.listening
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> ServerStats {
+        self.service.stats()
+    }
+
+    /// Accepts no more connections, lets those that are there finish what was asked for, closes
+    /// them, and returns when all are gone or `patience` is over. Whether all were done in time.
+    pub fn drain(&self, patience: Duration) -> bool {
+        self.engine.unlisten(self.listening.id);
+        self.service.drain(&self.engine, patience)
     }
 }
 

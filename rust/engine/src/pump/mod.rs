@@ -1,6 +1,7 @@
 //! Streams that are filled from a source or emptied into a sink where they are, without a call per
 //! chunk.
 
+mod frames;
 mod pattern;
 mod sink;
 mod source;
@@ -9,6 +10,7 @@ use std::fmt;
 
 use tquic_core::stream::{ReadError, StreamError};
 
+pub use frames::{Frames, FramesOutcome};
 pub use pattern::{Checker, slice as pattern_slice};
 pub(crate) use sink::write_at;
 pub use sink::{Inflow, Sink};

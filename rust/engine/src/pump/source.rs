@@ -1,5 +1,6 @@
 //! From a source into a stream.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -35,6 +36,8 @@ pub enum Source {
     },
     /// These.
     Bytes(Bytes),
+    /// One after the other. Looked at whole now and then: meant for dozens, not thousands.
+    Chain(VecDeque<Source>),
 }
 
 /// Buffers that come back when the connection has let go of them: a fresh one for each piece would
@@ -93,6 +96,9 @@ impl Source {
             Self::Zeros(n) | Self::Pattern(n) => *n,
             Self::File { range, .. } => range.end.saturating_sub(range.start),
             Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Chain(sources) => {
+                sources.iter().map(Self::remaining).fold(0, u64::saturating_add)
+            }
         }
     }
 
@@ -124,6 +130,15 @@ impl Source {
                 Bytes::from_owner(buffer)
             }
             Self::Bytes(bytes) => bytes.split_to(max as usize),
+            Self::Chain(sources) => {
+                while sources.front().is_some_and(|first| first.remaining() == 0) {
+                    sources.pop_front();
+                }
+                match sources.front_mut() {
+                    Some(first) => first.next(at, max, buffers)?,
+                    None => Bytes::new(),
+                }
+            }
         })
     }
 }
@@ -162,6 +177,11 @@ impl Outflow {
     /// Bytes written so far.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Whether the stream ends with the source.
+    pub fn finishes(&self) -> bool {
+        self.finish
     }
 
     /// Ends the source here: the stream is finished at the next call of `drive`.

@@ -149,14 +149,18 @@ impl Inbox {
 
     /// Has the connection's `on_tick` called soon. The caller does not ask again before it was.
     pub fn wake(&self, key: ConnectionKey) {
-        {
+        let first = {
             let mut queue = self.lock();
             if queue.closed {
                 return;
             }
             queue.wakes.push(key);
+            queue.wakes.len() == 1
+        };
+        // For those before this one the thread was woken, and has not looked since.
+        if first {
+            self.wake_thread();
         }
-        self.wake_thread();
     }
 
     fn wake_thread(&self) {

@@ -16,6 +16,7 @@ from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ConnectionTerminated, QuicEvent, StreamDataReceived, StreamReset
 from aioquic.tls import SessionTicket
 from common import Unsupported, configuration, setting, unsupported
+from http3 import Http3Client
 
 CASES = {
     "handshake", "transfer", "chacha20", "retry", "keyupdate", "v2", "connectionmigration", "clientmigration",
@@ -96,12 +97,11 @@ def dial(config: QuicConfiguration, url: SplitResult, **options: object) -> Abst
         url.port or 443,
         # aioquic writes the server name into the configuration it is given.
         configuration=replace(config),
-        create_protocol=FileClient,
-        **options,
+        **{"create_protocol": FileClient, **options},
     )
 
 
-async def download(client: FileClient, urls: list[SplitResult]) -> None:
+async def download(client: FileClient | Http3Client, urls: list[SplitResult]) -> None:
     """All files in parallel."""
     bodies = await asyncio.gather(*(client.fetch(url) for url in urls))
     for url, body in zip(urls, bodies, strict=True):
@@ -139,6 +139,9 @@ async def run(testcase: str) -> None:
     config = partial(configuration, is_client=True, testcase=testcase)
     if testcase in CASES:
         await one_connection(config(), testcase, urls)
+    elif testcase == "http3":
+        async with dial(config(), urls[0], create_protocol=Http3Client) as client:
+            await download(client, urls)
     elif testcase in {"resumption", "zerortt"}:
         await two_connections(config(), testcase, urls)
     elif testcase == "multiconnect":

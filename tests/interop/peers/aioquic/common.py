@@ -26,7 +26,8 @@ def setting(name: str, fallback: str) -> str:
 
 def configuration(*, is_client: bool, testcase: str) -> QuicConfiguration:
     """The QUIC configuration of a test case."""
-    config = QuicConfiguration(is_client=is_client, alpn_protocols=["hq-interop"])
+    alpn = ["h3"] if testcase == "http3" else ["hq-interop"]
+    config = QuicConfiguration(is_client=is_client, alpn_protocols=alpn)
     certs = Path(setting("CERTS", "/certs"))
     if is_client:
         config.load_verify_locations(cafile=str(certs / "ca.pem"))

@@ -11,10 +11,11 @@ from aioquic.asyncio import QuicConnectionProtocol, serve
 from aioquic.quic.events import QuicEvent, StreamDataReceived
 from aioquic.tls import SessionTicket
 from common import Unsupported, configuration, setting, unsupported
+from http3 import Http3Server
 
 CASES = {
     "handshake", "transfer", "chacha20", "retry", "resumption", "zerortt", "keyupdate",
-    "multiconnect", "v2", "clientmigration",
+    "multiconnect", "v2", "clientmigration", "http3",
 }  # fmt: skip
 MAX_REQUEST = 4096
 
@@ -53,12 +54,13 @@ async def run(testcase: str) -> None:
     if testcase not in CASES:
         raise Unsupported(f"server, test case {testcase}")
     root = Path(setting("WWW", "/www")).resolve()
+    protocol = Http3Server if testcase == "http3" else FileServer
     tickets: dict[bytes, SessionTicket] = {}
     server = await serve(
         setting("HOST", "::"),
         int(setting("PORT", "443")),
         configuration=configuration(is_client=False, testcase=testcase),
-        create_protocol=lambda *args, **kwargs: FileServer(*args, root=root, **kwargs),
+        create_protocol=lambda *args, **kwargs: protocol(*args, root=root, **kwargs),
         session_ticket_fetcher=lambda label: tickets.pop(label, None),
         session_ticket_handler=lambda ticket: tickets.update({ticket.ticket: ticket}),
         retry=testcase == "retry",

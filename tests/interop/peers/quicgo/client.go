@@ -52,6 +52,8 @@ func runClient(testcase string) error {
 		return c.fetchTwice(urls, true)
 	case "clientmigration":
 		return c.fetchMoving(urls)
+	case "http3":
+		return c.fetchHTTP3(urls)
 	default:
 		return fmt.Errorf("%w for a quic-go client: %q", errUnsupported, testcase)
 	}

@@ -22,7 +22,7 @@ const maxRequestLine = 4096
 func runServer(testcase string) error {
 	switch testcase {
 	case "handshake", "transfer", "retry", "ecn", "multiconnect", "resumption", "zerortt", "clientmigration":
-	case "keyupdate":
+	case "keyupdate", "http3":
 	case "chacha20":
 		onlyChaCha20()
 	default:
@@ -39,6 +39,9 @@ func runServer(testcase string) error {
 	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP(setting("HOST", "::")), Port: port})
 	if err != nil {
 		return err
+	}
+	if testcase == "http3" {
+		return serveHTTP3(socket, config)
 	}
 	transport := &quic.Transport{
 		Conn:                socket,

@@ -1,0 +1,42 @@
+"""What one client may take from a server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from tquic.errors import ConfigError
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Bounds of a server; what is above is refused, and the connection goes on if it can.
+
+    Raises:
+        ConfigError: a value is negative, or no number.
+    """
+
+    header_size: int = 32 * 1024
+    """Bytes of a request's header section, by the count of RFC 9114 section 4.2.2; trailers have as
+    many again. Above: status 431. Default 32 KiB."""
+
+    body_size: int = 1 << 40
+    """Bytes of a request's body. Above: status 413. Default 1 TiB."""
+
+    streams: int = 128
+    """Requests of one connection at a time; it stands in `Config.max_bidi_streams` for the
+    transport, which makes clients wait. Default 128."""
+
+    resets: int = 200
+    """Requests that a client may give up within 10 s before they were answered; more close the
+    connection with H3_EXCESSIVE_LOAD. Default 200."""
+
+    header_time: float = 10.0
+    """Seconds from the beginning of a request to the end of its headers. Default 10 s; 0: any."""
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise ConfigError(f"{setting.name} must be a number, not negative")

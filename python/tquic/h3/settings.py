@@ -1,0 +1,146 @@
+"""SETTINGS (RFC 9114 section 7.2.4): what each side tells the other first."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Final
+
+from tquic.h3._codec import MAX_VARINT, decode_varint, encode_varint
+from tquic.h3.errors import ErrorCode, H3Error
+
+__all__ = ["PeerSettings", "SettingId", "Settings"]
+
+
+class SettingId(IntEnum):
+    """Names of settings, by their registries."""
+
+    QPACK_MAX_TABLE_CAPACITY = 0x01
+    MAX_FIELD_SECTION_SIZE = 0x06
+    QPACK_BLOCKED_STREAMS = 0x07
+    ENABLE_CONNECT_PROTOCOL = 0x08
+    H3_DATAGRAM = 0x33
+
+
+# RFC 9114 section 7.2.4.1 and its registry: those that only HTTP/2 has.
+_HTTP2_ONLY: Final = frozenset({0x00, 0x02, 0x03, 0x04, 0x05})
+# RFC 9220 section 3 (RFC 8441 section 3), RFC 9297 section 2.1.1
+_FLAGS: Final = frozenset({SettingId.ENABLE_CONNECT_PROTOCOL, SettingId.H3_DATAGRAM})
+
+
+def reserved(number: int) -> int:
+    """The reserved value of that number, for exercise (RFC 9114 sections 6.2.3, 7.2.4.1, 7.2.8)."""
+    return 0x1F * number + 0x21
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What this side announces, and holds the peer to.
+
+    Attributes:
+        qpack_max_table_capacity: bytes of the dynamic table that the peer's encoder may use.
+            Default 4096; 0 for none.
+        qpack_blocked_streams: streams whose field sections may wait for that table. Default 16.
+        max_field_section_size: bytes of a header or trailer section, each field counted with 32
+            more (RFC 9114 section 4.2.2). Default 32768.
+        enable_connect_protocol: take extended CONNECT (RFC 9220). For servers. Default no.
+        h3_datagram: take HTTP datagrams (RFC 9297). Default no.
+        extra: other settings, as (identifier, value).
+    """
+
+    qpack_max_table_capacity: int = 4096
+    qpack_blocked_streams: int = 16
+    max_field_section_size: int = 32768
+    enable_connect_protocol: bool = False
+    h3_datagram: bool = False
+    extra: tuple[tuple[int, int], ...] = ()
+
+    def __post_init__(self) -> None:
+        pairs = self.pairs()
+        for number, value in pairs:
+            if not (0 <= number <= MAX_VARINT and 0 <= value <= MAX_VARINT):
+                raise ValueError(f"setting {number:#x} = {value} does not fit: 0 to 2**62 - 1")
+            if number in _HTTP2_ONLY:
+                raise ValueError(f"setting {number:#x} belongs to HTTP/2 and must not be sent")
+        if len(dict(pairs)) != len(pairs):
+            raise ValueError("a setting is there twice")
+
+    def pairs(self) -> list[tuple[int, int]]:
+        """As (identifier, value); those with the default of the RFC are left out."""
+        pairs = [
+            (int(SettingId.QPACK_MAX_TABLE_CAPACITY), self.qpack_max_table_capacity),
+            (int(SettingId.QPACK_BLOCKED_STREAMS), self.qpack_blocked_streams),
+            (int(SettingId.ENABLE_CONNECT_PROTOCOL), int(self.enable_connect_protocol)),
+            (int(SettingId.H3_DATAGRAM), int(self.h3_datagram)),
+        ]
+        limit = (int(SettingId.MAX_FIELD_SECTION_SIZE), self.max_field_section_size)
+        return [limit, *((number, value) for number, value in pairs if value), *self.extra]
+
+    def payload(self, *, grease: bool) -> bytes:
+        """The payload of the SETTINGS frame."""
+        pairs = self.pairs()
+        if grease:
+            # RFC 9114 section 7.2.4.1: SHOULD be there, so that peers stay tolerant.
+            pairs.append((reserved(random.randrange(1 << 16)), random.randrange(1 << 16)))
+        return b"".join(encode_varint(number) + encode_varint(value) for number, value in pairs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerSettings:
+    """What the peer has announced. What it has left out has the default of the RFC.
+
+    Attributes:
+        max_field_section_size: the largest section that it takes; `None` without a limit.
+        values: all of them, unknown ones included.
+    """
+
+    qpack_max_table_capacity: int = 0
+    qpack_blocked_streams: int = 0
+    max_field_section_size: int | None = None
+    enable_connect_protocol: bool = False
+    h3_datagram: bool = False
+    values: dict[int, int] = field(default_factory=dict[int, int])
+
+    @classmethod
+    def parse(cls, payload: bytes) -> PeerSettings:
+        """From the payload of a SETTINGS frame.
+
+        Raises:
+            H3Error: a connection error of H3_SETTINGS_ERROR or H3_FRAME_ERROR.
+        """
+        values: dict[int, int] = {}
+        offset = 0
+        while offset < len(payload):
+            number, offset = _varint(payload, offset)
+            value, offset = _varint(payload, offset)
+            if number in values:
+                # RFC 9114 section 7.2.4
+                raise _settings_error(f"setting {number:#x} is there twice")
+            if number in _HTTP2_ONLY:
+                raise _settings_error(f"setting {number:#x} belongs to HTTP/2")
+            if number in _FLAGS and value > 1:
+                raise _settings_error(f"{SettingId(number).name} is {value}, not 0 or 1")
+            values[number] = value
+        return cls(
+            qpack_max_table_capacity=values.get(SettingId.QPACK_MAX_TABLE_CAPACITY, 0),
+            qpack_blocked_streams=values.get(SettingId.QPACK_BLOCKED_STREAMS, 0),
+            max_field_section_size=values.get(SettingId.MAX_FIELD_SECTION_SIZE),
+            enable_connect_protocol=bool(values.get(SettingId.ENABLE_CONNECT_PROTOCOL)),
+            h3_datagram=bool(values.get(SettingId.H3_DATAGRAM)),
+            values=values,
+        )
+
+
+def _varint(payload: bytes, offset: int) -> tuple[int, int]:
+    """The varint at offset and where it ends."""
+    found = decode_varint(payload, offset)
+    if found is None:
+        # RFC 9114 section 7.1
+        raise H3Error(ErrorCode.H3_FRAME_ERROR, "a setting is cut off by the end of the frame")
+    value, size = found
+    return value, offset + size
+
+
+def _settings_error(reason: str) -> H3Error:
+    return H3Error(ErrorCode.H3_SETTINGS_ERROR, reason)
