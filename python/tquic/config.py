@@ -310,8 +310,8 @@ class Config:
     is offered, as both ends must. Default 1; at most 16."""
 
     scheduler: Scheduler = "minrtt"
-    """What puts several paths in order: ``"minrtt"`` the smallest round-trip time, ``"aggregate"`` the
-    earliest arrival, ``"roundrobin"`` the longest wait, ``"weighted"`` the least sent for its
+    """What puts several paths in order: ``"minrtt"`` the smallest round-trip time, ``"aggregate"``
+    the earliest arrival, ``"roundrobin"`` the longest wait, ``"weighted"`` the least sent for its
     capacity. Default minrtt."""
 
     max_datagram_frame_size: int = 65_535
