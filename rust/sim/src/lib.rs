@@ -11,6 +11,7 @@
 //! - [`simulation`]: hosts at the network's edge. Whatever implements [`simulation::Host`] can take
 //!   part: a bare congestion controller or a whole connection.
 //! - [`scenario`]: named pairs of links as data, those of the QUIC interop runner among them.
+//! - [`transfer`]: one plain transfer between two endpoints, for tests and for counting instructions.
 //! - [`relay`]: the same links between real UDP sockets in real time.
 
 pub mod digest;
@@ -23,6 +24,7 @@ pub mod random;
 pub mod relay;
 pub mod scenario;
 pub mod simulation;
+pub mod transfer;
 pub mod trial;
 
 pub use tquic_core::time::{Duration, Instant};
