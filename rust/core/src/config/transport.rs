@@ -2,12 +2,14 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 use tquic_wire::Version;
 
 use crate::datagram::DatagramConfig;
 use crate::multipath::MAX_PATHS;
 use crate::recovery::RecoveryConfig;
 use crate::stream::StreamConfig;
+use crate::trace::Tracer;
 
 /// Smallest datagram that every QUIC path carries (RFC 9000 section 14).
 pub const MIN_DATAGRAM: u16 = 1200;
@@ -63,6 +65,8 @@ pub struct TransportConfig {
     /// the peer know of multipath without a second path. Default: none, multipath is not offered;
     /// limit 16.
     pub max_paths: Option<u32>,
+    /// Who is told what happens. Default: nobody.
+    pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl Default for TransportConfig {
@@ -87,6 +91,7 @@ impl Default for TransportConfig {
             crypto_buffer: 64 * 1024,
             key_update_interval: None,
             max_paths: None,
+            tracer: None,
         }
     }
 }

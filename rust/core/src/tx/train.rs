@@ -123,7 +123,7 @@ impl Connection {
         if tail.is_none() {
             draft.pad_for_sample(buf);
         }
-        let size = self.finish_train_packet(path, &mut draft, tail.as_ref(), buf);
+        let size = self.finish_train_packet(now, path, &mut draft, tail.as_ref(), buf);
         let ecn = self.paths[path].active().ecn.mark().is_some();
         let flight = self.on_sent(now, path, draft, size, SentOptions { ecn, mtu_probe: false });
         budget.window = budget.window.saturating_sub(flight);
@@ -134,11 +134,13 @@ impl Connection {
     /// Seals a packet, with the stream bytes that fill it straight from the application's buffer.
     fn finish_train_packet(
         &mut self,
+        now: Instant,
         path: usize,
         draft: &mut Draft,
         tail: Option<&StreamChunk>,
         buf: &mut [u8],
     ) -> usize {
+        self.tell_sent(now, path, draft, &buf[..draft.len], tail.map_or(0, |chunk| chunk.len));
         let id = self.paths[path].id;
         let (mut bytes, second): (&[u8], &[u8]) = match tail {
             Some(chunk) => self.streams.data(chunk),
