@@ -30,6 +30,8 @@ pub struct EngineConfig {
     pub socket: SocketOptions,
     /// Where warnings go. Default: nowhere.
     pub log: Option<Log>,
+    /// Answer `tquic top` of the same user, where the system can (see [`crate::live`]). Default: no.
+    pub live: bool,
 }
 
 impl Default for EngineConfig {
@@ -40,6 +42,7 @@ impl Default for EngineConfig {
             spin: Duration::ZERO,
             socket: SocketOptions::default(),
             log: None,
+            live: false,
         }
     }
 }
