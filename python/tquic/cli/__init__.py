@@ -30,6 +30,10 @@ COMMANDS: Mapping[str, str] = {
     "serve": "serves the files of a folder",
     "get": "downloads files",
     "perf": "measures throughput, request and handshake rates",
+    "top": "shows what a running process does, again and again",
+    "stats": "prints the numbers of a running process",
+    "qlog": "checks and draws qlog files",
+    "trace": "runs a bpftrace script on the engine's probes",
     "doctor": "says what this machine gives, and how to fix what is missing",
     "completion": "prints a script with which a shell completes this command",
 }

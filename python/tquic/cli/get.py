@@ -55,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--0rtt their first packets ask already",
     )
     client.add_congestion_option(parser)
+    client.add_qlog_option(parser)
     parser.add_argument(
         "--connect-timeout",
         type=argument(duration),
@@ -67,7 +68,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     not_yet(parser, "HTTP/3", "-I", "-i", values=False)
     not_yet(parser, "HTTP/3", "-H")
     not_yet(parser, "multipath", "--path", "--scheduler")
-    not_yet(parser, "qlog", "--qlog")
 
 
 def _sha256(text: str) -> bytes:

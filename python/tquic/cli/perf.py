@@ -104,6 +104,7 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
         "--size", type=argument(size), default=1200, metavar="B", help="bytes of each datagram"
     )
     client.add_congestion_option(parser)
+    client.add_qlog_option(parser)
     names = sorted({*CIPHERS, *CIPHERS.values()})
     parser.add_argument("--cipher", choices=names, metavar="NAME", help=", ".join(names))
     _mtu_option(parser)

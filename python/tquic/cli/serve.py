@@ -62,7 +62,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     not_yet(parser, "multipath", "--multipath", values=False)
     not_yet(parser, "multipath", "--scheduler")
-    not_yet(parser, "qlog", "--qlog")
     not_yet(parser, "HTTP/3", "--writable", values=False)
 
 
