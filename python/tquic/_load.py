@@ -31,6 +31,8 @@ OTHERS: Final = frozenset(
         "TQUIC_CRYPTO",
         "TQUIC_DEBUG",
         "TQUIC_KEY_FILE",
+        "TQUIC_LIVE",
+        "TQUIC_RUNTIME_DIR",
         "TQUIC_SHARDS",
         "TQUIC_SPIN",
     }
@@ -206,7 +208,9 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "SniCallback": _only_in_code,
     "ClientAuth": str,
     "Congestion": str,
+    "QlogFormat": str,
     "RetryPolicy": str,
+    "Severity": str,
     "Version": str,
     "tuple[str, ...]": _words,
     "tuple[CipherSuite, ...]": _words,

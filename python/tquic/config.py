@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, get_args
 
@@ -24,7 +24,9 @@ __all__ = [
     "Congestion",
     "Credential",
     "Group",
+    "QlogFormat",
     "RetryPolicy",
+    "Severity",
     "SniCallback",
     "Version",
 ]
@@ -46,8 +48,13 @@ Congestion: TypeAlias = Literal["newreno", "cubic", "bbr", "bbr2", "bbr3", "prag
 Group: TypeAlias = Literal["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]
 """Key-exchange groups; the first is a hybrid with a post-quantum part."""
 Scheduler: TypeAlias = Literal["minrtt", "roundrobin", "weighted", "aggregate"]
+"""What puts several paths in order; see `Config.scheduler`."""
+QlogFormat: TypeAlias = Literal["newest", "0.3"]
+"""Versions of qlog; see `Config.qlog_format`."""
 RetryPolicy: TypeAlias = Literal["when-busy", "always", "never"]
 """When a server sends Retry; see `Config.retry`."""
+Severity: TypeAlias = Literal["core", "base", "extra", "debug"]
+"""How important a qlog event is; see `Config.qlog_severity`."""
 Version: TypeAlias = Literal["v1", "v2"]
 """QUIC versions: RFC 9000 and RFC 9369."""
 
@@ -80,6 +87,7 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "max_paths": (1, 16),
     "max_datagram_frame_size": (0, 65_535),
     "datagram_queue": (_KiB, _GiB),
+    "qlog_buffer": (64 * _KiB, _GiB),
     "retry_above": (0, 1 << 20),
     "max_handshakes": (1, 1 << 20),
     "max_connections": (1, 1 << 24),
@@ -100,6 +108,8 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "client_auth": get_args(ClientAuth),
     "congestion": get_args(Congestion),
     "groups": get_args(Group),
+    "qlog_format": get_args(QlogFormat),
+    "qlog_severity": get_args(Severity),
     "retry": get_args(RetryPolicy),
     "scheduler": get_args(Scheduler),
     "versions": get_args(Version),
@@ -321,6 +331,29 @@ class Config:
     """Bytes of datagrams that wait to be sent, and to be read; the oldest make room. Each counts 64
     bytes more than it has. Default 1 MiB; 1 KiB to 1 GiB."""
 
+    # ---- Seeing inside ----
+
+    qlog: str | os.PathLike[str] | None = None
+    """Folder for qlog files, one for each connection: ``ID_client.sqlog`` or ``ID_server.sqlog``,
+    where the ID is the first connection ID that the client used. Default: what the environment
+    variable ``QLOGDIR`` says, else none."""
+
+    qlog_events: tuple[str, ...] = ()
+    """Names of the events to write, as `tquic.qlog.EVENTS` has them. Default: all."""
+
+    qlog_severity: Severity = "extra"
+    """The least important events that are written: ``"core"`` is packets, losses, measures and
+    parameters, ``"base"`` also states, keys and streams, ``"extra"`` everything. Default
+    ``"extra"``."""
+
+    qlog_format: QlogFormat = "newest"
+    """Version of qlog: ``"newest"`` is draft-ietf-quic-qlog-main-schema-14 with quic-events-13,
+    ``"0.3"`` is what qvis and older tools read. Default ``"newest"``."""
+
+    qlog_buffer: int = 1 * _MiB
+    """Bytes of one connection's records that wait to be written; more are dropped, and the file
+    says how many. Default 1 MiB; 64 KiB to 1 GiB."""
+
     # ---- Server ----
 
     migration: bool = True
@@ -370,6 +403,7 @@ class Config:
         if self.token_key is not None and len(self.token_key) != 32:
             raise ConfigError("token_key must have 32 bytes")
         _check_addresses(self.preferred_address)
+        _check_events(self.qlog_events)
         for pin in self.pins:
             _pin(pin)
         _check_certificates(self.certificates)
@@ -464,6 +498,17 @@ class Config:
     def _transport(self) -> _engine.Transport:
         return _engine.Transport(self)
 
+    @property
+    def _qlog(self) -> tuple[str, int, int, bool, int] | None:
+        folder = self.qlog or os.environ.get("QLOGDIR")
+        if not folder:
+            return None
+        kinds = _qlog_kinds()
+        bits = [kinds[name] for name in self.qlog_events or kinds]
+        severity = get_args(Severity).index(self.qlog_severity)
+        old = self.qlog_format == "0.3"
+        return os.fspath(folder), sum(set(bits)), severity, old, self.qlog_buffer
+
     @cached_property
     def _client_tls(self) -> _engine.ClientTls:
         material = ClientMaterial(
@@ -545,6 +590,11 @@ class Config:
 _SECRET: Final = {"key", "key_password", "token_key", "certificates"}
 
 
+@cache
+def _qlog_kinds() -> dict[str, int]:
+    return {name.lower(): bit for name, bit in _engine.qlog_kinds()}
+
+
 class ClientMaterial(NamedTuple):
     """What the engine needs of a client besides plain settings."""
 
@@ -613,6 +663,11 @@ def _check_addresses(addresses: tuple[tuple[str, int], ...]) -> None:
             raise ConfigError("preferred_address: the port must be from 1 to 65535")
     if len(families) < len(addresses):
         raise ConfigError("preferred_address: one IPv4 and one IPv6 address at most")
+
+
+def _check_events(names: tuple[str, ...]) -> None:
+    if unknown := set(names) - set(_qlog_kinds()):
+        raise ConfigError(f"qlog_events: there is no event {min(unknown)}")
 
 
 def _check_certificates(certificates: tuple[tuple[str, Credential, Credential], ...]) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import socket
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from tquic import _engine
 from tquic._units import duration
@@ -38,6 +39,8 @@ class Engine:
         gro: receive them so. Default on.
         socket_buffer: bytes asked of the system for each socket and direction. Default 4 MiB; Linux
             gives at most ``net.core.rmem_max`` and ``net.core.wmem_max``.
+        live: let ``tquic top`` and ``tquic stats`` of the same user look in, on Linux. Default:
+            yes, unless the environment variable ``TQUIC_LIVE`` is 0.
 
     Raises:
         ConfigError: a setting is outside its limits.
@@ -56,13 +59,20 @@ class Engine:
         gso: bool = True,
         gro: bool = True,
         socket_buffer: int = 4 << 20,
+        live: bool | None = None,
     ) -> None:
         if not 1 <= shards <= _MOST_SHARDS:
             raise ConfigError(f"shards must be from 1 to {_MOST_SHARDS}, not {shards}")
         if not 0 <= spin <= _LONGEST_SPIN:
             raise ConfigError(f"spin must be from 0 to {_LONGEST_SPIN:g} s, not {spin!r}")
         self._native = _engine.Engine(
-            shards, cpus=list(cpus), spin=spin, gso=gso, gro=gro, socket_buffer=socket_buffer
+            shards,
+            cpus=list(cpus),
+            spin=spin,
+            gso=gso,
+            gro=gro,
+            socket_buffer=socket_buffer,
+            live=live,
         )
 
     @classmethod
@@ -96,6 +106,18 @@ class Engine:
             EngineError: it has been shut down.
         """
         return tuple(ShardStats(**shard) for shard in self._native.stats())
+
+    def snapshot(self) -> dict[str, Any]:
+        """The engine as it is now: ``shards``, ``connections`` with their ``paths``.
+
+        The same that ``tquic stats PID --json`` prints; times are in seconds, sizes in bytes,
+        rates in bytes per second. At most 1000 connections of each thread are described.
+
+        Raises:
+            EngineError: it has been shut down.
+        """
+        found: dict[str, Any] = json.loads(self._native.describe())
+        return found
 
     def connect_many(
         self,

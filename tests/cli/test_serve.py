@@ -139,7 +139,6 @@ def test_folders_and_certificates_that_cannot_be_read(
         ([".", "--port", "70000"], "no port"),
         ([".", "--congestion", "fast"], "invalid choice"),
         ([".", "--multipath"], "not there yet: it needs multipath"),
-        ([".", "--qlog", "d"], "not there yet: it needs qlog"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, arguments: list[str], sentence: str) -> None:

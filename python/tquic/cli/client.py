@@ -54,6 +54,22 @@ def add_congestion_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_qlog_option(parser: argparse.ArgumentParser) -> None:
+    """Declares where qlog files go."""
+    parser.add_argument(
+        "--qlog",
+        type=Path,
+        metavar="DIR",
+        help="write a qlog file for each connection into this folder (default: that of QLOGDIR)",
+    )
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings that options of clients and servers stand for, as far as they were given."""
+    given = {"congestion": options.congestion, "qlog": options.qlog}
+    return {name: value for name, value in given.items() if value is not None}
+
+
 def add_connect_to_option(parser: argparse.ArgumentParser) -> None:
     """Declares another place to connect to."""
     parser.add_argument(
@@ -90,10 +106,8 @@ def client_config(options: argparse.Namespace, alpn: str, **others: Any) -> Conf
         others |= {"ca": read_file(options.cacert), "insecure": False}
     if options.insecure:
         others["insecure"] = True
-    if options.congestion is not None:
-        others["congestion"] = options.congestion
     try:
-        return Config.load(alpn=(alpn,), **others)
+        return Config.load(alpn=(alpn,), **others, **settings(options))
     except ConfigError as error:
         raise UsageError(str(error)) from None
 

@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--0rtt their first packets ask already",
     )
     client.add_congestion_option(parser)
+    client.add_qlog_option(parser)
     parser.add_argument(
         "--connect-timeout",
         type=argument(duration),
@@ -81,7 +82,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     not_yet(parser, "multipath", "--path", "--scheduler")
-    not_yet(parser, "qlog", "--qlog")
 
 
 def _sha256(text: str) -> bytes:

@@ -117,6 +117,7 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
         help="at a time; each does all of it (default: 1)",
     )
     client.add_congestion_option(parser)
+    client.add_qlog_option(parser)
     names = sorted({*CIPHERS, *CIPHERS.values()})
     parser.add_argument("--cipher", choices=names, metavar="NAME", help=", ".join(names))
     _mtu_option(parser)

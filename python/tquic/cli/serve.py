@@ -114,7 +114,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     not_yet(parser, "multipath", "--multipath", values=False)
     not_yet(parser, "multipath", "--scheduler")
-    not_yet(parser, "qlog", "--qlog")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -14,7 +14,14 @@ from typing import Any
 
 from tquic._engine import Engine, make_certificates
 from tquic.cli import cert
-from tquic.cli.client import Address, add_congestion_option, read_file, resolve
+from tquic.cli.client import (
+    Address,
+    add_congestion_option,
+    add_qlog_option,
+    read_file,
+    resolve,
+    settings,
+)
 from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.output import note
 from tquic.cli.values import argument, port_number, show_address
@@ -45,6 +52,7 @@ def add_listen_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate chain (PEM)")
     parser.add_argument("--key", type=Path, metavar="FILE", help="its private key (PEM)")
     add_congestion_option(parser)
+    add_qlog_option(parser)
 
 
 @contextmanager
@@ -59,9 +67,7 @@ def server_config(
     if (options.cert is None) != (options.key is None):
         raise UsageError("--cert and --key belong together: give both or none")
     try:
-        if options.congestion is not None:
-            others["congestion"] = options.congestion
-        config = Config.load(**others)
+        config = Config.load(**others, **settings(options))
     except ConfigError as error:
         raise UsageError(str(error)) from None
     if options.cert is not None:

@@ -10,6 +10,7 @@ use crate::error::TransportError;
 use crate::path::FourTuple;
 use crate::stream::StreamEvent;
 use crate::time::Duration;
+use crate::trace::Trace;
 
 /// For the application.
 #[derive(Clone, Debug, PartialEq)]
@@ -179,11 +180,13 @@ pub enum EndpointEvent {
 /// NEW_TOKEN frames that wait for the application at most; older ones go.
 const MAX_TOKENS: usize = 8;
 
-/// Queues of both kinds.
+/// Queues of both kinds, and the observer.
 #[derive(Default)]
 pub struct Events {
     application: VecDeque<Event>,
     endpoint: VecDeque<EndpointEvent>,
+    /// Who else is told, and of what: at once, without a queue.
+    pub(crate) trace: Trace,
 }
 
 impl Events {

@@ -20,6 +20,7 @@ mod rx;
 pub mod space;
 pub mod stream;
 pub mod time;
+pub mod trace;
 pub mod tx;
 
 pub use connection::Connection;

@@ -34,6 +34,8 @@ pub struct EngineConfig {
     /// [`SharedPort`](crate::SharedPort): its number from 0, and how many. Such an engine has one
     /// shard. Default `(0, 1)`: the only one.
     pub place: (u8, u8),
+    /// Answer `tquic top` of the same user, where the system can (see [`crate::live`]). Default: no.
+    pub live: bool,
 }
 
 impl Default for EngineConfig {
@@ -45,6 +47,7 @@ impl Default for EngineConfig {
             socket: SocketOptions::default(),
             log: None,
             place: (0, 1),
+            live: false,
         }
     }
 }

@@ -24,12 +24,15 @@ use crate::config::{
     within_buffer,
 };
 use crate::key::ConnectionKey;
+use crate::live::Snapshot;
 use crate::shard::{Command, Connect, Inbox, Listen, Operation, Refusal, Shard, ShardSetup, clock};
 use crate::stats::{ConnectionSnapshot, ShardStats};
 
 /// How long an answer of a shard is waited for. A shard looks for commands after every batch of
 /// packets: only a dead one takes longer.
 const ANSWER: Duration = Duration::from_secs(10);
+/// How long the writer of qlog files is waited for at the end.
+const LOGS: Duration = Duration::from_secs(5);
 /// Shards at most: the first byte of connection IDs names them.
 const MAX_SHARDS: usize = 128;
 
@@ -109,6 +112,8 @@ pub struct Engine {
     next_listener: AtomicU64,
     /// Takes the next connection.
     turn: AtomicU64,
+    #[cfg(target_os = "linux")]
+    live: Mutex<Option<crate::live::Live>>,
     warned: Mutex<Vec<&'static str>>,
 }
 
@@ -130,12 +135,15 @@ impl Engine {
             config,
             next_listener: AtomicU64::new(1),
             turn: AtomicU64::new(0),
+            #[cfg(target_os = "linux")]
+            live: Mutex::default(),
             warned: Mutex::default(),
         };
         let keys = Keys::random()?;
         for shard in 0..engine.config.shards {
             engine.start(shard as u8, &keys)?;
         }
+        engine.go_live();
         Ok(engine)
     }
 
@@ -165,6 +173,21 @@ impl Engine {
         self.inboxes.push(inbox);
         self.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
         Ok(())
+    }
+
+    /// Lets others look. That they cannot is no reason not to work.
+    fn go_live(&mut self) {
+        #[cfg(target_os = "linux")]
+        if self.config.live {
+            match crate::live::Live::start(&self.inboxes) {
+                Ok(live) => {
+                    *self.live.get_mut().unwrap_or_else(PoisonError::into_inner) = Some(live);
+                }
+                Err(error) => {
+                    warn(self.config.log.as_ref(), &format!("tquic top cannot look in: {error}"));
+                }
+            }
+        }
     }
 
     fn endpoint(&self, shard: u8) -> EndpointConfig {
@@ -420,6 +443,22 @@ impl Engine {
         answers?.iter().map(|a| wait(a).map_err(|_| EngineError::Ended)).collect()
     }
 
+    /// Every shard with up to `most` of its connections each.
+    pub fn snapshots(&self, most: usize) -> Result<Vec<Snapshot>, EngineError> {
+        let ask = |inbox: &Arc<Inbox>| {
+            let (reply, answer) = sync_channel(1);
+            inbox.push(Command::Snapshot { most, reply })?;
+            Ok(answer)
+        };
+        let answers: Result<Vec<_>, EngineError> = self.inboxes.iter().map(ask).collect();
+        answers?.iter().map(|a| wait(a).map_err(|_| EngineError::Ended)).collect()
+    }
+
+    /// What `tquic top` of another process would be told, as JSON.
+    pub fn describe(&self) -> Result<String, EngineError> {
+        Ok(crate::live::write(&self.snapshots(crate::live::MOST)?))
+    }
+
     /// Closes all connections and ends the threads: as soon as every connection is forgotten, or
     /// after `patience`. Zero sends each peer one CONNECTION_CLOSE and waits for nothing.
     pub fn shutdown(&self, patience: Duration, code: u64, reason: &[u8]) {
@@ -435,6 +474,9 @@ impl Engine {
             // A thread catches its own panics.
             let _ = thread.join();
         }
+        #[cfg(target_os = "linux")]
+        drop(self.live.lock().unwrap_or_else(PoisonError::into_inner).take());
+        tquic_trace::qlog::flush(LOGS);
     }
 
     fn warn_of_buffers(&self, socket: &UdpSocket) {

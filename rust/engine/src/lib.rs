@@ -9,6 +9,7 @@ mod engine;
 mod exchange;
 pub mod hq;
 mod key;
+pub mod live;
 pub mod many;
 pub mod perf;
 pub mod pump;

@@ -57,7 +57,7 @@ impl Engine {
     #[new]
     #[pyo3(signature = (
         shards=1, *, cpus=Vec::new(), spin=0.0, gso=true, gro=true, socket_buffer=4 << 20,
-        place=(0, 1)
+        place=(0, 1), live=None
     ))]
     fn new(
         py: Python<'_>,
@@ -68,6 +68,7 @@ impl Engine {
         gro: bool,
         socket_buffer: usize,
         place: (u8, u8),
+        live: Option<bool>,
     ) -> PyResult<Self> {
         let messages = Messages::default();
         let log = messages.clone();
@@ -86,6 +87,7 @@ impl Engine {
             },
             log: Some(Arc::new(move |line| log.push(line))),
             place,
+            live: live.unwrap_or_else(|| std::env::var_os("TQUIC_LIVE").is_none_or(|v| v != "0")),
         };
         let engine = py.detach(|| tquic_engine::Engine::new(config));
         let engine = Arc::new(engine.map_err(|e| error::engine(py, e.into()))?);
@@ -106,6 +108,11 @@ impl Engine {
         let stats = py.detach(|| self.engine.stats()).map_err(|e| error::engine(py, e))?;
         let shards: PyResult<Vec<_>> = stats.iter().map(|shard| shard_dict(py, shard)).collect();
         PyList::new(py, shards?)
+    }
+
+    /// The engine and its connections as they are now, as JSON.
+    fn describe(&self, py: Python<'_>) -> PyResult<String> {
+        py.detach(|| self.engine.describe()).map_err(|e| error::engine(py, e))
     }
 
     #[pyo3(signature = (patience=0.0, code=0, reason=b"".as_slice()))]

@@ -81,6 +81,18 @@ mod _engine {
         Ok(info)
     }
 
+    /// The probes of this module: each one's name, and the names of its arguments in order.
+    #[pyfunction]
+    fn probes() -> Vec<(&'static str, Vec<&'static str>)> {
+        tquic_trace::probes::NAMES.iter().map(|(name, args)| (*name, args.to_vec())).collect()
+    }
+
+    /// Kinds of qlog events, and the bit of each.
+    #[pyfunction]
+    fn qlog_kinds() -> Vec<(&'static str, u64)> {
+        tquic_core::trace::Mask::KINDS.iter().map(|(name, mask)| (*name, mask.0)).collect()
+    }
+
     /// Python buffers that the engine holds, or has dropped and not yet given back.
     #[pyfunction]
     fn held_buffers(py: Python<'_>) -> usize {

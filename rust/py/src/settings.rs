@@ -14,8 +14,11 @@ use tquic_core::datagram::DatagramConfig;
 use tquic_core::multipath::Scheduler;
 use tquic_core::recovery::RecoveryConfig;
 use tquic_core::stream::StreamConfig;
+use tquic_core::trace::Mask;
 use tquic_crypto::session::{ClientAuth, Exported, Group, Tickets};
 use tquic_crypto::{ClientConfig, ServerConfig, Suite};
+use tquic_trace::Tracing;
+use tquic_trace::qlog::{Form, QlogConfig, Severity};
 use tquic_wire::Version;
 
 use crate::material::{ClientMaterial, ServerMaterial};
@@ -53,6 +56,19 @@ struct TransportSettings {
     migration: bool,
     max_paths: u32,
     scheduler: String,
+    #[pyo3(attribute("_qlog"))]
+    qlog: Option<QlogSettings>,
+}
+
+/// Where the qlog files go: folder, mask, severity, whether in the old form, buffer in bytes.
+type QlogSettings = (PathBuf, u64, u32, bool, usize);
+
+fn tracing(py: Python<'_>, qlog: Option<QlogSettings>) -> PyResult<Tracing> {
+    let Some((folder, mask, severity, old, buffer)) = qlog else { return Ok(Tracing::new(None)) };
+    let severity = Severity::from_number(severity)
+        .ok_or_else(|| unknown(py, "qlog_severity", &severity.to_string()))?;
+    let (mask, form) = (Mask(mask), if old { Form::Old } else { Form::New });
+    Ok(Tracing::new(Some(QlogConfig { folder, mask, severity, form, buffer })))
 }
 
 fn unknown(py: Python<'_>, setting: &str, value: &str) -> PyErr {
@@ -119,6 +135,7 @@ impl TransportSettings {
                 .map(|name| version("initial_version", name))
                 .transpose()?,
             key_update_interval: self.key_update_interval,
+            tracer: Some(Arc::new(tracing(py, self.qlog)?)),
             max_paths: (self.max_paths > 1).then_some(self.max_paths),
             scheduler: scheduler(py, &self.scheduler)?,
             ..TransportConfig::default()

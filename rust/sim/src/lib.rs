@@ -13,6 +13,7 @@
 //! - [`scenario`]: named pairs of links as data, those of the QUIC interop runner among them.
 //! - [`trial`]: whole connections with faults by chance, and what must hold in each.
 //! - [`congestion`]: congestion controllers on shared bottlenecks, and what is expected of them.
+//! - [`transfer`]: one plain transfer between two endpoints, for tests and for counting instructions.
 //! - [`relay`]: the same links between real UDP sockets in real time.
 
 pub mod congestion;
@@ -26,6 +27,7 @@ pub mod random;
 pub mod relay;
 pub mod scenario;
 pub mod simulation;
+pub mod transfer;
 pub mod trial;
 
 pub use tquic_core::time::{Duration, Instant};

@@ -2,12 +2,14 @@
 
 use core::fmt;
 use core::time::Duration;
+use std::sync::Arc;
 use tquic_wire::Version;
 
 use crate::datagram::DatagramConfig;
 use crate::multipath::{MAX_PATHS, Scheduler};
 use crate::recovery::RecoveryConfig;
 use crate::stream::StreamConfig;
+use crate::trace::Tracer;
 
 /// Smallest datagram that every QUIC path carries (RFC 9000 section 14).
 pub const MIN_DATAGRAM: u16 = 1200;
@@ -65,6 +67,8 @@ pub struct TransportConfig {
     pub max_paths: Option<u32>,
     /// What puts several paths in order. Default: the smallest round-trip time first.
     pub scheduler: Scheduler,
+    /// Who is told what happens. Default: nobody.
+    pub tracer: Option<Arc<dyn Tracer>>,
 }
 
 impl Default for TransportConfig {
@@ -90,6 +94,7 @@ impl Default for TransportConfig {
             key_update_interval: None,
             max_paths: None,
             scheduler: Scheduler::default(),
+            tracer: None,
         }
     }
 }

@@ -61,6 +61,7 @@ impl Connection {
 
     fn finish(&mut self, error: ConnectionError) {
         self.timers = super::Timers::default();
+        self.events.trace.note_end(&error);
         self.events.push(Event::Closed(error));
     }
 

@@ -20,6 +20,7 @@ use crate::rng::Rng;
 use crate::space::AckTracker;
 use crate::stream::StreamSet;
 use crate::time::Instant;
+use crate::trace::Trace;
 
 /// What a client's connection starts from.
 pub struct ClientSetup {
@@ -75,6 +76,7 @@ impl Connection {
         let acks = [Space::Initial, Space::Handshake, Space::Data]
             .map(|space| AckTracker::new(space, config.max_ack_delay));
         let mut events = Events::default();
+        events.trace = Trace::new(now);
         events.push_endpoint(EndpointEvent::CidIssued(ids.local));
         Self {
             streams: StreamSet::new(ids.side, &config.streams, &mut rng),
@@ -130,6 +132,7 @@ impl Connection {
         let handshake = Handshake::client(setup.tls, setup.server_name);
         let mut this = Self::assemble(config, ids, handshake, (factory, rng, now), (tuple, dcid));
         this.start_client()?;
+        this.retrace();
         Ok(this)
     }
 
@@ -207,6 +210,7 @@ impl Connection {
         this.keys.initial = Some(Box::new(initial));
         this.events.push_endpoint(EndpointEvent::CidIssued(setup.dcid));
         this.handshake.set_preferred(setup.preferred);
+        this.retrace();
         this
     }
 

@@ -77,6 +77,11 @@ impl Connection {
         self.ids.side
     }
 
+    /// Where it is in its life.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
     /// The QUIC version in use.
     pub fn version(&self) -> Version {
         self.ids.version

@@ -65,6 +65,11 @@ impl Connection {
 
     /// The time has come: call when `timeout` is due, then `poll_transmit`.
     pub fn on_timeout(&mut self, now: Instant) {
+        self.run_timers(now);
+        self.observe(now);
+    }
+
+    fn run_timers(&mut self, now: Instant) {
         match &self.state {
             State::Drained => return,
             State::Draining { until }

@@ -12,6 +12,21 @@ use crate::space::min_ack_delay;
 /// The parameters that do not depend on the role's secrets: a server adds its reset token and
 /// preferred address.
 pub(crate) fn ours(config: &TransportConfig, ids: &Identity, rng: &mut Rng) -> TransportParameters {
+    let mut p = fixed(config, ids);
+    p.version_information = Some(VersionInformation {
+        chosen: ids.version,
+        available: available_versions(config, rng),
+    });
+    if config.grease {
+        // RFC 9000 section 18.1: identifiers 31 * N + 27 are reserved to exercise ignorance.
+        let length = 1 + rng.below(8) as usize;
+        p.grease = Some((31 * rng.below(1 << 20) + 27, rng.array::<8>()[..length].to_vec()));
+    }
+    p
+}
+
+/// Those of them that nothing random is in.
+pub(crate) fn fixed(config: &TransportConfig, ids: &Identity) -> TransportParameters {
     let mut p = TransportParameters {
         max_idle_timeout: config.max_idle_timeout.as_millis() as u64,
         max_ack_delay: config.max_ack_delay.as_millis() as u64,
@@ -20,21 +35,12 @@ pub(crate) fn ours(config: &TransportConfig, ids: &Identity, rng: &mut Rng) -> T
         initial_source_connection_id: Some(ids.local),
         grease_quic_bit: config.grease,
         min_ack_delay: Some(min_ack_delay(config.max_ack_delay).as_micros() as u64),
-        version_information: Some(VersionInformation {
-            chosen: ids.version,
-            available: available_versions(config, rng),
-        }),
         ..TransportParameters::default()
     };
     // Draft-ietf-quic-multipath-21 section 2.1: path IDs begin at 0.
     p.initial_max_path_id = config.max_paths.map(|paths| u64::from(paths) - 1);
     config.streams.advertise(&mut p);
     config.datagrams.advertise(&mut p);
-    if config.grease {
-        // RFC 9000 section 18.1: identifiers 31 * N + 27 are reserved to exercise ignorance.
-        let length = 1 + rng.below(8) as usize;
-        p.grease = Some((31 * rng.below(1 << 20) + 27, rng.array::<8>()[..length].to_vec()));
-    }
     if ids.side == Side::Server {
         p.original_destination_connection_id = Some(ids.original_dcid);
         p.retry_source_connection_id = ids.retry;

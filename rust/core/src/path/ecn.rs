@@ -3,6 +3,7 @@
 use tquic_wire::frame::EcnCounts;
 
 pub use crate::space::Ecn;
+use crate::trace::EcnState;
 
 /// RFC 9000 appendix A.4: packets marked while it is not known whether the path keeps marks.
 const TESTING_PACKETS: u32 = 10;
@@ -131,6 +132,17 @@ impl EcnPath {
     /// Whether packets are marked, or may be once the path has been tested.
     pub fn is_usable(&self) -> bool {
         !matches!(self.state, State::Off | State::Failed)
+    }
+
+    /// What is known; `None` if marking is switched off.
+    pub fn state(&self) -> Option<EcnState> {
+        match self.state {
+            State::Off => None,
+            State::Testing { .. } => Some(EcnState::Testing),
+            State::Unknown => Some(EcnState::Unknown),
+            State::Capable => Some(EcnState::Capable),
+            State::Failed => Some(EcnState::Failed),
+        }
     }
 
     /// Whether marks are known to survive.

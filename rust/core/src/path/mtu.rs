@@ -70,6 +70,11 @@ impl Mtu {
         self.current
     }
 
+    /// Whether no larger size is looked for at present.
+    pub fn is_settled(&self) -> bool {
+        !matches!(self.search, Search::Between { .. })
+    }
+
     /// The peer takes no larger datagrams than this (RFC 9000 section 18.2, max_udp_payload_size),
     /// or the interface sends none.
     pub fn lower_limit(&mut self, limit: u16) {

@@ -179,7 +179,8 @@ impl Recovery {
                 // RFC 9000 section 21.4.
                 return Err(TransportError::violation("the peer acknowledged a skipped packet"));
             }
-            let newest = s.sent.ack_range(first, last, |packet| {
+            let newest = s.sent.ack_range(first, last, |pn, packet| {
+                sink.packet_acked(space, pn);
                 walk.count(packet, recovery_start);
                 packet.tokens.drain(..).for_each(|token| sink.acked(space, token));
             });

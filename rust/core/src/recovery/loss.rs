@@ -1,7 +1,7 @@
 //! Declaring packets lost (RFC 9002 sections 6.1, 7.6).
 
 use super::spurious::Lost;
-use super::{BASE_DATAGRAM, Recovery, TokenSink, index};
+use super::{BASE_DATAGRAM, LostPacket, Recovery, TokenSink, index};
 use crate::cc::{Algorithm, LossEvent};
 use crate::recovery::sent::Entry;
 use crate::time::{Duration, Instant};
@@ -55,6 +55,13 @@ impl Recovery {
                 break;
             }
             let Some(entry) = s.sent.pop_front() else { break };
+            sink.packet_lost(&LostPacket {
+                space: pass.space,
+                pn: entry.pn,
+                reordered: distance >= self.thresholds.packets(),
+                total: self.stats.lost_packets + losses.packets as u64 + 1,
+                packet: &entry.packet,
+            });
             for token in entry.packet.tokens.iter().filter(|t| entry.owes(t)) {
                 sink.lost(pass.space, *token);
             }

@@ -89,11 +89,30 @@ pub trait TokenSink {
     fn acked(&mut self, space: Space, token: Token);
     /// The packet was lost.
     fn lost(&mut self, space: Space, token: Token);
+    /// The peer has this packet; its tokens follow.
+    fn packet_acked(&mut self, _space: Space, _pn: u64) {}
+    /// This packet was lost; its tokens follow as far as they are to be handed out.
+    fn packet_lost(&mut self, _lost: &LostPacket<'_>) {}
     /// The packet is overdue but not lost: a probe may carry the information again. The same token
     /// can be acknowledged later, but is not reported lost any more.
     fn probe(&mut self, space: Space, token: Token) {
         self.lost(space, token);
     }
+}
+
+/// A packet that was declared lost.
+#[derive(Clone, Copy, Debug)]
+pub struct LostPacket<'a> {
+    /// Its packet-number space.
+    pub space: Space,
+    /// Its number.
+    pub pn: u64,
+    /// It was lost by number, not by age (RFC 9002 section 6.1).
+    pub reordered: bool,
+    /// Packets lost on this path, with this one.
+    pub total: u64,
+    /// What was sent.
+    pub packet: &'a SentPacket,
 }
 
 /// How much may be sent now.

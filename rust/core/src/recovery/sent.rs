@@ -88,7 +88,7 @@ impl SentPackets {
         &mut self,
         first: u64,
         last: u64,
-        mut f: impl FnMut(&mut SentPacket),
+        mut f: impl FnMut(u64, &mut SentPacket),
     ) -> Option<usize> {
         let start = self.lower_bound(first);
         let (mut i, mut newest) = (start, None);
@@ -102,7 +102,7 @@ impl SentPackets {
             }
             entry.run = 1;
             self.ack_eliciting -= usize::from(entry.packet.ack_eliciting);
-            f(&mut entry.packet);
+            f(entry.pn, &mut entry.packet);
             newest = Some(i);
             i += 1;
         }
@@ -205,11 +205,11 @@ mod tests {
         }
         for last in (1..1000).step_by(2) {
             let mut seen = 0;
-            sent.ack_range(1, last, |_| seen += 1);
+            sent.ack_range(1, last, |_, _| seen += 1);
             assert!(seen <= 2);
             assert_eq!(sent.entries[1].run as u64, last);
         }
-        sent.ack_range(0, 999, |_| ());
+        sent.ack_range(0, 999, |_, _| ());
         assert!(sent.pop_acked());
         assert_eq!((sent.len(), sent.ack_eliciting()), (0, 0));
     }
@@ -222,7 +222,7 @@ mod tests {
         }
         assert_eq!(sent.len(), 100);
         let mut seen = 0;
-        sent.ack_range(5_000_000, 7_999_999, |_| seen += 1);
+        sent.ack_range(5_000_000, 7_999_999, |_, _| seen += 1);
         assert_eq!(seen, 3);
     }
 
@@ -242,7 +242,7 @@ mod tests {
             }
             for (first, len, drop_front) in ops {
                 let mut acked = Vec::new();
-                let newest = sent.ack_range(first, first + len, |p| acked.push(p.size));
+                let newest = sent.ack_range(first, first + len, |_, p| acked.push(p.size));
                 let expected: Vec<u16> = model.range(first..=first + len).map(|e| *e.1).collect();
                 prop_assert_eq!(&acked, &expected);
                 let newest = newest.and_then(|i| sent.get(i)).map(|e| e.packet.size);

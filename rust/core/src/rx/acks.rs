@@ -13,11 +13,12 @@ use crate::events::Event;
 use crate::handshake::CryptoSend;
 use crate::multipath::{Located, Multipath};
 use crate::path::{Ecn, Mtu, Path, Standing, ecn::EcnDelta};
-use crate::recovery::{Token, TokenSink};
+use crate::recovery::{LostPacket, Token, TokenSink};
 use crate::rx::Opened;
 use crate::space::AckTracker;
 use crate::stream::StreamSet;
 use crate::time::Instant;
+use crate::trace::{self, LossTrigger, Mask, Trace};
 
 /// Gives each token back to its owner.
 pub(crate) struct Router<'a> {
@@ -32,6 +33,9 @@ pub(crate) struct Router<'a> {
     remote_cids: &'a mut RemoteCids,
     standing: &'a mut Standing,
     mtu: &'a mut Mtu,
+    trace: &'a mut Trace,
+    /// Packets acknowledged, if somebody wants to know.
+    acked: Vec<u64>,
     /// The paths before and behind this one: any packet may carry frames about any path.
     others: [&'a mut [Path]; 2],
     multipath: Option<&'a mut Multipath>,
@@ -106,6 +110,19 @@ impl TokenSink for Router<'_> {
         }
     }
 
+    #[inline]
+    fn packet_acked(&mut self, _: Space, pn: u64) {
+        if self.trace.wants(Mask::PACKETS_ACKED) {
+            self.acked.push(pn);
+        }
+    }
+
+    fn packet_lost(&mut self, lost: &LostPacket<'_>) {
+        if self.trace.wants(Mask::PACKET_LOST | Mask::MARKED_FOR_RETRANSMIT) {
+            self.tell_lost(lost);
+        }
+    }
+
     fn lost(&mut self, space: Space, token: Token) {
         match token {
             Token::Stream { .. }
@@ -152,6 +169,23 @@ impl TokenSink for Router<'_> {
     }
 }
 
+impl Router<'_> {
+    #[cold]
+    fn tell_lost(&mut self, lost: &LostPacket<'_>) {
+        let &LostPacket { space, pn, reordered, total: total_lost, packet } = lost;
+        let trigger =
+            if reordered { LossTrigger::ReorderingThreshold } else { LossTrigger::TimeThreshold };
+        let (path, size, mtu_probe) = (self.path, packet.size, packet.mtu_probe);
+        let event =
+            trace::Event::PacketLost { space, pn, size, path, trigger, mtu_probe, total_lost };
+        self.trace.tell(self.now, &event);
+        let tokens = packet.tokens.as_slice();
+        if !tokens.is_empty() && self.trace.wants(Mask::MARKED_FOR_RETRANSMIT) {
+            self.trace.tell(self.now, &trace::Event::MarkedForRetransmit { space, tokens });
+        }
+    }
+}
+
 impl Connection {
     /// The recovery of a path, and the router to whom its tokens go.
     pub(crate) fn recovery_and_router(
@@ -177,6 +211,8 @@ impl Connection {
             local_cids: parts.local_cids,
             remote_cids: parts.remote_cids,
             mtu: &mut parts.active.mtu,
+            trace: &mut self.events.trace,
+            acked: Vec::new(),
         };
         (parts.recovery, router)
     }
@@ -193,6 +229,10 @@ impl Connection {
         let peer_max = self.peer_max_ack_delay();
         let (recovery, mut router) = self.recovery_and_router(now, path);
         let summary = recovery.on_ack(now, space, ack, delay, peer_max, &mut router)?;
+        if !router.acked.is_empty() {
+            let numbers = router.acked.as_slice();
+            router.trace.tell(now, &trace::Event::PacketsAcked { space, numbers });
+        }
         if summary.newly_acked == 0 {
             return Ok(());
         }
@@ -224,6 +264,7 @@ impl Connection {
         }
         self.sync_mtu(path);
         self.on_progress(now, space, (self.paths[path].id, ack.largest));
+        self.observe(now);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use tquic_wire::frame::{FrameError, next_frame, rules, ty};
 use tquic_wire::{
-    ConnectionId, Frame, PacketType, Reader, ResetToken, Side, Space, TransportErrorCode,
+    ConnectionId, Frame, PacketType, Reader, ResetToken, Side, Space, TransportErrorCode, header,
 };
 
 use crate::connection::{Connection, space_index};
@@ -12,6 +12,18 @@ use crate::multipath::Located;
 use crate::path::{PathOutcome, Stage};
 use crate::rx::{Arrival, Opened};
 use crate::space::AckRequestFrame;
+use crate::trace::{self, DropReason};
+
+impl Opened {
+    fn ty(&self) -> PacketType {
+        match (self.space, self.zero_rtt) {
+            (Space::Initial, _) => PacketType::Initial,
+            (Space::Handshake, _) => PacketType::Handshake,
+            (Space::Data, true) => PacketType::ZeroRtt,
+            (Space::Data, false) => PacketType::OneRtt,
+        }
+    }
+}
 
 /// A connection ID that the peer issued.
 struct IssuedCid {
@@ -44,12 +56,17 @@ impl Connection {
         // RFC 9000 section 12.3: a packet number is processed once.
         if acks.is_duplicate(opened.pn) {
             self.stats.duplicates += 1;
+            let (ty, size) = (Some(opened.ty()), opened.len);
+            self.tell_dropped(arrival.now, ty, size, DropReason::Duplicate);
             return Ok(());
         }
         let newest = acks.largest().is_none_or(|largest| opened.pn > largest);
         // RFC 9000 section 12.4: a packet without frames.
         if payload.is_empty() {
             return Err(TransportError::violation("a packet without frames"));
+        }
+        if self.events.trace.wants(trace::RECEIVED) {
+            self.tell_received(arrival, opened, payload);
         }
         self.settle_tuple(arrival, opened);
         let seen = self.on_frames(arrival, opened, payload)?;
@@ -69,18 +86,36 @@ impl Connection {
         Ok(())
     }
 
+    #[cold]
+    fn tell_received(&mut self, arrival: &Arrival, opened: &Opened, payload: &[u8]) {
+        let ty = opened.ty();
+        if ty == PacketType::OneRtt {
+            self.events.trace.on_spin_bit(arrival.now, opened.first & header::SPIN_BIT != 0);
+        }
+        let long = (ty != PacketType::OneRtt)
+            .then(|| (self.ids.version, self.ids.peer.unwrap_or_default(), opened.dcid));
+        let packet = trace::Packet {
+            ty,
+            pn: opened.pn,
+            size: opened.len,
+            path: self.paths[opened.path].id,
+            key_phase: long.is_none().then_some(opened.first & header::KEY_PHASE != 0),
+            long,
+            payload,
+            tail: 0,
+        };
+        self.events
+            .trace
+            .tell(arrival.now, &trace::Event::PacketReceived { packet, ecn: arrival.ecn });
+    }
+
     fn on_frames(
         &mut self,
         arrival: &Arrival,
         opened: &Opened,
         payload: &[u8],
     ) -> Result<Seen, TransportError> {
-        let packet = match (opened.space, opened.zero_rtt) {
-            (Space::Initial, _) => PacketType::Initial,
-            (Space::Handshake, _) => PacketType::Handshake,
-            (Space::Data, true) => PacketType::ZeroRtt,
-            (Space::Data, false) => PacketType::OneRtt,
-        };
+        let packet = opened.ty();
         let mut seen = Seen::default();
         let mut reader = Reader::new(payload);
         while !reader.is_empty() {

@@ -35,4 +35,6 @@ pub(crate) struct Opened {
     pub(crate) len: usize,
     /// 0-RTT, where fewer frames are allowed.
     pub(crate) zero_rtt: bool,
+    /// Its first byte, unprotected.
+    pub(crate) first: u8,
 }

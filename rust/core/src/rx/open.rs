@@ -8,6 +8,7 @@ use crate::connection::{Connection, space_index};
 use crate::error::TransportError;
 use crate::rx::receive::Parsed;
 use crate::rx::{Arrival, Opened};
+use crate::trace::{DropReason, Event, Mask};
 
 /// Datagrams whose header masks are computed in one go: as many as UDP GRO joins.
 pub(crate) const TRAIN: usize = 64;
@@ -72,12 +73,13 @@ impl Connection {
         let pn_offset = 1 + CID_LEN;
         let Some((dcid, path, id)) = Self::short_dcid(datagram).and_then(|d| self.addressed(d))
         else {
-            self.stats.dropped += 1;
+            let reason = DropReason::ConnectionUnknown;
+            self.drop_packet(arrival.now, Some(PacketType::OneRtt), datagram.len(), reason);
             return Ok(());
         };
         // RFC 9001 section 5.7: not before the handshake is complete.
         if self.keys.one_rtt.is_none() || !self.handshake.is_complete() {
-            self.stash(arrival, datagram);
+            self.stash(arrival, PacketType::OneRtt, datagram);
             return Ok(());
         }
         let pto = self.pto();
@@ -103,16 +105,17 @@ impl Connection {
             None
         };
         let Some(payload) = opened else {
-            return self.on_unopened(arrival, &tail);
+            return self.on_unopened(arrival, len, &tail);
         };
         keys.on_opened(arrival.now, (id, pn), phase, pto)?;
         check_reserved(first & header::SHORT_RESERVED)?;
         // The first packet of a path opens it: only now is there anything to pay for.
         let Some(path) = path.or_else(|| self.accept_path(arrival, id)) else {
-            self.stats.dropped += 1;
+            let ty = Some(PacketType::OneRtt);
+            self.drop_packet(arrival.now, ty, len, DropReason::Rejected);
             return Ok(());
         };
-        let opened = Opened { space: Space::Data, pn, path, dcid, len, zero_rtt: false };
+        let opened = Opened { space: Space::Data, pn, path, dcid, len, zero_rtt: false, first };
         self.on_packet(arrival, &opened, payload)
     }
 
@@ -131,8 +134,9 @@ impl Connection {
         packet: &mut [u8],
         parsed: Parsed,
     ) -> Result<(), TransportError> {
+        let (ty, size) = (Some(parsed.ty), packet.len());
         let Some(path) = self.path_of(parsed.dcid.as_slice()) else {
-            self.stats.dropped += 1;
+            self.drop_packet(arrival.now, ty, size, DropReason::ConnectionUnknown);
             return Ok(());
         };
         let space = match parsed.ty {
@@ -143,24 +147,25 @@ impl Connection {
         if !self.has_long_keys(&parsed) {
             // Initial and Handshake keys that are gone do not come back; others may come.
             if self.may_get_keys(&parsed) {
-                self.stash(arrival, packet);
+                self.stash(arrival, parsed.ty, packet);
             } else {
-                self.stats.dropped += 1;
+                self.drop_packet(arrival.now, ty, size, DropReason::KeyUnavailable);
             }
             return Ok(());
         }
         let expected = self.expected(path, space_index(space));
         let Some((pn, header_len)) = self.unprotect_long(packet, &parsed, expected) else {
-            self.stats.dropped += 1;
+            self.drop_packet(arrival.now, ty, size, DropReason::Invalid);
             return Ok(());
         };
         let (first, len) = (packet[0], packet.len());
         let Some(keys) = self.long_keys(&parsed) else { return Ok(()) };
         let Some(payload) = keys.packet.open(0, pn, packet, header_len) else {
+            self.tell_dropped(arrival.now, ty, size, DropReason::DecryptionFailure);
             return self.keys.on_open_failure();
         };
         if !self.accept_source(&parsed) {
-            self.stats.dropped += 1;
+            self.drop_packet(arrival.now, ty, size, DropReason::Rejected);
             return Ok(());
         }
         check_reserved(first & header::LONG_RESERVED)?;
@@ -174,7 +179,7 @@ impl Connection {
             self.discard_space(arrival.now, Space::Initial);
         }
         let zero_rtt = parsed.ty == PacketType::ZeroRtt;
-        let opened = Opened { space, pn, path, dcid: parsed.dcid, len, zero_rtt };
+        let opened = Opened { space, pn, path, dcid: parsed.dcid, len, zero_rtt, first };
         self.on_packet(arrival, &opened, payload)
     }
 
@@ -286,22 +291,33 @@ impl Connection {
         self.paths[path].acks[space].expected()
     }
 
-    fn stash(&mut self, arrival: &Arrival, packet: &[u8]) {
+    fn stash(&mut self, arrival: &Arrival, ty: PacketType, packet: &[u8]) {
+        let (now, size) = (arrival.now, packet.len());
         if !self.state.is_open() || !self.handshake.stash.keep(arrival, packet) {
-            self.stats.dropped += 1;
+            self.drop_packet(now, Some(ty), size, DropReason::KeyUnavailable);
+        } else if self.events.trace.wants(Mask::PACKET_BUFFERED) {
+            self.events.trace.tell(now, &Event::PacketBuffered { ty, size });
         }
     }
 
-    fn on_unopened(&mut self, arrival: &Arrival, tail: &[u8; TAG]) -> Result<(), TransportError> {
+    fn on_unopened(
+        &mut self,
+        arrival: &Arrival,
+        size: usize,
+        tail: &[u8; TAG],
+    ) -> Result<(), TransportError> {
         if self.on_possible_reset(arrival.now, tail) {
             return Ok(());
         }
+        let ty = Some(PacketType::OneRtt);
+        self.tell_dropped(arrival.now, ty, size, DropReason::DecryptionFailure);
         self.keys.on_open_failure()
     }
 
     fn on_short_datagram(&mut self, arrival: &Arrival, datagram: &[u8]) {
         if !self.on_possible_reset(arrival.now, datagram) {
-            self.stats.dropped += 1;
+            let ty = Some(PacketType::OneRtt);
+            self.drop_packet(arrival.now, ty, datagram.len(), DropReason::Invalid);
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::rx::Arrival;
 use crate::rx::open::{TRAIN, TrainMasks};
 use crate::rx::unusual::Retry;
 use crate::time::Instant;
+use crate::trace::{DropReason, Event, Mask};
 
 impl Connection {
     /// Takes datagrams of one sender, laid out in `slot` every `stride` bytes (the last may be
@@ -30,10 +31,20 @@ impl Connection {
         let stride = stride.max(1);
         self.stats.datagrams_received += slot.len().div_ceil(stride) as u64;
         self.stats.bytes_received += slot.len() as u64;
+        if self.events.trace.wants(Mask::DATAGRAMS_RECEIVED) {
+            let (len, segment) = (slot.len(), stride);
+            self.events.trace.tell(now, &Event::DatagramsReceived { len, segment, ecn });
+        }
         match self.state {
             State::Handshaking | State::Established => {}
             State::Closing(_) => return self.on_packet_while_closing(),
-            State::Draining { .. } | State::Drained => return,
+            State::Draining { .. } | State::Drained => {
+                if self.events.trace.wants(Mask::DATAGRAM_DROPPED) {
+                    let len = slot.len();
+                    self.events.trace.tell(now, &Event::DatagramDropped { len });
+                }
+                return;
+            }
         }
         self.credit(&addresses, slot);
         let opened_before = self.stats.packets_received;
@@ -48,6 +59,7 @@ impl Connection {
         if self.stats.packets_received > opened_before && self.state.is_open() {
             self.restart_idle_on_receive(now);
         }
+        self.observe(now);
     }
 
     /// Counts a datagram towards what may be sent back before the address is validated.
@@ -116,11 +128,16 @@ impl Connection {
                     let offered: Vec<Version> = versions.take(64).collect();
                     let ours = dcid == self.ids.local.as_slice()
                         && scid == self.ids.initial_dcid.as_slice();
-                    return self.on_version_negotiation(arrival.now, ours, offered);
+                    let size = rest.len();
+                    return self.on_version_negotiation(arrival.now, (ours, size), offered);
                 }
-                Ok(Long::UnknownVersion { .. }) | Err(_) => {
-                    self.stats.dropped += 1;
-                    return;
+                Ok(Long::UnknownVersion { .. }) => {
+                    let reason = DropReason::Unsupported;
+                    return self.drop_packet(arrival.now, None, rest.len(), reason);
+                }
+                Err(_) => {
+                    let reason = DropReason::Invalid;
+                    return self.drop_packet(arrival.now, None, rest.len(), reason);
                 }
             };
             // RFC 9000 section 14.1: a server MUST discard Initial packets in smaller datagrams.
@@ -134,7 +151,8 @@ impl Connection {
                     self.fail(arrival.now, error);
                 }
             } else {
-                self.stats.dropped += 1;
+                let (size, ty) = (packet.len(), Some(parsed.ty));
+                self.drop_packet(arrival.now, ty, size, DropReason::Rejected);
             }
             rest = tail;
         }

@@ -2,13 +2,14 @@
 //! them, so a client believes them only before it has heard anything authentic.
 
 use tquic_crypto::{initial_keys, retry};
-use tquic_wire::{ConnectionId, Side, Space, Version};
+use tquic_wire::{ConnectionId, PacketType, Side, Space, Version};
 
 use crate::connection::{Connection, State};
 use crate::events::ConnectionError;
 use crate::handshake::version;
 use crate::rx::Arrival;
 use crate::time::Instant;
+use crate::trace::DropReason;
 
 /// A Retry packet, free of the datagram's borrow.
 pub(crate) struct Retry {
@@ -34,8 +35,8 @@ impl Connection {
             && r.scid != self.ids.initial_dcid
             && retry::verify(r.version, &self.ids.initial_dcid, packet);
         if !acceptable {
-            self.stats.dropped += 1;
-            return;
+            let ty = Some(PacketType::Retry);
+            return self.drop_packet(arrival.now, ty, packet.len(), DropReason::Rejected);
         }
         self.ids.retry = Some(r.scid);
         self.ids.initial_dcid = r.scid;
@@ -52,17 +53,14 @@ impl Connection {
     pub(crate) fn on_version_negotiation(
         &mut self,
         now: Instant,
-        ours: bool,
+        (ours, size): (bool, usize),
         offered: Vec<Version>,
     ) {
         let tried = self.ids.version;
-        if !ours || !self.heard_nothing() || self.ids.negotiated_from.is_some() {
-            self.stats.dropped += 1;
-            return;
-        }
-        if offered.contains(&tried) {
-            self.stats.dropped += 1;
-            return;
+        let unwanted = !ours || !self.heard_nothing() || self.ids.negotiated_from.is_some();
+        if unwanted || offered.contains(&tried) {
+            let ty = Some(PacketType::VersionNegotiation);
+            return self.drop_packet(now, ty, size, DropReason::Rejected);
         }
         let Some(next) = version::retry_with(&self.config.versions, &offered, tried) else {
             return self.vanish(ConnectionError::VersionMismatch { offered });

@@ -22,7 +22,7 @@ pub use event::StreamEvent;
 pub use recv::RecvState;
 pub use schedule::Priority;
 pub use send::SendState;
-pub use set::{StreamSet, StreamStats};
+pub use set::{StreamNote, StreamSet, StreamStats};
 
 use bytes::Bytes;
 use core::fmt;

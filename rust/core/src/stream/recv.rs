@@ -75,6 +75,17 @@ impl RecvPart {
         self.data.allocated()
     }
 
+    /// The peer's code, if it reset the stream.
+    pub fn reset_code(&self) -> Option<u64> {
+        let reset = matches!(self.state, RecvState::ResetRecvd | RecvState::ResetRead);
+        reset.then_some(self.reset_code)
+    }
+
+    /// The highest offset received.
+    pub fn highest(&self) -> u64 {
+        self.highest
+    }
+
     /// The peer's code, if it reset the stream and the application has not been told.
     pub fn unread_reset(&self) -> Option<u64> {
         (self.state == RecvState::ResetRecvd).then_some(self.reset_code)

@@ -88,6 +88,16 @@ impl SendPart {
         self.state
     }
 
+    /// The code with which the part was reset.
+    pub fn reset_code(&self) -> Option<u64> {
+        self.state.is_reset().then_some(self.reset_code)
+    }
+
+    /// Bytes sent, repeated ones not counted.
+    pub fn sent(&self) -> u64 {
+        if self.state.is_reset() { self.final_size } else { self.buf.next() }
+    }
+
     pub fn stopped(&self) -> Option<u64> {
         self.stopped
     }

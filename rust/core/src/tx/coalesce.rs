@@ -168,10 +168,10 @@ impl Connection {
             let size = draft.sealed_len(0);
             let packet = &mut buf[start..start + size];
             if draft.ty == PacketType::OneRtt {
-                self.seal_short(0, &draft, packet, &[]);
+                self.seal_short(now, 0, &draft, packet);
                 self.mask_train(packet, size, draft.pn_offset);
             } else {
-                self.seal_long(&draft, packet);
+                self.seal_long(now, &draft, packet);
             }
             debug_assert!(header::is_long(packet[0]) == (draft.ty != PacketType::OneRtt));
             sent_handshake |= draft.ty == PacketType::Handshake;

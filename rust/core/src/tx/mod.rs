@@ -10,5 +10,6 @@ mod special;
 mod train;
 mod writer;
 
+pub(crate) use packet::Draft;
 pub use plan::Transmit;
 pub use writer::FrameWriter;

@@ -19,18 +19,18 @@ const MIN_PN_AND_PAYLOAD: usize = 4;
 const SMALL_FRAME: usize = 9;
 
 /// A packet being written at the start of a buffer.
-pub(super) struct Draft {
-    pub(super) ty: PacketType,
-    pub(super) pn: u64,
+pub(crate) struct Draft {
+    pub(crate) ty: PacketType,
+    pub(crate) pn: u64,
     pub(super) pn_offset: usize,
-    pub(super) header_len: usize,
+    pub(crate) header_len: usize,
     length: Option<LongHandle>,
     /// Bytes of header and plaintext so far.
     pub(super) len: usize,
-    pub(super) tokens: Tokens,
-    pub(super) ack_eliciting: bool,
+    pub(crate) tokens: Tokens,
+    pub(crate) ack_eliciting: bool,
     /// Carries PADDING, and so counts as in flight.
-    pub(super) padded: bool,
+    pub(crate) padded: bool,
 }
 
 impl Draft {
@@ -81,7 +81,7 @@ impl Draft {
     }
 
     /// Bytes of the sealed packet, with `tail` bytes of stream data still to come.
-    pub(super) fn sealed_len(&self, tail: usize) -> usize {
+    pub(crate) fn sealed_len(&self, tail: usize) -> usize {
         self.len + tail + TAG
     }
 
@@ -164,7 +164,8 @@ impl Connection {
     }
 
     /// Seals a long-header packet of `draft.sealed_len(0)` bytes and hides its header.
-    pub(super) fn seal_long(&self, draft: &Draft, packet: &mut [u8]) {
+    pub(super) fn seal_long(&mut self, now: Instant, draft: &Draft, packet: &mut [u8]) {
+        self.tell_sent(now, 0, draft, &packet[..draft.len], 0);
         let keys = match draft.ty {
             PacketType::Initial => self.keys.initial.as_ref().map(|k| &k.local),
             PacketType::Handshake => self.keys.handshake.as_ref().map(|k| &k.local),
@@ -180,9 +181,17 @@ impl Connection {
     }
 
     /// Seals a 1-RTT packet; its header is hidden later, with those of its train (`mask_train`).
-    pub(super) fn seal_short(&mut self, id: u32, draft: &Draft, packet: &mut [u8], tail: &[u8]) {
+    pub(super) fn seal_short(
+        &mut self,
+        now: Instant,
+        path: usize,
+        draft: &Draft,
+        packet: &mut [u8],
+    ) {
+        self.tell_sent(now, path, draft, &packet[..draft.len], 0);
+        let id = self.paths[path].id;
         if let Some(keys) = &mut self.keys.one_rtt {
-            keys.seal_key().seal(id, draft.pn, packet, draft.header_len, tail);
+            keys.seal_key().seal(id, draft.pn, packet, draft.header_len, &[]);
             keys.on_sealed(id, draft.pn);
         }
     }

@@ -3,6 +3,7 @@
 use crate::connection::{Connection, State};
 use crate::path::{Ecn, FourTuple};
 use crate::time::Instant;
+use crate::trace::{Event, Mask};
 
 /// One GSO train in the caller's buffer: datagrams of `segment` bytes each, the last may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,7 @@ impl Connection {
     /// Writes the next train into `buf`, which should hold 64 KiB and must hold 1500 bytes. Call
     /// until `None`, after anything was received, written by the application, or timed out.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
+        self.observe(now);
         let transmit = match &self.state {
             State::Handshaking | State::Established => self.transmit_open(now, buf),
             State::Closing(closing) if closing.send => self.transmit_close(now, buf),
@@ -29,6 +31,10 @@ impl Connection {
         self.stats.trains_sent += 1;
         self.stats.datagrams_sent += transmit.len.div_ceil(transmit.segment.max(1)) as u64;
         self.stats.bytes_sent += transmit.len as u64;
+        if self.events.trace.wants(Mask::DATAGRAMS_SENT) {
+            let Transmit { ecn, segment, len, .. } = transmit;
+            self.events.trace.tell(now, &Event::DatagramsSent { len, segment, ecn });
+        }
         Some(transmit)
     }
 
@@ -52,6 +58,12 @@ impl Connection {
             .or_else(|| self.transmit_train(now, path, buf))
             .or_else(|| self.transmit_mtu_probe(now, path, buf))?;
         self.paths[path].bytes_sent += sent.len as u64;
+        if self.events.trace.wants(Mask::SCHEDULER_DECISION) {
+            let (path, candidates) = (self.paths[path].id, self.paths.len() as u32);
+            self.events
+                .trace
+                .tell(now, &Event::SchedulerDecision { path, candidates, bytes: sent.len });
+        }
         Some(sent)
     }
 }

@@ -66,8 +66,7 @@ impl Connection {
         draft.pad_for_sample(buf);
         let mtu_probe = draft.tokens.iter().any(|t| matches!(t, Token::MtuProbe(_)));
         let size = draft.sealed_len(0);
-        let id = self.paths[path].id;
-        self.seal_short(id, &draft, &mut buf[..size], &[]);
+        self.seal_short(now, path, &draft, &mut buf[..size]);
         self.mask_train(&mut buf[..size], size, draft.pn_offset);
         self.on_sent(now, path, draft, size, SentOptions { ecn: None, mtu_probe });
         Some(size)
@@ -134,12 +133,11 @@ impl Connection {
             }
             let size = draft.sealed_len(0);
             if ty == PacketType::OneRtt {
-                self.seal_short(self.paths[0].id, &draft, &mut packet[..size], &[]);
+                self.seal_short(now, 0, &draft, &mut packet[..size]);
                 self.mask_train(&mut packet[..size], size, draft.pn_offset);
             } else {
-                self.seal_long(&draft, &mut packet[..size]);
+                self.seal_long(now, &draft, &mut packet[..size]);
             }
-            let _ = now;
             self.stats.packets_sent += 1;
             len += size;
         }

@@ -126,7 +126,7 @@ impl Connection {
         if tail.is_none() {
             draft.pad_for_sample(buf);
         }
-        let size = self.finish_train_packet(path, &mut draft, tail.as_ref(), buf);
+        let size = self.finish_train_packet(now, path, &mut draft, tail.as_ref(), buf);
         let options = SentOptions { ecn: budget.mark, mtu_probe: false };
         let flight = self.on_sent(now, path, draft, size, options);
         budget.window = budget.window.saturating_sub(flight);
@@ -137,11 +137,13 @@ impl Connection {
     /// Seals a packet, with the stream bytes that fill it straight from the application's buffer.
     fn finish_train_packet(
         &mut self,
+        now: Instant,
         path: usize,
         draft: &mut Draft,
         tail: Option<&StreamChunk>,
         buf: &mut [u8],
     ) -> usize {
+        self.tell_sent(now, path, draft, &buf[..draft.len], tail.map_or(0, |chunk| chunk.len));
         let id = self.paths[path].id;
         let (mut bytes, second): (&[u8], &[u8]) = match tail {
             Some(chunk) => self.streams.data(chunk),

@@ -16,6 +16,7 @@ use tquic_net::udp::UdpSocket;
 use crate::application::{Application, Source, Supply, Tell};
 use crate::config::{Acceptor, ConnectRequest, ListenerId};
 use crate::key::ConnectionKey;
+use crate::live::Snapshot;
 use crate::stats::{ConnectionSnapshot, ShardStats};
 
 /// Commands that wait at most; a shard that is so far behind takes no more.
@@ -85,6 +86,11 @@ pub(crate) enum Command {
     Unlisten(ListenerId),
     With(ConnectionKey, Operation),
     Stats(SyncSender<ShardStats>),
+    /// The shard, and so many of its connections.
+    Snapshot {
+        most: usize,
+        reply: SyncSender<Snapshot>,
+    },
     Shutdown {
         deadline_nanos: u64,
         code: u64,

@@ -63,6 +63,9 @@ impl Shard {
             Command::Stats(reply) => {
                 let _ = reply.try_send(self.stats());
             }
+            Command::Snapshot { most, reply } => {
+                let _ = reply.try_send(self.snapshot(most));
+            }
             Command::Shutdown { deadline_nanos, code, reason } => {
                 self.ending = Some(Instant::from_nanos(deadline_nanos));
                 self.supplies.clear();

@@ -22,12 +22,14 @@ use tquic_core::Endpoint;
 use tquic_core::config::EndpointConfig;
 use tquic_core::endpoint::{EndpointSecrets, EndpointStats, Reply};
 use tquic_core::time::{Duration, Instant};
+use tquic_core::trace::Mask;
 use tquic_net::os::{self, Events, Poller};
 use tquic_net::udp::{RecvBatch, SocketOptions};
 
 use crate::application::{Spawned, Supply};
 use crate::config::{Fitted, Log};
 use crate::key::ConnectionKey;
+use crate::live::{ConnectionView, Snapshot};
 use crate::stats::{ShardStats, add_endpoint};
 
 pub(crate) use command::{Command, Connect, Inbox, Listen, Operation, Refusal};
@@ -76,6 +78,8 @@ pub(crate) struct Shard {
     /// The time of this turn.
     now: Instant,
     mtus: RouteMtus,
+    /// What tools at the probes want to hear of.
+    probed: Mask,
     settings: Settings,
     counters: Counters,
     /// Set by a command to end: the time at which the thread ends in any case.
@@ -138,6 +142,7 @@ impl Shard {
             more: false,
             now: clock(),
             mtus: RouteMtus::default(),
+            probed: Mask::NONE,
             settings: Settings { socket: setup.socket, spin: setup.spin, log: setup.log },
             counters: Counters::default(),
             ending: None,
@@ -175,6 +180,7 @@ impl Shard {
         self.wait()?;
         self.counters.turns += 1;
         self.now = clock();
+        self.retrace();
         if self.events.woken() {
             self.take_commands();
         }
@@ -279,6 +285,32 @@ impl Shard {
             panics: self.counters.panics,
             unsent_trains: self.counters.unsent_trains,
             cpu: os::thread_cpu_time(),
+        }
+    }
+
+    /// The shard with up to `most` of its connections.
+    fn snapshot(&mut self, most: usize) -> Snapshot {
+        let mut connections = Vec::new();
+        for (&key, place) in self.keys.iter().take(most) {
+            let service = self.services.get_mut(place.service);
+            let connection = service.and_then(|s| s.endpoint.peek(place.handle));
+            connections.extend(connection.map(|c| ConnectionView::of(key, c)));
+        }
+        Snapshot { shard: self.stats(), connections }
+    }
+
+    /// Tools attach to the probes, and go: then connections hear of it.
+    fn retrace(&mut self) {
+        let probed = tquic_trace::probes::wanted();
+        if probed == std::mem::replace(&mut self.probed, probed) {
+            return;
+        }
+        for (_, service) in &mut self.services {
+            for handle in service.endpoint.handles() {
+                if let Some(connection) = service.endpoint.peek(handle) {
+                    connection.retrace();
+                }
+            }
         }
     }
 

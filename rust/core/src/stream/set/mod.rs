@@ -34,6 +34,37 @@ struct Stream {
     in_control: bool,
 }
 
+/// A stream began or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamNote {
+    /// By either end.
+    Opened(StreamId),
+    /// Both ends are done with it.
+    Closed {
+        /// The stream.
+        id: StreamId,
+        /// Of whoever reset it; 0 if nobody did.
+        error_code: u64,
+        /// Bytes of it that were sent, each counted once.
+        bytes_sent: u64,
+        /// Bytes of it that came, each counted once.
+        bytes_received: u64,
+    },
+}
+
+impl Stream {
+    fn closed(&self) -> StreamNote {
+        let (send, recv) = (self.send.as_ref(), self.recv.as_ref());
+        let codes = [send.and_then(SendPart::reset_code), recv.and_then(RecvPart::reset_code)];
+        StreamNote::Closed {
+            id: self.id,
+            error_code: codes.into_iter().flatten().next().unwrap_or_default(),
+            bytes_sent: send.map_or(0, SendPart::sent),
+            bytes_received: recv.map_or(0, RecvPart::highest),
+        }
+    }
+}
+
 /// Streams of one kind that we open.
 #[derive(Debug, Default)]
 struct Local {
@@ -124,6 +155,8 @@ pub struct StreamSet {
     control: VecDeque<usize>,
     events: EventQueue,
     rtt: Duration,
+    /// What was opened and closed, if somebody wants to know.
+    notes: Option<Vec<StreamNote>>,
 }
 
 impl StreamSet {
@@ -146,6 +179,7 @@ impl StreamSet {
             control: VecDeque::new(),
             events: EventQueue::default(),
             rtt: Duration::ZERO,
+            notes: None,
             config,
         }
     }
@@ -200,6 +234,19 @@ impl StreamSet {
     /// The connection's smoothed round-trip time, which tunes receive windows.
     pub fn on_rtt(&mut self, rtt: Duration) {
         self.rtt = rtt;
+    }
+
+    /// Whether `take_notes` is going to be called, at least once for each batch of packets.
+    pub fn note_changes(&mut self, wanted: bool) {
+        match wanted {
+            true => drop(self.notes.get_or_insert_default()),
+            false => self.notes = None,
+        }
+    }
+
+    /// Streams opened and closed since the last time.
+    pub fn take_notes(&mut self) -> Vec<StreamNote> {
+        self.notes.as_mut().map(core::mem::take).unwrap_or_default()
     }
 
     /// Numbers about the set; looks at every stream.
@@ -321,6 +368,9 @@ impl StreamSet {
         });
         self.index.insert(id, slot);
         self.scheduler.register(slot, id.0, self.config.priority);
+        if let Some(notes) = &mut self.notes {
+            notes.push(StreamNote::Opened(id));
+        }
         slot
     }
 
@@ -384,6 +434,9 @@ impl StreamSet {
         self.scheduler.forget(slot);
         self.index.remove(id);
         let stream = self.streams.remove(slot);
+        if let Some(notes) = &mut self.notes {
+            notes.push(stream.closed());
+        }
         if stream.recv.is_some_and(|recv| recv.is_large()) {
             // A transfer has ended. The next allocates again; an idle connection holds nothing.
             self.pool.clear();
