@@ -210,6 +210,7 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "Congestion": str,
     "QlogFormat": str,
     "RetryPolicy": str,
+    "Scheduler": str,
     "Severity": str,
     "Version": str,
     "tuple[str, ...]": _words,

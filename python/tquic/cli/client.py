@@ -50,7 +50,9 @@ def add_congestion_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--congestion",
         choices=get_args(Congestion),
-        help="congestion controller (default: that of TQUIC_CONGESTION, else cubic)",
+        metavar="NAME",
+        help=f"congestion controller: {', '.join(get_args(Congestion))} "
+        "(default: that of TQUIC_CONGESTION, else cubic)",
     )
 
 
