@@ -348,7 +348,8 @@ def test_idle_connections_cost_little(connections: int, shards: int, tmp_path: P
     idle = measure_idle.measure(connections, shards)
     # A poller, its waker and a socket for each shard; the set's own.
     assert idle.client_descriptors <= 3 * shards + 2
-    assert idle.client_threads == shards
+    # That which answers `tquic top` is one more.
+    assert idle.client_threads <= shards + 1
     # 16 KiB each; what the allocator keeps of the handshakes weighs more among fewer.
     assert idle.client_bytes < 32 * 1024, idle
     assert idle.server_bytes < 32 * 1024, idle

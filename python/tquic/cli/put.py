@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     client.add_connect_to_option(parser)
     client.add_header_option(parser)
     client.add_congestion_option(parser)
+    client.add_qlog_option(parser)
     parser.add_argument(
         "--connect-timeout",
         type=argument(duration),
