@@ -20,7 +20,7 @@ fn direction(s: &mut Source<'_>) -> Direction {
 /// The bytes of one frame.
 pub fn frame(s: &mut Source<'_>) -> Vec<u8> {
     let sizes = |s: &mut Source<'_>| &FILLER[..usize::from(s.u8())];
-    let frame = match s.u8() % 26 {
+    let frame = match s.u8() % 31 {
         0 => Frame::Ping,
         1 => return ack(s),
         2 => {
@@ -50,9 +50,9 @@ pub fn frame(s: &mut Source<'_>) -> Vec<u8> {
                 _ => ConnectionId::new(&sequence.to_be_bytes()).unwrap_or_default(),
             };
             let reset_token = ResetToken::new([sequence as u8; 16]);
-            Frame::NewConnectionId { sequence, retire_prior_to, cid, reset_token }
+            Frame::NewConnectionId { path: path(s), sequence, retire_prior_to, cid, reset_token }
         }
-        18 => Frame::RetireConnectionId { sequence: s.number() },
+        18 => Frame::RetireConnectionId { path: path(s), sequence: s.number() },
         19 => Frame::PathChallenge([s.u8(); 8]),
         20 => Frame::PathResponse([s.u8(); 8]),
         21 if s.u8().is_multiple_of(8) => Frame::ConnectionClose(Close {
@@ -69,16 +69,34 @@ pub fn frame(s: &mut Source<'_>) -> Vec<u8> {
             reordering_threshold: s.number(),
         },
         25 => Frame::ImmediateAck,
+        26 => Frame::PathAbandon { path: s.number(), error_code: s.number() },
+        27 => Frame::PathStatus { path: s.number(), sequence: s.number(), backup: s.coin() },
+        28 => Frame::MaxPathId(s.number()),
+        29 => Frame::PathsBlocked(s.number()),
+        30 => Frame::PathCidsBlocked { path: s.number(), next_sequence: s.number() },
         _ => Frame::Padding { len: 1 + usize::from(s.u8()) },
     };
     bytes(&[frame])
 }
 
-/// An ACK frame whose ranges may be anything.
+/// For a frame that may be about one path.
+fn path(s: &mut Source<'_>) -> Option<u64> {
+    match s.u8() % 4 {
+        0 => Some(s.number()),
+        1 => Some(s.below(4)),
+        _ => None,
+    }
+}
+
+/// An ACK or PATH_ACK frame whose ranges may be anything.
 fn ack(s: &mut Source<'_>) -> Vec<u8> {
     let more = s.below(5);
     let ecn = s.coin();
-    let mut fields = vec![2 + u64::from(ecn), s.number(), s.number(), more, s.number()];
+    let mut fields = match path(s) {
+        Some(path) => vec![0x3e + u64::from(ecn), path],
+        None => vec![2 + u64::from(ecn)],
+    };
+    fields.extend([s.number(), s.number(), more, s.number()]);
     for _ in 0..2 * more {
         fields.push(s.number());
     }
@@ -132,9 +150,9 @@ pub fn honest(s: &mut Source<'_>, known: &Known) -> Vec<u8> {
             let cid = ConnectionId::new(&sequence.to_be_bytes()).unwrap_or_default();
             let reset_token = ResetToken::new([sequence as u8; 16]);
             let retire_prior_to = s.below(sequence + 1);
-            Frame::NewConnectionId { sequence, retire_prior_to, cid, reset_token }
+            Frame::NewConnectionId { path: None, sequence, retire_prior_to, cid, reset_token }
         }
-        14 => Frame::RetireConnectionId { sequence: 1 + s.below(3) },
+        14 => Frame::RetireConnectionId { path: None, sequence: 1 + s.below(3) },
         15 => Frame::PathChallenge([s.u8(); 8]),
         16 => Frame::PathResponse(known.challenge.unwrap_or([0; 8])),
         17 => Frame::Datagram { data: &FILLER[..usize::from(s.u8())] },

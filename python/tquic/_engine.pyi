@@ -16,6 +16,8 @@ __all__ = [
     "LOG",
     "MIGRATED",
     "NEW_TOKEN",
+    "PATH",
+    "PATHS_AVAILABLE",
     "PATH_FAILED",
     "PING_ACKED",
     "PUMPED",
@@ -84,6 +86,8 @@ PUMPED: Final[int]
 DATAGRAM: Final[int]
 DATAGRAMS_WRITABLE: Final[int]
 MIGRATED: Final[int]
+PATH: Final[int]
+PATHS_AVAILABLE: Final[int]
 PATH_FAILED: Final[int]
 NEW_TOKEN: Final[int]
 STATS: Final[int]
@@ -221,6 +225,11 @@ class Connection:
     def request_stats(self, tag: int, /) -> None: ...
     def close(self, code: int, reason: bytes, /) -> None: ...
     def migrate(self, local: _Address | None, interface: str | None, /) -> None: ...
+    def open_path(
+        self, local: _Address | None, interface: str | None, remote: _Address | None, /
+    ) -> int | None: ...
+    def abandon_path(self, id: int, code: int, /) -> None: ...
+    def set_path_backup(self, id: int, backup: bool, /) -> None: ...
     def update_keys(self) -> bool: ...
 
 @final

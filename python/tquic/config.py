@@ -76,6 +76,7 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "max_ack_delay": (0, 16.383),
     "active_connection_id_limit": (2, 64),
     "key_update_interval": (1, 1 << 62),
+    "max_paths": (1, 16),
     "max_datagram_frame_size": (0, 65_535),
     "datagram_queue": (_KiB, _GiB),
     "retry_above": (0, 1 << 20),
@@ -301,6 +302,10 @@ class Config:
     key_update_interval: int | None = None
     """Update packet keys after this many packets. Default: before the cipher's limit (RFC 9001
     section 6.6); at least 1."""
+
+    max_paths: int = 1
+    """Paths that may be open at a time (draft-ietf-quic-multipath-21). With more than one multipath
+    is offered, as both ends must. Default 1; at most 16."""
 
     max_datagram_frame_size: int = 65_535
     """Largest DATAGRAM frame accepted (RFC 9221); 0 refuses datagrams. Default and limit 65535."""

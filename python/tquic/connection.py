@@ -14,7 +14,8 @@ from tquic._halves import check_code
 from tquic._wait import Home
 from tquic.config import Config, Congestion
 from tquic.congestion import Controller, start
-from tquic.errors import ConnectionClosed, EngineError, MigrationError, QuicError
+from tquic.errors import ConnectionClosed, EngineError, MigrationError, PathError, QuicError
+from tquic.multipath import PathChange, PathEvent
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats
 from tquic.stream import Stream
 
@@ -73,6 +74,11 @@ class Connection:
         self._pings_acked = 0
         self._ping_rtt = 0.0
         self._migrations: deque[_Migration] = deque()
+        # Path IDs in use, those being validated, and how often there was reason to try again.
+        self._paths: set[int] = {0}
+        self._new_paths: set[int] = set()
+        self._path_hopes = 0
+        self._path_events: deque[PathEvent] = deque(maxlen=256)
         self._news = home.signal()
         # Called once, as soon as there is something for a handler to do.
         self._on_begun: Callable[[], None] | None = None
@@ -283,6 +289,98 @@ class Connection:
         if migration.error is not None:
             raise migration.error
 
+    async def add_path(
+        self,
+        local: str | tuple[str, int] | None = None,
+        *,
+        interface: str | None = None,
+        remote: tuple[str, int] | None = None,
+        backup: bool = False,
+    ) -> int:
+        """Client: opens another path and waits until it works; answers its path ID.
+
+        The connection goes on meanwhile. If this is cancelled, the path is opened all the same.
+
+        Args:
+            local: numeric address, or one and a port. Default: a fresh port on any address.
+            interface: network interface to send through.
+            remote: numeric address and port of the server. Default: where it is now.
+            backup: use the path, in both directions, only when no other can be used.
+
+        Raises:
+            PathError: one of the ends does not allow (so many) paths, or nothing comes back there.
+            OSError: the address is not ours.
+            ConnectionClosed: the connection is over.
+        """
+        address = (local, 0) if isinstance(local, str) else local
+        while (path := self._open_path(address, interface, remote)) is None:
+            # The server gives the connection IDs for other paths soon after the handshake.
+            hopes = self._path_hopes
+            while hopes == self._path_hopes:
+                self._check_open()
+                await self._news.wait()
+        if backup:
+            self.set_path_status(path, backup=True)
+        while path in self._new_paths:
+            self._check_open()
+            await self._news.wait()
+        if path not in self._paths:
+            raise PathError("nothing comes back on the new path")
+        return path
+
+    def _open_path(self, *where: Any) -> int | None:
+        self._check_open()
+        try:
+            path = self._native.open_path(*where)
+        except EngineError:
+            self._check_open()
+            raise
+        if path is not None:
+            self._new_paths.add(path)
+        return path
+
+    def remove_path(self, path: int, *, code: int = 0x3E) -> None:
+        """Abandons a path; what was sent there is sent again on the others.
+
+        Args:
+            path: its path ID.
+            code: transport error code for the peer. Default APPLICATION_ABANDON_PATH.
+
+        Raises:
+            PathError: there is no such path, or it is the only one.
+            ConnectionClosed: the connection is over.
+        """
+        check_code(code)
+        self._path_call(lambda: self._native.abandon_path(path, code))
+
+    def set_path_status(self, path: int, *, backup: bool) -> None:
+        """Says whether a path should be used, by both ends, only when no other can be.
+
+        Raises:
+            PathError: there is no such path.
+            ConnectionClosed: the connection is over.
+        """
+        self._path_call(lambda: self._native.set_path_backup(path, backup))
+
+    def _path_call(self, call: Callable[[], None]) -> None:
+        self._check_open()
+        try:
+            call()
+        except EngineError:
+            self._check_open()
+            raise
+
+    async def path_event(self) -> PathEvent:
+        """Waits for the next change of a path. Of those that nobody reads the newest 256 are kept.
+
+        Raises:
+            ConnectionClosed: the connection is over, and all changes were read.
+        """
+        while not self._path_events:
+            self._check_open()
+            await self._news.wait()
+        return self._path_events.popleft()
+
     def update_keys(self) -> bool:
         """Begins a key update (RFC 9001 section 6). False: it is too early for another.
 
@@ -304,7 +402,8 @@ class Connection:
             controller: a name, see `Config.congestion`; or what makes a controller written in
                 Python, such as a subclass of `tquic.congestion.Controller`: called once for each
                 path. That is slow, and meant for experiments.
-            path: ID of the only path to change. Default: all.
+            path: ID of the only path to change. Default: all. Paths that are added later get the
+                controller of the first.
 
         Raises:
             ConfigError: there is no controller of that name.
@@ -515,6 +614,20 @@ class Connection:
             migration.done, migration.error = True, error
             self._news.wake()
 
+    def _on_path(self, path: int, change: PathChange, details: Any) -> None:
+        if change != "added":
+            self._new_paths.discard(path)
+        if change == "validated":
+            self._paths.add(path)
+        elif change == "abandoned":
+            self._paths.discard(path)
+        self._path_events.append(PathEvent._of(path, change, details))
+        self._news.wake()
+
+    def _on_paths_available(self, *_: Any) -> None:
+        self._path_hopes += 1
+        self._news.wake()
+
     def _on_new_token(self, token: bytes, *_: Any) -> None:
         if self._on_token is not None:
             self._on_token(token)
@@ -561,6 +674,8 @@ class Connection:
         _engine.MIGRATED: _on_migrated,
         _engine.PATH_FAILED: _on_path_failed,
         _engine.NEW_TOKEN: _on_new_token,
+        _engine.PATH: _on_path,
+        _engine.PATHS_AVAILABLE: _on_paths_available,
         _engine.TICKET_RECEIVED: _ignore,
         _engine.PING_ACKED: _on_ping_acked,
         _engine.STATS: _on_stats,

@@ -32,6 +32,7 @@ __all__ = [
     "HandshakeTimeout",
     "IdleTimeout",
     "MigrationError",
+    "PathError",
     "PinMismatch",
     "QuicError",
     "StatelessReset",
@@ -299,6 +300,12 @@ class DatagramError(QuicError):
     def __init__(self, message: str, *, max_size: int | None = None) -> None:
         super().__init__(message)
         self.max_size = max_size
+
+
+class PathError(QuicError):
+    """A path cannot be opened, does not work, or is not there (multipath)."""
+
+    _err = codes.TQUIC_ERR_NO_VIABLE_PATH
 
 
 class MigrationError(QuicError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 __all__ = ["ConnectionStats", "HandshakeInfo", "PathStats", "ShardStats"]
 
@@ -31,6 +32,8 @@ class HandshakeInfo:
     """Our address."""
     remote: tuple[str, int] | None
     """The peer's address."""
+    multipath: bool
+    """Whether several paths may be used."""
     original_dcid: bytes
     """The connection ID under which logs of both ends know the connection."""
 
@@ -41,6 +44,14 @@ class PathStats:
 
     id: int
     """Path ID; 0 without multipath."""
+    state: Literal["validating", "open", "abandoned"]
+    """Whether it carries data: while it is validated not yet, when it is abandoned no more."""
+    backup: bool
+    """Whether either end wants it used only when no other can be."""
+    bytes_sent: int
+    """Bytes of UDP payload sent there."""
+    bytes_received: int
+    """Bytes of UDP payload received there."""
     local: tuple[str, int]
     """Our address."""
     remote: tuple[str, int]

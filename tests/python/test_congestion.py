@@ -54,7 +54,7 @@ async def test_the_names_are_those_of_the_engine(pair: Any) -> None:
         with pytest.raises(tquic.ConfigError, match="vegas") as caught:
             client.set_congestion("vegas")
         known = str(caught.value).split("there are ")[1].split(", ")
-        assert tuple(known) == get_args(Congestion)
+        assert set(known) == set(get_args(Congestion))
 
 
 async def test_a_live_connection_changes_its_controller(pair: Any) -> None:

@@ -313,6 +313,14 @@ async def test_datagrams_that_are_too_large(pair: Any) -> None:
         assert caught.value.reason == str(caught.value)
 
 
+@provokes(tquic.PathError)
+async def test_a_path_that_was_not_agreed_on(pair: Any) -> None:
+    async with pair() as (client, _):
+        with pytest.raises(tquic.PathError, match="not negotiated") as caught:
+            await client.add_path()
+        assert caught.value.tquic_err_name == "NO_VIABLE_PATH"
+
+
 @provokes(tquic.MigrationError)
 async def test_a_server_cannot_move(pair: Any) -> None:
     async with pair() as (_, server):

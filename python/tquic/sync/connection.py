@@ -12,6 +12,7 @@ import tquic.connection
 from tquic.config import Config, Congestion
 from tquic.congestion import Controller
 from tquic.errors import ConnectionClosed
+from tquic.multipath import PathEvent
 from tquic.stats import ConnectionStats, HandshakeInfo, PathStats
 from tquic.sync._home import Bell, Threads
 from tquic.sync.stream import Stream, _checked
@@ -233,6 +234,55 @@ class Connection:
             ConnectionClosed: the connection is over.
         """
         self._run(self._inner.migrate(local, interface=interface))
+
+    def add_path(
+        self,
+        local: str | tuple[str, int] | None = None,
+        *,
+        interface: str | None = None,
+        remote: tuple[str, int] | None = None,
+        backup: bool = False,
+    ) -> int:
+        """Client: opens another path and waits until it works; see `tquic.Connection.add_path`.
+
+        Raises:
+            PathError: one of the ends does not allow (so many) paths, or nothing comes back there.
+            OSError: the address is not ours.
+            TimeoutError: it is not known yet whether the path works.
+            ConnectionClosed: the connection is over.
+        """
+        return self._run(
+            self._inner.add_path(local, interface=interface, remote=remote, backup=backup)
+        )
+
+    def remove_path(self, path: int, *, code: int = 0x3E) -> None:
+        """Abandons a path; see `tquic.Connection.remove_path`.
+
+        Raises:
+            PathError: there is no such path, or it is the only one.
+            ConnectionClosed: the connection is over.
+        """
+        with self._home.lock:
+            self._inner.remove_path(path, code=code)
+
+    def set_path_status(self, path: int, *, backup: bool) -> None:
+        """Says whether a path should be used only when no other can be.
+
+        Raises:
+            PathError: there is no such path.
+            ConnectionClosed: the connection is over.
+        """
+        with self._home.lock:
+            self._inner.set_path_status(path, backup=backup)
+
+    def path_event(self) -> PathEvent:
+        """Waits for the next change of a path; see `tquic.Connection.path_event`.
+
+        Raises:
+            TimeoutError: nothing changed.
+            ConnectionClosed: the connection is over, and all changes were read.
+        """
+        return self._run(self._inner.path_event())
 
     def update_keys(self) -> bool:
         """Begins a key update (RFC 9001 section 6). False: it is too early for another.

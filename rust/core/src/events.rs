@@ -39,8 +39,38 @@ pub enum Event {
     Migrated(FourTuple),
     /// Another pair of addresses was tried and does not work.
     PathFailed(FourTuple),
+    /// Something happened to a path, where several are possible.
+    Path {
+        /// The path ID.
+        id: u32,
+        /// What happened.
+        change: PathChange,
+    },
+    /// Client: a path that could not be opened perhaps can be now.
+    PathsAvailable,
     /// The connection is over. Nothing follows.
     Closed(ConnectionError),
+}
+
+/// What happened to a path (draft-ietf-quic-multipath-21).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathChange {
+    /// It was opened; its address is being validated.
+    Added(FourTuple),
+    /// It is validated and carries data.
+    Validated(FourTuple),
+    /// The peer says whether it should be used only when no other can be.
+    Advised {
+        /// Whether it should.
+        backup: bool,
+    },
+    /// It is not used any more.
+    Abandoned {
+        /// Why: a transport error code.
+        error_code: u64,
+        /// Whether the peer began.
+        by_peer: bool,
+    },
 }
 
 /// Why a connection ended.

@@ -12,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod handshake;
 pub mod keys;
+pub mod multipath;
 pub mod path;
 pub mod recovery;
 pub mod rng;

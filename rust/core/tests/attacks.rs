@@ -41,7 +41,7 @@ fn established(under: Side) -> Arena {
 fn new_cid(sequence: u64, retire_prior_to: u64) -> Frame<'static> {
     let cid = ConnectionId::new(&sequence.to_be_bytes()).unwrap();
     let reset_token = ResetToken::new([sequence as u8; 16]);
-    Frame::NewConnectionId { sequence, retire_prior_to, cid, reset_token }
+    Frame::NewConnectionId { path: None, sequence, retire_prior_to, cid, reset_token }
 }
 
 /// CVE-2024-22189: IDs are issued and retired while nothing is acknowledged.
@@ -67,7 +67,7 @@ fn a_leap_of_retire_prior_to_costs_nothing() {
     a.send(&[new_cid(1 << 60, 1 << 60)]);
     assert_eq!(a.closed(), None);
     let retired = a.rogue().find(Level::OneRtt, |f| match f {
-        Frame::RetireConnectionId { sequence } => Some(*sequence),
+        Frame::RetireConnectionId { path: None, sequence } => Some(*sequence),
         _ => None,
     });
     assert_eq!(retired, [0]);
@@ -81,7 +81,7 @@ fn retiring_our_ids_for_ever_keeps_few_of_them() {
     for _ in 0..500 {
         a.rogue().heard.retain(|h| h.level == Level::OneRtt);
         let issued = a.rogue().find(Level::OneRtt, |f| match f {
-            Frame::NewConnectionId { sequence, cid, .. } => Some((*sequence, *cid)),
+            Frame::NewConnectionId { path: None, sequence, cid, .. } => Some((*sequence, *cid)),
             _ => None,
         });
         a.rogue().heard.clear();
@@ -90,7 +90,7 @@ fn retiring_our_ids_for_ever_keeps_few_of_them() {
         let (sequence, _) = live.remove(0);
         let dcid = live[0].1;
         a.rogue().dcid = dcid;
-        a.send(&[Frame::RetireConnectionId { sequence }]);
+        a.send(&[Frame::RetireConnectionId { path: None, sequence }]);
         a.flush(&[Level::OneRtt]);
     }
     assert_eq!(a.closed(), None);

@@ -14,6 +14,7 @@ use tquic_core::endpoint::EndpointSecrets;
 use tquic_core::time::nanos;
 use tquic_net::os::{self, Poller};
 use tquic_net::udp::{BufferSize, SocketOptions, UdpSocket, reuseport_by_cid};
+use tquic_wire::TransportErrorCode;
 
 use crate::application::Application;
 use crate::config::{
@@ -290,11 +291,55 @@ impl Engine {
         wait(&answer)?.map_err(EngineError::Refused)
     }
 
+    /// Opens another path of a client's connection, from a local address of its own to the server's
+    /// present address or to `remote`. Returns its path ID when the attempt has begun, and
+    /// `Event::Path` tells the result; `None` if it is too early, until `Event::PathsAvailable`.
+    pub fn open_path(
+        &self,
+        key: ConnectionKey,
+        from: &LocalAddress,
+        remote: Option<SocketAddr>,
+    ) -> Result<Option<u32>, EngineError> {
+        let address = match (from.address, remote) {
+            (Some(address), _) => address,
+            (None, Some(remote)) => any_address(&remote),
+            (None, None) => self.any_address_like(key)?,
+        };
+        let socket = bind(address, from.interface.clone(), &self.config.socket)?;
+        let (reply, answer) = sync_channel(1);
+        self.ask(key, Operation::OpenPath { socket, remote, reply })?;
+        wait(&answer)?.map_err(EngineError::Refused)
+    }
+
+    /// Ends a path; the connection goes on over the others. The peer is told the code.
+    pub fn abandon_path(
+        &self,
+        key: ConnectionKey,
+        id: u32,
+        code: TransportErrorCode,
+    ) -> Result<(), EngineError> {
+        let (reply, answer) = sync_channel(1);
+        self.ask(key, Operation::AbandonPath { id, code, reply })?;
+        wait(&answer)?.map_err(EngineError::Refused)
+    }
+
+    /// Says whether a path is to be used only when no other can be.
+    pub fn set_path_backup(
+        &self,
+        key: ConnectionKey,
+        id: u32,
+        backup: bool,
+    ) -> Result<(), EngineError> {
+        let (reply, answer) = sync_channel(1);
+        self.ask(key, Operation::SetPathBackup { id, backup, reply })?;
+        wait(&answer)?.map_err(EngineError::Refused)
+    }
+
     /// The wildcard address of the family that the connection uses.
     fn any_address_like(&self, key: ConnectionKey) -> Result<SocketAddr, EngineError> {
         let stats = self.connection_stats(key)?;
-        let v6 = stats.paths.first().is_some_and(|p| p.addresses.remote.is_ipv6());
-        Ok(if v6 { (Ipv6Addr::UNSPECIFIED, 0).into() } else { (Ipv4Addr::UNSPECIFIED, 0).into() })
+        let path = stats.paths.first().ok_or(EngineError::Gone)?;
+        Ok(any_address(&path.addresses.remote))
     }
 
     /// Begins a key update; false if it is too early for another.
@@ -388,12 +433,17 @@ pub(crate) fn bind_local(
     request: &ConnectRequest,
     options: &SocketOptions,
 ) -> io::Result<UdpSocket> {
-    let any = || match request.remote.ip().to_canonical().is_ipv6() {
+    let options = SocketOptions { report_errors: true, ..options.clone() };
+    let address = request.local.unwrap_or_else(|| any_address(&request.remote));
+    bind(address, request.interface.clone(), &options)
+}
+
+/// Any address and port of the family of `remote`.
+fn any_address(remote: &SocketAddr) -> SocketAddr {
+    match remote.ip().to_canonical().is_ipv6() {
         true => (Ipv6Addr::UNSPECIFIED, 0).into(),
         false => (Ipv4Addr::UNSPECIFIED, 0).into(),
-    };
-    let options = SocketOptions { report_errors: true, ..options.clone() };
-    bind(request.local.unwrap_or_else(any), request.interface.clone(), &options)
+    }
 }
 
 fn bind(

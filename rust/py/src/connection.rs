@@ -12,7 +12,7 @@ use tquic_core::stream::Priority;
 use tquic_engine::bridge::BridgeConnection;
 use tquic_engine::pump::{Sink, Source};
 use tquic_engine::{LocalAddress, Prepared};
-use tquic_wire::{Direction, StreamId};
+use tquic_wire::{Direction, StreamId, TransportErrorCode};
 
 use crate::event::batch_dict;
 use crate::settings::{address, congestion};
@@ -269,6 +269,38 @@ impl Connection {
         let local = local.map(|(host, port)| address(py, &host, port)).transpose()?;
         let to = LocalAddress { address: local, interface };
         py.detach(|| self.engine.migrate(self.bridge.key(), &to)).map_err(|e| error::engine(py, e))
+    }
+
+    /// Opens another path; answers its ID, and PATH tells the result. `None`: it is too early, until
+    /// PATHS_AVAILABLE.
+    #[pyo3(signature = (local, interface, remote, /))]
+    fn open_path(
+        &self,
+        py: Python<'_>,
+        local: Option<(String, u16)>,
+        interface: Option<String>,
+        remote: Option<(String, u16)>,
+    ) -> PyResult<Option<u32>> {
+        let parse = |a: Option<(String, u16)>| a.map(|(host, port)| address(py, &host, port));
+        let (local, remote) = (parse(local).transpose()?, parse(remote).transpose()?);
+        let from = LocalAddress { address: local, interface };
+        py.detach(|| self.engine.open_path(self.bridge.key(), &from, remote))
+            .map_err(|e| error::path(py, e))
+    }
+
+    /// Ends a path, with a transport error code for the peer.
+    #[pyo3(signature = (id, code, /))]
+    fn abandon_path(&self, py: Python<'_>, id: u32, code: u64) -> PyResult<()> {
+        let code = TransportErrorCode(code);
+        py.detach(|| self.engine.abandon_path(self.bridge.key(), id, code))
+            .map_err(|e| error::path(py, e))
+    }
+
+    /// Says whether a path is to be used only when no other can be.
+    #[pyo3(signature = (id, backup, /))]
+    fn set_path_backup(&self, py: Python<'_>, id: u32, backup: bool) -> PyResult<()> {
+        py.detach(|| self.engine.set_path_backup(self.bridge.key(), id, backup))
+            .map_err(|e| error::path(py, e))
     }
 
     /// Begins a key update; false if it is too early for another.

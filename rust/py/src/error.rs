@@ -50,6 +50,14 @@ pub fn engine(py: Python<'_>, error: EngineError) -> PyErr {
     }
 }
 
+/// What the engine refuses to do with a path.
+pub fn path(py: Python<'_>, error: EngineError) -> PyErr {
+    match error {
+        EngineError::Refused(why) => exception(py, "PathError", &why),
+        other => engine(py, other),
+    }
+}
+
 /// With its number, Python picks the subclass of `OSError`.
 fn os(error: std::io::Error) -> PyErr {
     match error.raw_os_error() {

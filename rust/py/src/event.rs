@@ -8,6 +8,8 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
 use tquic_core::cc::AckBatch;
 use tquic_core::connection::PathStats;
+use tquic_core::events::PathChange;
+use tquic_core::path::FourTuple;
 use tquic_engine::ConnectionSnapshot;
 use tquic_engine::bridge::{BridgeEvent, ConnectedInfo, EventKind};
 use tquic_engine::pump::{Outcome, PumpError};
@@ -73,6 +75,12 @@ kinds! {
     /// `a`: how many pings, from the first, have been acknowledged, `b`: seconds from the packet
     /// with the last of them to its acknowledgement.
     PING_ACKED = 20;
+    /// `a`: the path ID, `b`: `added`, `validated`, `available`, `backup` or `abandoned`, `c`: with
+    /// the first two our address and the peer's, with the last the error code and whether the peer
+    /// began.
+    PATH = 21;
+    /// A path that could not be opened perhaps can be now.
+    PATHS_AVAILABLE = 22;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -135,6 +143,11 @@ pub fn tuple<'py>(
         EventKind::PathFailed(to) => {
             five(py, key, kind::PATH_FAILED, pair(&to.local), pair(&to.remote), ())
         }
+        EventKind::Path { id, change } => {
+            let (what, details) = path_change(py, change)?;
+            five(py, key, kind::PATH, id, what, details)
+        }
+        EventKind::PathsAvailable => one(kind::PATHS_AVAILABLE, none()?),
         EventKind::NewToken(token) => one(kind::NEW_TOKEN, PyBytes::new(py, &token).into_any()),
         EventKind::TicketReceived => one(kind::TICKET_RECEIVED, none()?),
         EventKind::PingAcked { pings, rtt } => {
@@ -158,6 +171,18 @@ fn outcome_tuple<'py>(py: Python<'py>, outcome: Outcome) -> PyResult<Bound<'py, 
     (outcome.bytes, digest, error).into_pyobject(py)
 }
 
+fn path_change(py: Python<'_>, change: PathChange) -> PyResult<(&'static str, Py<PyAny>)> {
+    let addresses = |to: FourTuple| (pair(&to.local), pair(&to.remote)).into_py_any(py);
+    Ok(match change {
+        PathChange::Added(to) => ("added", addresses(to)?),
+        PathChange::Validated(to) => ("validated", addresses(to)?),
+        PathChange::Advised { backup } => (if backup { "backup" } else { "available" }, py.None()),
+        PathChange::Abandoned { error_code, by_peer } => {
+            ("abandoned", (error_code, by_peer).into_py_any(py)?)
+        }
+    })
+}
+
 fn connected<'py>(py: Python<'py>, info: &ConnectedInfo) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("alpn", String::from_utf8_lossy(&info.alpn))?;
@@ -169,6 +194,7 @@ fn connected<'py>(py: Python<'py>, info: &ConnectedInfo) -> PyResult<Bound<'py, 
     dict.set_item("server_name", info.server_name.as_deref())?;
     let certificates = info.certificates.iter().map(|der| PyBytes::new(py, der));
     dict.set_item("peer_certificates", PyTuple::new(py, certificates)?)?;
+    dict.set_item("multipath", info.multipath)?;
     dict.set_item("local", info.addresses.map(|a| pair(&a.local)))?;
     dict.set_item("remote", info.addresses.map(|a| pair(&a.remote)))?;
     dict.set_item("original_dcid", PyBytes::new(py, &info.original_dcid))?;
@@ -208,6 +234,10 @@ fn stats<'py>(py: Python<'py>, snapshot: &ConnectionSnapshot) -> PyResult<Bound<
 fn path_dict<'py>(py: Python<'py>, path: &PathStats) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("id", path.id)?;
+    dict.set_item("state", path.state)?;
+    dict.set_item("backup", path.backup)?;
+    dict.set_item("bytes_sent", path.bytes_sent)?;
+    dict.set_item("bytes_received", path.bytes_received)?;
     dict.set_item("local", pair(&path.addresses.local))?;
     dict.set_item("remote", pair(&path.addresses.remote))?;
     dict.set_item("srtt", path.srtt.as_secs_f64())?;

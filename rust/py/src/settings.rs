@@ -50,6 +50,7 @@ struct TransportSettings {
     max_datagram_frame_size: u64,
     datagram_queue: usize,
     migration: bool,
+    max_paths: u32,
 }
 
 fn unknown(py: Python<'_>, setting: &str, value: &str) -> PyErr {
@@ -116,6 +117,7 @@ impl TransportSettings {
                 .map(|name| version("initial_version", name))
                 .transpose()?,
             key_update_interval: self.key_update_interval,
+            max_paths: (self.max_paths > 1).then_some(self.max_paths),
             ..TransportConfig::default()
         };
         config.validate().map_err(|why| error::config(py, &why))?;

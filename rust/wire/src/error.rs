@@ -93,6 +93,15 @@ codes! {
     NO_VIABLE_PATH = 0x10;
     /// Version information does not fit the version in use (RFC 9368 section 10.2).
     VERSION_NEGOTIATION_ERROR = 0x11;
+    /// The application abandons the path (draft-ietf-quic-multipath-21 section 4.2.1, as the next
+    /// three).
+    APPLICATION_ABANDON_PATH = 0x3e;
+    /// There are no resources for the path.
+    PATH_RESOURCE_LIMIT_REACHED = 0x3e75;
+    /// The path performs badly or is about to fail.
+    PATH_UNSTABLE_OR_POOR = 0x3e76;
+    /// There is no connection ID to use on the path.
+    NO_CID_AVAILABLE_FOR_PATH = 0x3e77;
 }
 
 impl TransportErrorCode {

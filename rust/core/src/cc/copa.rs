@@ -315,11 +315,8 @@ impl Algorithm for Copa {
 
     fn pacing_rate(&self, rtt: &Rtt) -> Option<u64> {
         let standing = self.standing.value().unwrap_or(rtt.smoothed());
-        // Section 2.1: fast enough that the window is the limit. The paper takes twice the rate; where
-        // ACKs come in clumps that makes bursts and silences of the flight, whose last ACKs then
-        // wait for the clump to end and look like a queue.
-        let window = if self.slow_start { self.window() * 2 } else { self.window() / 4 * 5 };
-        rtt.has_sample().then(|| scale(window, 1_000_000_000, nanos(standing).max(1)))
+        // Section 2.1: fast enough that the window is the limit.
+        rtt.has_sample().then(|| scale(self.window() * 2, 1_000_000_000, nanos(standing).max(1)))
     }
 
     fn set_max_datagram(&mut self, bytes: u64) {

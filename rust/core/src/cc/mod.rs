@@ -57,7 +57,7 @@ pub enum Congestion {
 impl Congestion {
     /// All that can be chosen by name.
     pub const NAMED: [Self; 7] =
-        [Self::NewReno, Self::Cubic, Self::Prague, Self::Copa, Self::Bbr, Self::Bbr2, Self::Bbr3];
+        [Self::NewReno, Self::Cubic, Self::Bbr, Self::Bbr2, Self::Bbr3, Self::Prague, Self::Copa];
 
     /// The name, as users write it.
     pub const fn name(self) -> &'static str {

@@ -6,6 +6,7 @@ use tquic_wire::{ConnectionId, Frame, ResetToken};
 
 use crate::cid::CidFactory;
 use crate::error::{TransportError, TransportErrorCode};
+use crate::path::PathLabel;
 use crate::recovery::Token;
 use crate::rng::Rng;
 use crate::tx::FrameWriter;
@@ -102,17 +103,24 @@ impl LocalCids {
         !self.pending.is_empty()
     }
 
+    /// The sequence number of the ID issued next.
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
+    }
+
     /// Writes as many NEW_CONNECTION_ID frames as fit.
-    pub fn write(&mut self, w: &mut FrameWriter<'_>) {
+    pub fn write(&mut self, label: PathLabel, w: &mut FrameWriter<'_>) {
         while let Some(&sequence) = self.pending.front() {
             if let Some(issued) = self.active.iter().find(|i| i.sequence == sequence) {
                 let frame = Frame::NewConnectionId {
+                    path: label.field(),
                     sequence,
                     retire_prior_to: 0,
                     cid: issued.cid,
                     reset_token: issued.token,
                 };
-                if !w.frame(&frame, Some(Token::NewConnectionId(sequence))) {
+                let token = Token::NewConnectionId { path: label.id, sequence };
+                if !w.frame(&frame, Some(token)) {
                     return;
                 }
             }

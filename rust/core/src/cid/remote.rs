@@ -6,6 +6,7 @@ use tquic_wire::{ConnectionId, Frame, ResetToken, TransportErrorCode};
 
 use crate::cid::local::limit_error;
 use crate::error::TransportError;
+use crate::path::PathLabel;
 use crate::recovery::Token;
 use crate::tx::FrameWriter;
 
@@ -36,6 +37,18 @@ impl RemoteCids {
     pub fn new(initial: ConnectionId, limit: u64) -> Self {
         Self {
             known: vec![Known { sequence: 0, cid: initial, token: None, in_use: true }],
+            retire_prior_to: 0,
+            limit,
+            pending: VecDeque::new(),
+            in_flight: 0,
+            retired: Vec::new(),
+        }
+    }
+
+    /// Those of a path that is not open yet: none. Sequence numbers begin at 0.
+    pub fn empty(limit: u64) -> Self {
+        Self {
+            known: Vec::new(),
             retire_prior_to: 0,
             limit,
             pending: VecDeque::new(),
@@ -186,16 +199,29 @@ impl RemoteCids {
         self.known.iter().filter(|k| k.in_use).filter_map(|k| k.token)
     }
 
+    /// The sequence number that the next ID should have, as far as we know.
+    pub fn next_sequence(&self) -> u64 {
+        let known = self.known.iter().map(|k| k.sequence);
+        known.chain(self.retired.iter().copied()).max().map_or(0, |largest| largest + 1)
+    }
+
+    /// The path is abandoned: all IDs are retired at once, without a word to the peer
+    /// (draft-ietf-quic-multipath-21 section 3.4).
+    pub fn abandon(&mut self) {
+        *self = Self::empty(self.limit);
+    }
+
     /// Whether a RETIRE_CONNECTION_ID waits to be sent.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }
 
     /// Writes as many RETIRE_CONNECTION_ID frames as fit.
-    pub fn write(&mut self, w: &mut FrameWriter<'_>) {
+    pub fn write(&mut self, label: PathLabel, w: &mut FrameWriter<'_>) {
         while let Some(&sequence) = self.pending.front() {
-            let frame = Frame::RetireConnectionId { sequence };
-            if !w.frame(&frame, Some(Token::RetireConnectionId(sequence))) {
+            let frame = Frame::RetireConnectionId { path: label.field(), sequence };
+            let token = Token::RetireConnectionId { path: label.id, sequence };
+            if !w.frame(&frame, Some(token)) {
                 return;
             }
             self.pending.pop_front();

@@ -5,6 +5,7 @@ use core::time::Duration;
 use tquic_wire::Version;
 
 use crate::datagram::DatagramConfig;
+use crate::multipath::MAX_PATHS;
 use crate::recovery::RecoveryConfig;
 use crate::stream::StreamConfig;
 
@@ -58,6 +59,10 @@ pub struct TransportConfig {
     /// Update the packet keys after this many packets. Default: the cipher's confidentiality limit
     /// less a margin (RFC 9001 section 6.6).
     pub key_update_interval: Option<u64>,
+    /// Paths that may be open at a time (draft-ietf-quic-multipath-21), the first included; 1 lets
+    /// the peer know of multipath without a second path. Default: none, multipath is not offered;
+    /// limit 16.
+    pub max_paths: Option<u32>,
 }
 
 impl Default for TransportConfig {
@@ -81,6 +86,7 @@ impl Default for TransportConfig {
             initial_version: None,
             crypto_buffer: 64 * 1024,
             key_update_interval: None,
+            max_paths: None,
         }
     }
 }
@@ -124,6 +130,9 @@ impl TransportConfig {
         if !(4096..=1 << 20).contains(&self.crypto_buffer) {
             return fail("crypto_buffer: must be from 4 KiB to 1 MiB");
         }
+        if self.max_paths.is_some_and(|n| !(1..=MAX_PATHS).contains(&n)) {
+            return fail("max_paths: must be from 1 to 16");
+        }
         if self.handshake_timeout.is_zero() {
             return fail("handshake_timeout: must be longer than zero");
         }
@@ -153,6 +162,7 @@ mod tests {
                 "max_ack_delay",
                 TransportConfig { max_ack_delay: Duration::from_secs(17), ..Default::default() },
             ),
+            ("max_paths", TransportConfig { max_paths: Some(17), ..Default::default() }),
             ("crypto_buffer", TransportConfig { crypto_buffer: 1, ..Default::default() }),
         ] {
             assert!(broken.validate().unwrap_err().0.starts_with(name));

@@ -80,6 +80,7 @@ impl Connection {
             streams: StreamSet::new(ids.side, &config.streams, &mut rng),
             datagrams: Datagrams::new(config.datagrams.clone()),
             paths: vec![Path::new(0, recovery, acks, (local, remote), tuple)],
+            multipath: None,
             state: State::Handshaking,
             keys: KeyRing::default(),
             control: Control::default(),
@@ -166,6 +167,8 @@ impl Connection {
                     // RFC 9000 section 7.4.1: these are never remembered.
                     max_ack_delay: TransportParameters::default().max_ack_delay,
                     ack_delay_exponent: TransportParameters::default().ack_delay_exponent,
+                    // draft-ietf-quic-multipath-21 section 2.1: nor is this.
+                    initial_max_path_id: None,
                     ..p
                 };
             }

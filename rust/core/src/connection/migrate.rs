@@ -6,7 +6,7 @@ use tquic_wire::{Side, Space};
 
 use crate::connection::Connection;
 use crate::connection::create::new_tuple;
-use crate::path::FourTuple;
+use crate::path::{FourTuple, Path, Stage};
 use crate::rx::{Arrival, Opened};
 use crate::time::Instant;
 
@@ -94,7 +94,7 @@ impl Connection {
         Ok(())
     }
 
-    fn peer_payload_limit(&self) -> u16 {
+    pub(crate) fn peer_payload_limit(&self) -> u16 {
         u16::try_from(self.peer.max_udp_payload_size).unwrap_or(u16::MAX)
     }
 
@@ -170,8 +170,19 @@ impl Connection {
         let path = &mut self.paths[path];
         let size = path.active().mtu.current();
         path.recovery.set_max_datagram(size);
-        // First byte, packet number, tag: what is left for frames.
-        let header = 1 + path.remote_cid_len() + 4 + tquic_crypto::TAG_LEN;
-        self.datagrams.set_room(usize::from(size) - header);
+        self.sync_datagram_room();
+    }
+
+    /// Unreliable datagrams must fit every path that may carry them.
+    pub(crate) fn sync_datagram_room(&mut self) {
+        let room = |path: &Path| {
+            // First byte, packet number, tag: what is left for frames.
+            let header = 1 + path.remote_cid_len() + 4 + tquic_crypto::TAG_LEN;
+            usize::from(path.active().mtu.current()) - header
+        };
+        let carrying = self.paths.iter().filter(|p| p.standing.stage == Stage::Open);
+        if let Some(room) = carrying.map(room).min() {
+            self.datagrams.set_room(room);
+        }
     }
 }

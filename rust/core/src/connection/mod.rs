@@ -24,12 +24,14 @@ use crate::error::TransportError;
 use crate::events::{EndpointEvent, Event, Events};
 use crate::handshake::Handshake;
 use crate::keys::{KeyRing, OneRttKeys};
+use crate::multipath::Multipath;
 use crate::path::Path;
 use crate::rng::Rng;
 use crate::stream::StreamSet;
 use crate::time::Instant;
 
 pub use control::Control;
+pub(crate) use create::new_tuple;
 pub use create::{ClientSetup, ServerSetup};
 pub(crate) use echo::Echo;
 pub use migrate::MigrateError;
@@ -53,8 +55,10 @@ pub struct Connection {
     pub(crate) state: State,
     pub(crate) handshake: Handshake,
     pub(crate) keys: KeyRing,
-    /// Path 0 first; more come with multipath.
+    /// That of the handshake; more come with multipath. Never empty.
     pub(crate) paths: Vec<Path>,
+    /// If both ends want several paths.
+    pub(crate) multipath: Option<Box<Multipath>>,
     pub(crate) streams: StreamSet,
     pub(crate) datagrams: Datagrams,
     pub(crate) control: Control,
@@ -104,12 +108,13 @@ impl Connection {
         &self.handshake
     }
 
-    /// The path with this index; 0 is the only one without multipath.
+    /// The path with this index; 0 is the only one without multipath. See [`Self::paths`].
     pub fn path(&self, index: usize) -> Option<&Path> {
         self.paths.get(index)
     }
 
-    /// Changes the congestion controller of a path, or of all; false if there is no such path.
+    /// Changes the congestion controller of a path, or of all; false if there is no such path. Paths
+    /// that are added later get that of the first.
     pub fn set_congestion(&mut self, path: Option<u32>, kind: Congestion) -> bool {
         let mut found = false;
         for one in self.paths.iter_mut().filter(|one| path.is_none_or(|id| one.id == id)) {
@@ -239,9 +244,12 @@ impl Connection {
         }
     }
 
-    /// The probe timeout of path 0 for 1-RTT packets.
+    /// The longest probe timeout of all paths for 1-RTT packets: what key updates and closing wait
+    /// for (draft-ietf-quic-multipath-21 sections 2.5 and 2.6).
     pub(crate) fn pto(&self) -> Duration {
-        self.paths[0].recovery.pto_period(Space::Data, self.peer_max_ack_delay())
+        let delay = self.peer_max_ack_delay();
+        let periods = self.paths.iter().map(|p| p.recovery.pto_period(Space::Data, delay));
+        periods.max().unwrap_or_default()
     }
 
     pub(crate) fn peer_max_ack_delay(&self) -> Duration {

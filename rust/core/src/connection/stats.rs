@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::cc::{Congestion, Controller, ExternalStats, Phase};
-use crate::path::{FourTuple, Path};
+use crate::path::{FourTuple, Path, Stage};
 
 /// Counters of a connection since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +45,14 @@ pub struct ConnectionStats {
 pub struct PathStats {
     /// Path ID.
     pub id: u32,
+    /// `validating`, `open` or `abandoned`.
+    pub state: &'static str,
+    /// Whether either end wants it used only when no other can be.
+    pub backup: bool,
+    /// Bytes of UDP payload sent there since the start of the path.
+    pub bytes_sent: u64,
+    /// Bytes of UDP payload received there in packets that could be opened.
+    pub bytes_received: u64,
     /// Its active addresses.
     pub addresses: FourTuple,
     /// Smoothed round-trip time.
@@ -93,6 +101,14 @@ impl Path {
         let (rtt, recovery) = (self.recovery.rtt(), self.recovery.stats());
         PathStats {
             id: self.id,
+            state: match self.standing.stage {
+                Stage::Validating => "validating",
+                Stage::Open => "open",
+                Stage::Abandoned(_) => "abandoned",
+            },
+            backup: self.standing.is_backup(),
+            bytes_sent: self.bytes_sent,
+            bytes_received: self.bytes_received,
             addresses: self.active().addresses,
             srtt: rtt.smoothed(),
             rttvar: rtt.var(),

@@ -1,12 +1,17 @@
 //! Deadlines: when the connection wants to be woken, and what it does then.
 
+use core::time::Duration;
+
 use tquic_wire::Space;
 
 use crate::connection::{Connection, State, timers};
 use crate::events::ConnectionError;
-use crate::path::mtu;
+use crate::path::{Path, Stage, amplification, mtu};
 use crate::recovery::{TimeoutAction, TimerContext};
 use crate::time::Instant;
+
+/// A path that does not answer, beside others that do, is asked this often at least.
+const PATH_PROBES: Duration = Duration::from_millis(500);
 
 impl Connection {
     /// When `on_timeout` is to be called; `None` if nothing is waited for.
@@ -17,19 +22,35 @@ impl Connection {
             State::Closing(closing) => return Some(closing.until),
             State::Handshaking | State::Established => {}
         }
-        let context = self.timer_context();
-        let paths = self.paths.iter().flat_map(|p| {
-            [p.recovery.timeout(&context), p.validation_timeout(), p.ack_timeout()]
-                .into_iter()
-                .flatten()
-        });
+        let paths = (0..self.paths.len()).filter_map(|path| self.path_timeout(path));
         let keys = self.keys.one_rtt.as_ref().and_then(crate::keys::OneRttKeys::timeout);
         paths.chain(keys).chain(self.timers.next()).min()
     }
 
+    fn path_timeout(&self, path: usize) -> Option<Instant> {
+        let p = &self.paths[path];
+        let own = match p.standing.stage {
+            Stage::Abandoned(until) => [until, None],
+            _ => [p.recovery.timeout(&self.timer_context(path)), p.validation_timeout()],
+        };
+        let acks = if self.acks_elsewhere(path) {
+            p.acks[2].timeout().filter(|_| self.carries_acks())
+        } else {
+            p.ack_timeout()
+        };
+        own.into_iter().flatten().chain(acks).min()
+    }
+
+    /// Whether a path can take the acknowledgements of others: one that the anti-amplification limit
+    /// holds back waits for the peer, not for time.
+    fn carries_acks(&self) -> bool {
+        let able = |p: &Path| p.active().ledger.allowance() >= amplification::LEAST;
+        self.paths.iter().any(|p| p.standing.serves && able(p))
+    }
+
     /// What is waited for, for a person who debugs.
     pub fn describe_timers(&self) -> String {
-        let context = self.timer_context();
+        let context = self.timer_context(0);
         let p = &self.paths[0];
         format!(
             "{:?} recovery {:?} validation {:?} acks {:?} keys {:?}",
@@ -76,8 +97,13 @@ impl Connection {
         if let Some(keys) = &mut self.keys.one_rtt {
             keys.on_timeout(now);
         }
-        for path in 0..self.paths.len() {
-            self.on_path_timeout(now, path);
+        // From the last on: abandoned ones leave the list.
+        for path in (0..self.paths.len()).rev() {
+            match self.paths[path].standing.stage {
+                Stage::Abandoned(Some(until)) if until <= now => self.forget_path(now, path),
+                Stage::Abandoned(_) => {}
+                _ => self.on_path_timeout(now, path),
+            }
         }
     }
 
@@ -85,8 +111,11 @@ impl Connection {
         let delay = self.peer_max_ack_delay();
         if let Some(outcome) = self.paths[path].on_timeout(now, delay) {
             self.on_path_outcome(now, path, outcome);
+            if !self.paths[path].standing.may_send() {
+                return;
+            }
         }
-        let context = self.timer_context();
+        let context = self.timer_context(path);
         let (recovery, mut router) = self.recovery_and_router(now, path);
         match recovery.on_timeout(now, &context, &mut router) {
             TimeoutAction::Pto { space, probes } => {
@@ -121,6 +150,14 @@ impl Connection {
     }
 
     fn on_pto(&mut self, now: Instant, path: usize, space: Space) {
+        if space == Space::Data && self.has_other_path(path) {
+            // RFC 9002 calls nothing lost here, but others can carry it.
+            self.hand_over(now, path);
+            if self.paths[path].recovery.pto_count() == 1 {
+                // And the peer must hear of us there: its addresses may be out of date.
+                self.control.ping();
+            }
+        }
         // Large datagrams may be what does not pass any more (RFC 8899 section 4.3).
         if space == Space::Data && self.paths[path].recovery.pto_count() >= 3 {
             self.paths[path].active_mut().mtu.fall_back(now);
@@ -128,7 +165,7 @@ impl Connection {
         }
     }
 
-    pub(crate) fn timer_context(&self) -> TimerContext {
+    pub(crate) fn timer_context(&self, path: usize) -> TimerContext {
         let server = !self.ids.side.is_client();
         TimerContext {
             handshake_confirmed: self.handshake.is_confirmed(),
@@ -138,8 +175,9 @@ impl Connection {
                 || self.handshake.is_confirmed(),
             // RFC 9002 section 6.2.2.1: a blocked server waits for the client's next datagram.
             amplification_blocked: server
-                && self.paths[0].active().ledger.allowance() < u64::from(mtu::BASE),
+                && self.paths[path].active().ledger.allowance() < u64::from(mtu::BASE),
             peer_max_ack_delay: self.peer_max_ack_delay(),
+            longest_backoff: if self.has_other_path(path) { PATH_PROBES } else { Duration::MAX },
         }
     }
 

@@ -92,7 +92,7 @@ impl Connection {
         let limit = u16::try_from(theirs.max_udp_payload_size).unwrap_or(u16::MAX);
         path.active_mut().mtu.lower_limit(limit);
         self.peer = theirs;
-        Ok(())
+        self.negotiate_multipath()
     }
 
     fn install(&mut self, now: Instant, change: KeyChange) -> Result<(), TransportError> {
@@ -156,16 +156,21 @@ impl Connection {
         self.discard_space(now, Space::Handshake);
         if self.ids.side == Side::Client {
             self.try_preferred_address(now);
+            if self.multipath.is_some() {
+                self.events.push(Event::PathsAvailable);
+            }
         }
     }
 
     /// Issues connection IDs up to what the peer stores.
     pub(crate) fn replenish_cids(&mut self) {
         let limit = self.peer.active_connection_id_limit;
-        let fresh = self.paths[0].local_cids.replenish(limit, &self.factory, &mut self.rng);
-        for cid in fresh {
-            self.events.push_endpoint(EndpointEvent::CidIssued(cid));
+        for path in self.paths.iter_mut().filter(|p| p.standing.may_send()) {
+            for cid in path.local_cids.replenish(limit, &self.factory, &mut self.rng) {
+                self.events.push_endpoint(EndpointEvent::CidIssued(cid));
+            }
         }
+        self.replenish_spares();
     }
 
     /// RFC 9001 section 4.9: keys and everything else of a packet-number space go.

@@ -26,6 +26,8 @@ pub(crate) fn ours(config: &TransportConfig, ids: &Identity, rng: &mut Rng) -> T
         }),
         ..TransportParameters::default()
     };
+    // Draft-ietf-quic-multipath-21 section 2.1: path IDs begin at 0.
+    p.initial_max_path_id = config.max_paths.map(|paths| u64::from(paths) - 1);
     config.streams.advertise(&mut p);
     config.datagrams.advertise(&mut p);
     if config.grease {

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use smallvec::SmallVec;
+
 use tquic_crypto::{HeaderKey, Keys, PacketKey, Suite, UpdateSecrets};
 
 use crate::error::{TransportError, TransportErrorCode};
@@ -27,6 +29,33 @@ struct Previous {
     discard: Option<Instant>,
 }
 
+/// One packet number for each path ID that has any. Numbers of different paths cannot be compared.
+#[derive(Default)]
+struct PerPath(SmallVec<[(u32, u64); 1]>);
+
+impl PerPath {
+    fn get(&self, path: u32) -> Option<u64> {
+        self.0.iter().find(|(id, _)| *id == path).map(|(_, pn)| *pn)
+    }
+
+    /// Remembers `pn` for a path that has none.
+    fn begin(&mut self, path: u32, pn: u64) {
+        if self.get(path).is_none() {
+            self.0.push((path, pn));
+        }
+    }
+
+    /// Remembers `pn` if it is the smallest of its path; true if so.
+    fn lower(&mut self, path: u32, pn: u64) -> bool {
+        match self.0.iter_mut().find(|(id, _)| *id == path) {
+            Some((_, lowest)) if *lowest <= pn => return false,
+            Some((_, lowest)) => *lowest = pn,
+            None => self.0.push((path, pn)),
+        }
+        true
+    }
+}
+
 /// Keys of the 1-RTT level. Header keys never change (RFC 9001 section 6.1).
 pub struct OneRttKeys {
     suite: Suite,
@@ -41,11 +70,11 @@ pub struct OneRttKeys {
     phase: bool,
     interval: u64,
     sealed: u64,
-    /// First packet number sent in this phase, and whether one of this phase was acknowledged.
-    first_sent: Option<u64>,
+    /// First packet numbers sent in this phase, and whether one of this phase was acknowledged.
+    first_sent: PerPath,
     acked: bool,
-    /// Lowest packet number opened with the current key.
-    lowest_opened: Option<u64>,
+    /// Lowest packet numbers opened with the current key.
+    lowest_opened: PerPath,
     /// When the next update may begin: three PTO after the last one was acknowledged.
     rest_until: Option<Instant>,
     updates: u64,
@@ -74,9 +103,9 @@ impl OneRttKeys {
             phase: false,
             interval,
             sealed: 0,
-            first_sent: None,
+            first_sent: PerPath::default(),
             acked: false,
-            lowest_opened: None,
+            lowest_opened: PerPath::default(),
             rest_until: None,
             updates: 0,
         }
@@ -118,18 +147,19 @@ impl OneRttKeys {
     }
 
     /// Counts a sealed packet.
-    pub fn on_sealed(&mut self, pn: u64) {
+    pub fn on_sealed(&mut self, path: u32, pn: u64) {
         self.sealed += 1;
-        self.first_sent.get_or_insert(pn);
+        self.first_sent.begin(path, pn);
     }
 
     /// Which key a packet needs. RFC 9001 section 6.3: the packet number tells an old packet from an
-    /// update.
-    pub fn phase_of(&self, pn: u64, phase: bool) -> Phase {
+    /// update. A path on which nothing has come in this phase may still bring old ones: the peer
+    /// updates no sooner than the old key is dropped (draft-ietf-quic-multipath-21 section 2.5).
+    pub fn phase_of(&self, path: u32, pn: u64, phase: bool) -> Phase {
         if phase == self.phase {
             return Phase::Current;
         }
-        let old = self.lowest_opened.is_none_or(|lowest| pn < lowest);
+        let old = self.lowest_opened.get(path).is_none_or(|lowest| pn < lowest);
         if self.previous.is_some() && old { Phase::Previous } else { Phase::Next }
     }
 
@@ -147,18 +177,17 @@ impl OneRttKeys {
     pub fn on_opened(
         &mut self,
         now: Instant,
-        pn: u64,
+        (path, pn): (u32, u64),
         phase: Phase,
         pto: Duration,
     ) -> Result<(), TransportError> {
         match phase {
             Phase::Current => {
-                if self.lowest_opened.is_none_or(|lowest| pn < lowest) {
-                    self.lowest_opened = Some(pn);
-                    if let Some(p) = &mut self.previous {
-                        // RFC 9001 section 6.5: old keys are kept for three PTO at most.
-                        p.discard.get_or_insert(now + pto * 3);
-                    }
+                if self.lowest_opened.lower(path, pn)
+                    && let Some(p) = &mut self.previous
+                {
+                    // RFC 9001 section 6.5: old keys are kept for three PTO at most.
+                    p.discard.get_or_insert(now + pto * 3);
                 }
                 Ok(())
             }
@@ -166,14 +195,14 @@ impl OneRttKeys {
             Phase::Next => {
                 // RFC 9001 section 6.2: the peer must have our acknowledgement of the current phase
                 // before it updates again. We know that it cannot when we never sent in this phase.
-                if self.updates > 0 && self.first_sent.is_none() {
+                if self.updates > 0 && self.first_sent.0.is_empty() {
                     return Err(TransportError::new(
                         TransportErrorCode::KEY_UPDATE_ERROR,
                         "the peer updated keys again before it saw a packet of the current phase",
                     ));
                 }
                 self.rotate();
-                self.lowest_opened = Some(pn);
+                self.lowest_opened.begin(path, pn);
                 if let Some(p) = &mut self.previous {
                     p.discard = Some(now + pto * 3);
                 }
@@ -189,20 +218,26 @@ impl OneRttKeys {
         self.previous = Some(Previous { remote, discard: None });
         self.phase = !self.phase;
         self.sealed = 0;
-        self.first_sent = None;
+        self.first_sent = PerPath::default();
         self.acked = false;
-        self.lowest_opened = None;
+        self.lowest_opened = PerPath::default();
         self.rest_until = None;
         self.updates += 1;
     }
 
-    /// The peer acknowledged packet `pn`.
-    pub fn on_acked(&mut self, now: Instant, pn: u64, pto: Duration) {
-        if !self.acked && self.first_sent.is_some_and(|first| pn >= first) {
+    /// The peer acknowledged packet `pn` of the path.
+    pub fn on_acked(&mut self, now: Instant, (path, pn): (u32, u64), pto: Duration) {
+        if !self.acked && self.first_sent.get(path).is_some_and(|first| pn >= first) {
             self.acked = true;
             // RFC 9001 section 6.5: wait three PTO before updating again.
             self.rest_until = Some(now + pto * 3);
         }
+    }
+
+    /// A path is gone: its ID does not come back.
+    pub fn forget_path(&mut self, path: u32) {
+        self.first_sent.0.retain(|(id, _)| *id != path);
+        self.lowest_opened.0.retain(|(id, _)| *id != path);
     }
 
     /// Begins an update. False if it is too early (RFC 9001 section 6.1): the current phase is not

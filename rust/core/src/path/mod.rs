@@ -4,6 +4,7 @@
 pub mod amplification;
 pub mod ecn;
 pub mod mtu;
+mod standing;
 mod tuple;
 pub mod validate;
 
@@ -21,6 +22,7 @@ use crate::time::Instant;
 
 pub use ecn::Ecn;
 pub use mtu::Mtu;
+pub use standing::{Advice, PathLabel, Stage, Standing};
 pub use tuple::{FourTuple, Tuple};
 
 /// 4-tuples remembered for a path: the active one, the one before, and what is being tried.
@@ -42,6 +44,12 @@ pub struct Path {
     pub probes: [u8; 3],
     /// Destination Connection ID of the peer's packets on the active 4-tuple.
     pub last_dcid: ConnectionId,
+    /// What it is good for beside other paths.
+    pub standing: Standing,
+    /// Bytes of UDP payload sent there.
+    pub bytes_sent: u64,
+    /// Bytes of the datagrams whose packets were opened.
+    pub bytes_received: u64,
     /// The active 4-tuple first.
     tuples: SmallVec<[Tuple; 1]>,
 }
@@ -56,6 +64,8 @@ pub struct PathParts<'a> {
     pub local_cids: &'a mut LocalCids,
     /// IDs the peer issued.
     pub remote_cids: &'a mut RemoteCids,
+    /// What it is good for.
+    pub standing: &'a mut Standing,
     /// The 4-tuple in use.
     pub active: &'a mut Tuple,
 }
@@ -92,6 +102,9 @@ impl Path {
             remote_cids,
             probes: [0; 3],
             last_dcid,
+            standing: Standing::default(),
+            bytes_sent: 0,
+            bytes_received: 0,
             tuples: smallvec![tuple],
         }
     }
@@ -116,6 +129,7 @@ impl Path {
             acks: &mut self.acks,
             local_cids: &mut self.local_cids,
             remote_cids: &mut self.remote_cids,
+            standing: &mut self.standing,
             active: &mut self.tuples[0],
         }
     }
@@ -139,6 +153,11 @@ impl Path {
                     }
                 }
             }
+        }
+        // A path that was accepted before there was an ID to answer with.
+        if self.is_mute() {
+            self.tuples[0].remote_cid = self.remote_cids.take_unused().unwrap_or(Tuple::NO_CID);
+            return true;
         }
         // The active one is worth more than those that are only being tried.
         while self.remote_cids.cid(self.tuples[0].remote_cid).is_none() {
@@ -173,6 +192,22 @@ impl Path {
         };
         let acks = self.acks.iter().enumerate().filter(|(at, _)| may_send(*at));
         acks.filter_map(|(_, acks)| acks.timeout()).min()
+    }
+
+    /// Whether nothing can be sent for want of a connection ID of the peer.
+    pub fn is_mute(&self) -> bool {
+        self.tuples[0].remote_cid == Tuple::NO_CID
+    }
+
+    /// Asks for proof of the active address, from the beginning.
+    pub fn validate_again(&mut self, now: Instant, max_ack_delay: Duration) {
+        let (_, give_up) = self.challenge_times(max_ack_delay);
+        self.tuples[0].challenges.start(now, give_up);
+    }
+
+    /// No address is validated any more.
+    pub fn stop_validation(&mut self) {
+        self.tuples.iter_mut().for_each(|t| t.challenges.stop());
     }
 
     /// The 4-tuple in use.
@@ -281,6 +316,9 @@ impl Path {
             self.drop_tuple(index);
             return Some(PathOutcome::Failed(addresses));
         }
+        if self.standing.stage == Stage::Validating {
+            return Some(PathOutcome::Dead);
+        }
         if self.tuples[0].ledger.is_validated() {
             // It was valid and was only checked again (RFC 9000 section 9.3.3).
             return None;
@@ -294,8 +332,7 @@ impl Path {
             }
             // The peer is still heard there: challenges and answers may all have been lost.
             None if self.tuples[0].ledger.take_news() => {
-                let (_, give_up) = self.challenge_times(max_ack_delay);
-                self.tuples[0].challenges.start(now, give_up);
+                self.validate_again(now, max_ack_delay);
                 None
             }
             None => Some(PathOutcome::Dead),
@@ -304,8 +341,9 @@ impl Path {
 
     /// When a validation needs attention next.
     pub fn validation_timeout(&self) -> Option<Instant> {
-        // A challenge that the anti-amplification limit holds back waits for the peer, not for time.
-        let of = |t: &Tuple| match t.ledger.is_blocked() {
+        // A challenge that the anti-amplification limit holds back, or that lacks a connection ID,
+        // waits for the peer, not for time.
+        let of = |t: &Tuple| match t.ledger.is_blocked() || t.remote_cid == Tuple::NO_CID {
             true => t.challenges.deadline(),
             false => t.challenges.timeout(),
         };

@@ -51,6 +51,9 @@ pub struct Tuple {
 }
 
 impl Tuple {
+    /// For `remote_cid`: the peer has given none yet. Sequence numbers are smaller.
+    pub const NO_CID: u64 = u64::MAX;
+
     /// A tuple at which nothing is known.
     pub fn new(addresses: FourTuple, remote_cid: u64, mtu: Mtu, ecn: bool) -> Self {
         Self {

@@ -400,6 +400,11 @@ impl Recovery {
         self.episode.confirm();
     }
 
+    /// The controller that was chosen, by configuration or since.
+    pub fn chosen_congestion(&self) -> Congestion {
+        self.config.congestion
+    }
+
     /// The controller in force. It differs from what was chosen where that one cannot work.
     pub fn congestion(&self) -> Congestion {
         self.controller.kind()

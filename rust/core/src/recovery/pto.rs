@@ -22,6 +22,8 @@ pub struct TimerContext {
     pub amplification_blocked: bool,
     /// The peer's max_ack_delay.
     pub peer_max_ack_delay: Duration,
+    /// How far backoff goes. A path beside others is probed often enough to be used again soon.
+    pub longest_backoff: Duration,
 }
 
 /// What a timeout asks for.
@@ -84,12 +86,37 @@ impl Recovery {
     /// move on to younger packets. Returns the number of tokens; with none, and nothing new to
     /// send, the probe is a PING.
     pub fn probe_tokens(&mut self, space: Space, sink: &mut impl TokenSink) -> usize {
+        self.hand_out(space, PROBES, sink)
+    }
+
+    /// Hands out what all of them carried: another path takes it over.
+    pub fn hand_over(&mut self, space: Space, sink: &mut impl TokenSink) -> usize {
+        self.hand_out(space, usize::MAX, sink)
+    }
+
+    /// Hands out what the oldest `packets` of them carried.
+    pub fn hand_over_some(
+        &mut self,
+        space: Space,
+        packets: usize,
+        sink: &mut impl TokenSink,
+    ) -> usize {
+        self.hand_out(space, packets, sink)
+    }
+
+    /// When the newest ack-eliciting packet of `space` was sent, if any is outstanding.
+    pub fn newest_outstanding(&self, space: Space) -> Option<Instant> {
+        let s = &self.spaces[index(space)];
+        (s.sent.ack_eliciting() > 0).then_some(s.last_ack_eliciting)
+    }
+
+    fn hand_out(&mut self, space: Space, packets: usize, sink: &mut impl TokenSink) -> usize {
         let mut tokens = 0;
         let entries = self.spaces[index(space)].sent.outstanding();
         let useful = entries.filter(|e| {
             e.packet.ack_eliciting && !e.probed && e.packet.tokens.iter().any(is_resendable)
         });
-        for entry in useful.take(PROBES) {
+        for entry in useful.take(packets) {
             entry.probed = true;
             for token in entry.packet.tokens.iter().filter(|t| is_resendable(t)) {
                 sink.probe(space, *token);
@@ -125,7 +152,8 @@ impl Recovery {
         let period = |space| {
             let backoff = 1u32.checked_shl(self.pto_count);
             let period = self.pto_period(space, ctx.peer_max_ack_delay);
-            backoff.and_then(|factor| period.checked_mul(factor)).unwrap_or(Duration::MAX)
+            let longer = backoff.and_then(|factor| period.checked_mul(factor));
+            longer.unwrap_or(Duration::MAX).min(ctx.longest_backoff).max(period)
         };
         let armed = SPACES.iter().filter(|space| {
             // Section 6.2.1: not for application data before the handshake is confirmed.

@@ -32,6 +32,8 @@ pub enum Token {
     /// An ACK frame whose largest acknowledged packet was this: once the peer has it, ranges up to
     /// it need not be reported again (RFC 9000 section 13.2.4).
     Ack {
+        /// The path ID whose packets it acknowledges; 0 for those of the handshake.
+        path: u32,
         /// Largest Acknowledged of the frame.
         largest: u64,
     },
@@ -51,10 +53,35 @@ pub enum Token {
     StreamDataBlocked(StreamId),
     /// STREAMS_BLOCKED.
     StreamsBlocked(Direction),
-    /// NEW_CONNECTION_ID with this sequence number.
-    NewConnectionId(u64),
-    /// RETIRE_CONNECTION_ID with this sequence number.
-    RetireConnectionId(u64),
+    /// NEW_CONNECTION_ID or PATH_NEW_CONNECTION_ID.
+    NewConnectionId {
+        /// The path ID.
+        path: u32,
+        /// The sequence number.
+        sequence: u64,
+    },
+    /// RETIRE_CONNECTION_ID or PATH_RETIRE_CONNECTION_ID.
+    RetireConnectionId {
+        /// The path ID.
+        path: u32,
+        /// The sequence number.
+        sequence: u64,
+    },
+    /// PATH_ABANDON of this path ID.
+    PathAbandon(u32),
+    /// PATH_STATUS_AVAILABLE or PATH_STATUS_BACKUP.
+    PathStatus {
+        /// The path ID.
+        path: u32,
+        /// The sequence number.
+        sequence: u64,
+    },
+    /// PATH_CIDS_BLOCKED of this path ID.
+    PathCidsBlocked(u32),
+    /// MAX_PATH_ID.
+    MaxPathId,
+    /// PATHS_BLOCKED.
+    PathsBlocked,
     /// NEW_TOKEN.
     NewToken,
     /// HANDSHAKE_DONE.

@@ -11,7 +11,8 @@ use crate::datagram::Datagrams;
 use crate::error::TransportError;
 use crate::events::Event;
 use crate::handshake::CryptoSend;
-use crate::path::{Ecn, Mtu, ecn::EcnDelta};
+use crate::multipath::{Located, Multipath};
+use crate::path::{Ecn, Mtu, Path, Standing, ecn::EcnDelta};
 use crate::recovery::{Token, TokenSink};
 use crate::rx::Opened;
 use crate::space::AckTracker;
@@ -25,10 +26,41 @@ pub(crate) struct Router<'a> {
     datagrams: &'a mut Datagrams,
     control: &'a mut Control,
     crypto: &'a mut [CryptoSend; 3],
+    path: u32,
     acks: &'a mut [AckTracker; 3],
     local_cids: &'a mut LocalCids,
     remote_cids: &'a mut RemoteCids,
+    standing: &'a mut Standing,
     mtu: &'a mut Mtu,
+    /// The paths before and behind this one: any packet may carry frames about any path.
+    others: [&'a mut [Path]; 2],
+    multipath: Option<&'a mut Multipath>,
+}
+
+impl Router<'_> {
+    fn other(&mut self, id: u32) -> Option<&mut Path> {
+        self.others.iter_mut().flat_map(|paths| paths.iter_mut()).find(|p| p.id == id)
+    }
+
+    fn acks(&mut self, id: u32) -> Option<&mut [AckTracker; 3]> {
+        if id == self.path { Some(self.acks) } else { self.other(id).map(|p| &mut p.acks) }
+    }
+
+    fn standing(&mut self, id: u32) -> Option<&mut Standing> {
+        if id == self.path { Some(self.standing) } else { self.other(id).map(|p| &mut p.standing) }
+    }
+
+    fn cids(&mut self, id: u32) -> Option<(&mut LocalCids, &mut RemoteCids)> {
+        if id == self.path {
+            return Some((self.local_cids, self.remote_cids));
+        }
+        // Asked twice: a borrow that is returned from one branch lasts through the other.
+        if self.other(id).is_some() {
+            return self.other(id).map(|p| (&mut p.local_cids, &mut p.remote_cids));
+        }
+        let spare = self.multipath.as_mut()?.find_spare(id)?;
+        Some((&mut spare.local, &mut spare.remote))
+    }
 }
 
 impl TokenSink for Router<'_> {
@@ -44,9 +76,17 @@ impl TokenSink for Router<'_> {
             | Token::DataBlocked
             | Token::StreamDataBlocked(_)
             | Token::StreamsBlocked(_) => self.streams.on_acked(token),
-            Token::Ack { largest } => self.acks[space_index(space)].on_ack_acked(largest),
-            Token::Crypto { .. } | Token::NewConnectionId(_) => {}
-            Token::RetireConnectionId(_) => self.remote_cids.on_acked(),
+            Token::Ack { path, largest } => {
+                if let Some(acks) = self.acks(path) {
+                    acks[space_index(space)].on_ack_acked(largest);
+                }
+            }
+            Token::Crypto { .. } | Token::NewConnectionId { .. } | Token::PathStatus { .. } => {}
+            Token::RetireConnectionId { path, .. } => {
+                if let Some((_, remote)) = self.cids(path) {
+                    remote.on_acked();
+                }
+            }
             Token::NewToken | Token::HandshakeDone | Token::AckFrequency => {
                 self.control.on_acked(token);
             }
@@ -54,6 +94,14 @@ impl TokenSink for Router<'_> {
             Token::Ping { sequence, at } => self.control.echo.on_acked(self.now, sequence, at),
             Token::MtuProbe(size) => {
                 self.mtu.on_probe_acked(self.now, size);
+            }
+            Token::PathAbandon(_)
+            | Token::PathCidsBlocked(_)
+            | Token::MaxPathId
+            | Token::PathsBlocked => {
+                if let Some(multipath) = &mut self.multipath {
+                    multipath.on_acked(token);
+                }
             }
         }
     }
@@ -70,8 +118,16 @@ impl TokenSink for Router<'_> {
             | Token::StreamDataBlocked(_)
             | Token::StreamsBlocked(_) => self.streams.on_lost(token),
             Token::Crypto { offset, len } => self.crypto[space_index(space)].on_lost(offset, len),
-            Token::NewConnectionId(sequence) => self.local_cids.on_lost(sequence),
-            Token::RetireConnectionId(sequence) => self.remote_cids.on_lost(sequence),
+            Token::NewConnectionId { path, sequence } => {
+                if let Some((local, _)) = self.cids(path) {
+                    local.on_lost(sequence);
+                }
+            }
+            Token::RetireConnectionId { path, sequence } => {
+                if let Some((_, remote)) = self.cids(path) {
+                    remote.on_lost(sequence);
+                }
+            }
             Token::NewToken | Token::HandshakeDone | Token::AckFrequency => {
                 self.control.on_lost(token);
             }
@@ -79,6 +135,19 @@ impl TokenSink for Router<'_> {
             Token::Ping { sequence, .. } => self.control.echo.on_lost(sequence),
             Token::MtuProbe(size) => self.mtu.on_probe_lost(self.now, size),
             Token::Ack { .. } => {}
+            Token::PathStatus { path, sequence } => {
+                if let Some(standing) = self.standing(path) {
+                    standing.on_lost(sequence);
+                }
+            }
+            Token::PathAbandon(_)
+            | Token::PathCidsBlocked(_)
+            | Token::MaxPathId
+            | Token::PathsBlocked => {
+                if let Some(multipath) = &mut self.multipath {
+                    multipath.on_lost(token);
+                }
+            }
         }
     }
 }
@@ -90,9 +159,16 @@ impl Connection {
         now: Instant,
         path: usize,
     ) -> (&mut crate::recovery::Recovery, Router<'_>) {
-        let parts = self.paths[path].parts();
+        let (before, rest) = self.paths.split_at_mut(path);
+        let (own, behind) = rest.split_at_mut(1);
+        let id = own[0].id;
+        let parts = own[0].parts();
         let router = Router {
             now,
+            path: id,
+            others: [before, behind],
+            multipath: self.multipath.as_deref_mut(),
+            standing: parts.standing,
             streams: &mut self.streams,
             datagrams: &mut self.datagrams,
             control: &mut self.control,
@@ -112,9 +188,10 @@ impl Connection {
         ack: &Ack<'_>,
     ) -> Result<(), TransportError> {
         let space = opened.space;
+        let Some(path) = self.acknowledged_path(opened, ack)? else { return Ok(()) };
         let delay = self.ack_delay(space, ack.delay);
         let peer_max = self.peer_max_ack_delay();
-        let (recovery, mut router) = self.recovery_and_router(now, opened.path);
+        let (recovery, mut router) = self.recovery_and_router(now, path);
         let summary = recovery.on_ack(now, space, ack, delay, peer_max, &mut router)?;
         if summary.newly_acked == 0 {
             return Ok(());
@@ -122,8 +199,7 @@ impl Connection {
         if let Some((pings, rtt)) = self.control.echo.take_answer() {
             self.events.push(Event::PingAcked { pings, rtt });
         }
-        let path = &mut self.paths[opened.path];
-        let parts = path.parts();
+        let parts = self.paths[path].parts();
         if summary.raised_largest {
             // RFC 9000 section 13.4.2.1: counts of reordered ACK frames say nothing.
             let marked = summary.newly_acked_ect;
@@ -146,9 +222,30 @@ impl Connection {
         if !parts.active.ecn.is_usable() {
             parts.recovery.on_ecn_unusable();
         }
-        self.sync_mtu(opened.path);
-        self.on_progress(now, space, ack.largest);
+        self.sync_mtu(path);
+        self.on_progress(now, space, (self.paths[path].id, ack.largest));
         Ok(())
+    }
+
+    /// The path whose packets an ACK or PATH_ACK frame is about; `None` if it is gone.
+    fn acknowledged_path(
+        &self,
+        opened: &Opened,
+        ack: &Ack<'_>,
+    ) -> Result<Option<usize>, TransportError> {
+        // draft-ietf-quic-multipath-21 section 2.3: ACK frames are about path 0.
+        let id = match ack.path {
+            None if self.multipath.is_none() => return Ok(Some(opened.path)),
+            None => 0,
+            Some(id) => id,
+        };
+        match self.locate(id)? {
+            Located::Path(path) => Ok(Some(path)),
+            Located::Closed => Ok(None),
+            Located::Spare(_) => {
+                Err(TransportError::violation("acknowledges packets of a path that is not open"))
+            }
+        }
     }
 
     /// RFC 9002 section 5.3: delays of Initial packets are ignored, others are clamped once the
@@ -181,7 +278,7 @@ impl Connection {
         self.control.request_acks(threshold, delay, recovery.packet_threshold());
     }
 
-    fn on_progress(&mut self, now: Instant, space: Space, largest: u64) {
+    fn on_progress(&mut self, now: Instant, space: Space, largest: (u32, u64)) {
         match space {
             Space::Handshake if self.ids.side == Side::Client => {
                 // RFC 9002 section 6.2.2.1: the server has proof of our address.
@@ -192,7 +289,7 @@ impl Connection {
                 if let Some(keys) = &mut self.keys.one_rtt {
                     keys.on_acked(now, largest, pto);
                 }
-                self.streams.on_rtt(self.paths[0].recovery.rtt().smoothed());
+                self.streams.on_rtt(self.longest_rtt());
                 self.ask_for_fewer_acks();
             }
             _ => {}

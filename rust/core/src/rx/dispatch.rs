@@ -1,14 +1,25 @@
 //! One match over frames: each arm is one call on the owner of what the frame says.
 
-use tquic_wire::frame::{FrameError, next_frame, rules};
-use tquic_wire::{Frame, PacketType, Reader, Side, Space, TransportErrorCode};
+use tquic_wire::frame::{FrameError, next_frame, rules, ty};
+use tquic_wire::{
+    ConnectionId, Frame, PacketType, Reader, ResetToken, Side, Space, TransportErrorCode,
+};
 
 use crate::connection::{Connection, space_index};
 use crate::error::TransportError;
 use crate::events::{EndpointEvent, Event};
-use crate::path::PathOutcome;
+use crate::multipath::Located;
+use crate::path::{PathOutcome, Stage};
 use crate::rx::{Arrival, Opened};
 use crate::space::AckRequestFrame;
+
+/// A connection ID that the peer issued.
+struct IssuedCid {
+    sequence: u64,
+    retire_prior_to: u64,
+    cid: ConnectionId,
+    reset_token: ResetToken,
+}
 
 /// What a packet was, seen as a whole.
 #[derive(Default)]
@@ -26,6 +37,7 @@ impl Connection {
         payload: &[u8],
     ) -> Result<(), TransportError> {
         self.stats.packets_received += 1;
+        self.paths[opened.path].bytes_received += opened.len as u64;
         let acks = &mut self.paths[opened.path].acks[space_index(opened.space)];
         // RFC 9000 section 12.3: a packet number is processed once.
         if acks.is_duplicate(opened.pn) {
@@ -78,6 +90,12 @@ impl Connection {
                 let reason = "a frame in a packet type where it is not allowed";
                 return Err(blame(TransportError::violation(reason), payload, start));
             }
+            if ty::is_multipath(ty) && self.multipath.is_none() {
+                // To those who have not negotiated it, the type is unknown (RFC 9000 section 12.4).
+                let code = TransportErrorCode::FRAME_ENCODING_ERROR;
+                let reason = "a frame of an extension that was not negotiated";
+                return Err(blame(TransportError::new(code, reason), payload, start));
+            }
             seen.ack_eliciting |= rules::is_ack_eliciting(ty);
             seen.non_probing |= !rules::is_probing(ty);
             self.on_frame(arrival, opened, frame).map_err(|e| blame(e, payload, start))?;
@@ -114,10 +132,13 @@ impl Connection {
             Frame::DataBlocked(_) => Ok(()),
             Frame::StreamDataBlocked { id, .. } => self.streams.on_stream_data_blocked(id),
             Frame::StreamsBlocked { dir, limit } => self.streams.on_streams_blocked(dir, limit),
-            Frame::NewConnectionId { sequence, retire_prior_to, cid, reset_token } => {
-                self.on_new_cid(opened.path, sequence, retire_prior_to, cid, reset_token)
+            Frame::NewConnectionId { path, sequence, retire_prior_to, cid, reset_token } => {
+                let issued = IssuedCid { sequence, retire_prior_to, cid, reset_token };
+                self.on_new_cid(path.unwrap_or(0), &issued)
             }
-            Frame::RetireConnectionId { sequence } => self.on_retire_cid(opened, sequence),
+            Frame::RetireConnectionId { path, sequence } => {
+                self.on_retire_cid(opened, path.unwrap_or(0), sequence)
+            }
             Frame::PathChallenge(data) => {
                 let path = &mut self.paths[opened.path];
                 if let Some(t) = path.find(&arrival.addresses).and_then(|t| path.tuple_mut(t)) {
@@ -144,7 +165,17 @@ impl Connection {
                     max_ack_delay_us: request_max_ack_delay_us,
                     reordering_threshold,
                 };
-                self.paths[opened.path].acks[2].on_ack_frequency(&request)
+                let mut paths = self.paths.iter_mut();
+                paths.try_for_each(|path| path.acks[2].on_ack_frequency(&request))
+            }
+            Frame::PathAbandon { path, error_code } => self.on_path_abandon(now, path, error_code),
+            Frame::PathStatus { path, sequence, backup } => {
+                self.on_path_status(path, sequence, backup)
+            }
+            Frame::MaxPathId(max) => self.on_max_path_id(max),
+            Frame::PathsBlocked(max) => self.on_paths_blocked(max),
+            Frame::PathCidsBlocked { path, next_sequence } => {
+                self.on_path_cids_blocked(path, next_sequence)
             }
             Frame::ImmediateAck => {
                 self.paths[opened.path].acks[2].on_immediate_ack();
@@ -194,28 +225,49 @@ impl Connection {
         Ok(())
     }
 
-    fn on_new_cid(
-        &mut self,
-        path: usize,
-        sequence: u64,
-        retire_prior_to: u64,
-        cid: tquic_wire::ConnectionId,
-        token: tquic_wire::ResetToken,
-    ) -> Result<(), TransportError> {
+    fn on_new_cid(&mut self, path: u64, issued: &IssuedCid) -> Result<(), TransportError> {
         if self.ids.peer.is_none_or(|p| p.is_empty()) {
             return Err(crate::cid::remote::zero_length_error());
         }
-        let path = &mut self.paths[path];
-        let displaced = path.remote_cids.on_new(sequence, retire_prior_to, cid, token)?;
-        if !path.replace_remote_cids(&displaced) {
-            return Err(TransportError::violation("every connection ID is retired"));
+        let IssuedCid { sequence, retire_prior_to, cid, reset_token } = *issued;
+        match self.locate(path)? {
+            Located::Path(path) => {
+                let path = &mut self.paths[path];
+                if !path.standing.may_send() {
+                    return Ok(());
+                }
+                let displaced =
+                    path.remote_cids.on_new(sequence, retire_prior_to, cid, reset_token)?;
+                if !path.replace_remote_cids(&displaced) {
+                    return Err(TransportError::violation("every connection ID is retired"));
+                }
+            }
+            Located::Spare(id) => {
+                let Some(multipath) = &mut self.multipath else { return Ok(()) };
+                let remote = &mut multipath.spare_mut(id).remote;
+                remote.on_new(sequence, retire_prior_to, cid, reset_token)?;
+                self.events.push(Event::PathsAvailable);
+            }
+            Located::Closed => return Ok(()),
         }
-        self.events.push_endpoint(EndpointEvent::ResetToken(token));
+        self.events.push_endpoint(EndpointEvent::ResetToken(reset_token));
         Ok(())
     }
 
-    fn on_retire_cid(&mut self, opened: &Opened, sequence: u64) -> Result<(), TransportError> {
-        let cids = &mut self.paths[opened.path].local_cids;
+    fn on_retire_cid(
+        &mut self,
+        opened: &Opened,
+        path: u64,
+        sequence: u64,
+    ) -> Result<(), TransportError> {
+        let cids = match self.locate(path)? {
+            Located::Path(path) => &mut self.paths[path].local_cids,
+            Located::Spare(id) => match &mut self.multipath {
+                Some(multipath) => &mut multipath.spare_mut(id).local,
+                None => return Ok(()),
+            },
+            Located::Closed => return Ok(()),
+        };
         if let Some(gone) = cids.retire(sequence, &opened.dcid)? {
             self.events.push_endpoint(EndpointEvent::CidRetired(gone));
             self.replenish_cids();
@@ -237,6 +289,9 @@ impl Connection {
         outcome: PathOutcome,
     ) {
         match outcome {
+            PathOutcome::Validated(_) if self.paths[path].standing.stage == Stage::Validating => {
+                self.on_path_open(path);
+            }
             PathOutcome::Validated(addresses) => {
                 self.events.push(Event::Migrated(addresses));
             }
@@ -247,6 +302,16 @@ impl Connection {
             PathOutcome::Failed(addresses) => {
                 self.sync_mtu(path);
                 self.events.push(Event::PathFailed(addresses));
+            }
+            PathOutcome::Dead if self.has_other_hope(path) => {
+                // draft-ietf-quic-multipath-21 section 3.1: the path ID is used up either way.
+                let code = TransportErrorCode::PATH_UNSTABLE_OR_POOR;
+                self.abandon(now, path, code.0, false);
+            }
+            PathOutcome::Dead if self.paths[path].standing.stage == Stage::Validating => {
+                // The others were abandoned: there is nothing to lose by asking on.
+                let delay = self.peer_max_ack_delay();
+                self.paths[path].validate_again(now, delay);
             }
             // RFC 9000 section 9.3.2: nobody to talk to; silence.
             PathOutcome::Dead => self.vanish(

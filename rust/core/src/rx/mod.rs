@@ -31,6 +31,8 @@ pub(crate) struct Opened {
     pub(crate) path: usize,
     /// Its Destination Connection ID.
     pub(crate) dcid: ConnectionId,
+    /// Bytes of the packet as it came.
+    pub(crate) len: usize,
     /// 0-RTT, where fewer frames are allowed.
     pub(crate) zero_rtt: bool,
 }

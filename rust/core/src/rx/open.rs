@@ -1,7 +1,7 @@
 //! Removes protection: masks for a whole train at once, then each packet in place (RFC 9001 section
 //! 5.3 and 5.4).
 
-use tquic_wire::{PacketType, Side, Space, Version, header, pn};
+use tquic_wire::{ConnectionId, PacketType, Side, Space, Version, header, pn};
 
 use crate::cid::CID_LEN;
 use crate::connection::{Connection, space_index};
@@ -70,8 +70,7 @@ impl Connection {
         mask: Option<[u8; 5]>,
     ) -> Result<(), TransportError> {
         let pn_offset = 1 + CID_LEN;
-        let Some((dcid, path)) =
-            Self::short_dcid(datagram).and_then(|d| Some((d, self.path_of(d.as_slice())?)))
+        let Some((dcid, path, id)) = Self::short_dcid(datagram).and_then(|d| self.addressed(d))
         else {
             self.stats.dropped += 1;
             return Ok(());
@@ -82,7 +81,7 @@ impl Connection {
             return Ok(());
         }
         let pto = self.pto();
-        let expected = self.expected(path, space_index(Space::Data));
+        let expected = path.map_or(0, |path| self.expected(path, space_index(Space::Data)));
         let Some(keys) = &mut self.keys.one_rtt else { return Ok(()) };
         let (Some(sample), Some(&tail)) =
             (sample(datagram, pn_offset), datagram.last_chunk::<16>())
@@ -90,13 +89,13 @@ impl Connection {
             self.on_short_datagram(arrival, datagram);
             return Ok(());
         };
-        let fixed = header::fixed_bit(datagram[0]);
+        let (fixed, len) = (header::fixed_bit(datagram[0]), datagram.len());
         let mask = mask.unwrap_or_else(|| keys.header_remote().mask(sample));
         let (pn_len, truncated) = unmask(datagram, pn_offset, mask, header::SHORT_PROTECTED);
         let pn = pn::decode(truncated, pn_len, expected);
         let first = datagram[0];
-        let phase = keys.phase_of(pn, first & header::KEY_PHASE != 0);
-        let (id, header_len) = (self.paths[path].id, pn_offset + pn_len);
+        let phase = keys.phase_of(id, pn, first & header::KEY_PHASE != 0);
+        let header_len = pn_offset + pn_len;
         // RFC 9287: the fixed bit may be zero only after we said so.
         let opened = if fixed || self.config.grease {
             keys.open_key(phase).open(id, pn, datagram, header_len)
@@ -106,10 +105,23 @@ impl Connection {
         let Some(payload) = opened else {
             return self.on_unopened(arrival, &tail);
         };
-        keys.on_opened(arrival.now, pn, phase, pto)?;
+        keys.on_opened(arrival.now, (id, pn), phase, pto)?;
         check_reserved(first & header::SHORT_RESERVED)?;
-        let opened = Opened { space: Space::Data, pn, path, dcid, zero_rtt: false };
+        // The first packet of a path opens it: only now is there anything to pay for.
+        let Some(path) = path.or_else(|| self.accept_path(arrival, id)) else {
+            self.stats.dropped += 1;
+            return Ok(());
+        };
+        let opened = Opened { space: Space::Data, pn, path, dcid, len, zero_rtt: false };
         self.on_packet(arrival, &opened, payload)
+    }
+
+    /// Index and ID of the path that a 1-RTT packet belongs to; no index if it is not open yet.
+    fn addressed(&self, dcid: ConnectionId) -> Option<(ConnectionId, Option<usize>, u32)> {
+        match self.path_of(dcid.as_slice()) {
+            Some(path) => Some((dcid, Some(path), self.paths[path].id)),
+            None => self.spare_of(&dcid).map(|id| (dcid, None, id)),
+        }
     }
 
     /// A packet with a long header, which is all of `packet`.
@@ -142,7 +154,7 @@ impl Connection {
             self.stats.dropped += 1;
             return Ok(());
         };
-        let first = packet[0];
+        let (first, len) = (packet[0], packet.len());
         let Some(keys) = self.long_keys(&parsed) else { return Ok(()) };
         let Some(payload) = keys.packet.open(0, pn, packet, header_len) else {
             return self.keys.on_open_failure();
@@ -162,7 +174,7 @@ impl Connection {
             self.discard_space(arrival.now, Space::Initial);
         }
         let zero_rtt = parsed.ty == PacketType::ZeroRtt;
-        let opened = Opened { space, pn, path, dcid: parsed.dcid, zero_rtt };
+        let opened = Opened { space, pn, path, dcid: parsed.dcid, len, zero_rtt };
         self.on_packet(arrival, &opened, payload)
     }
 

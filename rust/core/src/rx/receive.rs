@@ -35,7 +35,7 @@ impl Connection {
             State::Closing(_) => return self.on_packet_while_closing(),
             State::Draining { .. } | State::Drained => return,
         }
-        self.credit(&addresses, slot.len() as u64);
+        self.credit(&addresses, slot);
         let opened_before = self.stats.packets_received;
         // Groups of a fixed size keep the masks on the stack.
         for group in slot.chunks_mut(stride.saturating_mul(TRAIN)) {
@@ -51,18 +51,20 @@ impl Connection {
     }
 
     /// Counts a datagram towards what may be sent back before the address is validated.
-    fn credit(&mut self, addresses: &FourTuple, bytes: u64) {
-        for path in &mut self.paths {
-            if let Some(at) = path.find(addresses) {
-                if let Some(tuple) = path.tuple_mut(at) {
-                    tuple.ledger.on_received(bytes);
-                    if tuple.addresses.local.ip().is_unspecified() {
-                        // The kernel has told which of our addresses it uses.
-                        tuple.addresses.local = addresses.local;
-                    }
-                }
-                return;
+    fn credit(&mut self, addresses: &FourTuple, slot: &[u8]) {
+        // Several paths may use the same 4-tuple: what is sent on one is no credit for another.
+        let path = match slot.first() {
+            Some(&first) if self.multipath.is_some() && !header::is_long(first) => {
+                Self::short_dcid(slot).and_then(|dcid| self.path_of(dcid.as_slice()))
             }
+            _ => Some(0),
+        };
+        let Some(path) = path.and_then(|path| self.paths.get_mut(path)) else { return };
+        let Some(tuple) = path.find(addresses).and_then(|at| path.tuple_mut(at)) else { return };
+        tuple.ledger.on_received(slot.len() as u64);
+        if tuple.addresses.local.ip().is_unspecified() {
+            // The kernel has told which of our addresses it uses.
+            tuple.addresses.local = addresses.local;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::{Ecn, RangeSet};
 use crate::error::TransportError;
+use crate::path::PathLabel;
 use crate::recovery::Token;
 use crate::time::{Duration, Instant, nanos};
 use crate::tx::FrameWriter;
@@ -238,20 +239,26 @@ impl AckTracker {
 
     /// Writes an ACK frame with as many ranges as fit; false if there is nothing to acknowledge or
     /// no room.
-    pub fn write(&mut self, now: Instant, fw: &mut FrameWriter<'_>, exponent: u64) -> bool {
+    pub fn write(
+        &mut self,
+        now: Instant,
+        fw: &mut FrameWriter<'_>,
+        exponent: u64,
+        label: PathLabel,
+    ) -> bool {
         let Some(largest) = self.received.largest() else { return false };
         let delay = ack::encode_delay(self.delay_us(now), exponent);
         let ecn = (self.ecn != EcnCounts::default()).then_some(self.ecn);
         let room = fw.remaining();
-        if ack::write(fw.raw(), self.ranges(), delay, ecn, room) == 0 {
+        if ack::write(fw.raw(), label.field(), self.ranges(), delay, ecn, room) == 0 {
             return false;
         }
-        fw.token(Token::Ack { largest });
+        fw.token(Token::Ack { path: label.id, largest });
         self.on_written();
         true
     }
 
-    /// An ACK frame with [`Self::ranges`] was written elsewhere, such as a PATH_ACK.
+    /// The peer is told of [`Self::ranges`].
     pub fn on_written(&mut self) {
         self.largest_told = self.received.largest();
         self.news = false;

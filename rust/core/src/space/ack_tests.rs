@@ -22,11 +22,11 @@ fn get(t: &mut AckTracker, pn: u64) {
 fn write(t: &mut AckTracker, now: Instant) -> (Vec<RangeInclusive<u64>>, u64, Option<EcnCounts>) {
     let (mut buf, mut tokens) = ([0; 1200], Tokens::new());
     let mut fw = FrameWriter::new(&mut buf, &mut tokens);
-    assert!(t.write(now, &mut fw, 3));
+    assert!(t.write(now, &mut fw, 3, PathLabel::default()));
     assert!(!fw.is_ack_eliciting());
     let len = fw.position();
     let largest = t.largest().unwrap();
-    assert_eq!(tokens.as_slice(), [Token::Ack { largest }]);
+    assert_eq!(tokens.as_slice(), [Token::Ack { path: 0, largest }]);
     match FrameIter::new(&buf[..len]).next() {
         Some(Ok(Frame::Ack(ack))) => (ack.ranges().collect(), ack.delay, ack.ecn),
         other => panic!("{other:?}"),
@@ -238,7 +238,7 @@ fn without_room_nothing_is_written_and_nothing_forgotten() {
     get(&mut t, 0);
     get(&mut t, 1);
     let (mut buf, mut tokens) = ([0; 3], Tokens::new());
-    assert!(!t.write(at(0), &mut FrameWriter::new(&mut buf, &mut tokens), 3));
+    assert!(!t.write(at(0), &mut FrameWriter::new(&mut buf, &mut tokens), 3, PathLabel::default()));
     assert!(t.ack_due(at(0)) && tokens.is_empty());
 }
 

@@ -183,7 +183,7 @@ impl Connection {
     pub(super) fn seal_short(&mut self, id: u32, draft: &Draft, packet: &mut [u8], tail: &[u8]) {
         if let Some(keys) = &mut self.keys.one_rtt {
             keys.seal_key().seal(id, draft.pn, packet, draft.header_len, tail);
-            keys.on_sealed(draft.pn);
+            keys.on_sealed(id, draft.pn);
         }
     }
 

@@ -33,16 +33,25 @@ impl Connection {
     }
 
     fn transmit_open(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
-        for path in 0..self.paths.len() {
-            let sent = self
-                .transmit_off_path(now, path, buf)
-                .or_else(|| self.transmit_coalesced(now, path, buf))
-                .or_else(|| self.transmit_train(now, path, buf))
-                .or_else(|| self.transmit_mtu_probe(now, path, buf));
-            if sent.is_some() {
-                return sent;
-            }
+        self.timers.pacing = None;
+        if self.paths.len() == 1 {
+            return self.transmit_on(now, 0, buf);
         }
-        None
+        let order = self.order_paths();
+        if let Some(sent) = order.iter().find_map(|path| self.transmit_on(now, *path, buf)) {
+            return Some(sent);
+        }
+        let idle = self.reinject(now, &order)?;
+        self.transmit_on(now, idle, buf)
+    }
+
+    fn transmit_on(&mut self, now: Instant, path: usize, buf: &mut [u8]) -> Option<Transmit> {
+        let sent = self
+            .transmit_off_path(now, path, buf)
+            .or_else(|| self.transmit_coalesced(now, path, buf))
+            .or_else(|| self.transmit_train(now, path, buf))
+            .or_else(|| self.transmit_mtu_probe(now, path, buf))?;
+        self.paths[path].bytes_sent += sent.len as u64;
+        Some(sent)
     }
 }

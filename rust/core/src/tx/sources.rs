@@ -3,7 +3,8 @@
 use tquic_wire::{Frame, PacketType, Space};
 
 use crate::connection::{Connection, space_index};
-use crate::path::mtu;
+use crate::multipath::Order;
+use crate::path::{Path, PathLabel, mtu};
 use crate::stream::StreamChunk;
 use crate::time::Instant;
 use crate::tx::FrameWriter;
@@ -23,25 +24,62 @@ pub(super) struct Allowed {
 impl Connection {
     /// Whether an acknowledgement is due in `space`.
     pub(super) fn ack_due(&self, now: Instant, path: usize, space: Space) -> bool {
-        self.paths[path].acks[space_index(space)].ack_due(now)
+        if self.paths.len() == 1 {
+            return self.paths[path].acks[space_index(space)].ack_due(now);
+        }
+        let due = |at: usize| self.paths[at].acks[space_index(space)].ack_due(now);
+        (!self.acks_elsewhere(path) && due(path)) || self.stranded_acks(path).into_iter().any(due)
+    }
+
+    /// Paths whose acknowledgements this one carries.
+    fn stranded_acks(&self, path: usize) -> Order {
+        if self.paths.len() == 1 || !self.paths[path].standing.serves {
+            return Order::new();
+        }
+        (0..self.paths.len()).filter(|at| *at != path && self.acks_elsewhere(*at)).collect()
     }
 
     /// Whether there is anything ack-eliciting to put into a 1-RTT (or 0-RTT) packet.
     pub(super) fn has_content(&self, now: Instant, path: usize, ty: PacketType) -> bool {
-        if self.streams.has_data() || self.streams.has_control() || self.datagrams.has_data() {
-            return true;
-        }
-        if ty == PacketType::ZeroRtt {
-            return false;
-        }
         let path = &self.paths[path];
-        self.control.has_pending()
-            || self.control.echo.has_pending()
-            || self.handshake.send[2].has_pending()
-            || path.local_cids.has_pending()
-            || path.remote_cids.has_pending()
-            || path.active().challenges.owes()
-            || path.active().challenges.is_due(now)
+        if path.standing.serves {
+            if self.streams.has_data() || self.streams.has_control() || self.datagrams.has_data() {
+                return true;
+            }
+            if ty == PacketType::ZeroRtt {
+                return false;
+            }
+            if self.control.has_pending()
+                || self.control.echo.has_pending()
+                || self.handshake.send[2].has_pending()
+                || self.has_path_control()
+            {
+                return true;
+            }
+        }
+        path.active().challenges.owes() || path.active().challenges.is_due(now)
+    }
+
+    /// Whether there is anything to tell about paths and their connection IDs.
+    fn has_path_control(&self) -> bool {
+        let pending = |p: &Path| {
+            p.local_cids.has_pending() || p.remote_cids.has_pending() || p.standing.has_pending()
+        };
+        self.paths.iter().any(|p| p.standing.may_send() && pending(p))
+            || self.multipath.as_ref().is_some_and(|m| m.has_pending())
+    }
+
+    fn write_path_control(&mut self, fw: &mut FrameWriter<'_>) {
+        let told = self.multipath.is_some();
+        for path in self.paths.iter_mut().filter(|p| p.standing.may_send()) {
+            let label = PathLabel { id: path.id, told };
+            path.local_cids.write(label, fw);
+            path.remote_cids.write(label, fw);
+            path.standing.write(path.id, fw);
+        }
+        if let Some(multipath) = &mut self.multipath {
+            multipath.write(fw);
+        }
     }
 
     /// Writes Initial or Handshake frames.
@@ -67,8 +105,10 @@ impl Connection {
     fn write_ack(&mut self, now: Instant, path: usize, space: Space, fw: &mut FrameWriter<'_>) {
         // RFC 9000 section 18.2: ours is the default exponent of 3, told by saying nothing.
         const EXPONENT: u64 = 3;
+        let mut label = self.label(path);
+        label.told &= space == Space::Data;
         let acks = &mut self.paths[path].acks[space_index(space)];
-        if acks.has_news() && acks.write(now, fw, EXPONENT) {
+        if acks.has_news() && acks.write(now, fw, EXPONENT, label) {
             self.stats.acks_sent += 1;
             // RFC 9000 section 13.2.4: a pure receiver is never acknowledged, so now and then it
             // asks, or the ranges it reports would only grow.
@@ -91,17 +131,36 @@ impl Connection {
         if ty == PacketType::OneRtt {
             // The first packet to a new address carries the challenge (RFC 9000 section 9.3).
             self.write_validation(now, path, fw);
-            self.write_ack(now, path, Space::Data, fw);
+            if !self.acks_elsewhere(path) {
+                self.write_ack(now, path, Space::Data, fw);
+            }
+            for stranded in self.stranded_acks(path) {
+                self.write_ack(now, stranded, Space::Data, fw);
+            }
         }
         if !allowed.eliciting {
             return None;
         }
+        let serves = self.paths[path].standing.serves;
+        let tail = if serves { self.write_content(now, ty, allowed, fw) } else { None };
+        if self.paths[path].probes[2] > 0 && !fw.is_ack_eliciting() {
+            fw.frame(&Frame::Ping, None);
+        }
+        tail
+    }
+
+    /// What belongs to no path.
+    fn write_content(
+        &mut self,
+        now: Instant,
+        ty: PacketType,
+        allowed: Allowed,
+        fw: &mut FrameWriter<'_>,
+    ) -> Option<StreamChunk> {
         if ty == PacketType::OneRtt {
             self.handshake.send[2].write(fw);
             self.control.write(fw);
-            let path = &mut self.paths[path];
-            path.local_cids.write(fw);
-            path.remote_cids.write(fw);
+            self.write_path_control(fw);
         }
         self.streams.write_control(fw, now);
         while self.datagrams.has_data() && self.datagrams.write_frame(fw) {}
@@ -109,9 +168,6 @@ impl Connection {
         if ty == PacketType::OneRtt && tail.is_none() {
             let last = !self.streams.has_data();
             self.control.echo.write(now, fw, self.peer.min_ack_delay.is_some(), last);
-        }
-        if self.paths[path].probes[2] > 0 && !fw.is_ack_eliciting() {
-            fw.frame(&Frame::Ping, None);
         }
         tail
     }

@@ -155,7 +155,7 @@ impl Connection {
         let size = draft.sealed_len(bytes.len());
         if let Some(keys) = &mut self.keys.one_rtt {
             keys.seal_key().seal(id, draft.pn, &mut buf[..size], draft.header_len, bytes);
-            keys.on_sealed(draft.pn);
+            keys.on_sealed(id, draft.pn);
         }
         size
     }
@@ -173,9 +173,10 @@ impl Connection {
             return Budget { window: 0, allowance, mark };
         }
         let budget = self.paths[path].recovery.budget(now);
-        if budget.next_release.is_some() {
-            self.timers.pacing = budget.next_release;
-        }
+        self.timers.pacing = match (self.timers.pacing, budget.next_release) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
         Budget { window: budget.bytes, allowance, mark }
     }
 

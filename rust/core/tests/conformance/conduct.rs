@@ -164,14 +164,26 @@ fn a_reset_token_from_new_connection_id_ends_the_connection() {
         let mut a = established(under);
         let cid = ConnectionId::new(b"rogue-02").unwrap();
         let reset_token = ResetToken::new(*b"sixteen of these");
-        a.send(&[Frame::NewConnectionId { sequence: 1, retire_prior_to: 0, cid, reset_token }]);
+        a.send(&[Frame::NewConnectionId {
+            path: None,
+            sequence: 1,
+            retire_prior_to: 0,
+            cid,
+            reset_token,
+        }]);
         let mut reset = vec![0x55; 60];
         reset[44..].copy_from_slice(reset_token.as_bytes());
         a.deliver(&reset);
         assert!(!a.connection().is_closed(), "the ID is not in use");
-        a.send(&[Frame::NewConnectionId { sequence: 1, retire_prior_to: 1, cid, reset_token }]);
+        a.send(&[Frame::NewConnectionId {
+            path: None,
+            sequence: 1,
+            retire_prior_to: 1,
+            cid,
+            reset_token,
+        }]);
         let retired = a.rogue().find(Level::OneRtt, |f| match f {
-            Frame::RetireConnectionId { sequence } => Some(*sequence),
+            Frame::RetireConnectionId { path: None, sequence } => Some(*sequence),
             _ => None,
         });
         assert_eq!(retired, [0]);
@@ -187,7 +199,13 @@ fn a_reset_for_a_known_connection_id_counts_too() {
     let mut a = established(Side::Server);
     let cid = ConnectionId::new(b"rogue-02").unwrap();
     let reset_token = ResetToken::new(*b"sixteen of these");
-    a.send(&[Frame::NewConnectionId { sequence: 1, retire_prior_to: 1, cid, reset_token }]);
+    a.send(&[Frame::NewConnectionId {
+        path: None,
+        sequence: 1,
+        retire_prior_to: 1,
+        cid,
+        reset_token,
+    }]);
     let mut reset = vec![0x55; 60];
     reset[1..9].copy_from_slice(a.rogue().dcid.as_slice());
     reset[44..].copy_from_slice(reset_token.as_bytes());
@@ -470,6 +488,7 @@ fn a_peer_that_leaves_no_connection_id_ends_the_connection() {
     a.handshake();
     let ids = [ConnectionId::new(b"rogue-02").unwrap(), ConnectionId::new(b"rogue-03").unwrap()];
     let new = |sequence: u64, retire_prior_to| Frame::NewConnectionId {
+        path: None,
         sequence,
         retire_prior_to,
         cid: ids[sequence as usize - 1],

@@ -63,7 +63,7 @@ violations! {
         => Code::PROTOCOL_VIOLATION, 0x1b;
 
     retire_connection_id_in_0rtt [Server] Fresh |a| {
-        early(a, &bytes(&[Frame::RetireConnectionId { sequence: 0 }]));
+        early(a, &bytes(&[Frame::RetireConnectionId { path: None, sequence: 0 }]));
     } => Code::PROTOCOL_VIOLATION, 0x19;
 
     unknown_frame_type_in_0rtt [Server] Fresh |a| early(a, &[0x20])

@@ -25,7 +25,7 @@ fn stream(id: StreamId, offset: u64, data: &[u8], fin: bool) -> Frame<'_> {
 fn new_cid(sequence: u64, retire_prior_to: u64, cid: &[u8]) -> Frame<'static> {
     let cid = ConnectionId::new(cid).unwrap();
     let reset_token = ResetToken::new([sequence as u8; 16]);
-    Frame::NewConnectionId { sequence, retire_prior_to, cid, reset_token }
+    Frame::NewConnectionId { path: None, sequence, retire_prior_to, cid, reset_token }
 }
 
 fn reset(a: &mut Arena, dir: Direction, index: u64, final_size: u64) {
@@ -257,11 +257,11 @@ violations! {
     } => Code::FRAME_ENCODING_ERROR, 0x07;
 
     retirement_of_an_id_never_issued [Server, Client] Established |a| {
-        a.send(&[Frame::RetireConnectionId { sequence: 1000 }]);
+        a.send(&[Frame::RetireConnectionId { path: None, sequence: 1000 }]);
     } => Code::PROTOCOL_VIOLATION, 0x19;
 
     retirement_of_the_id_of_its_own_packet [Server, Client] Established |a| {
-        a.send(&[Frame::RetireConnectionId { sequence: 0 }]);
+        a.send(&[Frame::RetireConnectionId { path: None, sequence: 0 }]);
     } => Code::PROTOCOL_VIOLATION, 0x19;
 
     more_connection_ids_than_the_limit [Server, Client] Established |a| {
@@ -281,7 +281,7 @@ violations! {
     id_with_another_reset_token [Server, Client] Established |a| {
         let cid = ConnectionId::new(b"same one").unwrap();
         let reset_token = ResetToken::new([99; 16]);
-        let again = Frame::NewConnectionId { sequence: 1, retire_prior_to: 0, cid, reset_token };
+        let again = Frame::NewConnectionId { path: None, sequence: 1, retire_prior_to: 0, cid, reset_token };
         a.send(&[new_cid(1, 0, b"same one"), again]);
     } => Code::PROTOCOL_VIOLATION, 0x18;
 

@@ -16,6 +16,7 @@ mod conduct;
 mod early;
 mod established;
 mod handshake;
+mod multipath;
 
 use rogue::arena::Arena;
 use tquic_wire::{Side, TransportErrorCode};

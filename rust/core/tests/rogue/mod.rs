@@ -396,7 +396,7 @@ impl Rogue {
         }
         let mut buf = [0; 256];
         let mut w = Writer::new(&mut buf);
-        ack::write(&mut w, ranges.into_iter(), 0, None, 256);
+        ack::write(&mut w, None, ranges.into_iter(), 0, None, 256);
         w.written().to_vec()
     }
 

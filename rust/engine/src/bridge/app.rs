@@ -169,6 +169,8 @@ impl Application for BridgeApp {
             Event::PingAcked { pings, rtt } => EventKind::PingAcked { pings, rtt },
             Event::Migrated(addresses) => EventKind::Migrated(addresses),
             Event::PathFailed(addresses) => EventKind::PathFailed(addresses),
+            Event::Path { id, change } => EventKind::Path { id, change },
+            Event::PathsAvailable => EventKind::PathsAvailable,
             Event::Closed(error) => {
                 if !matches!(error, ConnectionError::LocalClose { .. }) {
                     self.deliver_rest(context.connection);

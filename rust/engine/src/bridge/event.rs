@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tquic_core::Connection;
-use tquic_core::events::ConnectionError;
+use tquic_core::events::{ConnectionError, PathChange};
 use tquic_core::handshake::ZeroRtt;
 use tquic_core::path::FourTuple;
 use tquic_wire::{Direction, StreamId};
@@ -104,6 +104,15 @@ pub enum EventKind {
     Migrated(FourTuple),
     /// Other addresses were tried and do not work.
     PathFailed(FourTuple),
+    /// Something happened to a path, where several are possible.
+    Path {
+        /// The path ID.
+        id: u32,
+        /// What happened.
+        change: PathChange,
+    },
+    /// A path that could not be opened perhaps can be now.
+    PathsAvailable,
     /// A token for a later connection to this server.
     NewToken(Vec<u8>),
     /// The server gave a ticket to resume the session with.
@@ -149,6 +158,8 @@ pub struct ConnectedInfo {
     pub addresses: Option<FourTuple>,
     /// Bytes of the largest unreliable datagram now; 0 if the peer takes none.
     pub max_datagram: usize,
+    /// Whether several paths may be used.
+    pub multipath: bool,
     /// Name of the connection in logs.
     pub original_dcid: Vec<u8>,
 }
@@ -169,6 +180,7 @@ impl ConnectedInfo {
             certificates: agreed.map(|a| a.certificates.clone()).unwrap_or_default(),
             addresses: connection.path(0).map(|p| p.active().addresses),
             max_datagram,
+            multipath: connection.is_multipath(),
             original_dcid: connection.original_dcid().as_ref().to_vec(),
         }
     }

@@ -1,6 +1,7 @@
 //! What other threads ask of a shard.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,6 +10,7 @@ use tquic_core::config::{AcceptConfig, EndpointConfig};
 use tquic_core::endpoint::EndpointSecrets;
 use tquic_net::os::Waker;
 use tquic_net::udp::UdpSocket;
+use tquic_wire::TransportErrorCode;
 
 use crate::application::{Application, Source, Supply, Tell};
 use crate::config::{Acceptor, ConnectRequest, ListenerId};
@@ -41,10 +43,36 @@ pub(crate) struct Connect {
 
 /// Something done to one connection.
 pub(crate) enum Operation {
-    Close { code: u64, reason: Vec<u8> },
-    Migrate { socket: UdpSocket, reply: SyncSender<Result<(), String>> },
-    UpdateKeys { reply: SyncSender<bool> },
-    Stats { reply: SyncSender<ConnectionSnapshot> },
+    Close {
+        code: u64,
+        reason: Vec<u8>,
+    },
+    Migrate {
+        socket: UdpSocket,
+        reply: SyncSender<Result<(), String>>,
+    },
+    /// To the server's present address, unless another is given.
+    OpenPath {
+        socket: UdpSocket,
+        remote: Option<SocketAddr>,
+        reply: SyncSender<Result<Option<u32>, String>>,
+    },
+    AbandonPath {
+        id: u32,
+        code: TransportErrorCode,
+        reply: SyncSender<Result<(), String>>,
+    },
+    SetPathBackup {
+        id: u32,
+        backup: bool,
+        reply: SyncSender<Result<(), String>>,
+    },
+    UpdateKeys {
+        reply: SyncSender<bool>,
+    },
+    Stats {
+        reply: SyncSender<ConnectionSnapshot>,
+    },
 }
 
 /// What a shard is asked.

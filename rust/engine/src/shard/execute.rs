@@ -2,13 +2,14 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use tquic_core::Endpoint;
 use tquic_core::config::transport::MIN_DATAGRAM;
 use tquic_core::connection::ClientSetup;
 use tquic_core::error::TransportError;
 use tquic_core::events::ConnectionError;
+use tquic_core::multipath::{MAX_PATHS, OpenPathError};
 use tquic_core::path::FourTuple;
 use tquic_core::time::Instant;
+use tquic_core::{Connection, Endpoint};
 use tquic_net::udp::{SocketOptions, UdpSocket};
 
 use super::service::{Listener, Place, Service, Slot};
@@ -17,8 +18,9 @@ use crate::application::{Application, Message, Source, Tell};
 use crate::key::ConnectionKey;
 use crate::stats::ConnectionSnapshot;
 
-/// Sockets of its own that one connection may have: the oldest makes room.
-const MAX_OWN_SOCKETS: usize = 8;
+/// Sockets of its own that one connection may have: as many as it may have paths, and as many that
+/// are being tried.
+const MAX_OWN_SOCKETS: usize = 2 * MAX_PATHS as usize;
 
 impl Shard {
     pub(super) fn take_commands(&mut self) {
@@ -202,36 +204,86 @@ impl Shard {
             Operation::Stats { reply } => {
                 let _ = reply.try_send(ConnectionSnapshot::of(connection));
             }
+            Operation::AbandonPath { id, code, reply } => {
+                let done = connection.abandon_path(self.now, id, code);
+                let _ = reply.try_send(done.map_err(|error| error.to_string()));
+            }
+            Operation::SetPathBackup { id, backup, reply } => {
+                let done = connection.set_path_backup(id, backup);
+                let _ = reply.try_send(done.map_err(|error| error.to_string()));
+            }
             Operation::Migrate { socket, reply } => {
-                let _ = reply.try_send(self.migrate(place, socket));
+                let migrate = |c: &mut Connection, now, local| {
+                    c.migrate(now, local).map(Some).map_err(|error| error.to_string())
+                };
+                let begun = self.with_socket(place, socket, migrate);
+                let _ = reply.try_send(begun.map(|_| ()));
+            }
+            Operation::OpenPath { socket, remote, reply } => {
+                let open = |c: &mut Connection, now, local| {
+                    let server = c.path(0).map(|path| path.active().addresses.remote);
+                    let remote = remote.or(server).ok_or("there is no path")?;
+                    let addresses = FourTuple { local, remote };
+                    match c.open_path(now, addresses) {
+                        Ok(id) => Ok(Some(id)),
+                        Err(OpenPathError::NotConfirmed | OpenPathError::NoConnectionId) => {
+                            Ok(None)
+                        }
+                        Err(error) => Err(error.to_string()),
+                    }
+                };
+                let _ = reply.try_send(self.with_socket(place, socket, open));
             }
         }
     }
 
-    fn migrate(&mut self, place: Place, socket: UdpSocket) -> Result<(), String> {
+    /// Gives a connection another socket of its own, for what `begin` does with its address; takes
+    /// it back if nothing comes of that.
+    fn with_socket<T>(
+        &mut self,
+        place: Place,
+        socket: UdpSocket,
+        begin: impl FnOnce(&mut Connection, Instant, SocketAddr) -> Result<Option<T>, String>,
+    ) -> Result<Option<T>, String> {
         let local = socket.local_addr();
+        self.release_unused(place)?;
         let at = self
             .sockets
             .add(&mut self.poller, socket, place.service, true)
             .map_err(|error| format!("the socket cannot be watched: {error}"))?;
-        let service = self.services.get_mut(place.service);
-        let result = service.and_then(|s| {
+        let now = self.now;
+        let begun = self.services.get_mut(place.service).and_then(|s| {
             let slot = s.table.get_mut(place.handle)?;
-            let result = s.endpoint.connection(place.handle)?.migrate(self.now, local);
-            Some(result.map(|()| {
+            let begun = begin(s.endpoint.connection(place.handle)?, now, local);
+            if matches!(begun, Ok(Some(_))) {
                 slot.sockets.push(at);
-                (slot.sockets.len() > MAX_OWN_SOCKETS).then(|| slot.sockets.remove(0))
-            }))
+            }
+            Some(begun)
         });
-        let (answer, superfluous) = match result {
-            Some(Ok(oldest)) => (Ok(()), oldest),
-            Some(Err(error)) => (Err(error.to_string()), Some(at)),
-            None => (Err("the connection is gone".to_owned()), Some(at)),
-        };
-        if let Some(at) = superfluous {
+        let begun = begun.unwrap_or_else(|| Err("the connection is gone".to_owned()));
+        if !matches!(begun, Ok(Some(_))) {
             self.sockets.release(&mut self.poller, &mut self.outbox, &[at]);
         }
-        answer
+        begun
+    }
+
+    /// Closes those of a connection's own sockets that none of its paths uses any more.
+    fn release_unused(&mut self, place: Place) -> Result<(), String> {
+        let Some(service) = self.services.get_mut(place.service) else { return Ok(()) };
+        let Some(slot) = service.table.get_mut(place.handle) else { return Ok(()) };
+        let Some(connection) = service.endpoint.peek(place.handle) else { return Ok(()) };
+        let ports: Vec<u16> = connection
+            .paths()
+            .flat_map(|path| path.tuples().iter().map(|t| t.addresses.local.port()))
+            .collect();
+        let used = |at: &usize| {
+            self.sockets.get(*at).is_some_and(|entry| ports.contains(&entry.local.port()))
+        };
+        let (kept, unused): (Vec<usize>, Vec<usize>) = slot.sockets.iter().partition(|at| used(at));
+        slot.sockets = kept.into_iter().collect();
+        let full = slot.sockets.len() >= MAX_OWN_SOCKETS;
+        self.sockets.release(&mut self.poller, &mut self.outbox, &unused);
+        if full { Err("the connection has too many sockets".to_owned()) } else { Ok(()) }
     }
 }
 

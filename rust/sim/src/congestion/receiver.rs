@@ -4,7 +4,7 @@ use super::sender::{ACK_DELAY_EXPONENT, untag};
 use crate::packet::{Ecn as PacketEcn, Packet};
 use crate::simulation::Outbox;
 use std::net::SocketAddr;
-use tquic_core::path::Ecn;
+use tquic_core::path::{Ecn, PathLabel};
 use tquic_core::recovery::Tokens;
 use tquic_core::space::{AckRequestFrame, AckTracker};
 use tquic_core::time::{Duration, Instant};
@@ -72,7 +72,7 @@ impl Receiver {
         }
         let (mut buffer, mut tokens) = ([0; FRAME], Tokens::new());
         let mut writer = FrameWriter::new(&mut buffer, &mut tokens);
-        if self.tracker.write(now, &mut writer, ACK_DELAY_EXPONENT) {
+        if self.tracker.write(now, &mut writer, ACK_DELAY_EXPONENT, PathLabel::default()) {
             let length = writer.position();
             let packet = Packet::descriptor(self.ends.0, self.ends.1, ACK_PACKET);
             out.send(Packet { bytes: buffer[..length].to_vec(), ..packet });

@@ -1,7 +1,7 @@
 //! The application of one connection at one end: it does what the plan says and notes what is wrong.
 
 use super::pattern;
-use super::plan::{Act, ConnectionPlan, Ending, What, client_address, nat_address};
+use super::plan::{Act, ConnectionPlan, Ending, SERVER, What, client_address, nat_address};
 use super::record::{Record, seconds};
 use super::stream::{StreamEnd, Wrong, transfer_of};
 use bytes::Bytes;
@@ -10,10 +10,12 @@ use std::net::SocketAddr;
 use tquic_core::Connection;
 use tquic_core::connection::ConnectionStats;
 use tquic_core::datagram::DatagramError;
-use tquic_core::events::{ConnectionError, Event};
+use tquic_core::events::{ConnectionError, Event, PathChange};
+use tquic_core::multipath::OpenPathError;
+use tquic_core::path::FourTuple;
 use tquic_core::stream::StreamEvent;
 use tquic_core::time::{Duration, Instant};
-use tquic_wire::{Direction, Side, StreamId};
+use tquic_wire::{Direction, Side, StreamId, TransportErrorCode};
 
 /// How often a slow reader reads.
 const READ_PERIOD: Duration = Duration::from_millis(10);
@@ -174,6 +176,11 @@ impl Conversation {
                 record.counts.migrations += 1;
                 Ok(())
             }
+            Event::Path { change, .. } => {
+                let validated = matches!(change, PathChange::Validated(_));
+                record.counts.paths += u64::from(validated);
+                Ok(())
+            }
             Event::Closed(error) => {
                 self.on_closed(now, c, error, record);
                 Ok(())
@@ -189,6 +196,7 @@ impl Conversation {
             | Event::DatagramsWritable
             | Event::TicketReceived
             | Event::PingAcked { .. }
+            | Event::PathsAvailable
             | Event::PathFailed(_) => Ok(()),
         }
     }
@@ -350,6 +358,27 @@ impl Conversation {
                     Err(e) => return Err(format!("cannot migrate: {e}")),
                 }
             }
+            What::OpenPath(index) => {
+                let local = client_address(self.connection, index);
+                match c.open_path(now, FourTuple { local, remote: SERVER }) {
+                    Ok(_) | Err(OpenPathError::Limit) => {}
+                    Err(OpenPathError::NotConfirmed | OpenPathError::NoConnectionId) => {
+                        self.postpone(now, act);
+                    }
+                    Err(e) => return Err(format!("cannot open a path: {e}")),
+                }
+            }
+            What::AbandonPath(nth) => {
+                if let Some(id) = nth_path(c, nth) {
+                    // Refused if it is the only one that works.
+                    let _ = c.abandon_path(now, id, TransportErrorCode::APPLICATION_ABANDON_PATH);
+                }
+            }
+            What::AdvisePath(nth, backup) => {
+                if let Some(id) = nth_path(c, nth) {
+                    let _ = c.set_path_backup(id, backup);
+                }
+            }
             What::Datagrams { count, size } => {
                 for _ in 0..count {
                     self.send_datagram(c, size)?;
@@ -437,4 +466,10 @@ impl Conversation {
             c.close(now, code, b"done");
         }
     }
+}
+
+/// The path ID of one of the connection's paths.
+fn nth_path(c: &Connection, nth: u16) -> Option<u32> {
+    let paths: Vec<u32> = c.paths().map(|path| path.id).collect();
+    paths.get(usize::from(nth) % paths.len().max(1)).copied()
 }

@@ -224,8 +224,10 @@ fn finish(plan: &mut Plan) {
         windows.iter().map(|s| s.stream_window.min(s.connection_window).min(s.send_buffer)).min();
     packets += bytes / narrow.unwrap_or(1).max(1) * 8;
     // Each outage can cost as much again, because timeouts back off.
+    let second = plan.network.second.iter().flat_map(|(there, back)| [there, back]);
     let outages: Duration = [&plan.network.to_server, &plan.network.to_client]
-        .iter()
+        .into_iter()
+        .chain(second)
         .flat_map(|link| &link.schedule.outages)
         .map(|span| (span.end - span.start) * 4)
         .sum();

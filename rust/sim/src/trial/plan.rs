@@ -217,6 +217,12 @@ pub enum What {
     Ping,
     /// The client moves to its address of this number, once the handshake is confirmed.
     Migrate(u16),
+    /// The client opens a path from its address of this number, once it can.
+    OpenPath(u16),
+    /// Abandons one of its paths, if there is another.
+    AbandonPath(u16),
+    /// Says of one of its paths that it is, or is not, a backup.
+    AdvisePath(u16, bool),
     /// A NAT gives the client's first address another outside address, once the handshake is
     /// confirmed: before, QUIC relies on stable addresses (RFC 9000 section 9).
     Rebind {

@@ -62,6 +62,8 @@ pub struct Counts {
     pub early: u64,
     /// Migrations, rebindings included, that were validated.
     pub migrations: u64,
+    /// Paths beside the first that were validated, counted at both ends.
+    pub paths: u64,
     /// Key updates.
     pub key_updates: u64,
     /// Packets declared lost.
@@ -79,6 +81,7 @@ impl Counts {
         self.ghosts += other.ghosts;
         self.early += other.early;
         self.migrations += other.migrations;
+        self.paths += other.paths;
         self.key_updates += other.key_updates;
         self.lost += other.lost;
     }

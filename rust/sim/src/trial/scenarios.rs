@@ -19,7 +19,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 16] = [
+pub const ALL: [Scenario; 17] = [
     Scenario {
         name: "handshake",
         about: "faults on the first datagrams, all kinds of handshakes",
@@ -37,6 +37,11 @@ pub const ALL: [Scenario; 16] = [
         name: "migrate",
         about: "the client changes its address, also to another path",
         draw: migrate,
+    },
+    Scenario {
+        name: "multipath",
+        about: "paths are opened, cut off, abandoned and advised against at any time",
+        draw: multipath,
     },
     Scenario { name: "rebind", about: "a NAT changes the client's port or address", draw: rebind },
     Scenario {
@@ -280,6 +285,71 @@ fn migrate(plan: &mut Plan, dice: &mut Dice) {
     }
     if dice.percent(50) {
         impaired(plan, dice);
+    }
+}
+
+fn multipath(plan: &mut Plan, dice: &mut Dice) {
+    for config in [&mut plan.client, &mut plan.server] {
+        config.max_paths = Some(dice.between(2, 4) as u32);
+    }
+    if dice.percent(80) {
+        let mut other = plan.network.clone();
+        let delay = dice.time(MS / 10, MS * 200);
+        for link in [&mut other.to_server, &mut other.to_client] {
+            link.delay = delay;
+            link.rate = Some(Rate::bps(dice.log(500_000, 100_000_000)));
+        }
+        plan.network.second = Some((other.to_server, other.to_client));
+    }
+    // If both ends abandoned at the same time, nothing might be left; and nobody should abandon all
+    // but the one that is cut off.
+    let abandoner = dice.side();
+    let (abandons, cut) = dice.pick(&[(4, false), (4, false), (0, true), (0, true), (4, true)]);
+    plan.may_die = abandons > 0 && cut;
+    for (times, kind) in
+        [(dice.between(1, 6), 0), (dice.between(0, abandons), 1), (dice.between(0, 3), 2)]
+    {
+        for _ in 0..times {
+            let path = dice.between(0, 3) as u16;
+            let (side, what) = match kind {
+                0 => (Side::Client, What::OpenPath(path)),
+                1 => (abandoner, What::AbandonPath(path)),
+                _ => (dice.side(), What::AdvisePath(path, dice.percent(60))),
+            };
+            plan.connections[0].acts.push(Act { side, at: dice.moment(MS * 3000), what });
+        }
+    }
+    if dice.percent(30) {
+        let what = What::Rebind { index: 0, other_host: dice.percent(40) };
+        plan.connections[0].acts.push(Act { side: Side::Client, at: dice.moment(MS * 3000), what });
+        // Only the client can tell the NAT that it still wants to hear.
+        plan.client.keep_alive = Some(dice.time(MS * 500, MS * 5000));
+    }
+    if cut {
+        cut_one_path(plan, dice);
+    }
+    spread(plan, dice, 4000);
+    if dice.percent(40) {
+        lossy(plan, dice);
+    }
+    if dice.percent(40) {
+        impaired(plan, dice);
+    }
+}
+
+/// One of two networks carries nothing for a while, perhaps one way only.
+fn cut_one_path(plan: &mut Plan, dice: &mut Dice) {
+    let start = Instant::ZERO + dice.moment(MS * 3000);
+    let span = start..start + dice.time(MS * 100, MS * 4000);
+    let links = match &mut plan.network.second {
+        Some((there, back)) if dice.percent(50) => [there, back],
+        _ => [&mut plan.network.to_server, &mut plan.network.to_client],
+    };
+    let ways = dice.pick(&[[true, true], [true, false], [false, true]]);
+    for (link, cut) in links.into_iter().zip(ways) {
+        if cut {
+            link.schedule.outages.push(span.clone());
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! ACK (RFC 9000 section 19.3).
+//! ACK (RFC 9000 section 19.3) and PATH_ACK (draft-ietf-quic-multipath-21 section 4.1).
 
 use std::ops::RangeInclusive;
 
@@ -9,14 +9,16 @@ use crate::reader::Reader;
 use crate::varint::{self, MAX_VARINT};
 use crate::writer::Writer;
 
-/// An ACK frame whose ranges were checked: none reaches below packet number 0.
+/// An ACK or PATH_ACK frame whose ranges were checked: none reaches below packet number 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack<'a> {
+    /// The path ID of a PATH_ACK frame.
+    pub path: Option<u64>,
     /// The largest packet number acknowledged.
     pub largest: u64,
     /// The delay as it stands in the frame; see [`Ack::delay_us`].
     pub delay: u64,
-    /// The ECN counts of a frame of type 0x03.
+    /// The ECN counts of a frame of type 0x03 or 0x3f.
     pub ecn: Option<EcnCounts>,
     /// Packets acknowledged below `largest` without a gap.
     first_range: u64,
@@ -59,7 +61,7 @@ impl<'a> Ack<'a> {
     }
 
     pub(super) const fn ty(&self) -> u64 {
-        if self.ecn.is_some() { ty::ACK_ECN } else { ty::ACK }
+        type_of(self.path.is_some(), self.ecn.is_some())
     }
 }
 
@@ -96,18 +98,24 @@ impl Iterator for AckRanges<'_> {
 
 impl ExactSizeIterator for AckRanges<'_> {}
 
-/// Decodes an ACK frame, type included.
+const fn type_of(path: bool, ecn: bool) -> u64 {
+    // The type with ECN counts is the next one.
+    (if path { ty::PATH_ACK } else { ty::ACK }) + ecn as u64
+}
+
+/// Decodes an ACK or PATH_ACK frame, type included: all of them have one byte.
 #[inline]
 pub(super) fn decode<'a>(r: &mut Reader<'a>) -> Result<Ack<'a>, DecodeError> {
     let ty = u64::from(r.u8()?);
+    let path = if ty >= ty::PATH_ACK { Some(r.varint()?) } else { None };
     let largest = r.varint()?;
     let delay = r.varint()?;
     let count = r.varint()?;
     let first_range = r.varint()?;
     let smallest = largest.checked_sub(first_range).ok_or(NEGATIVE)?;
     let (more, more_count) = if count == 0 { (&[][..], 0) } else { check(r, smallest, count)? };
-    let ecn = if ty == ty::ACK_ECN { Some(decode_ecn(r)?) } else { None };
-    Ok(Ack { largest, delay, ecn, first_range, more, more_count })
+    let ecn = if ty & 1 == ty::ACK_ECN & 1 { Some(decode_ecn(r)?) } else { None };
+    Ok(Ack { path, largest, delay, ecn, first_range, more, more_count })
 }
 
 const NEGATIVE: DecodeError = DecodeError::InvalidValue("ACK range below packet number 0");
@@ -137,7 +145,8 @@ fn decode_ecn(r: &mut Reader<'_>) -> Result<EcnCounts, DecodeError> {
 const FEW_RANGES: usize = 63;
 const MANY_RANGES: usize = (1 << 14) - 1;
 
-/// Writes an ACK frame with as many of `ranges` as fit in `max_size` bytes, and returns how many.
+/// Writes an ACK frame, or the PATH_ACK frame of `path`, with as many of `ranges` as fit in
+/// `max_size` bytes, and returns how many.
 ///
 /// `ranges` come from the largest down and neither overlap nor touch; `delay` is what stands in
 /// the frame, after the exponent ([`encode_delay`]). Nothing is written, and 0 returned, when there
@@ -145,6 +154,7 @@ const MANY_RANGES: usize = (1 << 14) - 1;
 #[inline]
 pub fn write(
     w: &mut Writer<'_>,
+    path: Option<u64>,
     mut ranges: impl Iterator<Item = RangeInclusive<u64>>,
     delay: u64,
     ecn: Option<EcnCounts>,
@@ -157,12 +167,17 @@ pub fn write(
     let (width, max_more) = if few { (1, FEW_RANGES) } else { (2, MANY_RANGES) };
     let mut ecn_size = Count(0);
     encode_ecn(&mut ecn_size, ecn);
+    let head = 1 + path.map_or(0, varint::size);
     let fields = varint::size(largest) + varint::size(delay) + varint::size(largest - smallest);
-    let Some(mut room) = max_size.min(w.remaining()).checked_sub(1 + fields + width + ecn_size.0)
+    let Some(mut room) =
+        max_size.min(w.remaining()).checked_sub(head + fields + width + ecn_size.0)
     else {
         return 0;
     };
-    w.u8(if ecn.is_some() { ty::ACK_ECN } else { ty::ACK } as u8);
+    w.u8(type_of(path.is_some(), ecn.is_some()) as u8);
+    if let Some(path) = path {
+        w.varint(path);
+    }
     w.varint(largest);
     w.varint(delay);
     let count_at = w.position();
@@ -193,6 +208,9 @@ pub fn encode_delay(delay_us: u64, ack_delay_exponent: u64) -> u64 {
 
 pub(super) fn encode(out: &mut impl Sink, ack: &Ack<'_>) {
     out.varint(ack.ty());
+    if let Some(path) = ack.path {
+        out.varint(path);
+    }
     out.varint(ack.largest);
     out.varint(ack.delay);
     out.varint(ack.more_count as u64);

@@ -50,13 +50,16 @@ fn delay_field() {
 fn writes_nothing_without_room() {
     let mut buf = [0; 64];
     let mut w = Writer::new(&mut buf);
-    assert_eq!(write(&mut w, std::iter::empty(), 0, None, 64), 0);
-    assert_eq!(write(&mut w, [1000..=2000].into_iter(), 0, None, 6), 0);
+    assert_eq!(write(&mut w, None, std::iter::empty(), 0, None, 64), 0);
+    assert_eq!(write(&mut w, None, [1000..=2000].into_iter(), 0, None, 6), 0);
     assert_eq!(w.position(), 0);
-    assert_eq!(write(&mut w, [1000..=2000].into_iter(), 0, None, 7), 1);
+    assert_eq!(write(&mut w, None, [1000..=2000].into_iter(), 0, None, 7), 1);
     assert_eq!(w.position(), 7);
     let mut small = [0; 6];
-    assert_eq!(write(&mut Writer::new(&mut small), [1000..=2000].into_iter(), 0, None, 64), 0);
+    assert_eq!(
+        write(&mut Writer::new(&mut small), None, [1000..=2000].into_iter(), 0, None, 64),
+        0
+    );
 }
 
 #[test]
@@ -65,14 +68,21 @@ fn count_field_of_two_bytes() {
     let mut buf = [0; 400];
     for (n, width) in [(64, 1), (65, 2)] {
         let mut w = Writer::new(&mut buf);
-        assert_eq!(write(&mut w, ranges(n), 0, None, 400), n as usize);
+        assert_eq!(write(&mut w, None, ranges(n), 0, None, 400), n as usize);
         assert_eq!(ranges_of(w.written()), ranges(n).collect::<Vec<_>>());
         assert_eq!(w.position(), 1 + 2 + 1 + width + 1 + 2 * (n as usize - 1));
     }
     // Without a size hint there may be many.
     let mut w = Writer::new(&mut buf);
     assert_eq!(
-        write(&mut w, ranges(2).filter(|_| true).chain(std::iter::from_fn(|| None)), 0, None, 400),
+        write(
+            &mut w,
+            None,
+            ranges(2).filter(|_| true).chain(std::iter::from_fn(|| None)),
+            0,
+            None,
+            400
+        ),
         2
     );
     assert_eq!(w.position(), 8);
@@ -108,7 +118,7 @@ proptest! {
         let ecn = ecn.map(|(ect0, ect1, ce)| EcnCounts { ect0, ect1, ce });
         let mut buf = [0; 2500];
         let mut w = Writer::new(&mut buf);
-        let written = write(&mut w, ranges.iter().cloned(), delay, ecn, max_size);
+        let written = write(&mut w, None, ranges.iter().cloned(), delay, ecn, max_size);
         prop_assert!(w.position() <= max_size);
         if written == 0 {
             prop_assert!(w.position() == 0 && max_size < 50);

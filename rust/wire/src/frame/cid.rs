@@ -1,11 +1,15 @@
-//! NEW_CONNECTION_ID and RETIRE_CONNECTION_ID (RFC 9000 sections 19.15 and 19.16).
+//! NEW_CONNECTION_ID and RETIRE_CONNECTION_ID (RFC 9000 sections 19.15 and 19.16), alone and for a
+//! path (draft-ietf-quic-multipath-21 sections 4.4 and 4.5).
 
 use super::Frame;
 use crate::cid::{ConnectionId, ResetToken};
 use crate::error::DecodeError;
 use crate::reader::Reader;
 
-pub(super) fn decode_new<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> {
+pub(super) fn decode_new<'a>(
+    path: Option<u64>,
+    r: &mut Reader<'a>,
+) -> Result<Frame<'a>, DecodeError> {
     let sequence = r.varint()?;
     let retire_prior_to = r.varint()?;
     // RFC 9000 section 19.15: Retire Prior To MUST be less than or equal to Sequence Number.
@@ -18,11 +22,14 @@ pub(super) fn decode_new<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, DecodeErro
         return Err(DecodeError::InvalidValue("empty connection ID"));
     }
     let reset_token = ResetToken::new(r.array()?);
-    Ok(Frame::NewConnectionId { sequence, retire_prior_to, cid, reset_token })
+    Ok(Frame::NewConnectionId { path, sequence, retire_prior_to, cid, reset_token })
 }
 
-pub(super) fn decode_retire<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> {
-    Ok(Frame::RetireConnectionId { sequence: r.varint()? })
+pub(super) fn decode_retire<'a>(
+    path: Option<u64>,
+    r: &mut Reader<'a>,
+) -> Result<Frame<'a>, DecodeError> {
+    Ok(Frame::RetireConnectionId { path, sequence: r.varint()? })
 }
 
 #[cfg(test)]
@@ -36,9 +43,9 @@ mod tests {
         {
             let mut bytes = vec![sequence, retire_prior_to, len];
             bytes.extend_from_slice(&vec![7; usize::from(len) + 16]);
-            assert_eq!(decode_new(&mut Reader::new(&bytes)).is_ok(), ok);
+            assert_eq!(decode_new(None, &mut Reader::new(&bytes)).is_ok(), ok);
             bytes.pop();
-            assert!(decode_new(&mut Reader::new(&bytes)).is_err());
+            assert!(decode_new(Some(3), &mut Reader::new(&bytes)).is_err());
         }
     }
 }

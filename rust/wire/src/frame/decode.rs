@@ -3,7 +3,8 @@
 use std::fmt;
 
 use super::{
-    Frame, ack, ack_frequency, cid, close, crypto, datagram, flow, path, rules, stream, ty,
+    Frame, ack, ack_frequency, cid, close, crypto, datagram, flow, multipath, path, rules, stream,
+    ty,
 };
 use crate::error::{DecodeError, TransportErrorCode};
 use crate::reader::Reader;
@@ -52,7 +53,7 @@ pub fn next_frame<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, FrameError> {
     if ty & !7 == ty::STREAM {
         return stream::decode(r).map(Frame::Stream).map_err(|error| FrameError { ty, error });
     }
-    if ty & !1 == ty::ACK {
+    if matches!(ty & !1, ty::ACK | ty::PATH_ACK) {
         return ack::decode(r).map(Frame::Ack).map_err(|error| FrameError { ty, error });
     }
     decode_other(r)
@@ -82,8 +83,8 @@ fn decode_fields<'a>(ty: u64, r: &mut Reader<'a>) -> Result<Frame<'a>, DecodeErr
         ty::CRYPTO => crypto::decode(r),
         ty::NEW_TOKEN => crypto::decode_new_token(r),
         ty::MAX_DATA..=ty::STREAMS_BLOCKED_UNI => flow::decode(ty, r),
-        ty::NEW_CONNECTION_ID => cid::decode_new(r),
-        ty::RETIRE_CONNECTION_ID => cid::decode_retire(r),
+        ty::NEW_CONNECTION_ID => cid::decode_new(None, r),
+        ty::RETIRE_CONNECTION_ID => cid::decode_retire(None, r),
         ty::PATH_CHALLENGE => path::decode_challenge(r),
         ty::PATH_RESPONSE => path::decode_response(r),
         ty::CONNECTION_CLOSE => close::decode(true, r),
@@ -93,6 +94,15 @@ fn decode_fields<'a>(ty: u64, r: &mut Reader<'a>) -> Result<Frame<'a>, DecodeErr
         ty::DATAGRAM => datagram::decode(false, r),
         ty::DATAGRAM_LEN => datagram::decode(true, r),
         ty::ACK_FREQUENCY => ack_frequency::decode(r),
+        ty::PATH_NEW_CONNECTION_ID => {
+            let path = r.varint()?;
+            cid::decode_new(Some(path), r)
+        }
+        ty::PATH_RETIRE_CONNECTION_ID => {
+            let path = r.varint()?;
+            cid::decode_retire(Some(path), r)
+        }
+        ty::PATH_ABANDON..=ty::PATH_CIDS_BLOCKED => multipath::decode(ty, r),
         // RFC 9000 section 12.4: an unknown type MUST be FRAME_ENCODING_ERROR.
         _ => Err(DecodeError::UnknownFrameType),
     }

@@ -26,8 +26,16 @@ impl Frame<'_> {
             Self::StreamDataBlocked { .. } => ty::STREAM_DATA_BLOCKED,
             Self::StreamsBlocked { dir: Direction::Bidirectional, .. } => ty::STREAMS_BLOCKED_BIDI,
             Self::StreamsBlocked { dir: Direction::Unidirectional, .. } => ty::STREAMS_BLOCKED_UNI,
-            Self::NewConnectionId { .. } => ty::NEW_CONNECTION_ID,
-            Self::RetireConnectionId { .. } => ty::RETIRE_CONNECTION_ID,
+            Self::NewConnectionId { path: None, .. } => ty::NEW_CONNECTION_ID,
+            Self::NewConnectionId { .. } => ty::PATH_NEW_CONNECTION_ID,
+            Self::RetireConnectionId { path: None, .. } => ty::RETIRE_CONNECTION_ID,
+            Self::RetireConnectionId { .. } => ty::PATH_RETIRE_CONNECTION_ID,
+            Self::PathAbandon { .. } => ty::PATH_ABANDON,
+            Self::PathStatus { backup: true, .. } => ty::PATH_STATUS_BACKUP,
+            Self::PathStatus { .. } => ty::PATH_STATUS_AVAILABLE,
+            Self::MaxPathId(_) => ty::MAX_PATH_ID,
+            Self::PathsBlocked(_) => ty::PATHS_BLOCKED,
+            Self::PathCidsBlocked { .. } => ty::PATH_CIDS_BLOCKED,
             Self::PathChallenge(_) => ty::PATH_CHALLENGE,
             Self::PathResponse(_) => ty::PATH_RESPONSE,
             Self::ConnectionClose(frame) => frame.ty(),
@@ -95,13 +103,22 @@ impl Frame<'_> {
             Self::MaxStreams { max: value, .. } | Self::StreamsBlocked { limit: value, .. } => {
                 fields(out, &[value]);
             }
-            Self::NewConnectionId { sequence, retire_prior_to, cid, reset_token } => {
-                fields(out, &[sequence, retire_prior_to]);
+            Self::NewConnectionId { path, sequence, retire_prior_to, cid, reset_token } => {
+                fields(out, path.as_slice());
+                out.varint(sequence);
+                out.varint(retire_prior_to);
                 out.u8(cid.len() as u8);
                 out.bytes(cid.as_slice());
                 out.bytes(reset_token.as_bytes());
             }
-            Self::RetireConnectionId { sequence } => fields(out, &[sequence]),
+            Self::RetireConnectionId { path, sequence } => {
+                fields(out, path.as_slice());
+                out.varint(sequence);
+            }
+            Self::PathAbandon { path, error_code: value }
+            | Self::PathStatus { path, sequence: value, .. }
+            | Self::PathCidsBlocked { path, next_sequence: value } => fields(out, &[path, value]),
+            Self::MaxPathId(value) | Self::PathsBlocked(value) => fields(out, &[value]),
             Self::PathChallenge(data) | Self::PathResponse(data) => {
                 fields(out, &[]);
                 out.bytes(&data);

@@ -1,4 +1,5 @@
-//! Frames (RFC 9000 section 19, RFC 9221, draft-ietf-quic-ack-frequency-12).
+//! Frames (RFC 9000 section 19, RFC 9221, draft-ietf-quic-ack-frequency-12,
+//! draft-ietf-quic-multipath-21).
 //!
 //! Decoding checks what a frame says by itself; whether it may stand in its packet is in [`rules`],
 //! whether it fits the state of the connection is for the caller.
@@ -12,6 +13,7 @@ pub mod datagram;
 mod decode;
 mod encode;
 mod flow;
+mod multipath;
 mod path;
 pub mod rules;
 mod sink;
@@ -40,7 +42,7 @@ pub enum Frame<'a> {
     },
     /// PING.
     Ping,
-    /// ACK, with or without ECN counts.
+    /// ACK or PATH_ACK, with or without ECN counts.
     Ack(Ack<'a>),
     /// RESET_STREAM.
     ResetStream {
@@ -105,8 +107,10 @@ pub enum Frame<'a> {
         /// The limit at which the sender was blocked, at most [`StreamId::MAX_STREAMS`].
         limit: u64,
     },
-    /// NEW_CONNECTION_ID.
+    /// NEW_CONNECTION_ID, or PATH_NEW_CONNECTION_ID.
     NewConnectionId {
+        /// The path ID of a PATH_NEW_CONNECTION_ID frame.
+        path: Option<u64>,
         /// Sequence number of the connection ID.
         sequence: u64,
         /// Connection IDs below this are to be retired; at most `sequence`.
@@ -116,8 +120,10 @@ pub enum Frame<'a> {
         /// The stateless reset token that goes with it.
         reset_token: ResetToken,
     },
-    /// RETIRE_CONNECTION_ID.
+    /// RETIRE_CONNECTION_ID, or PATH_RETIRE_CONNECTION_ID.
     RetireConnectionId {
+        /// The path ID of a PATH_RETIRE_CONNECTION_ID frame.
+        path: Option<u64>,
         /// Sequence number of the connection ID that the sender will not use any more.
         sequence: u64,
     },
@@ -133,6 +139,33 @@ pub enum Frame<'a> {
     Datagram {
         /// The application's datagram; may be empty.
         data: &'a [u8],
+    },
+    /// PATH_ABANDON.
+    PathAbandon {
+        /// The path that ends.
+        path: u64,
+        /// Why: a transport error code.
+        error_code: u64,
+    },
+    /// PATH_STATUS_AVAILABLE or PATH_STATUS_BACKUP.
+    PathStatus {
+        /// The path.
+        path: u64,
+        /// Sequence number of what is said of this path.
+        sequence: u64,
+        /// Whether the path should be used only when no other can be.
+        backup: bool,
+    },
+    /// MAX_PATH_ID: the largest path ID that may be used.
+    MaxPathId(u64),
+    /// PATHS_BLOCKED: the largest path ID at which the sender was blocked.
+    PathsBlocked(u64),
+    /// PATH_CIDS_BLOCKED.
+    PathCidsBlocked {
+        /// The path for which a connection ID is missing.
+        path: u64,
+        /// Sequence number that the next connection ID of this path will have.
+        next_sequence: u64,
     },
     /// ACK_FREQUENCY.
     AckFrequency {

@@ -35,7 +35,7 @@ const fn row(first: u64, last: u64, name: &'static str, packets: u8, spec: u8) -
 const UNKNOWN: Row = row(u64::MAX, u64::MAX, "UNKNOWN", 0, 0);
 
 #[rustfmt::skip]
-const TABLE: [Row; 24] = [
+const TABLE: [Row; 33] = [
     row(ty::PADDING, ty::PADDING, "PADDING", I | H | Z | O, NOT_ELICITING | PROBING),
     row(ty::PING, ty::PING, "PING", I | H | Z | O, 0),
     row(ty::ACK, ty::ACK_ECN, "ACK", I | H | O, NOT_ELICITING | NOT_IN_FLIGHT),
@@ -65,7 +65,18 @@ const TABLE: [Row; 24] = [
     row(ty::IMMEDIATE_ACK, ty::IMMEDIATE_ACK, "IMMEDIATE_ACK", O, 0),
     // RFC 9221 section 5: under 0-RTT or 1-RTT keys.
     row(ty::DATAGRAM, ty::DATAGRAM_LEN, "DATAGRAM", Z | O, 0),
+    // draft-ietf-quic-multipath-21 section 4: all its frames only in 1-RTT packets.
+    row(ty::PATH_ACK, ty::PATH_ACK_ECN, "PATH_ACK", O, NOT_ELICITING | NOT_IN_FLIGHT),
     row(ty::ACK_FREQUENCY, ty::ACK_FREQUENCY, "ACK_FREQUENCY", O, 0),
+    row(ty::PATH_ABANDON, ty::PATH_ABANDON, "PATH_ABANDON", O, 0),
+    row(ty::PATH_STATUS_BACKUP, ty::PATH_STATUS_BACKUP, "PATH_STATUS_BACKUP", O, 0),
+    row(ty::PATH_STATUS_AVAILABLE, ty::PATH_STATUS_AVAILABLE, "PATH_STATUS_AVAILABLE", O, 0),
+    row(ty::PATH_NEW_CONNECTION_ID, ty::PATH_NEW_CONNECTION_ID, "PATH_NEW_CONNECTION_ID", O, 0),
+    row(ty::PATH_RETIRE_CONNECTION_ID, ty::PATH_RETIRE_CONNECTION_ID,
+        "PATH_RETIRE_CONNECTION_ID", O, 0),
+    row(ty::MAX_PATH_ID, ty::MAX_PATH_ID, "MAX_PATH_ID", O, 0),
+    row(ty::PATHS_BLOCKED, ty::PATHS_BLOCKED, "PATHS_BLOCKED", O, 0),
+    row(ty::PATH_CIDS_BLOCKED, ty::PATH_CIDS_BLOCKED, "PATH_CIDS_BLOCKED", O, 0),
 ];
 
 /// Types below this have one byte, and their row by index.
@@ -152,7 +163,7 @@ mod tests {
     use super::*;
     use PacketType::{Handshake, Initial, OneRtt, Retry, VersionNegotiation, ZeroRtt};
 
-    /// RFC 9000 table 3 as printed there, with the three extension frames.
+    /// RFC 9000 table 3 as printed there, with the extension frames.
     const PRINTED: &[(u64, &str, &str, &str)] = &[
         (0x00, "PADDING", "IH01", "NP"),
         (0x01, "PING", "IH01", ""),
@@ -182,7 +193,17 @@ mod tests {
         (0x1f, "IMMEDIATE_ACK", "___1", ""),
         (0x30, "DATAGRAM", "__01", ""),
         (0x31, "DATAGRAM", "__01", ""),
+        (0x3e, "PATH_ACK", "___1", "NC"),
+        (0x3f, "PATH_ACK", "___1", "NC"),
         (0xaf, "ACK_FREQUENCY", "___1", ""),
+        (0x3e75, "PATH_ABANDON", "___1", ""),
+        (0x3e76, "PATH_STATUS_BACKUP", "___1", ""),
+        (0x3e77, "PATH_STATUS_AVAILABLE", "___1", ""),
+        (0x3e78, "PATH_NEW_CONNECTION_ID", "___1", ""),
+        (0x3e79, "PATH_RETIRE_CONNECTION_ID", "___1", ""),
+        (0x3e7a, "MAX_PATH_ID", "___1", ""),
+        (0x3e7b, "PATHS_BLOCKED", "___1", ""),
+        (0x3e7c, "PATH_CIDS_BLOCKED", "___1", ""),
     ];
 
     #[test]
@@ -204,7 +225,7 @@ mod tests {
 
     #[test]
     fn unknown_types() {
-        for ty in [0x20, 0x2f, 0x32, 0x3f, 0x40, 0xae, 0xb0, u64::MAX] {
+        for ty in [0x20, 0x2f, 0x32, 0x3d, 0x40, 0xae, 0xb0, 0x3e74, 0x3e7d, u64::MAX] {
             assert_eq!(name(ty), "UNKNOWN");
             assert!(!permitted(ty, OneRtt));
         }

@@ -60,7 +60,7 @@ fn padding_is_one_frame() {
 #[test]
 fn frame_type_not_minimal() {
     // STREAM and ACK in two bytes must not pass either.
-    for ty in [0x00, 0x01, 0x02, 0x06, 0x08, 0x1e, 0x30] {
+    for ty in [0x00, 0x01, 0x02, 0x06, 0x08, 0x1e, 0x30, 0x3e, 0x3f] {
         for width in [2, 4, 8] {
             let mut payload = [0; 16];
             Writer::new(&mut payload).varint_of(ty, width);
@@ -75,7 +75,7 @@ fn frame_type_not_minimal() {
 
 #[test]
 fn unknown_frame_type() {
-    for ty in [0x20, 0x2f, 0x32, 0x3f, 0x40, 0xae, 0x1_0000, MAX_VARINT] {
+    for ty in [0x20, 0x2f, 0x32, 0x3d, 0x40, 0xae, 0x3e7d, 0x1_0000, MAX_VARINT] {
         let mut payload = Vec::new();
         varint::append(&mut payload, ty);
         payload.extend_from_slice(&[0; 16]);
@@ -150,13 +150,11 @@ fn frames<'a>(v: [u64; 4], data: &'a [u8], cid: ConnectionId, token: [u8; 16]) -
         Frame::MaxStreamData { id, max: b },
         Frame::DataBlocked(a),
         Frame::StreamDataBlocked { id, limit: b },
-        Frame::NewConnectionId {
-            sequence: a.max(b),
-            retire_prior_to: a.min(b),
-            cid,
-            reset_token: ResetToken::new(token),
-        },
-        Frame::RetireConnectionId { sequence: a },
+        Frame::PathAbandon { path: a, error_code: b },
+        Frame::PathStatus { path: a, sequence: b, backup: c & 1 == 0 },
+        Frame::MaxPathId(a),
+        Frame::PathsBlocked(a),
+        Frame::PathCidsBlocked { path: a, next_sequence: b },
         Frame::PathChallenge(challenge),
         Frame::PathResponse(challenge),
         Frame::ConnectionClose(Close { error_code: a, frame_type: Some(b), reason: data }),
@@ -169,6 +167,16 @@ fn frames<'a>(v: [u64; 4], data: &'a [u8], cid: ConnectionId, token: [u8; 16]) -
             reordering_threshold: d,
         },
     ];
+    for path in [None, Some(d)] {
+        frames.push(Frame::RetireConnectionId { path, sequence: a });
+        frames.push(Frame::NewConnectionId {
+            path,
+            sequence: a.max(b),
+            retire_prior_to: a.min(b),
+            cid,
+            reset_token: ResetToken::new(token),
+        });
+    }
     for dir in [Direction::Bidirectional, Direction::Unidirectional] {
         frames.push(Frame::MaxStreams { dir, max: count });
         frames.push(Frame::StreamsBlocked { dir, limit: count });
@@ -203,7 +211,13 @@ proptest! {
     }
 
     #[test]
-    fn decoded_ack_survives(largest in value(), first in value(), gap in 0..9_u64, ecn: bool) {
+    fn decoded_ack_survives(
+        path in prop::option::of(value()),
+        largest in value(),
+        first in value(),
+        gap in 0..9_u64,
+        ecn: bool,
+    ) {
         let start = largest - first.min(largest);
         let ranges = [start..=largest, 3..=5]
             .into_iter()
@@ -211,9 +225,11 @@ proptest! {
         let ecn = ecn.then_some(EcnCounts { ect0: first, ect1: gap, ce: largest });
         let mut buf = [0; 80];
         let mut w = Writer::new(&mut buf);
-        ack::write(&mut w, ranges, gap, ecn, 80);
+        ack::write(&mut w, path, ranges, gap, ecn, 80);
         let frame = next_frame(&mut Reader::new(w.written())).unwrap();
         prop_assert_eq!(frame.size(), w.position());
+        let Frame::Ack(ack) = &frame else { panic!("{frame:?}") };
+        prop_assert_eq!((ack.path, ack.ecn), (path, ecn));
         round_trip(&frame);
     }
 

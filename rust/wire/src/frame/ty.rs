@@ -62,5 +62,32 @@ pub const IMMEDIATE_ACK: u64 = 0x1f;
 pub const DATAGRAM: u64 = 0x30;
 /// DATAGRAM with a Length field, RFC 9221 section 4.
 pub const DATAGRAM_LEN: u64 = 0x31;
+/// draft-ietf-quic-multipath-21 section 4.1.
+pub const PATH_ACK: u64 = 0x3e;
+/// PATH_ACK with ECN counts, draft-ietf-quic-multipath-21 section 4.1.
+pub const PATH_ACK_ECN: u64 = 0x3f;
 /// draft-ietf-quic-ack-frequency-12 section 4.
 pub const ACK_FREQUENCY: u64 = 0xaf;
+/// draft-ietf-quic-multipath-21 section 4.2.
+pub const PATH_ABANDON: u64 = 0x3e75;
+/// draft-ietf-quic-multipath-21 section 4.3.
+pub const PATH_STATUS_BACKUP: u64 = 0x3e76;
+/// draft-ietf-quic-multipath-21 section 4.3.
+pub const PATH_STATUS_AVAILABLE: u64 = 0x3e77;
+/// draft-ietf-quic-multipath-21 section 4.4.
+pub const PATH_NEW_CONNECTION_ID: u64 = 0x3e78;
+/// draft-ietf-quic-multipath-21 section 4.5.
+pub const PATH_RETIRE_CONNECTION_ID: u64 = 0x3e79;
+/// draft-ietf-quic-multipath-21 section 4.6.
+pub const MAX_PATH_ID: u64 = 0x3e7a;
+/// draft-ietf-quic-multipath-21 section 4.7.
+pub const PATHS_BLOCKED: u64 = 0x3e7b;
+/// draft-ietf-quic-multipath-21 section 4.7.
+pub const PATH_CIDS_BLOCKED: u64 = 0x3e7c;
+
+/// Whether frames of this type belong to the multipath extension.
+#[inline]
+#[must_use]
+pub const fn is_multipath(ty: u64) -> bool {
+    matches!(ty, PATH_ACK | PATH_ACK_ECN | PATH_ABANDON..=PATH_CIDS_BLOCKED)
+}

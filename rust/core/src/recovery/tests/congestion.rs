@@ -11,7 +11,7 @@ fn persistent_congestion_example_of_the_rfc() {
     let ack = |b: &mut Bench, time_ms, ranges: &[RangeInclusive<u64>]| {
         let mut buf = [0; 100];
         let mut w = Writer::new(&mut buf);
-        ack::write(&mut w, ranges.iter().cloned(), 0, None, 100);
+        ack::write(&mut w, None, ranges.iter().cloned(), 0, None, 100);
         let Some(Ok(Frame::Ack(ack))) = FrameIter::new(w.written()).next() else { panic!() };
         b.r.on_ack(at(time_ms), Space::Data, &ack, Duration::ZERO, delay, &mut b.sink).unwrap()
     };
@@ -368,7 +368,7 @@ fn delays_that_the_peer_reports_do_not_reach_controllers() {
     b.send(Space::Data, 200);
     let mut buf = [0; 64];
     let mut w = Writer::new(&mut buf);
-    ack::write(&mut w, core::iter::once(1..=1), 0, None, 64);
+    ack::write(&mut w, None, core::iter::once(1..=1), 0, None, 64);
     let Some(Ok(Frame::Ack(frame))) = FrameIter::new(w.written()).next() else { unreachable!() };
     // Held back for 90 ms, says the peer: taken off the smoothed RTT only.
     let max = Duration::from_millis(100);

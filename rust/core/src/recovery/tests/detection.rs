@@ -84,7 +84,7 @@ fn rtt_sample_needs_a_new_largest_and_an_ack_eliciting_packet() {
 fn ack_only_packets_are_not_kept() {
     let mut b = Bench::new();
     for _ in 0..1_000 {
-        let tokens = [Token::Ack { largest: 7 }].into_iter().collect();
+        let tokens = [Token::Ack { path: 0, largest: 7 }].into_iter().collect();
         b.send_packet(Space::Data, SentPacket { size: 40, tokens, ..SentPacket::default() });
     }
     assert_eq!(b.r.spaces[2].sent.len(), 0);

@@ -32,6 +32,7 @@ pub fn established() -> TimerContext {
         peer_validated_address: true,
         amplification_blocked: false,
         peer_max_ack_delay: MAX_ACK_DELAY,
+        longest_backoff: Duration::MAX,
     }
 }
 
@@ -59,7 +60,7 @@ impl TokenSink for Sink {
     }
 }
 
-/// A recovery and the sink it reports to. Packet `n` of a space carries `NewConnectionId(n)`.
+/// A recovery and the sink it reports to. Packet `n` of a space carries `token(n)`.
 pub struct Bench {
     pub r: Recovery,
     pub sink: Sink,
@@ -89,7 +90,7 @@ impl Bench {
             size: MSS as u16,
             ack_eliciting: true,
             in_flight: true,
-            tokens: [Token::NewConnectionId(self.r.next_pn(space))].into_iter().collect(),
+            tokens: [token(self.r.next_pn(space))].into_iter().collect(),
             ..SentPacket::default()
         }
     }
@@ -136,7 +137,7 @@ pub fn on_ack(
 ) -> Result<AckSummary, TransportError> {
     let mut buf = [0; 4096];
     let mut w = Writer::new(&mut buf);
-    let written = ack::write(&mut w, ranges.iter().cloned(), 0, ecn, 4096);
+    let written = ack::write(&mut w, None, ranges.iter().cloned(), 0, ecn, 4096);
     assert_eq!(written, ranges.len());
     match FrameIter::new(w.written()).next() {
         Some(Ok(Frame::Ack(ack))) => {
@@ -147,5 +148,10 @@ pub fn on_ack(
 }
 
 pub fn cids(range: impl IntoIterator<Item = u64>) -> Vec<Token> {
-    range.into_iter().map(Token::NewConnectionId).collect()
+    range.into_iter().map(token).collect()
+}
+
+/// What packet `sequence` carries.
+fn token(sequence: u64) -> Token {
+    Token::NewConnectionId { path: 0, sequence }
 }

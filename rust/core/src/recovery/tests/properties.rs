@@ -56,13 +56,13 @@ impl Ledger {
     fn settle(&mut self, sink: &mut Sink) -> Result<(), TestCaseError> {
         for (tokens, fate) in [(&mut sink.acked, Fate::Acked), (&mut sink.lost, Fate::Lost)] {
             for token in tokens.drain(..) {
-                let Token::NewConnectionId(n) = token else { panic!("{token:?}") };
+                let Token::NewConnectionId { sequence: n, .. } = token else { panic!("{token:?}") };
                 prop_assert!(fate == Fate::Acked || !self.probed.contains(&n), "probed and lost");
                 prop_assert_eq!(self.fates.insert(n, fate), None, "reported twice");
             }
         }
         for token in sink.probed.drain(..) {
-            let Token::NewConnectionId(n) = token else { panic!("{token:?}") };
+            let Token::NewConnectionId { sequence: n, .. } = token else { panic!("{token:?}") };
             prop_assert!(self.probed.insert(n), "probed twice");
             prop_assert!(!self.fates.contains_key(&n), "probed after its fate was known");
         }

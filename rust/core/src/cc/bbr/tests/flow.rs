@@ -276,7 +276,7 @@ impl Flow {
             here.chunk_by(|a, b| *a == b + 1).map(|run| run[run.len() - 1]..=run[0]).collect();
         let mut buf = [0; 8192];
         let mut w = Writer::new(&mut buf);
-        assert_eq!(ack::write(&mut w, ranges.iter().cloned(), 0, None, 8192), ranges.len());
+        assert_eq!(ack::write(&mut w, None, ranges.iter().cloned(), 0, None, 8192), ranges.len());
         let Some(Ok(Frame::Ack(ack))) = FrameIter::new(w.written()).next() else { panic!() };
         let claimed = self.at.claimed_delay;
         self.r.on_ack(now, Space::Data, &ack, claimed, MAX_ACK_DELAY, &mut Ignore).unwrap();
@@ -290,5 +290,6 @@ fn established() -> TimerContext {
         peer_validated_address: true,
         amplification_blocked: false,
         peer_max_ack_delay: MAX_ACK_DELAY,
+        longest_backoff: Duration::MAX,
     }
 }
