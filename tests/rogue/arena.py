@@ -65,13 +65,19 @@ class Arena(asyncio.DatagramProtocol):
         try:
             await asyncio.wait_for(wait(), SECONDS)
         except TimeoutError:
-            heard = getattr(self, "rogue", None) and dict(self.rogue.frames)
+            frames = self.rogue.frames.items() if hasattr(self, "rogue") else ()
+            heard = {level: [frame.name for frame in found] for level, found in frames}
             raise AssertionError(f"it did not come; heard: {heard}") from None
 
     def act(self, act: Callable[[Rogue], None]) -> None:
         """Has the rogue do something."""
         act(self.rogue)
         self.flush()
+
+    async def settle(self) -> None:
+        """Waits until the other end has dealt with everything that was sent in 1-RTT packets."""
+        number = self.rogue.last_number
+        await self.until(lambda rogue: rogue.acknowledged >= number)
 
     def again(self, rogue: Rogue) -> None:
         """Begins another connection from the same port."""

@@ -25,6 +25,7 @@ UNSUPPORTED_EXTENSION, NO_APPLICATION_PROTOCOL = CRYPTO_ERROR + 110, CRYPTO_ERRO
 # RFC 9114 section 8.1 and RFC 9204 section 6.
 H3_STREAM_CREATION_ERROR, H3_CLOSED_CRITICAL_STREAM, H3_FRAME_UNEXPECTED = 0x103, 0x104, 0x105
 H3_FRAME_ERROR, H3_EXCESSIVE_LOAD, H3_ID_ERROR, H3_SETTINGS_ERROR = 0x106, 0x107, 0x108, 0x109
+H3_DATAGRAM_ERROR = 0x33  # RFC 9297 section 5.2
 H3_MISSING_SETTINGS, H3_REQUEST_INCOMPLETE, H3_MESSAGE_ERROR = 0x10A, 0x10D, 0x10E
 QPACK_DECOMPRESSION_FAILED, QPACK_ENCODER_STREAM_ERROR = 0x200, 0x201
 QPACK_DECODER_STREAM_ERROR = 0x202
@@ -92,6 +93,8 @@ async def run(case: Case, role: str, identity: Identity, ca: bytes) -> None:
                 await arena.until(lambda rogue: 0 in rogue.ended)
         if case.http and case.begun:
             arena.act(begin_http)
+            # A stream that is reset at once may be forgotten with its bytes.
+            await arena.settle()
         if not spoilt:
             arena.act(case.act)
         if case.stream:

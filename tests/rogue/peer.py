@@ -157,6 +157,17 @@ class Rogue:
             return any(True for _ in self.heard("HANDSHAKE_DONE"))
         return self._confirmed and bool(self._received[ONE_RTT])
 
+    @property
+    def last_number(self) -> int:
+        """Of the 1-RTT packet sent last."""
+        return self._numbers[ONE_RTT] - 1
+
+    @property
+    def acknowledged(self) -> int:
+        """The highest packet number of ours that was acknowledged in a 1-RTT packet."""
+        acks = (f["largest"] for f in self.frames[ONE_RTT] if f.name in ("ACK", "ACK_ECN"))
+        return max(acks, default=-1)
+
     def has_keys(self, level: str) -> bool:
         """Whether packets of this level can be sent."""
         return (level, self.is_client) in self._keys
@@ -176,7 +187,7 @@ class Rogue:
 
     def _open(self, level: str, packet: bytes, offset: int) -> None:
         keys = self._keys.get((level, not self.is_client))
-        if keys is None:
+        if keys is None or len(packet) < offset + 20:
             return
         mask = keys.mask(packet[offset + 4 : offset + 20])
         first = packet[0] ^ mask[0] & (0x0F if packet[0] & 0x80 else 0x1F)

@@ -1,6 +1,6 @@
 """The cases of h3spec 0.1.13 against our server, and their mirror images against our client, each
-with the one code the RFCs name. Where a rule binds one role only, its mirror image is the nearest rule
-for the other; there is none for 0-RTT packets, which servers do not send."""
+with the one code the RFCs name. Where a rule binds one role only, its mirror image is the nearest
+rule for the other; there is none for 0-RTT packets, which servers do not send."""
 
 from __future__ import annotations
 
