@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 ROLES = ("client", "server")
 SUBJECT = "tquic"
+# HTTP/0.9 and HTTP/3, by their ALPN names.
+HQ, H3 = "hq-interop", "h3"
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,8 @@ class Peer:
     library: str
     impossible: dict[tuple[str, str], str] = field(default_factory=dict)
     quirks: tuple[str, ...] = ()
+    # Over which it can play every case; the case http3 goes over HTTP/3 anyway.
+    protocols: tuple[str, ...] = (HQ,)
 
 
 def _both(case: str, reason: str) -> dict[tuple[str, str], str]:
@@ -25,7 +29,7 @@ def _both(case: str, reason: str) -> dict[tuple[str, str], str]:
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer(SUBJECT, "this repository"),
+        Peer(SUBJECT, "this repository", protocols=(HQ, H3)),
         Peer(
             "quicgo",
             "github.com/quic-go/quic-go 0.65",
@@ -90,6 +94,28 @@ PEERS = {
                 "It is the one peer with compatible version negotiation, and the one client that "
                 "follows a preferred address.",
             ),
+        ),
+        Peer(
+            "ngtcp2",
+            "ngtcp2 0.12.1 with GnuTLS, and nghttp3 (Debian 12)",
+            {**_both("v2", "knows the draft of version 2 only, whose number was another")},
+            protocols=(H3,),
+        ),
+        Peer(
+            "quiche",
+            "quiche 0.30 with BoringSSL",
+            {
+                **_both("v2", "quiche knows version 1 only"),
+                **_both("ecn", "quiche neither marks packets nor reports ECN counts"),
+                ("client", "chacha20"): "BoringSSL lets nobody choose cipher suites of TLS 1.3",
+                ("client", "keyupdate"): "quiche follows key updates and begins none",
+                ("client", "connectionmigration"): "quiche clients ignore preferred_address",
+                (
+                    "server",
+                    "connectionmigration",
+                ): "quiche servers cannot announce preferred_address",
+            },
+            protocols=(HQ, H3),
         ),
     )
 }

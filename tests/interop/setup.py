@@ -79,7 +79,14 @@ def build(names: list[str]) -> Kit:
 
 def prepare(name: str) -> Program:
     """A peer ready to start; builds what is not built yet."""
-    builders = {SUBJECT: _tquic, "quicgo": _quicgo, "quinn": _quinn, "aioquic": _aioquic}
+    builders = {
+        SUBJECT: _tquic,
+        "quicgo": _quicgo,
+        "quinn": _quinn,
+        "aioquic": _aioquic,
+        "ngtcp2": _ngtcp2,
+        "quiche": _quiche,
+    }
     try:
         return builders[name]()
     except _CannotBuildError as error:
@@ -121,15 +128,34 @@ def _quicgo() -> Program:
 
 
 def _quinn() -> Program:
+    return _crate("quinn")
+
+
+def _quiche() -> Program:
+    # For BoringSSL.
+    _need("cmake", "CMake")
+    return _crate("quiche")
+
+
+def _crate(name: str) -> Program:
     _need("cargo", "Rust")
-    target = cache() / "quinn-target"
+    target = cache() / f"{name}-target"
     _run(
         ["cargo", "build", "--release", "--locked", "--target-dir", str(target)],
-        HERE / "peers" / "quinn",
+        HERE / "peers" / name,
         "cargo build",
     )
-    binary = str(target / "release" / "tquic-interop-quinn")
-    return Program("quinn", (binary,), (binary,))
+    binary = str(target / "release" / f"tquic-interop-{name}")
+    return Program(name, (binary,), (binary,))
+
+
+def _ngtcp2() -> Program:
+    # Debian's packages ngtcp2-client and ngtcp2-server; servers lie where users do not look.
+    for program in ("gtlsclient", "gtlsserver"):
+        if not (shutil.which(program) or Path("/usr/sbin", program).exists()):
+            raise _CannotBuildError(f"no {program}: install ngtcp2-client and ngtcp2-server")
+    command = (sys.executable, str(HERE / "peers" / "ngtcp2" / "peer.py"))
+    return Program("ngtcp2", command, command)
 
 
 def _aioquic() -> Program:
