@@ -82,7 +82,9 @@ class Rogue:
         self.frames: dict[str, list[Frame]] = defaultdict(list)
         self.streams: dict[int, bytearray] = defaultdict(bytearray)
         self.ended: set[int] = set()
-        self.datagrams: list[int] = []
+        # Version Negotiation packets, and the first bytes of short headers.
+        self.negotiations: list[LongHeader] = []
+        self.first_bytes: list[int] = []
         self._sent: dict[int, int] = defaultdict(int)
         self._numbers: dict[str, int] = defaultdict(int)
         self._received: dict[str, set[int]] = defaultdict(set)
@@ -130,7 +132,6 @@ class Rogue:
 
     def receive(self, datagram: bytes) -> None:
         """Takes a datagram; answers lie in `outgoing`."""
-        self.datagrams.append(len(datagram))
         rest = datagram
         while rest:
             if is_long(rest):
@@ -178,6 +179,8 @@ class Rogue:
             yield from ((level, frame) for frame in frames if frame.name == name)
 
     def _long(self, header: LongHeader) -> None:
+        if header.version == 0:
+            self.negotiations.append(header)
         if header.kind not in (INITIAL, HANDSHAKE):
             return
         if self.is_client:
@@ -201,6 +204,8 @@ class Rogue:
         if payload is None:
             return
         self._received[level].add(int.from_bytes(number))
+        if level == ONE_RTT:
+            self.first_bytes.append(first)
         frames, _ = parse_frames(payload)
         for frame in frames:
             self._frame(level, frame)

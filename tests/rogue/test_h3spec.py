@@ -47,38 +47,52 @@ def fields(*values: int) -> Act:
 
 
 TRANSPORT = [
+    # RFC 9000 section 4.1
     Case("01", FLOW_CONTROL_ERROR, lambda r: r.send(ONE_RTT, encode.stream(0, 10**8, b"x"))),
+    # RFC 9000 section 4.6
     Case(
         "02",
         STREAM_LIMIT_ERROR,
         lambda r: r.send(ONE_RTT, encode.stream(r.own(25 * 10**7), 0, b"x")),
     ),
+    # RFC 9000 section 7.3
     Case("03", TRANSPORT_PARAMETER_ERROR, plan=parameters(_15=None)),
+    # RFC 9000 section 18.2
     Case("04", TRANSPORT_PARAMETER_ERROR, plan=parameters(_0=b"original"), roles=(SERVER,)),
     Case("04", TRANSPORT_PARAMETER_ERROR, plan=parameters(_0=None), roles=(CLIENT,)),
     Case("05", TRANSPORT_PARAMETER_ERROR, plan=parameters(_13=PREFERRED), roles=(SERVER,)),
     Case(
         "05", TRANSPORT_PARAMETER_ERROR, plan=parameters(_13=PREFERRED_WITHOUT_ID), roles=(CLIENT,)
     ),
+    # RFC 9000 section 18.2
     Case("06", TRANSPORT_PARAMETER_ERROR, plan=parameters(_16=b"retry")),
     Case("07", TRANSPORT_PARAMETER_ERROR, plan=parameters(_2=bytes(16)), roles=(SERVER,)),
     Case("07", TRANSPORT_PARAMETER_ERROR, plan=parameters(_2=bytes(15)), roles=(CLIENT,)),
+    # RFC 9000 section 7.4
     Case("08", TRANSPORT_PARAMETER_ERROR, plan=parameters(_3=1090)),
     Case("09", TRANSPORT_PARAMETER_ERROR, plan=parameters(_10=30)),
     Case("10", TRANSPORT_PARAMETER_ERROR, plan=parameters(_11=1 << 15)),
+    # RFC 9000 section 12.4
     Case("11", FRAME_ENCODING_ERROR, fields(0x20)),
     Case("12", PROTOCOL_VIOLATION, lambda r: r.send(ONE_RTT, b"")),
+    # RFC 9000 section 17.2
     Case("13", PROTOCOL_VIOLATION, lambda r: r.send(HANDSHAKE, b"\1", first_bits=0x0C), early=True),
+    # RFC 9000 section 12.5
     Case("14", PROTOCOL_VIOLATION, lambda r: r.send(HANDSHAKE, b"\x1a12345678"), early=True),
+    # RFC 9000 section 17.3.1
     Case("15", PROTOCOL_VIOLATION, lambda r: r.send(ONE_RTT, b"\1", first_bits=0x18)),
+    # RFC 9000 section 19.4
     Case(
         "16",
         STREAM_STATE_ERROR,
         lambda r: r.send(ONE_RTT, varints(4, r.others(uni=True), 0, 0)),
     ),
+    # RFC 9000 section 19.5
     Case("17", STREAM_STATE_ERROR, lambda r: r.send(ONE_RTT, varints(5, r.others(ABSENT), 0))),
+    # RFC 9000 section 19.7
     Case("18", PROTOCOL_VIOLATION, lambda r: r.send(ONE_RTT, b"\7\5token"), roles=(SERVER,)),
     Case("18", FRAME_ENCODING_ERROR, fields(7, 0), roles=(CLIENT,)),
+    # RFC 9000 section 19.8
     Case(
         "19",
         STREAM_STATE_ERROR,
@@ -89,10 +103,14 @@ TRANSPORT = [
         STREAM_STATE_ERROR,
         lambda r: r.send(ONE_RTT, encode.stream(r.others(uni=True), 0, b"x")),
     ),
+    # RFC 9000 section 19.10
     Case("21", STREAM_STATE_ERROR, lambda r: r.send(ONE_RTT, varints(0x11, r.others(ABSENT), 9))),
     Case("22", STREAM_STATE_ERROR, lambda r: r.send(ONE_RTT, varints(0x11, r.own(uni=True), 9))),
+    # RFC 9000 section 19.11
     Case("23", FRAME_ENCODING_ERROR, fields(0x12, (1 << 60) + 1)),
+    # RFC 9000 section 19.14
     Case("24", FRAME_ENCODING_ERROR, fields(0x16, (1 << 60) + 1)),
+    # RFC 9000 section 19.15
     Case(
         "25",
         FRAME_ENCODING_ERROR,
@@ -101,14 +119,17 @@ TRANSPORT = [
     Case(
         "26", FRAME_ENCODING_ERROR, lambda r: r.send(ONE_RTT, encode.new_connection_id(1, 0, b""))
     ),
+    # RFC 9000 section 19.20
     Case("27", PROTOCOL_VIOLATION, fields(0x1E), roles=(SERVER,)),
     Case(
         "27", PROTOCOL_VIOLATION, lambda r: r.send(HANDSHAKE, b"\x1e"), roles=(CLIENT,), early=True
     ),
+    # RFC 9001 section 6
     Case(
         "28", UNEXPECTED_MESSAGE, lambda r: r.say(HANDSHAKE, message(KEY_UPDATE, b"\0")), early=True
     ),
     Case("29", UNEXPECTED_MESSAGE, lambda r: r.say(ONE_RTT, message(KEY_UPDATE, b"\0"))),
+    # RFC 9001 section 8.1
     Case(
         "30",
         NO_APPLICATION_PROTOCOL,
@@ -116,6 +137,7 @@ TRANSPORT = [
         roles=(SERVER,),
     ),
     Case("30", NO_APPLICATION_PROTOCOL, plan=lambda: Plan(Script(alpn=None)), roles=(CLIENT,)),
+    # RFC 9001 section 8.2
     Case("31", MISSING_EXTENSION, plan=lambda: Plan(Script(parameters_type=None))),
     Case(
         "32", MISSING_EXTENSION, plan=lambda: Plan(Script(parameters_type=0xFFA5)), roles=(SERVER,)
@@ -127,6 +149,7 @@ TRANSPORT = [
         plan=lambda: Plan(Script(parameters_type=0xFFA5)),
         roles=(CLIENT,),
     ),
+    # RFC 9001 section 8.3
     Case(
         "33", UNEXPECTED_MESSAGE, lambda r: r.say(HANDSHAKE, message(END_OF_EARLY_DATA)), early=True
     ),
@@ -148,8 +171,11 @@ def malformed(client: list[encode.Field], server: list[encode.Field]) -> Act:
 
 
 HTTP = [
+    # RFC 9114 section 4.1
     Case("H01", H3_FRAME_UNEXPECTED, on_request(*[frame(encode.DATA, b"x")] * 2), http=True),
+    # RFC 9114 section 4.3
     Case("H02", H3_MESSAGE_ERROR, malformed([GET[0], *GET], [*OK, *OK]), http=True, stream=True),
+    # RFC 9114 sections 4.3.1 and 4.3.2
     Case("H03", H3_MESSAGE_ERROR, malformed(GET[:2], [(b"a", b"b")]), http=True, stream=True),
     Case(
         "H04",
@@ -158,6 +184,7 @@ HTTP = [
         http=True,
         stream=True,
     ),
+    # RFC 9114 section 4.3
     Case(
         "H05",
         H3_MESSAGE_ERROR,
@@ -165,6 +192,7 @@ HTTP = [
         http=True,
         stream=True,
     ),
+    # RFC 9114 section 6.2.1
     Case(
         "H06",
         H3_MISSING_SETTINGS,
@@ -172,9 +200,13 @@ HTTP = [
         http=True,
         begun=False,
     ),
+    # RFC 9114 section 7.2.1
     Case("H07", H3_FRAME_UNEXPECTED, on_uni(0, frame(encode.DATA, b"x")), http=True),
+    # RFC 9114 section 7.2.2
     Case("H08", H3_FRAME_UNEXPECTED, on_uni(0, headers(OK)), http=True),
+    # RFC 9114 section 7.2.4
     Case("H09", H3_FRAME_UNEXPECTED, on_uni(0, encode.settings()), http=True),
+    # RFC 9114 section 7.2.4.1
     Case(
         "H10",
         H3_SETTINGS_ERROR,
@@ -182,6 +214,7 @@ HTTP = [
         http=True,
         begun=False,
     ),
+    # RFC 9114 section 7.2.3
     Case(
         "H11",
         H3_FRAME_UNEXPECTED,
@@ -191,6 +224,7 @@ HTTP = [
         ),
         http=True,
     ),
+    # RFC 9204 section 3.1
     Case(
         "H12",
         QPACK_DECOMPRESSION_FAILED,
@@ -198,6 +232,7 @@ HTTP = [
         on_request(*[frame(encode.HEADERS, bytes([0, 0, 0xC0 | 63, 99 - 63]))] * 2),
         http=True,
     ),
+    # RFC 9204 section 4.3.1
     Case(
         "H13",
         QPACK_ENCODER_STREAM_ERROR,
@@ -205,7 +240,9 @@ HTTP = [
         on_uni(1, bytes([QPACK_ENCODER, 0x20 | 31, 0xE1, 0xFF, 0x3F])),
         http=True,
     ),
+    # RFC 9114 section 6.2.1
     Case("H14", H3_CLOSED_CRITICAL_STREAM, on_uni(0, b"", end=True), http=True),
+    # RFC 9204 section 4.4.3
     Case("H15", QPACK_DECODER_STREAM_ERROR, on_uni(1, bytes([QPACK_DECODER, 0])), http=True),
 ]
 
