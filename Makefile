@@ -31,7 +31,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop interop-short simulate congestion congestion-short fuzz idle compare docs \
+.PHONY: help demo test lint interop interop-short simulate congestion congestion-short fuzz idle compare docs requirements \
 	wheels clean
 
 # A hang must not use up a CI run.
@@ -118,6 +118,10 @@ compare: $(PACKAGE) $(COMPARE) ## measures tquic beside other stacks, writes doc
 		$(if $(WORK),--work "$(WORK)") $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(QUICK),--quick,$(patsubst docs/%,$(CURDIR)/docs/%,$(COMPARE_FLAGS)))
 	@echo "compare: measured; the tables are reports/compare/table.md, all facts reports/compare/session.json"
+
+requirements: $(TOOLS) ## says which requirements of the RFCs are met where, writes docs/requirements.md
+	$(BIN)/python scripts/requirements.py
+	@echo "requirements: each is cited by code and tests, or has a note; the page is docs/requirements.md"
 
 # The tools of the site; it reads the package without building it.
 DOCS := .venv-docs/.installed

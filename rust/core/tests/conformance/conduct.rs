@@ -65,6 +65,7 @@ fn packets_for_another_connection_id_in_a_datagram_are_ignored() {
 }
 
 /// RFC 9000 section 14.1.
+/// RFC 9001 section 9.3.
 #[test]
 fn a_small_datagram_begins_no_connection() {
     let mut a = Arena::new(Side::Server);
@@ -141,6 +142,7 @@ fn a_new_address_is_validated_twice_if_the_first_challenge_was_small() {
     assert!(a.events.iter().any(|e| matches!(e, Event::Migrated(_))));
 }
 
+/// RFC 9000 sections 8.2.1 and 19.17.
 #[test]
 fn challenges_that_are_not_answered_all_differ() {
     let mut a = established(Side::Server);
@@ -269,6 +271,7 @@ fn forged_version_negotiation_is_ignored() {
     assert_eq!(a.connection().version(), Version::V1);
 }
 
+/// RFC 9000 section 17.2.5.1.
 #[test]
 fn forged_retries_are_ignored_and_only_one_is_followed() {
     let mut a = Arena::new(Side::Client);
