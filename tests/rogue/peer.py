@@ -183,15 +183,14 @@ class Rogue:
             self.negotiations.append(header)
         if header.kind not in (INITIAL, HANDSHAKE):
             return
-        if self.is_client:
+        if self._open(header.kind, header.packet, header.number_offset) and self.is_client:
             # RFC 9000 section 7.2: the server chooses its connection ID.
             self.dcid = header.source
-        self._open(header.kind, header.packet, header.number_offset)
 
-    def _open(self, level: str, packet: bytes, offset: int) -> None:
+    def _open(self, level: str, packet: bytes, offset: int) -> bool:
         keys = self._keys.get((level, not self.is_client))
         if keys is None or len(packet) < offset + 20:
-            return
+            return False
         mask = keys.mask(packet[offset + 4 : offset + 20])
         first = packet[0] ^ mask[0] & (0x0F if packet[0] & 0x80 else 0x1F)
         length = (first & 3) + 1
@@ -202,13 +201,14 @@ class Rogue:
         # Few packets are exchanged: their numbers are whole.
         payload = keys.open(header, int.from_bytes(number), packet[offset + length :])
         if payload is None:
-            return
+            return False
         self._received[level].add(int.from_bytes(number))
         if level == ONE_RTT:
             self.first_bytes.append(first)
         frames, _ = parse_frames(payload)
         for frame in frames:
             self._frame(level, frame)
+        return True
 
     def _frame(self, level: str, frame: Frame) -> None:
         self.frames[level].append(frame)
