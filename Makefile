@@ -79,7 +79,7 @@ lint: $(PACKAGE) ## checks formatting, lints, types, stubs, sizes, workflows
 # The table of docs/interop.md, from real runs; needs root or user namespaces, and Go for quic-go.
 interop: $(PACKAGE) ## runs the interop cases with other people's stacks, writes docs/interop.md
 	mkdir -p reports
-	$(BIN)/python -m tests.interop --subject tquic --profile quick \
+	TQUIC_INTEROP_BUILD=1 $(BIN)/python -m tests.interop --subject tquic --profile quick \
 		--write docs/interop.md --write reports/interop.json
 	@echo "interop: no failed cell; the table is docs/interop.md, the facts are reports/interop.json"
 

@@ -20,6 +20,7 @@ class Peer:
     quirks: tuple[str, ...] = ()
     # Over which it can play every case; the case http3 goes over HTTP/3 anyway.
     protocols: tuple[str, ...] = (HQ,)
+    roles: tuple[str, ...] = ROLES
 
 
 def _both(case: str, reason: str) -> dict[tuple[str, str], str]:
@@ -116,6 +117,28 @@ PEERS = {
                 ): "quiche servers cannot announce preferred_address",
             },
             protocols=(HQ, H3),
+        ),
+        Peer(
+            "curl",
+            "curl 8.21 with ngtcp2 1.20, nghttp3 1.15 and BoringSSL (curl_cffi 0.16)",
+            {
+                ("client", "v2"): "curl knows version 1 only",
+                ("client", "ecn"): "curl marks no packets",
+                ("client", "chacha20"): "BoringSSL lets nobody choose cipher suites of TLS 1.3",
+                ("client", "keyupdate"): "curl has no way to ask for a key update",
+                ("client", "clientmigration"): "curl does not move connections",
+                ("client", "connectionmigration"): "curl ignores preferred_address",
+                ("client", "multiplexing"): (
+                    "curl opens a second connection when the first allows no more streams"
+                ),
+                ("client", "resumption"): "curl_cffi keeps no sessions from one handle to another",
+                (
+                    "client",
+                    "zerortt",
+                ): "curl sends no early data over HTTP/3 without being told in C",
+            },
+            protocols=(H3,),
+            roles=("client",),
         ),
     )
 }

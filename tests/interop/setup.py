@@ -19,6 +19,9 @@ from .roster import SUBJECT
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 AIOQUIC = "aioquic==1.7.2"
+CURL = "curl_cffi==0.16.3"
+# Set by `make interop`: what takes many minutes to build is left out otherwise, unless it is there.
+BUILD_ALL = "TQUIC_INTEROP_BUILD"
 BUILD_SECONDS = 900.0
 
 
@@ -86,6 +89,7 @@ def prepare(name: str) -> Program:
         "aioquic": _aioquic,
         "ngtcp2": _ngtcp2,
         "quiche": _quiche,
+        "curl": _curl,
     }
     try:
         return builders[name]()
@@ -132,6 +136,8 @@ def _quinn() -> Program:
 
 
 def _quiche() -> Program:
+    if not (os.environ.get(BUILD_ALL) or (cache() / "quiche-target").exists()):
+        raise _CannotBuildError(f"quiche is not built: `make interop` or {BUILD_ALL}=1 builds it")
     # For BoringSSL.
     _need("cmake", "CMake")
     return _crate("quiche")
@@ -159,19 +165,26 @@ def _ngtcp2() -> Program:
 
 
 def _aioquic() -> Program:
-    folder = cache() / "aioquic-venv"
+    python = _python("aioquic", AIOQUIC)
+    scripts = HERE / "peers" / "aioquic"
+    client, server = ((python, str(scripts / f"{role}.py")) for role in ("client", "server"))
+    return Program("aioquic", client, server)
+
+
+def _curl() -> Program:
+    return Program("curl", (_python("curl", CURL), str(HERE / "peers" / "curl" / "client.py")))
+
+
+def _python(name: str, wanted: str) -> str:
+    """An interpreter in an environment that has one package."""
+    folder = cache() / f"{name}-venv"
     python = folder / "bin" / "python"
     stamp = folder / "installed"
-    if not stamp.exists() or stamp.read_text() != AIOQUIC:
+    if not stamp.exists() or stamp.read_text() != wanted:
         _run([sys.executable, "-m", "venv", "--clear", str(folder)], HERE, "venv")
-        _run([str(python), "-m", "pip", "install", "--quiet", AIOQUIC], HERE, "pip install")
-        stamp.write_text(AIOQUIC)
-    scripts = HERE / "peers" / "aioquic"
-    return Program(
-        "aioquic",
-        (str(python), str(scripts / "client.py")),
-        (str(python), str(scripts / "server.py")),
-    )
+        _run([str(python), "-m", "pip", "install", "--quiet", wanted], HERE, "pip install")
+        stamp.write_text(wanted)
+    return str(python)
 
 
 def _need(tool: str, language: str) -> None:
