@@ -100,6 +100,10 @@ PEERS = {
             "ngtcp2",
             "ngtcp2 0.12.1 with GnuTLS, and nghttp3 (Debian 12)",
             {**_both("v2", "knows the draft of version 2 only, whose number was another")},
+            (
+                "Its programs speak HTTP/3 only. GnuTLS writes the key logs, by SSLKEYLOGFILE.",
+                "The client takes any certificate.",
+            ),
             protocols=(H3,),
         ),
         Peer(
@@ -137,6 +141,7 @@ PEERS = {
                     "zerortt",
                 ): "curl sends no early data over HTTP/3 without being told in C",
             },
+            ("Parallel requests share a connection only with CURLOPT_PIPEWAIT.",),
             protocols=(H3,),
             roles=("client",),
         ),
