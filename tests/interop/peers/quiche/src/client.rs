@@ -13,6 +13,9 @@ use crate::{Failure, MAX_DATAGRAM, config, random_id, record, setting, speaks_ht
 const NAME: &str = "localhost";
 /// How long a resuming client waits for its session ticket after the first download.
 const TICKET_WAIT: Duration = Duration::from_secs(2);
+/// How long a socket is listened to at a time.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+const LONGEST_WAIT: Duration = Duration::from_millis(50);
 /// When the client moves to another port.
 const MOVE_AFTER: Duration = Duration::from_millis(20);
 
@@ -97,20 +100,22 @@ impl Sockets {
 
     /// Takes what comes until the connection's next timer.
     fn receive(&self, conn: &mut quiche::Connection) -> Result<(), Failure> {
-        let Some((local, socket)) = self.all.last() else { return Ok(()) };
-        let wait = conn.timeout().unwrap_or(Duration::from_millis(50));
-        let wait = wait.clamp(Duration::from_millis(1), Duration::from_millis(50));
-        socket.set_read_timeout(Some(wait))?;
+        let wait = conn.timeout().unwrap_or(LONGEST_WAIT).clamp(SHORTEST_WAIT, LONGEST_WAIT);
         let mut buffer = vec![0; MAX_DATAGRAM];
-        match socket.recv(&mut buffer) {
-            Ok(size) => {
-                let info = quiche::RecvInfo { from: self.peer, to: *local };
-                // A datagram that is damaged is none of the connection's.
-                let _ = conn.recv(&mut buffer[..size], info);
+        for (at, (local, socket)) in self.all.iter().enumerate() {
+            let last = at + 1 == self.all.len();
+            socket.set_read_timeout(Some(if last { wait } else { SHORTEST_WAIT }))?;
+            match socket.recv(&mut buffer) {
+                Ok(size) => {
+                    let info = quiche::RecvInfo { from: self.peer, to: *local };
+                    // A datagram that is damaged is none of the connection's.
+                    let _ = conn.recv(&mut buffer[..size], info);
+                }
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionRefused => {}
+                    _ => return Err(error.into()),
+                },
             }
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => {}
-            Err(error) => return Err(error.into()),
         }
         if conn.timeout() == Some(Duration::ZERO) {
             conn.on_timeout();
@@ -147,7 +152,8 @@ fn fetch(
     loop {
         sockets.send_all(&mut conn)?;
         if conn.is_closed() {
-            return Err(Failure::Failed(format!("closed: {:?}", conn.peer_error())));
+            let (theirs, ours) = (conn.peer_error(), conn.local_error());
+            return Err(Failure::Failed(format!("closed: {theirs:?}, {ours:?}")));
         }
         if http.is_none() && (conn.is_established() || (early && conn.is_in_early_data())) {
             http = Some(Http::new(&mut conn, speaks_http3(testcase))?);
@@ -172,8 +178,15 @@ fn fetch(
         }
         if !moved && start.elapsed() > MOVE_AFTER && conn.available_dcids() > 0 {
             let local = sockets.open()?;
-            conn.migrate_source(local)?;
+            conn.probe_path(local, sockets.peer)?;
             moved = true;
+        }
+        while let Some(event) = conn.path_event_next() {
+            if let quiche::PathEvent::Validated(local, peer) = event {
+                conn.migrate(local, peer)?;
+                // quiche takes a late packet for a retired connection ID for a violation.
+                sockets.all.retain(|(at, _)| *at == local);
+            }
         }
         sockets.send_all(&mut conn)?;
         if done == requests.len() {

@@ -98,6 +98,8 @@ impl Http {
                         }
                         if fin {
                             told.extend(self.whole(stream)?);
+                            // Nothing is left of a stream that both have ended.
+                            break;
                         }
                     }
                     Err(quiche::Error::Done) => break,

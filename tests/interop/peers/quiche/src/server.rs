@@ -12,8 +12,15 @@ use crate::http::{Http, Told};
 use crate::{Failure, MAX_DATAGRAM, config, random_id, record, setting, speaks_http3};
 
 const KNOWN: [&str; 9] = [
-    "handshake", "transfer", "chacha20", "retry", "resumption", "zerortt", "keyupdate",
-    "multiconnect", "http3",
+    "handshake",
+    "transfer",
+    "chacha20",
+    "retry",
+    "resumption",
+    "zerortt",
+    "keyupdate",
+    "multiconnect",
+    "http3",
 ];
 
 /// A connection and the answers under way.
@@ -95,7 +102,11 @@ impl Server {
         Ok(())
     }
 
-    fn accept(&mut self, header: &quiche::Header, from: SocketAddr) -> Result<Option<usize>, Failure> {
+    fn accept(
+        &mut self,
+        header: &quiche::Header,
+        from: SocketAddr,
+    ) -> Result<Option<usize>, Failure> {
         if header.ty != quiche::Type::Initial {
             return Ok(None);
         }
@@ -114,7 +125,12 @@ impl Server {
             if token.is_empty() {
                 let token = [place.as_bytes(), b"|", &header.dcid].concat();
                 let size = quiche::retry(
-                    &header.scid, &header.dcid, &id, &token, header.version, &mut out,
+                    &header.scid,
+                    &header.dcid,
+                    &id,
+                    &token,
+                    header.version,
+                    &mut out,
                 )?;
                 self.socket.send_to(&out[..size], from)?;
                 return Ok(None);
@@ -124,8 +140,7 @@ impl Server {
             original = Some(ConnectionId::from_vec(odcid.to_vec()));
             id = header.dcid.clone().into_owned();
         }
-        let mut conn =
-            quiche::accept(&id, original.as_ref(), self.local, from, &mut self.config)?;
+        let mut conn = quiche::accept(&id, original.as_ref(), self.local, from, &mut self.config)?;
         record(&mut conn)?;
         let at = self.served.len();
         self.ids.insert(id, at);
