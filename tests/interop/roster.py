@@ -121,9 +121,10 @@ PEERS = {
                 ): "quiche servers cannot announce preferred_address",
             },
             (
-                "A packet for a connection ID that it has retired is a PROTOCOL_VIOLATION to it, even one "
-                "that comes late from the old address: our client leaves that socket as it moves.",
-                "BoringSSL looks for no IP addresses in certificates: our driver asks for localhost.",
+                "A late packet for a connection ID that it has retired is a PROTOCOL_VIOLATION to "
+                "it: our client leaves its old socket as it moves.",
+                "BoringSSL looks for no IP addresses in certificates: our driver asks for "
+                "localhost.",
             ),
             protocols=(HQ, H3),
         ),
