@@ -257,10 +257,10 @@ class Wire(tquic.connection.Connection):
         settings: Settings | None = None,
     ) -> None:
         super().__init__(home, native, config, remote)
-        self.h3: Final = Connection(is_client=self._is_client, settings=settings)
-        self._started = False
         # The peer broke a rule of the connection: nothing that follows is looked at.
         self._failed = False
+        self.h3: Final = Connection(is_client=self._is_client, settings=settings)
+        self._started = False
 
     # ---- For subclasses ----
 

@@ -90,15 +90,19 @@ impl Server {
     fn receive(&mut self, datagram: &mut [u8], from: SocketAddr) -> Result<(), Failure> {
         let Ok(header) = quiche::Header::from_slice(datagram, 16) else { return Ok(()) };
         let info = quiche::RecvInfo { from, to: self.local };
-        let at = match self.ids.get(&header.dcid) {
-            Some(at) => *at,
+        let known = self.ids.get(&header.dcid).copied();
+        let at = match known.filter(|at| !self.served[*at].conn.is_closed()) {
+            Some(at) => at,
             None => match self.accept(&header, from)? {
                 Some(at) => at,
                 None => return Ok(()),
             },
         };
-        // A datagram that is damaged is none of the connection's.
-        let _ = self.served[at].conn.recv(datagram, info);
+        let taken = self.served[at].conn.recv(datagram, info);
+        if known.is_none() && taken.is_err() {
+            // Damaged: the same Initial may come again as it should be.
+            self.ids.retain(|_, of| *of != at);
+        }
         Ok(())
     }
 
