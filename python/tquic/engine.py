@@ -168,8 +168,8 @@ class Engine:
             on: events that are wanted. The end of a run of requests is always told.
             capacity: events that wait for `ConnectionSet.poll_batch` at most, 80 bytes each; more
                 are counted in `ConnectionSet.dropped_events`.
-            http3: whether the server speaks HTTP/3 (``alpn=("h3",)``): requests are then frames, such
-                as `tquic.load.Request.encode` makes them, and of responses status and content
+            http3: whether the server speaks HTTP/3 (``alpn=("h3",)``): requests are then frames,
+                such as `tquic.load.Request.encode` makes them, and of responses status and content
                 count.
 
         Raises:
@@ -237,9 +237,7 @@ class Engine:
             events=events,
             capacity=max(capacity, 1),
             http=http3,
-            variants=[
-                (share, other._transport, other._client_tls) for share, other in variants
-            ],
+            variants=[(share, other._transport, other._client_tls) for share, other in variants],
         )
         native, run = _engine.ConnectionSet.connect(
             self._native,

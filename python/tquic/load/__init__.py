@@ -10,6 +10,7 @@
 
 from tquic.load._request import Request
 from tquic.load._result import QUANTILES, Result, summary
+from tquic.load._responder import Responder
 from tquic.load._run import Load, LoadError, run, start
 from tquic.load._write import CSV_FIELDS, HlogWriter, csv_rows
 
@@ -20,6 +21,7 @@ __all__ = [
     "Load",
     "LoadError",
     "Request",
+    "Responder",
     "Result",
     "csv_rows",
     "run",

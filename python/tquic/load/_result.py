@@ -174,13 +174,9 @@ def _sum(one: Mapping[Any, int], other: Mapping[Any, int]) -> dict[Any, int]:
     return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
-def of_run(
-    stats: RequestStats, counts: ConnectionCounts
-) -> tuple[dict[str, int], dict[int, int]]:
+def of_run(stats: RequestStats, counts: ConnectionCounts) -> tuple[dict[str, int], dict[int, int]]:
     """Kinds of failure and statuses, as `Result` has them."""
-    errors = {
-        cause.name.lower(): count for cause, count in stats.causes.items() if cause.value
-    }
+    errors = {cause.name.lower(): count for cause, count in stats.causes.items() if cause.value}
     if counts.failed:
         errors["connect"] = counts.failed
     return errors, dict(stats.statuses)

@@ -341,7 +341,9 @@ def _check(
         raise ConfigError("resume and early must be from 0 to 1, and so their sum")
     if per_connection is None:
         if resume or early:
-            raise ConfigError("resume and early are for connections that come and go: give per_connection")
+            raise ConfigError(
+                "resume and early are for connections that come and go: give per_connection"
+            )
         return
     if per_connection < 1:
         raise ConfigError("per_connection must be at least 1")
@@ -403,9 +405,7 @@ def _begin(
     return RequestRun(connections._native.requests(plan, None))
 
 
-def _difference(
-    before: tuple[ShardStats, ...], after: tuple[ShardStats, ...]
-) -> dict[str, float]:
+def _difference(before: tuple[ShardStats, ...], after: tuple[ShardStats, ...]) -> dict[str, float]:
     """What the engine's threads did between two moments."""
 
     def grown(name: str) -> float:
