@@ -25,7 +25,6 @@ from locust.exception import LocustError, ResponseError
 
 from tquic.config import Config
 from tquic.errors import QuicError
-from tquic.h3.errors import RequestFailed
 from tquic.h3.headers import Headers, HeadersLike
 from tquic.sync import h3
 
@@ -138,7 +137,7 @@ class Http3Session:
             answer.content = response.read()
             if answer.status >= 400:
                 answer.failure(f"status {answer.status}")
-        except (QuicError, RequestFailed, OSError) as error:
+        except (QuicError, OSError) as error:
             answer.error = error
         facts["response_time"] = (time.perf_counter() - begun) * 1e3
         if not catch_response:

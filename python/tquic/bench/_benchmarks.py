@@ -27,6 +27,8 @@ _HANDSHAKES: Final = 1000
 _PAYLOAD: Final = 1443
 # Bytes of the perf protocol's request: how many bytes are wanted.
 _REQUEST: Final = 8
+# Seconds in which connections give back what only busy ones need.
+_REST: Final = 3.0
 # Long enough for anything here to come to an end.
 _PATIENCE: Final = 600.0
 
@@ -252,8 +254,6 @@ def scalability(most: int, seconds: float) -> Measured:
 
 def memory(count: int) -> Measured:
     """Resident memory of idle connections, both ends of each in this process."""
-    # Seconds in which connections give back what only busy ones need.
-    rest = 3.0
     sizes: list[float] = []
     with loopback() as ends, _connect(ends, 1):
         batches = [count // 4 + (part < count % 4) for part in range(4)]
@@ -261,7 +261,7 @@ def memory(count: int) -> Measured:
         first = before = resident_bytes()
         for batch in filter(None, batches):
             kept.append(_connect(ends, batch))
-            time.sleep(rest)
+            time.sleep(_REST)
             now = resident_bytes()
             sizes.append((now - before) / batch)
             before = now

@@ -8,9 +8,10 @@
 `start` begins the same and returns at once; the command is ``tquic load``.
 """
 
+from tquic.load._options import Options
 from tquic.load._request import Request
-from tquic.load._result import QUANTILES, Result, summary
 from tquic.load._responder import Responder
+from tquic.load._result import QUANTILES, Result, summary
 from tquic.load._run import Load, LoadError, run, start
 from tquic.load._write import CSV_FIELDS, HlogWriter, csv_rows
 
@@ -20,6 +21,7 @@ __all__ = [
     "HlogWriter",
     "Load",
     "LoadError",
+    "Options",
     "Request",
     "Responder",
     "Result",
