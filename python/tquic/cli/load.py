@@ -117,7 +117,7 @@ def _work_options(parser: argparse.ArgumentParser) -> None:
 def _request_options(parser: argparse.ArgumentParser) -> None:
     request = parser.add_argument_group("requests")
     request.add_argument("-X", dest="method", metavar="METHOD", help="(default: GET, or POST)")
-    client.add_header_option(request)
+    client.add_header_option(parser)
     request.add_argument(
         "--data",
         metavar="SIZE|@FILE",
@@ -174,9 +174,9 @@ def _connection_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="of the engine (default: 1)",
     )
-    client.add_connect_to_option(group)
-    client.add_congestion_option(group)
-    client.add_qlog_option(group)
+    client.add_connect_to_option(parser)
+    client.add_congestion_option(parser)
+    client.add_qlog_option(parser)
     client.add_trust_options(parser)
 
 

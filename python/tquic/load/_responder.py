@@ -49,7 +49,7 @@ class Responder:
             *as_fields(headers),
         ]
         response = prepare_response(fields, body).data
-        config = config.replace(alpn=(ALPN,), max_bidi_streams=1 << 12)
+        config = config.replace(alpn=(ALPN,), max_bidi_streams=1 << 12, early_data=True)
         self._engine = Engine(shards)
         try:
             self._server = _engine.H3Responder(

@@ -45,9 +45,8 @@ class HlogWriter:
         began = time.strftime("%a %b %d %H:%M:%S UTC %Y", time.gmtime(self._start))
         file.write("#[Histogram log format version 1.3]\n")
         file.write(f"#[StartTime: {self._start:.3f} (seconds since epoch), {began}]\n")
-        names = ("StartTimestamp", "Interval_Length", "Interval_Max")
-        names += ("Interval_Compressed_Histogram",)
-        file.write(",".join(f'"{name}"' for name in names) + "\n")
+        file.write('"StartTimestamp","Interval_Length","Interval_Max",')
+        file.write('"Interval_Compressed_Histogram"\n')
 
     def write(self, histogram: Histogram) -> None:
         """The interval since the last line, at whose end `histogram` has all counts."""
