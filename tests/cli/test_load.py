@@ -19,7 +19,7 @@ def load(server: Server, certs: Path, *arguments: object) -> subprocess.Complete
 
 
 def test_a_closed_loop_as_json(server: Server, certs: Path) -> None:
-    done = load(server, certs, "a.txt", "-c", 4, "-m", 2, "-n", 100, "--json")
+    done = load(server, certs, "small.txt", "-c", 4, "-m", 2, "-n", 100, "--json")
     assert done.returncode == 0, done.stderr
     report = document(done)
     assert report["ok"] is True
@@ -30,7 +30,7 @@ def test_a_closed_loop_as_json(server: Server, certs: Path) -> None:
 
 
 def test_an_open_loop_for_people(server: Server, certs: Path) -> None:
-    done = load(server, certs, "a.txt", "-c", 2, "--rate", 100, "-d", "300ms", "--poisson")
+    done = load(server, certs, "small.txt", "-c", 2, "--rate", 100, "-d", "300ms", "--poisson")
     assert done.returncode == 0, done.stderr
     assert "responses in" in done.stdout
     for word in ("p99.99", "latency", "first byte", "handshake", "status 200:"):
@@ -39,7 +39,7 @@ def test_an_open_loop_for_people(server: Server, certs: Path) -> None:
 
 def test_files(server: Server, certs: Path, tmp_path: Path) -> None:
     table, log = tmp_path / "load.csv", tmp_path / "load.hlog"
-    done = load(server, certs, "a.txt", "-n", 60, "--csv", table, "--hlog", log)
+    done = load(server, certs, "small.txt", "-n", 60, "--csv", table, "--hlog", log)
     assert done.returncode == 0, done.stderr
     with table.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -62,28 +62,28 @@ def test_failures_decide_the_exit_status(server: Server, certs: Path) -> None:
     )
     done = load(server, certs, "missing", "-n", 10, "--max-failed", "100%")
     assert done.returncode == 0
-    done = load(server, certs, "a.txt", "-n", 10, "--expect", 1, "--max-failed", 50)
+    done = load(server, certs, "small.txt", "-n", 10, "--expect", 1, "--max-failed", 50)
     assert done.returncode == 1
     assert "unexpected: 10" in done.stdout
 
 
 def test_methods_fields_and_content(server: Server, certs: Path, tmp_path: Path) -> None:
     # The server of files knows GET and HEAD only.
-    done = load(server, certs, "a.txt", "-n", 5, "--data", "10K", "-H", "x-a: b", "--json")
+    done = load(server, certs, "small.txt", "-n", 5, "--data", "10K", "-H", "x-a: b", "--json")
     report = document(done)
     assert report["responses"] == 0
     assert report["statuses"] == {"405": 5}
-    done = load(server, certs, "a.txt", "-n", 5, "-X", "HEAD", "--json")
+    done = load(server, certs, "small.txt", "-n", 5, "-X", "HEAD", "--json")
     assert document(done)["bytes_received"] == 0
     body = tmp_path / "body"
-    assert load(server, certs, "a.txt", "--data", f"@{body}").returncode == 1
+    assert load(server, certs, "small.txt", "--data", f"@{body}").returncode == 1
     body.write_bytes(b"x")
-    assert load(server, certs, "a.txt", "-n", 5, "--data", f"@{body}").returncode == 1
+    assert load(server, certs, "small.txt", "-n", 5, "--data", f"@{body}").returncode == 1
 
 
 def test_connections_that_come_and_go(server: Server, certs: Path) -> None:
     done = load(
-        server, certs, "a.txt", "-c", 2, "--per-connection", 1, "-n", 12, "--resume", 50, "--json"
+        server, certs, "small.txt", "-c", 2, "--per-connection", 1, "-n", 12, "--resume", 50, "--json"
     )
     assert done.returncode == 0, done.stderr
     report = document(done)
@@ -118,17 +118,22 @@ def test_wrong_usage(arguments: list[str], why: str) -> None:
     assert why in done.stderr
 
 
-def test_an_interrupted_load_tells_what_it_knows(server: Server, certs: Path) -> None:
-    url = f"https://{server.place}/a.txt"
+def test_an_interrupted_load_tells_what_it_knows(
+    server: Server, certs: Path, tmp_path: Path
+) -> None:
+    url, table = f"https://{server.place}/small.txt", tmp_path / "load.csv"
     with subprocess.Popen(
-        command("load", url, "--cacert", certs / "ca.pem", "-d", "60s"),
+        command("load", url, "--cacert", certs / "ca.pem", "-d", "60s", "--csv", table),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT,
     ) as process:
-        # Time to begin; interrupted before, it would only say nothing.
-        time.sleep(3)
+        deadline = time.monotonic() + PATIENCE
+        # Interrupted before the load has begun, it would have nothing to tell.
+        while not table.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130

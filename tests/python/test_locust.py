@@ -81,7 +81,7 @@ def test_master_and_workers(
                 process.kill()
     entries = {entry["name"]: entry for entry in json.loads(out)}
     assert set(entries) == {"/page", "/search"}, log
-    assert all(entry["num_requests"] > 10 for entry in entries.values()), log
+    assert all(entry["num_requests"] for entry in entries.values()), log
     failed = {name for name, entry in entries.items() if entry["num_failures"]}
     assert failed == failing, log
     assert master.returncode == (1 if failing else 0)

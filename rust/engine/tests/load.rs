@@ -111,7 +111,9 @@ fn a_server_that_breaks_http3_is_told_so() {
 fn what_takes_too_long_is_given_up() {
     // A frame that never ends: but the stream does, so a request without an end is sent.
     let server = Server::new(RESPONSE);
-    let head = Bytes::from_static(b"\x01\x10\0\0\xd1\xd7\xc1\x50\x09localhost\0\xc0\0\0\x0f\xff\xff\xff\xff");
+    let head = Bytes::from_static(
+        b"\x01\x10\0\0\xd1\xd7\xc1\x50\x09localhost\0\xc0\0\0\x0f\xff\xff\xff\xff",
+    );
     let templates = vec![Template { head, pattern: 1 << 35 }];
     let patience = Some(Duration::from_millis(30));
     let (stats, _set) = load(&server, Plan { templates, patience, ..plan(6) });

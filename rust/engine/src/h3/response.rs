@@ -217,8 +217,8 @@ mod tests {
     fn broken_rules() {
         for (stream, code) in [
             (&b""[..], code::MESSAGE_ERROR),
-            (b"\x01\x03\0\0\xff", code::FRAME_ERROR),
-            (b"\x01\x03\0\0\xff\0", code::FRAME_ERROR),
+            (b"\x01\x05\0\0\xd9", code::FRAME_ERROR),
+            (b"\x01\x03\0\0\xd9\0", code::FRAME_ERROR),
             (b"\x01\x03\0\0\xd8", code::MESSAGE_ERROR),
             (b"\0\x01x", code::FRAME_UNEXPECTED),
             (b"\x01\x03\0\0\xd8\0\x01x", code::FRAME_UNEXPECTED),

@@ -194,7 +194,7 @@ mod tests {
             (b"\0\0\x40\x03200", DYNAMIC),
             (b"\0\0\xc1", NOT_FIRST),
             (b"\0\0\x51\x03200", NOT_FIRST),
-            (b"\0\0\x23:statu", CUT),
+            (b"\0\0\x25:st", CUT),
             (b"\0\0\x24date\x03200", NOT_FIRST),
             (b"\0\0\x5f\x09\x03abc", NO_STATUS),
             (b"\0\0\x5f\x09\x03000", NO_STATUS),
