@@ -83,7 +83,18 @@ def test_methods_fields_and_content(server: Server, certs: Path, tmp_path: Path)
 
 def test_connections_that_come_and_go(server: Server, certs: Path) -> None:
     done = load(
-        server, certs, "small.txt", "-c", 2, "--per-connection", 1, "-n", 12, "--resume", 50, "--json"
+        server,
+        certs,
+        "small.txt",
+        "-c",
+        2,
+        "--per-connection",
+        1,
+        "-n",
+        12,
+        "--resume",
+        50,
+        "--json",
     )
     assert done.returncode == 0, done.stderr
     report = document(done)

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tquic._engine import PerfServer, make_certificates, perf_run
+from tquic._engine import make_certificates, perf_run
 from tquic.config import Config
 from tquic.engine import Engine
+from tquic.perf import Server
 
 __all__ = ["Loopback", "Transfer", "loopback"]
 
@@ -45,7 +46,6 @@ class Loopback:
 
     client: Engine
     server: Engine
-    perf: PerfServer
     config: Config
     host: str
     port: int
@@ -91,16 +91,8 @@ def loopback(**settings: Any) -> Iterator[Loopback]:
     serving = Config(cert=cert, key=key, max_bidi_streams=_STREAMS, **common)
     server, client = Engine(live=False), Engine(live=False)
     try:
-        perf = PerfServer(
-            server._native,
-            serving,
-            tls=serving._server_tls,
-            transport=serving._transport,
-            host="127.0.0.1",
-            port=0,
-        )
-        host, port = perf.addresses[0]
-        yield Loopback(client, server, perf, Config(ca=ca, **common), host, port)
+        host, port = Server(config=serving, engine=server).addresses[0]
+        yield Loopback(client, server, Config(ca=ca, **common), host, port)
     finally:
         client.shutdown()
         server.shutdown()
