@@ -189,6 +189,7 @@ impl Member {
 }
 
 /// What a handshake came to.
+#[derive(Clone, Copy)]
 struct How {
     resumed: bool,
     early: bool,

@@ -15,7 +15,7 @@ use crate::h3::Violation;
 /// How the part is cut.
 enum Part {
     /// Open loop.
-    Timed(Schedule),
+    Timed(Box<Schedule>),
     /// Closed loop: what the others leave.
     Shared,
     /// Closed loop: so many, the first of which should have left at a time that is long fixed.
@@ -42,7 +42,8 @@ impl Work {
             Pacing::Open { rate, ramp, poisson, seed } => {
                 let seed = poisson.then_some(seed);
                 let count = run.plan.count;
-                Part::Timed(Schedule::new(run.start, (rate, ramp), seed, count, (index, of)))
+                let part = (index, of);
+                Part::Timed(Box::new(Schedule::new(run.start, (rate, ramp), seed, count, part)))
             }
         };
         Self::with(run, connection, part, index as usize, http)
