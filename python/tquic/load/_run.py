@@ -30,8 +30,8 @@ __all__ = ["Load", "LoadError", "run", "start"]
 
 # Events that wait to be taken, when they are wanted: 80 MiB at most.
 _CAPACITY: Final = 1 << 20
-# Seconds without a request that a connection lasts at least, whatever the load.
-_IDLE: Final = 60.0
+# Seconds without a packet after which a connection says that it is still there.
+_KEEP_ALIVE: Final = 10.0
 
 
 class LoadError(QuicError):
@@ -210,15 +210,14 @@ def start(url: str | Sequence[str], options: Options | None = None, /, **changes
 
 def _configuration(options: Options, host: str) -> Config:
     config = options.config or Config()
-    # Where there are more connections than requests, each rests for long.
-    rest = max(config.idle_timeout, _IDLE, (options.seconds or 0.0) + 1.0)
     return config.replace(
         alpn=(ALPN,),
         # Tickets of connections that stay are of no use, and cost memory.
         session_store=None,
         early_data=False,
         server_name=config.server_name or host,
-        idle_timeout=rest,
+        # Where there are many connections, each rests for long before its turn.
+        keep_alive=config.keep_alive or _KEEP_ALIVE,
     )
 
 
