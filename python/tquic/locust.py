@@ -127,7 +127,11 @@ class Http3Session:
             context: for listeners of Locust's event ``request``.
         """
         url = path if "://" in path else self._base + path
-        facts = {"request_type": method, "name": name or path, "start_time": time.time()}
+        facts: dict[str, Any] = {
+            "request_type": method,
+            "name": name or path,
+            "start_time": time.time(),
+        }
         facts["context"] = {**(self._user.context() if self._user else {}), **(context or {})}
         answer = Answer(self, facts)
         begun = time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,12 +82,12 @@ class Loopback:
 
 
 @contextlib.contextmanager
-def loopback(**settings: Any) -> Iterator[Loopback]:
+def loopback(**settings: Any) -> Generator[Loopback, None, None]:
     """Both ends; `settings` are for both, too."""
     blobs = [text.encode() for text in make_certificates(["localhost", "127.0.0.1"], 2)]
     (key,) = (blob for blob in blobs if b"PRIVATE KEY" in blob)
     ca, cert = (blob for blob in blobs if blob is not key)
-    common = {"alpn": (ALPN,), "idle_timeout": _IDLE, **settings}
+    common: dict[str, Any] = {"alpn": (ALPN,), "idle_timeout": _IDLE, **settings}
     serving = Config(cert=cert, key=key, max_bidi_streams=_STREAMS, **common)
     server, client = Engine(live=False), Engine(live=False)
     try:

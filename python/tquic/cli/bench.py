@@ -123,15 +123,15 @@ def _lines(result: dict[str, Any]) -> list[str]:
         f"{result['command']}: {result['samples']:,} samples of {result['unit']}",
         f"  {stats}",
     ]
-    for name, value in result[result["benchmark"]].items():
-        shown = f"{value:,.6g}" if isinstance(value, float) else value
-        if name == "steps":
-            lines += [
-                f"  {step['connections']:>9,} connections {step['requests_per_second']:>12,.0f}/s  "
-                f"p99 {step['latency_us']['p99']:,.0f} us"
-                for step in value
-            ]
-        else:
+    facts: dict[str, Any] = result[result["benchmark"]]
+    lines += [
+        f"  {step['connections']:>9,} connections {step['requests_per_second']:>12,.0f}/s  "
+        f"p99 {step['latency_us']['p99']:,.0f} us"
+        for step in facts.get("steps", [])
+    ]
+    for name, value in facts.items():
+        if name != "steps":
+            shown = f"{value:,.6g}" if isinstance(value, float) else value
             lines.append(f"  {name.replace('_', ' ')}: {shown}")
     for name, suite in result.get("suites", {}).items():
         lines.append(

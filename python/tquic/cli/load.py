@@ -207,8 +207,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         origin, paths = locate(options.urls)
         templates = [_template(options, path) for path in paths]
-        place = options.connect_to or (origin.host, origin.port)
-        connect_to = client.resolve(*place)[0]
+        host, port = options.connect_to or (origin.host, origin.port)
+        connect_to = client.resolve(str(host), int(port))[0]
         config = config.replace(server_name=config.server_name or origin.host)
         load = start(
             options.urls,
