@@ -5,6 +5,7 @@ from typing import Any, Final, TypeAlias, TypedDict, final, type_check_only
 from _typeshed import ReadableBuffer, StrPath
 
 from tquic.config import ClientMaterial, Config, ServerMaterial
+from tquic.many import ConnectionPlan, RequestPlan
 
 __all__ = [
     "ACCEPTED",
@@ -37,6 +38,7 @@ __all__ = [
     "Connection",
     "ConnectionSet",
     "Engine",
+    "H3Responder",
     "Histogram",
     "HqFetch",
     "HqPipe",
@@ -62,6 +64,7 @@ __all__ = [
     "perf_run",
     "probe_udp",
     "probes",
+    "protection_rate",
     "public_key_pin",
     "qlog_kinds",
     "raw_udp_rate",
@@ -136,6 +139,7 @@ def perf_run(
 ) -> dict[str, Any]: ...
 def probe_udp(host: str, *, socket_buffer: int = ...) -> dict[str, Any]: ...
 def raw_udp_rate(seconds: float) -> dict[str, Any]: ...
+def protection_rate(suite: str, seconds: float) -> tuple[int, float, int, float]: ...
 def seal_rates(seconds: float) -> dict[str, float | None]: ...
 
 @final
@@ -309,6 +313,12 @@ class Histogram:
     def record_ns(self, nanos: int, /) -> None: ...
     def merge(self, other: Histogram, /) -> None: ...
     def quantile_ns(self, quantile: float, /) -> int: ...
+    def since(self, earlier: Histogram, /) -> Histogram: ...
+    def to_hdr(self) -> bytes: ...
+    @property
+    def min_ns(self) -> int: ...
+    @property
+    def stddev_ns(self) -> float: ...
     @property
     def max_ns(self) -> int: ...
     @property
@@ -318,46 +328,26 @@ class Histogram:
 
 @final
 class ConnectionSet:
-    def __new__(
-        cls,
+    @staticmethod
+    def connect(
         engine: Engine,
         remote: _Address,
-        count: int,
-        server_name: str,
+        connections: ConnectionPlan,
         transport: Transport,
         tls: ClientTls,
+        requests: RequestPlan | None = None,
         /,
-        *,
-        local_addresses: list[str],
-        sockets: int,
-        handshakes: int,
-        rate: float | None,
-        events: int,
-        capacity: int,
-    ) -> ConnectionSet: ...
+    ) -> tuple[ConnectionSet, RequestRun | None]: ...
     def fileno(self) -> int: ...
     def poll(self, max: int, /) -> memoryview: ...
     def wait(self, timeout: float | None = None, /) -> bool: ...
     def wait_connected(self, timeout: float | None = None, /) -> bool: ...
-    def counts(self) -> tuple[int, int, int, int, int]: ...
+    def counts(self) -> tuple[int, int, int, int, int, int, int]: ...
     def dropped(self) -> int: ...
     def handshakes(self) -> Histogram: ...
     def reasons(self) -> dict[str, int]: ...
     def requests(
-        self,
-        requests: Sequence[tuple[ReadableBuffer, int]],
-        /,
-        *,
-        connections: list[int] | None,
-        count: int | None,
-        duration: float | None,
-        rate: float | None,
-        poisson: bool,
-        seed: int,
-        in_flight: int,
-        response: str,
-        expect: int | None,
-        latencies: int,
+        self, requests: RequestPlan, connections: list[int] | None = None, /
     ) -> RequestRun: ...
     def close(self, code: int, reason: bytes, connections: list[int] | None, /) -> None: ...
 
@@ -372,7 +362,25 @@ class RequestRun:
     def stats(self) -> dict[str, Any]: ...
     def histogram(self) -> Histogram: ...
     def service_histogram(self) -> Histogram: ...
+    def first_byte_histogram(self) -> Histogram: ...
     def latencies(self) -> memoryview: ...
+
+@final
+class H3Responder:
+    def __new__(
+        cls,
+        engine: Engine,
+        config: Config,
+        response: bytes,
+        /,
+        *,
+        tls: ServerTls,
+        transport: Transport,
+        host: str,
+        port: int,
+    ) -> H3Responder: ...
+    @property
+    def addresses(self) -> list[_Address]: ...
 
 @final
 class PerfServer:

@@ -14,7 +14,14 @@ from tquic import _engine
 from tquic._units import duration
 from tquic.config import Config
 from tquic.errors import ConfigError
-from tquic.many import ConnectionSet, EventKind, EventName
+from tquic.many import (
+    ConnectionPlan,
+    ConnectionSet,
+    EventKind,
+    EventName,
+    RequestPlan,
+    RequestRun,
+)
 from tquic.stats import ShardStats
 
 __all__ = ["Engine"]
@@ -132,6 +139,7 @@ class Engine:
         rate: float | None = None,
         on: Iterable[EventName] = ("connected", "closed", "response"),
         capacity: int = 65_536,
+        http3: bool = False,
     ) -> ConnectionSet:
         """Begins many connections to one server, for load generators::
 
@@ -158,15 +166,53 @@ class Engine:
             handshakes: handshakes under way at most, at least one per thread.
             rate: connections begun per second at most. Default: as fast as `handshakes` allows.
             on: events that are wanted. The end of a run of requests is always told.
-            capacity: events that wait for `ConnectionSet.poll_batch` at most, 64 bytes each; more
+            capacity: events that wait for `ConnectionSet.poll_batch` at most, 80 bytes each; more
                 are counted in `ConnectionSet.dropped_events`.
+            http3: whether the server speaks HTTP/3 (``alpn=("h3",)``): requests are then frames,
+                such as `tquic.load.Request.encode` makes them, and of responses status and content
+                count.
 
         Raises:
             ConfigError: a value cannot be used.
             EngineError: the engine has ended.
             OSError: the name is not known.
         """
-        config = config or Config()
+        connections, _ = self._connect_many(
+            host,
+            port,
+            count,
+            config=config or Config(),
+            local_addresses=local_addresses,
+            sockets=sockets,
+            handshakes=handshakes,
+            rate=rate,
+            on=on,
+            capacity=capacity,
+            http3=http3,
+        )
+        return connections
+
+    def _connect_many(
+        self,
+        host: str,
+        port: int,
+        count: int,
+        *,
+        config: Config,
+        local_addresses: Sequence[str] = (),
+        sockets: int = 1,
+        handshakes: int = 64,
+        rate: float | None = None,
+        on: Iterable[EventName] = (),
+        capacity: int = 65_536,
+        http3: bool = False,
+        variants: Iterable[tuple[float, Config]] = (),
+        visit: RequestPlan | None = None,
+    ) -> tuple[ConnectionSet, RequestRun | None]:
+        """The same; with `visit` each connection does that and goes, and there is a run of it.
+
+        `variants`: other configurations, and the part of the connections that takes each.
+        """
         if not 1 <= count <= 1 << 22:
             raise ConfigError("count must be from 1 to 4194304")
         if not 1 <= sockets <= 1024:
@@ -181,21 +227,27 @@ class Engine:
                 raise ConfigError(f"on: there are no events {name!r}, but {', '.join(kinds)}")
             events |= 1 << kinds[name]
         address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0][4]
-        native = _engine.ConnectionSet(
-            self._native,
-            (str(address[0]), port),
-            count,
-            config.server_name or host,
-            config._transport,
-            config._client_tls,
+        plan = ConnectionPlan(
+            count=count,
+            server_name=config.server_name or host,
             local_addresses=list(local_addresses),
             sockets=sockets,
             handshakes=max(handshakes, 1),
             rate=rate,
             events=events,
             capacity=max(capacity, 1),
+            http=http3,
+            variants=[(share, other._transport, other._client_tls) for share, other in variants],
         )
-        return ConnectionSet(native, count)
+        native, run = _engine.ConnectionSet.connect(
+            self._native,
+            (str(address[0]), port),
+            plan,
+            config._transport,
+            config._client_tls,
+            visit,
+        )
+        return ConnectionSet(native, count), run and RequestRun(run)
 
     def shutdown(self, patience: float = 0.0, code: int = 0, reason: str = "") -> None:
         """Closes all connections and ends the threads; the engine cannot be used again.

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import importlib
 import struct
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from types import TracebackType
@@ -78,6 +78,12 @@ class Cause(IntEnum):
     """The connection ended before the response."""
     UNEXPECTED = 10
     """The response was not as long as expected, or not the pattern."""
+    TIMED_OUT = 11
+    """The response took too long."""
+    STATUS = 12
+    """The response has an HTTP status of 400 or above."""
+    HTTP = 13
+    """The server broke a rule of HTTP/3; ``error`` is the code with which it was told."""
 
 
 class Event(NamedTuple):
@@ -92,6 +98,8 @@ class Event(NamedTuple):
     """Nanoseconds since it should have begun: for open-loop requests the intended time."""
     service_ns: int
     """Nanoseconds since it did begin."""
+    first_byte_ns: int
+    """Nanoseconds from then to the first byte of the response."""
     stream: int
     """Stream ID."""
     bytes: int
@@ -102,16 +110,21 @@ class Event(NamedTuple):
     """Error code."""
     connection: int
     """Number of the connection in its set, from 0."""
+    status: int
+    """HTTP status of the response."""
+    run: int
+    """Number of the run of requests, from 1."""
     kind: int
     """An `EventKind`."""
     cause: int
     """A `Cause`."""
-    run: int
-    """Number of the run of requests, from 1."""
 
 
-_RECORD: Final = struct.Struct("=qqqqQQqIBBH")
-_FORMATS: Final = ("i8", "i8", "i8", "i8", "u8", "u8", "i8", "u4", "u1", "u1", "u2")
+_RECORD: Final = struct.Struct("=qqqqqQQqIHHBB6x")
+_FORMATS: Final = (
+    *("i8", "i8", "i8", "i8", "i8", "u8", "u8", "i8"),
+    *("u4", "u2", "u2", "u1", "u1"),
+)
 
 
 class Pattern(NamedTuple):
@@ -137,6 +150,10 @@ class ConnectionCounts(NamedTuple):
     """Over, failed ones included."""
     failed: int
     """Of the closed ones: without a complete handshake."""
+    resumed: int
+    """Handshakes so far that resumed a session."""
+    early: int
+    """Handshakes so far with 0-RTT that the server accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +178,10 @@ class RequestStats:
     """Begin of the run, on the clock of `time.monotonic_ns`."""
     ended_ns: int
     """End of the last exchange so far, on that clock."""
+    causes: Mapping[Cause, int]
+    """Exchanges by how they ended; ``Cause.NONE`` are the whole ones."""
+    statuses: Mapping[int, int]
+    """HTTP statuses that came, and how often."""
 
     @property
     def seconds(self) -> float:
@@ -183,17 +204,18 @@ def _numpy() -> Any:
 
 @functools.cache
 def event_dtype() -> Any:
-    """The numpy dtype of events: the fields of `Event`, 64 bytes, without gaps.
+    """The numpy dtype of events: the fields of `Event` in order, then 6 bytes that mean nothing.
 
     Raises:
         ImportError: numpy is not installed.
     """
-    return importlib.import_module("numpy").dtype(list(zip(Event._fields, _FORMATS, strict=True)))
+    layout = {"names": list(Event._fields), "formats": list(_FORMATS), "itemsize": _RECORD.size}
+    return importlib.import_module("numpy").dtype(layout)
 
 
 def unpack_events(batch: Any) -> Iterator[Event]:
     """The records of `ConnectionSet.poll_batch` as named tuples."""
-    for fields in _RECORD.iter_unpack(memoryview(batch).cast("B")):
+    for fields in _RECORD.iter_unpack(batch.tobytes()):
         yield Event._make(fields)
 
 
@@ -223,7 +245,10 @@ class RequestRun:
 
     def stats(self) -> RequestStats:
         """Counters so far."""
-        return RequestStats(**self._native.stats())
+        counters = self._native.stats()
+        counters["causes"] = {Cause(n): count for n, count in sorted(counters["causes"].items())}
+        counters["statuses"] = dict(sorted(counters["statuses"].items()))
+        return RequestStats(**counters)
 
     def latencies(self) -> Any:
         """Nanoseconds from the intended begin of each request to the end of its response.
@@ -243,6 +268,10 @@ class RequestRun:
     def service_histogram(self) -> Histogram:
         """Nanoseconds from the real begin of each request: what is seen by a tool that waits."""
         return self._native.service_histogram()
+
+    def first_byte_histogram(self) -> Histogram:
+        """Nanoseconds from the real begin of each request to the first byte of its response."""
+        return self._native.first_byte_histogram()
 
     def __repr__(self) -> str:
         stats = self.stats()
@@ -360,11 +389,13 @@ class ConnectionSet:
         count: int | None = None,
         duration: float | None = None,
         rate: float | None = None,
+        ramp: float = 0.0,
         arrivals: Literal["even", "poisson"] = "even",
         seed: int = 0,
         in_flight: int | None = None,
         response: Literal["discard", "hash", "verify"] = "discard",
         expect: int | None = None,
+        timeout: float | None = None,
         keep_latencies: int | None = None,
     ) -> RequestRun:
         """Begins exchanges: each request on a bidirectional stream of its own, with its response.
@@ -383,6 +414,7 @@ class ConnectionSet:
             count: requests in all. Default: one for each connection, or with `duration` any number.
             duration: seconds after which no request begins any more.
             rate: requests per second, over all connections: open loop.
+            ramp: seconds in which the rate grows evenly from 0 to that. Default 0.
             arrivals: at that rate ``"even"`` or, like independent users, ``"poisson"``.
             seed: of the latter.
             in_flight: requests under way on one connection at most. Default 1 in a closed loop, 100
@@ -391,6 +423,8 @@ class ConnectionSet:
                 the first 8 bytes of the SHA-256 in events; ``"verify"`` compares with the pattern
                 of perf servers.
             expect: bytes that a response must have; others count as failed.
+            timeout: seconds that a response may take from when its request left; later ones are
+                given up, and count as failed. Default: no limit.
             keep_latencies: latencies kept one by one, 8 bytes each. Default `count`, or 1048576;
                 at most that many. The histogram counts all.
 
@@ -398,33 +432,24 @@ class ConnectionSet:
             ConfigError: a value cannot be used.
             EngineError: none of the connections is open, or the engine has ended.
         """
-        templates = _templates(requests)
-        if count is not None and count < 0:
-            raise ConfigError("count must not be negative")
-        if rate is not None and not 0 < rate < 1e9:
-            raise ConfigError("rate must be a number of requests per second, above 0")
-        if arrivals not in ("even", "poisson"):
-            raise ConfigError(f"arrivals must be even or poisson, not {arrivals!r}")
-        if in_flight is not None and in_flight < 1:
-            raise ConfigError("in_flight must be at least 1")
         chosen = None if connections is None else list(connections)
         if count is None and duration is None:
             count = len(chosen) if chosen is not None else self.counts().open
-        kept = count if count is not None else _LATENCIES
-        native = self._native.requests(
-            templates,
-            connections=chosen,
+        plan = plan_requests(
+            requests,
             count=count,
             duration=duration,
             rate=rate,
-            poisson=arrivals == "poisson",
+            ramp=ramp,
+            arrivals=arrivals,
             seed=seed,
-            in_flight=in_flight or (1 if rate is None else 100),
+            in_flight=in_flight,
             response=response,
             expect=expect,
-            latencies=min(kept, _LATENCIES) if keep_latencies is None else keep_latencies,
+            timeout=timeout,
+            keep_latencies=keep_latencies,
         )
-        return RequestRun(native)
+        return RequestRun(self._native.requests(plan, chosen))
 
     def close(
         self, code: int = 0, reason: str = "", *, connections: Iterable[int] | None = None
@@ -442,6 +467,85 @@ class ConnectionSet:
     def __repr__(self) -> str:
         counts = self.counts()
         return f"<ConnectionSet of {self._size}: {counts.open} open, {counts.closed} closed>"
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPlan:
+    """Requests as the engine reads them."""
+
+    requests: list[tuple[_Bytes, int]]
+    count: int | None
+    duration: float | None
+    rate: float | None
+    ramp: float
+    poisson: bool
+    seed: int
+    in_flight: int
+    response: str
+    expect: int | None
+    timeout: float | None
+    latencies: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionPlan:
+    """Connections as the engine reads them."""
+
+    count: int
+    server_name: str
+    local_addresses: list[str]
+    sockets: int
+    handshakes: int
+    rate: float | None
+    events: int
+    capacity: int
+    http: bool
+    variants: list[tuple[float, _engine.Transport, _engine.ClientTls]]
+
+
+def plan_requests(
+    requests: _Bytes | Pattern | Sequence[_Bytes | Pattern],
+    *,
+    count: int | None,
+    duration: float | None,
+    rate: float | None,
+    ramp: float = 0.0,
+    arrivals: str = "even",
+    seed: int = 0,
+    in_flight: int | None = None,
+    response: str = "discard",
+    expect: int | None = None,
+    timeout: float | None = None,
+    keep_latencies: int | None = None,
+) -> RequestPlan:
+    """What `ConnectionSet.request_many` was asked for, if that makes sense."""
+    if count is not None and count < 0:
+        raise ConfigError("count must not be negative")
+    if rate is not None and not 0 < rate < 1e9:
+        raise ConfigError("rate must be a number of requests per second, above 0")
+    if ramp < 0 or (ramp > 0 and rate is None):
+        raise ConfigError("ramp must be a time in seconds, together with a rate")
+    if arrivals not in ("even", "poisson"):
+        raise ConfigError(f"arrivals must be even or poisson, not {arrivals!r}")
+    if in_flight is not None and in_flight < 1:
+        raise ConfigError("in_flight must be at least 1")
+    if timeout is not None and not timeout > 0:
+        raise ConfigError("timeout must be a time in seconds, above 0")
+    kept = count if count is not None else _LATENCIES
+    return RequestPlan(
+        requests=_templates(requests),
+        count=count,
+        duration=duration,
+        rate=rate,
+        ramp=ramp,
+        poisson=arrivals == "poisson",
+        seed=seed,
+        in_flight=in_flight or (1 if rate is None else 100),
+        response=response,
+        expect=expect,
+        timeout=timeout,
+        latencies=min(kept, _LATENCIES) if keep_latencies is None else keep_latencies,
+    )
 
 
 def _templates(

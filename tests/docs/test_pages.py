@@ -27,6 +27,12 @@ DIRECTIVE = re.compile(r"^::: (\S+)$", re.MULTILINE)
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
+@pytest.fixture(autouse=True)
+def unpatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locust, when imported, replaces parts of the standard library unless it is told not to."""
+    monkeypatch.setenv("LOCUST_SKIP_MONKEY_PATCH", "1")
+
+
 def text_of(page: Path) -> str:
     """A page without its code blocks."""
     return FENCED.sub("", page.read_text())

@@ -158,7 +158,7 @@ def test_numpy_arrays_view_the_engine(connections: tquic.ConnectionSet) -> None:
     numpy = pytest.importorskip("numpy")
     batch = connections.poll_batch(5)
     assert (batch.dtype, len(batch)) == (many.event_dtype(), 5)
-    assert many.event_dtype().itemsize == 64
+    assert many.event_dtype().itemsize == 80
     assert (batch["kind"] == EventKind.CONNECTED).all()
     assert len(connections.poll_batch()) == 15
     assert len(connections.poll_batch()) == 0

@@ -31,6 +31,8 @@ COMMANDS: Mapping[str, str] = {
     "get": "downloads files",
     "put": "uploads a file",
     "perf": "measures throughput, request and handshake rates",
+    "load": "loads an HTTP/3 server, and tells how it fared",
+    "bench": "runs the benchmarks of this machine, and compares results",
     "top": "shows what a running process does, again and again",
     "stats": "prints the numbers of a running process",
     "qlog": "checks and draws qlog files",

@@ -7,6 +7,7 @@ pub mod bridge;
 mod config;
 mod engine;
 mod exchange;
+pub mod h3;
 pub mod hq;
 mod key;
 pub mod live;

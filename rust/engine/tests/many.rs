@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{LONG, Server, engine};
 use tquic_engine::many::{
-    ConnectMany, ConnectionSet, Counts, Kind, Pacing, Plan, RECORD_SIZE, Run, Sources,
+    ConnectMany, ConnectionSet, Counts, KIND_AT, Kind, Pacing, Plan, RECORD_SIZE, Run, Sources,
 };
 use tquic_engine::{Engine, Response, Template};
 
@@ -24,6 +24,8 @@ fn options(server: &Server, count: u32) -> ConnectMany {
         events: ALL,
         capacity: 10_000,
         clock_offset: 0,
+        http: false,
+        variants: Vec::new(),
     }
 }
 
@@ -45,6 +47,7 @@ fn plan(bytes: u64, count: u64) -> Plan {
         in_flight: 2,
         response: Response::Verify,
         expected: Some(bytes),
+        patience: None,
         latencies: 1000,
     }
 }
@@ -57,7 +60,7 @@ fn finish(run: &Run) {
 fn kinds(set: &ConnectionSet) -> Vec<u8> {
     let bytes = set.poll(usize::MAX);
     assert_eq!(bytes.len() % RECORD_SIZE, 0);
-    bytes.chunks(RECORD_SIZE).map(|record| record[60]).collect()
+    bytes.chunks(RECORD_SIZE).map(|record| record[KIND_AT]).collect()
 }
 
 #[test]
@@ -85,13 +88,13 @@ fn an_open_loop_counts_from_the_intended_time() {
     let (server, client) = (Server::new(1, "127.0.0.1:0"), engine(1));
     let set = open(&client, &options(&server, 3));
     // A rate that nobody keeps up with, one request at a time: almost all of them are late.
-    let pacing = Pacing::Open { rate: 1e8, poisson: false, seed: 0 };
+    let pacing = Pacing::Open { rate: 1e8, ramp: Duration::ZERO, poisson: false, seed: 0 };
     let run = set.requests(Plan { pacing, in_flight: 1, ..plan(10, 600) }, None).unwrap();
     finish(&run);
     assert_eq!((run.stats().responses, run.latencies().len()), (600, 600));
     assert!(run.latencies().quantile(0.5) > 10 * run.service().quantile(0.1).max(1));
     // At random times, but as many; the last is about when the rate says.
-    let pacing = Pacing::Open { rate: 2000.0, poisson: true, seed: 1 };
+    let pacing = Pacing::Open { rate: 2000.0, ramp: Duration::ZERO, poisson: true, seed: 1 };
     let run =
         set.requests(Plan { pacing, in_flight: 100, ..plan(10, 400) }, Some(&[0, 2])).unwrap();
     finish(&run);

@@ -7,7 +7,7 @@ use pyo3::types::PyBytes;
 
 use crate::error;
 
-/// Durations in nanoseconds, counted in buckets that are at most 1/64 of their value wide, up to
+/// Durations in nanoseconds, counted in buckets that are at most 1/128 of their value wide, up to
 /// 2**40 (18 minutes). What was recorded elsewhere can be merged in.
 #[pyclass(frozen, module = "tquic._engine")]
 #[derive(Default)]
@@ -61,10 +61,36 @@ impl Histogram {
     }
 
     /// Nanoseconds that the fraction `quantile` (0 to 1) of all durations does not exceed, at most
-    /// 1/64 too many; 0 if nothing was counted.
+    /// 1/128 too many; 0 if nothing was counted.
     #[pyo3(signature = (quantile, /))]
     fn quantile_ns(&self, quantile: f64) -> u64 {
         self.lock().quantile(quantile)
+    }
+
+    /// What was counted after `earlier`, a copy of this histogram as it was. Its longest is then as
+    /// exact as a quantile.
+    #[pyo3(signature = (earlier, /))]
+    fn since(&self, earlier: &Bound<'_, Self>) -> Self {
+        let before = earlier.get().lock().clone();
+        self.lock().since(&before).into()
+    }
+
+    /// The counts as HdrHistogram (version 2, not compressed) encodes them, with two significant
+    /// digits.
+    fn to_hdr<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.lock().to_hdr())
+    }
+
+    /// The shortest, at most 1/128 too long; 0 if nothing was counted.
+    #[getter]
+    fn min_ns(&self) -> u64 {
+        self.lock().min()
+    }
+
+    /// The standard deviation, as exact as quantiles.
+    #[getter]
+    fn stddev_ns(&self) -> f64 {
+        self.lock().deviation()
     }
 
     /// The longest, exact.

@@ -49,13 +49,13 @@ mod _engine {
     #[pymodule_export]
     use crate::hub::Hub;
     #[pymodule_export]
-    use crate::many::{ConnectionSet, RequestRun};
+    use crate::many::{ConnectionSet, H3Responder, RequestRun};
     #[pymodule_export]
     use crate::material::public_key_pin;
     #[pymodule_export]
     use crate::perf::{PerfServer, perf_mismatches, perf_pattern, perf_run, raw_udp_rate};
     #[pymodule_export]
-    use crate::probe::{cpu_features, crypto_backends, probe_udp, seal_rates};
+    use crate::probe::{cpu_features, crypto_backends, probe_udp, protection_rate, seal_rates};
     #[cfg(unix)]
     #[pymodule_export]
     use crate::root::{Root, path_parts};

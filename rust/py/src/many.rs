@@ -9,13 +9,79 @@ use bytes::Bytes;
 use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyMemoryView};
 
-use tquic_engine::many::{self, ConnectMany, LatencyLog, Pacing, Plan, Run, Sources};
-use tquic_engine::{ConnectRequest, Response, Template};
+use tquic_engine::many::{self, ConnectMany, LatencyLog, Pacing, Plan, Run, Sources, Variant};
+use tquic_engine::{ConnectRequest, ListenRequest, Listening, Response, Template, h3};
 
 use crate::engine::Engine;
 use crate::histogram::Histogram;
-use crate::settings::{ClientTls, Transport, address};
+use crate::settings::{AcceptSettings, ClientTls, ServerTls, Transport, address};
 use crate::{buffer, error};
+
+/// Requests to be made: attributes of a Python object.
+#[derive(FromPyObject)]
+pub struct Requests<'py> {
+    /// Bytes, and how many of the pattern follow them.
+    requests: Vec<(Bound<'py, PyAny>, u64)>,
+    count: Option<u64>,
+    duration: Option<f64>,
+    rate: Option<f64>,
+    ramp: f64,
+    poisson: bool,
+    seed: u64,
+    in_flight: usize,
+    response: String,
+    expect: Option<u64>,
+    timeout: Option<f64>,
+    latencies: usize,
+}
+
+impl Requests<'_> {
+    fn plan(self, py: Python<'_>) -> PyResult<Plan> {
+        buffer::release_dropped(py);
+        let templates = self.requests.iter().map(|(head, pattern)| {
+            let (head, _) = buffer::borrow(head, false, 0, usize::MAX)?;
+            PyResult::Ok(Template { head, pattern: *pattern })
+        });
+        let response = match self.response.as_str() {
+            "discard" => Response::Discard,
+            "hash" => Response::Hash,
+            "verify" => Response::Verify,
+            other => return Err(error::config(py, &format!("no way to take responses: {other}"))),
+        };
+        let ramp = patience(py, Some(self.ramp))?.unwrap_or_default();
+        let Self { poisson, seed, .. } = self;
+        Ok(Plan {
+            templates: templates.collect::<PyResult<_>>()?,
+            count: self.count,
+            duration: patience(py, self.duration)?,
+            pacing: match self.rate {
+                None => Pacing::Closed,
+                Some(rate) => Pacing::Open { rate, ramp, poisson, seed },
+            },
+            in_flight: self.in_flight,
+            response,
+            expected: self.expect,
+            patience: patience(py, self.timeout)?,
+            latencies: self.latencies,
+        })
+    }
+}
+
+/// Connections to be made: attributes of a Python object.
+#[derive(FromPyObject)]
+pub struct Connections {
+    count: u32,
+    server_name: String,
+    local_addresses: Vec<String>,
+    sockets: u16,
+    handshakes: usize,
+    rate: Option<f64>,
+    events: u8,
+    capacity: usize,
+    http: bool,
+    /// Settings of other ways to connect, and the part of the connections that takes each.
+    variants: Vec<(f64, Py<Transport>, Py<ClientTls>)>,
+}
 
 /// Connections of one owner.
 #[pyclass(frozen, module = "tquic._engine")]
@@ -43,46 +109,53 @@ fn patience(py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Duration>> 
 
 #[pymethods]
 impl ConnectionSet {
-    #[new]
-    #[pyo3(signature = (engine, remote, count, server_name, transport, tls, /, *, local_addresses, sockets, handshakes, rate, events, capacity))]
-    fn new(
+    /// With `requests` each connection makes them and goes, and there is a run of them.
+    #[staticmethod]
+    #[pyo3(signature = (engine, remote, connections, transport, tls, requests=None, /))]
+    fn connect(
         py: Python<'_>,
         engine: &Engine,
         remote: (String, u16),
-        count: u32,
-        server_name: String,
+        connections: Connections,
         transport: &Bound<'_, Transport>,
         tls: &Bound<'_, ClientTls>,
-        local_addresses: Vec<String>,
-        sockets: u16,
-        handshakes: usize,
-        rate: Option<f64>,
-        events: u8,
-        capacity: usize,
-    ) -> PyResult<Self> {
+        requests: Option<Requests<'_>>,
+    ) -> PyResult<(Self, Option<RequestRun>)> {
         let remote = address(py, &remote.0, remote.1)?;
         let addresses: PyResult<Vec<IpAddr>> =
-            local_addresses.iter().map(|host| Ok(address(py, host, 0)?.ip())).collect();
-        let request = ConnectRequest {
-            transport: transport.get().0.clone(),
-            ..ConnectRequest::new(remote, server_name, tls.get().0.clone())
+            connections.local_addresses.iter().map(|host| Ok(address(py, host, 0)?.ip())).collect();
+        let request = |transport: &Transport, tls: &ClientTls| ConnectRequest {
+            transport: transport.0.clone(),
+            ..ConnectRequest::new(remote, connections.server_name.clone(), tls.0.clone())
         };
+        let variants = connections.variants.iter().map(|(share, transport, tls)| Variant {
+            share: *share,
+            request: request(transport.get(), tls.get()),
+        });
         // The clock that Python programs compare with.
         let clock: i64 = py.import("time")?.call_method0("monotonic_ns")?.extract()?;
         let options = ConnectMany {
-            request,
-            count,
-            sources: Sources { addresses: addresses?, sockets },
-            handshakes,
-            rate,
-            events,
-            capacity,
+            request: request(transport.get(), tls.get()),
+            count: connections.count,
+            sources: Sources { addresses: addresses?, sockets: connections.sockets },
+            handshakes: connections.handshakes,
+            rate: connections.rate,
+            events: connections.events,
+            capacity: connections.capacity,
             clock_offset: clock.saturating_sub_unsigned(many::now()),
+            http: connections.http,
+            variants: variants.collect(),
         };
-        let set = py.detach(|| many::ConnectionSet::connect(&engine.engine, &options));
-        let set = set.map_err(|e| error::engine(py, e))?;
-        let process = std::process::id();
-        Ok(Self { set: Arc::new(set), _engine: engine.engine.clone(), process })
+        let plan = requests.map(|requests| requests.plan(py)).transpose()?;
+        let begun = py.detach(|| match plan {
+            None => many::ConnectionSet::connect(&engine.engine, &options).map(|set| (set, None)),
+            Some(plan) => many::ConnectionSet::visit(&engine.engine, &options, plan)
+                .map(|(set, run)| (set, Some(run))),
+        });
+        let (set, run) = begun.map_err(|e| error::engine(py, e))?;
+        let set = Arc::new(set);
+        let run = run.map(|run| RequestRun { run, set: set.clone() });
+        Ok((Self { set, _engine: engine.engine.clone(), process: std::process::id() }, run))
     }
 
     /// Readable while events wait.
@@ -98,7 +171,7 @@ impl ConnectionSet {
         -1
     }
 
-    /// Up to `max` events, the oldest first, as records of 64 bytes.
+    /// Up to `max` events, the oldest first, as records of 80 bytes.
     #[pyo3(signature = (max, /))]
     fn poll<'py>(&self, py: Python<'py>, max: usize) -> PyResult<Bound<'py, PyMemoryView>> {
         buffer::release_dropped(py);
@@ -120,10 +193,11 @@ impl ConnectionSet {
         Ok(py.detach(|| self.set.wait_connected(timeout)))
     }
 
-    /// Connections: waiting, connecting, open, closed, and the closed ones that never were open.
-    fn counts(&self) -> (usize, usize, usize, usize, usize) {
-        let counts = self.set.counts();
-        (counts.waiting, counts.connecting, counts.open, counts.closed, counts.failed)
+    /// Connections: waiting, connecting, open, closed, and the closed ones that never were open;
+    /// handshakes that resumed a session, and those with 0-RTT.
+    fn counts(&self) -> (usize, usize, usize, usize, usize, usize, usize) {
+        let c = self.set.counts();
+        (c.waiting, c.connecting, c.open, c.closed, c.failed, c.resumed, c.early)
     }
 
     /// Events that found no room.
@@ -139,46 +213,15 @@ impl ConnectionSet {
         self.set.reasons().into_iter().collect()
     }
 
-    #[pyo3(signature = (requests, /, *, connections, count, duration, rate, poisson, seed, in_flight, response, expect, latencies))]
+    /// Begins a run over these connections, or all.
+    #[pyo3(signature = (requests, connections=None, /))]
     fn requests(
         &self,
         py: Python<'_>,
-        requests: Vec<(Bound<'_, PyAny>, u64)>,
+        requests: Requests<'_>,
         connections: Option<Vec<u32>>,
-        count: Option<u64>,
-        duration: Option<f64>,
-        rate: Option<f64>,
-        poisson: bool,
-        seed: u64,
-        in_flight: usize,
-        response: &str,
-        expect: Option<u64>,
-        latencies: usize,
     ) -> PyResult<RequestRun> {
-        buffer::release_dropped(py);
-        let templates = requests.iter().map(|(head, pattern)| {
-            let (head, _) = buffer::borrow(head, false, 0, usize::MAX)?;
-            PyResult::Ok(Template { head, pattern: *pattern })
-        });
-        let response = match response {
-            "discard" => Response::Discard,
-            "hash" => Response::Hash,
-            "verify" => Response::Verify,
-            other => return Err(error::config(py, &format!("no way to take responses: {other}"))),
-        };
-        let plan = Plan {
-            templates: templates.collect::<PyResult<_>>()?,
-            count,
-            duration: patience(py, duration)?,
-            pacing: match rate {
-                None => Pacing::Closed,
-                Some(rate) => Pacing::Open { rate, poisson, seed },
-            },
-            in_flight,
-            response,
-            expected: expect,
-            latencies,
-        };
+        let plan = requests.plan(py)?;
         let run = py.detach(|| self.set.requests(plan, connections.as_deref()));
         let run = run.map_err(|e| match e {
             tquic_engine::EngineError::Refused(why) => error::exception(py, "EngineError", &why),
@@ -245,6 +288,10 @@ impl RequestRun {
         dict.set_item("mismatches", stats.mismatches)?;
         dict.set_item("started_ns", stats.started)?;
         dict.set_item("ended_ns", stats.ended)?;
+        dict.set_item("statuses", stats.statuses.into_iter().collect::<HashMap<_, _>>())?;
+        let causes: HashMap<usize, u64> =
+            stats.causes.into_iter().enumerate().filter(|(_, count)| *count > 0).collect();
+        dict.set_item("causes", causes)?;
         Ok(dict)
     }
 
@@ -254,6 +301,10 @@ impl RequestRun {
 
     fn service_histogram(&self) -> Histogram {
         self.run.service().into()
+    }
+
+    fn first_byte_histogram(&self) -> Histogram {
+        self.run.first_byte().into()
     }
 
     /// Latencies so far, each an int64 of nanoseconds, where they are.
@@ -286,5 +337,39 @@ impl<L: AsRef<LatencyLog>> AsRef<[u8]> for Latencies<L> {
         // SAFETY: atomics lie in memory as their integers do; those that count as written are never
         // written again, and `self` keeps them.
         unsafe { std::slice::from_raw_parts(written.as_ptr().cast(), size_of_val(written)) }
+    }
+}
+
+/// An HTTP/3 server that answers every request with the same frames, in the engine's threads.
+#[pyclass(frozen, module = "tquic._engine")]
+pub struct H3Responder {
+    listening: Listening,
+}
+
+#[pymethods]
+impl H3Responder {
+    #[new]
+    #[pyo3(signature = (engine, config, response, /, *, tls, transport, host, port))]
+    fn new(
+        py: Python<'_>,
+        engine: &Engine,
+        config: AcceptSettings,
+        response: Vec<u8>,
+        tls: &ServerTls,
+        transport: &Transport,
+        host: &str,
+        port: u16,
+    ) -> PyResult<Self> {
+        let (accept, more, token_key) = config.build(py, tls, transport)?;
+        let address = address(py, host, port)?;
+        let request = ListenRequest { more, token_key, ..ListenRequest::new(address, accept) };
+        let acceptor = h3::Responder::acceptor(response.into());
+        let listening = py.detach(|| engine.engine.listen(&request, acceptor));
+        Ok(Self { listening: listening.map_err(|e| error::engine(py, e))? })
+    }
+
+    #[getter]
+    fn addresses(&self) -> Vec<(String, u16)> {
+        self.listening.addresses.iter().map(|a| (a.ip().to_string(), a.port())).collect()
     }
 }

@@ -4,6 +4,7 @@
 mod member;
 mod record;
 mod run;
+mod schedule;
 mod shared;
 mod stage;
 mod work;
@@ -25,10 +26,10 @@ use member::Order;
 use shared::{Shared, State};
 use stage::Stage;
 
-pub use record::{Cause, Kind, RECORD_SIZE, Record};
+pub use record::{CAUSES, Cause, KIND_AT, Kind, RECORD_SIZE, Record};
 pub use run::{LatencyLog, Pacing, Plan, Run, RunStats};
 pub use shared::Counts;
-pub use stage::Sources;
+pub use stage::{Sources, Variant};
 
 /// Connections to begin.
 #[derive(Clone)]
@@ -49,6 +50,10 @@ pub struct ConnectMany {
     pub capacity: usize,
     /// Nanoseconds to add to times in records.
     pub clock_offset: i64,
+    /// Whether they speak HTTP/3: then templates are the frames of requests.
+    pub http: bool,
+    /// Other ways to connect, and how many of the connections take them.
+    pub variants: Vec<Variant>,
 }
 
 /// See the module. Dropped, it closes its connections.
@@ -66,6 +71,27 @@ pub fn now() -> u64 {
 impl ConnectionSet {
     /// Begins the connections: returns at once, the shards do the work.
     pub fn connect(engine: &Engine, options: &ConnectMany) -> Result<Self, EngineError> {
+        Self::begin(engine, options, None).map(|(set, _)| set)
+    }
+
+    /// Begins connections that come to do the plan's `count` of requests each, and go: with 0-RTT the
+    /// first of them leave in the handshake, and their latencies count from when the connection should
+    /// have begun. `handshakes` bounds the connections that there are at a time, and at the end of
+    /// the plan's `duration` no more begin. The plan's pacing means nothing: `rate` is that of connections.
+    pub fn visit(
+        engine: &Engine,
+        options: &ConnectMany,
+        plan: Plan,
+    ) -> Result<(Self, Run), EngineError> {
+        let (set, run) = Self::begin(engine, options, Some(plan))?;
+        run.map(|run| (set, run)).ok_or(EngineError::Gone)
+    }
+
+    fn begin(
+        engine: &Engine,
+        options: &ConnectMany,
+        visit: Option<Plan>,
+    ) -> Result<(Self, Option<Run>), EngineError> {
         let inboxes = engine.inboxes();
         let shards = inboxes.len();
         let keys: Vec<ConnectionKey> =
@@ -77,12 +103,19 @@ impl ConnectionSet {
             Duration::try_from_secs_f64(1.0 / rate).unwrap_or(Duration::MAX)
         });
         let start = clock();
+        let run = visit.map(|plan| {
+            let connections = options.count as usize;
+            Arc::new(run::RunState::new(shared.clone(), 1, plan, start, connections))
+        });
         for (at, inbox) in inboxes.iter().enumerate() {
             let mine: Vec<_> =
                 (0_u32..).zip(&keys).skip(at).step_by(shards).map(|(n, key)| (n, *key)).collect();
             let stage = Stage {
                 shared: shared.clone(),
                 request: options.request.clone(),
+                variants: options.variants.clone(),
+                http: options.http,
+                run: run.clone(),
                 sources: options.sources.clone(),
                 keys: mine.into_iter(),
                 begun: 0,
@@ -93,7 +126,9 @@ impl ConnectionSet {
             };
             inbox.push(Command::Supply(Box::new(stage)))?;
         }
-        Ok(Self { shared, inboxes: inboxes.to_vec(), runs: AtomicU16::new(1) })
+        let first = if run.is_some() { 2 } else { 1 };
+        let set = Self { shared, inboxes: inboxes.to_vec(), runs: AtomicU16::new(first) };
+        Ok((set, run.map(|state| Run { state })))
     }
 
     /// How many connections are in which state.

@@ -3,7 +3,9 @@
 use tquic_core::events::ConnectionError;
 
 /// Bytes of a record.
-pub const RECORD_SIZE: usize = 64;
+pub const RECORD_SIZE: usize = 80;
+/// Where the kind stands in a record.
+pub const KIND_AT: usize = 72;
 
 /// What a record tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,16 @@ pub enum Cause {
     ConnectionLost = 9,
     /// The response was not what was expected.
     Unexpected = 10,
+    /// The response took too long.
+    TimedOut = 11,
+    /// The response has an HTTP status of 400 or above.
+    Status = 12,
+    /// The peer broke a rule of HTTP/3.
+    Http = 13,
 }
+
+/// Causes that there are.
+pub const CAUSES: usize = 14;
 
 impl Cause {
     /// Why a connection ended, and the code that goes with it.
@@ -82,6 +93,8 @@ pub struct Record {
     pub latency: i64,
     /// Since it did begin; -1 where that means nothing.
     pub service: i64,
+    /// From the begin to the first byte of the response; -1 without one.
+    pub first_byte: i64,
     /// Stream ID, or -1.
     pub stream: i64,
     /// Bytes of the response.
@@ -92,6 +105,8 @@ pub struct Record {
     pub error: i64,
     /// Number of the connection in its set.
     pub connection: u32,
+    /// HTTP status of the response, or 0.
+    pub status: u16,
     /// What it is.
     pub kind: Kind,
     /// Why it ended.
@@ -107,11 +122,13 @@ impl Record {
             time,
             latency: -1,
             service: -1,
+            first_byte: -1,
             stream: -1,
             bytes: 0,
             hash: 0,
             error: -1,
             connection,
+            status: 0,
             kind,
             cause: Cause::None,
             run: 0,
@@ -125,6 +142,7 @@ impl Record {
             self.time.to_ne_bytes(),
             self.latency.to_ne_bytes(),
             self.service.to_ne_bytes(),
+            self.first_byte.to_ne_bytes(),
             self.stream.to_ne_bytes(),
             self.bytes.to_ne_bytes(),
             self.hash.to_ne_bytes(),
@@ -133,10 +151,11 @@ impl Record {
         for (at, word) in out.chunks_exact_mut(8).zip(words) {
             at.copy_from_slice(&word);
         }
-        out[56..60].copy_from_slice(&self.connection.to_ne_bytes());
-        out[60] = self.kind as u8;
-        out[61] = self.cause as u8;
-        out[62..].copy_from_slice(&self.run.to_ne_bytes());
+        out[64..68].copy_from_slice(&self.connection.to_ne_bytes());
+        out[68..70].copy_from_slice(&self.status.to_ne_bytes());
+        out[70..72].copy_from_slice(&self.run.to_ne_bytes());
+        out[KIND_AT] = self.kind as u8;
+        out[KIND_AT + 1] = self.cause as u8;
         out
     }
 }

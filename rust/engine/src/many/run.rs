@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tquic_core::time::Instant;
 
-use super::record::{Cause, Kind, Record};
+use super::record::{CAUSES, Cause, Kind, Record};
 use super::shared::Shared;
-use crate::exchange::{Finished, Response, Template};
+use crate::exchange::{End, Finished, Response, Template};
 use crate::perf::Histogram;
 
 /// When requests begin.
@@ -21,6 +21,8 @@ pub enum Pacing {
     Open {
         /// Requests per second.
         rate: f64,
+        /// How long the rate takes to get there, evenly from 0.
+        ramp: std::time::Duration,
         /// At random, as if independent users sent them, instead of evenly.
         poisson: bool,
         /// Seeds that.
@@ -43,8 +45,10 @@ pub struct Plan {
     pub in_flight: usize,
     /// What is done with responses.
     pub response: Response,
-    /// Bytes that a response must have.
+    /// Bytes that a response (in HTTP/3 its content) must have.
     pub expected: Option<u64>,
+    /// How long a response may take from when its request left.
+    pub patience: Option<std::time::Duration>,
     /// Latencies kept one by one; the histogram has all.
     pub latencies: usize,
 }
@@ -77,7 +81,7 @@ impl LatencyLog {
 }
 
 /// Counters of a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunStats {
     /// Connections that take part.
     pub connections: usize,
@@ -97,6 +101,20 @@ pub struct RunStats {
     pub started: i64,
     /// See `started`.
     pub ended: i64,
+    /// Exchanges by how they ended: by the number of [`Cause`].
+    pub causes: [u64; CAUSES],
+    /// HTTP statuses that came, and how often; in the order in which they first came.
+    pub statuses: Vec<(u16, u64)>,
+}
+
+impl RunStats {
+    fn count_status(&mut self, status: u16) {
+        match self.statuses.iter_mut().find(|(known, _)| *known == status) {
+            Some((_, count)) => *count += 1,
+            // At most 900 of them: they have three digits.
+            None => self.statuses.push((status, 1)),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -104,6 +122,7 @@ struct Tally {
     stats: RunStats,
     latencies: Histogram,
     service: Histogram,
+    first_byte: Histogram,
 }
 
 /// See the module.
@@ -164,6 +183,11 @@ impl RunState {
         self.left.fetch_add(1, Relaxed);
     }
 
+    /// Whether no request begins any more.
+    pub fn is_over(&self, now: Instant) -> bool {
+        self.stopped.load(Relaxed) || self.until.is_some_and(|until| until <= now)
+    }
+
     /// Whether no request is left to be taken on.
     pub fn is_exhausted(&self) -> bool {
         self.left.load(Relaxed) == 0
@@ -176,27 +200,39 @@ impl RunState {
     }
 
     /// An exchange is over.
-    pub fn on_finished(&self, now: Instant, connection: u32, done: &Finished, lost: bool) {
+    pub fn on_finished(&self, now: Instant, connection: u32, done: &Finished) {
         let outcome = &done.outcome;
         let whole = self.plan.expected.is_none_or(|bytes| bytes == outcome.bytes);
-        let cause = match (lost, &outcome.error) {
-            (true, _) => Cause::ConnectionLost,
-            (false, Some(_)) => Cause::PeerApplication,
-            (false, None) if !whole || outcome.mismatches > 0 => Cause::Unexpected,
-            (false, None) => Cause::None,
+        let cause = match done.end {
+            End::Lost => Cause::ConnectionLost,
+            End::TimedOut => Cause::TimedOut,
+            End::Broken(_) => Cause::Http,
+            End::Reset(_) => Cause::PeerApplication,
+            End::Complete if done.status.is_some_and(|status| status >= 400) => Cause::Status,
+            End::Complete if !whole || outcome.mismatches > 0 => Cause::Unexpected,
+            End::Complete => Cause::None,
         };
         let nanos = |since: Instant| now.saturating_since(since).as_nanos() as i64;
         let (latency, service) = (nanos(done.intended), nanos(done.begun));
+        let first_byte =
+            done.first_byte.map(|at| at.saturating_since(done.begun).as_nanos() as i64);
         let time = self.shared.time(now);
         {
             let mut tally = self.lock();
             tally.stats.bytes_received += outcome.bytes;
             tally.stats.mismatches += outcome.mismatches;
             tally.stats.ended = tally.stats.ended.max(time);
+            if let Some(count) = tally.stats.causes.get_mut(cause as usize) {
+                *count += 1;
+            }
+            if let Some(status) = done.status {
+                tally.stats.count_status(status);
+            }
             if cause == Cause::None {
                 tally.stats.responses += 1;
                 tally.latencies.record(latency as u64);
                 tally.service.record(service as u64);
+                tally.first_byte.record(first_byte.unwrap_or(service) as u64);
                 self.log.push(latency);
             } else {
                 tally.stats.failed += 1;
@@ -206,10 +242,12 @@ impl RunState {
         self.shared.push(&Record {
             latency,
             service,
+            first_byte: first_byte.unwrap_or(-1),
             stream: done.id.0 as i64,
             bytes: outcome.bytes,
             hash: hash.map_or(0, |first| u64::from_be_bytes(*first)),
             error: done.code().map_or(-1, |code| code as i64),
+            status: done.status.unwrap_or(0),
             cause,
             run: self.number,
             ..Record::new(Kind::Response, time, connection)
@@ -257,7 +295,7 @@ impl Run {
 
     /// Counters.
     pub fn stats(&self) -> RunStats {
-        self.state.lock().stats
+        self.state.lock().stats.clone()
     }
 
     /// Latencies since requests should have left.
@@ -269,6 +307,11 @@ impl Run {
     /// omission.
     pub fn service(&self) -> Histogram {
         self.state.lock().service.clone()
+    }
+
+    /// From when requests left to the first byte of their responses.
+    pub fn first_byte(&self) -> Histogram {
+        self.state.lock().first_byte.clone()
     }
 
     /// Latencies one by one; keeps them as long as it lives.

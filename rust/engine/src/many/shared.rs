@@ -38,6 +38,10 @@ pub struct Counts {
     pub closed: usize,
     /// Of the closed ones: without a handshake.
     pub failed: usize,
+    /// Handshakes that resumed a session.
+    pub resumed: usize,
+    /// Handshakes with 0-RTT that the server accepted.
+    pub early: usize,
 }
 
 impl Counts {
@@ -173,6 +177,15 @@ impl Shared {
         }
         if inner.is_settled() {
             self.changed.notify_all();
+        }
+    }
+
+    /// A handshake is complete.
+    pub fn on_connected(&self, resumed: bool, early: bool) {
+        if resumed {
+            let counts = &mut self.lock().counts;
+            counts.resumed += 1;
+            counts.early += usize::from(early);
         }
     }
 

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use tquic_core::time::{Duration, Instant};
 
-use super::member::Member;
+use super::member::{Member, Visit};
+use super::run::RunState;
 use super::shared::{Shared, State};
 use crate::application::{Begin, Next, Supply};
 use crate::config::ConnectRequest;
@@ -36,16 +37,40 @@ impl Sources {
     }
 }
 
+/// Another way to connect: with a store of session tickets.
+#[derive(Clone)]
+pub struct Variant {
+    /// The part of the connections that takes it, from 0 to 1; with the others at most 1.
+    pub share: f64,
+    /// Each of them.
+    pub request: ConnectRequest,
+}
+
+/// Which of the variants with these shares the `n`-th connection takes: all are mixed evenly.
+fn vary(shares: impl IntoIterator<Item = f64>, n: u32) -> Option<usize> {
+    // Multiples of the golden ratio fill the interval from 0 to 1 without clusters.
+    let mut place = (f64::from(n) * 0.618_033_988_749_894_9).fract();
+    shares.into_iter().position(|share| {
+        place -= share;
+        place < 0.0
+    })
+}
+
 /// One shard's part of a set.
 pub(super) struct Stage {
     pub shared: Arc<Shared>,
     pub request: ConnectRequest,
+    pub variants: Vec<Variant>,
+    pub http: bool,
+    /// What every connection does before it goes, where they do not stay.
+    pub run: Option<Arc<RunState>>,
     pub sources: Sources,
     /// Of this shard: numbers in the set, and names.
     pub keys: std::vec::IntoIter<(u32, ConnectionKey)>,
     /// Connections that this shard has begun.
     pub begun: u32,
-    /// Handshakes under way in this shard, and how many there may be.
+    /// Handshakes under way in this shard (or connections, where they do not stay), and how many
+    /// there may be.
     pub handshakes: Arc<AtomicUsize>,
     pub limit: usize,
     /// When the first connection of the set begins, and the time between two.
@@ -55,7 +80,7 @@ pub(super) struct Stage {
 
 impl Supply for Stage {
     fn next(&mut self, now: Instant) -> Next {
-        if self.shared.stopping.load(Relaxed) {
+        if self.shared.stopping.load(Relaxed) || self.run.as_ref().is_some_and(|r| r.is_over(now)) {
             return Next::Over;
         }
         let Some(&(number, key)) = self.keys.as_slice().first() else { return Next::Over };
@@ -71,10 +96,20 @@ impl Supply for Stage {
         let source = self.sources.pick(self.begun, self.request.remote.ip());
         self.begun += 1;
         self.shared.on_change(number, State::Connecting, None);
-        let member = Member::new(self.shared.clone(), number, now, self.handshakes.clone());
+        let mut member = Member::new(self.shared.clone(), number, now, self.handshakes.clone());
+        member.http = self.http;
+        if let Some(run) = &self.run {
+            // A connection that begins late because all others are slow is late.
+            let due = if self.interval.is_zero() { now } else { due };
+            member.visit(Visit::new(run.clone(), due));
+        }
+        let variant = vary(self.variants.iter().map(|variant| variant.share), number);
+        let variant = variant.and_then(|at| self.variants.get(at));
+        member.wants_ticket = variant.is_some();
+        let request = variant.map_or(&self.request, |variant| &variant.request);
         Next::Begin(Box::new(Begin {
             key,
-            request: self.request.clone(),
+            request: request.clone(),
             source: Some(source),
             application: Box::new(member),
         }))
@@ -85,6 +120,9 @@ impl Drop for Stage {
     fn drop(&mut self) {
         for &(number, _) in self.keys.as_slice() {
             self.shared.on_change(number, State::Closed, None);
+            if let Some(run) = &self.run {
+                run.leave();
+            }
         }
     }
 }
@@ -92,6 +130,20 @@ impl Drop for Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variants_are_mixed_evenly() {
+        for from in [0, 1000, 3_000_000] {
+            let mut counts = [0; 3];
+            for n in from..from + 1000 {
+                counts[vary([0.1, 0.25], n).unwrap_or(2)] += 1;
+            }
+            for (counted, share) in counts.into_iter().zip([100_i32, 250, 650]) {
+                assert!((counted - share).abs() <= 3, "{counts:?}");
+            }
+        }
+        assert_eq!(vary([], 5), None);
+    }
 
     #[test]
     fn connections_leave_from_all_sources_by_turns() {

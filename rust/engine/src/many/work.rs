@@ -3,67 +3,23 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tquic_core::rng::Rng;
 use tquic_core::stream::{StreamEvent, StreamSet};
-use tquic_core::time::{Duration, Instant};
+use tquic_core::time::Instant;
 use tquic_wire::StreamId;
 
 use super::run::{Pacing, RunState};
-use crate::exchange::{Exchanges, Finished, Template};
+use super::schedule::Schedule;
+use crate::exchange::{End, Exchanges, Finished, Template};
+use crate::h3::Violation;
 
-/// When the requests of one connection should leave.
-struct Schedule {
-    start: Instant,
-    /// Requests per second over all connections.
-    rate: f64,
-    /// This connection's place, and how many there are.
-    index: u64,
-    of: u64,
-    /// Requests so far, and how many there are to be.
-    issued: u64,
-    share: u64,
-    /// Time of the next one.
-    next: Instant,
-    random: Option<Rng>,
-}
-
-impl Schedule {
-    fn new(run: &RunState, (rate, seed): (f64, Option<u64>), (index, of): (u64, u64)) -> Self {
-        let share = |count: u64| count / of + u64::from(index < count % of);
-        let random = seed.map(|seed| {
-            let mut bytes = [0; 32];
-            bytes[..8].copy_from_slice(&seed.to_le_bytes());
-            bytes[8..16].copy_from_slice(&index.to_le_bytes());
-            Rng::from_seed(bytes)
-        });
-        let share = run.plan.count.map_or(u64::MAX, share);
-        let start = run.start;
-        let mut this = Self { start, rate, index, of, issued: 0, share, next: start, random };
-        this.next = this.after(start);
-        this
-    }
-
-    /// The time of the next request, the last one having been at `previous`.
-    fn after(&mut self, previous: Instant) -> Instant {
-        let seconds = |s: f64| Duration::try_from_secs_f64(s).unwrap_or(Duration::MAX);
-        match &mut self.random {
-            None => {
-                // By multiplication: sums of rounded intervals would drift.
-                let number = self.index as f64 + self.issued as f64 * self.of as f64;
-                self.start + seconds(number / self.rate)
-            }
-            Some(rng) => {
-                // In (0, 1], 53 bits of it.
-                let uniform = ((rng.u64() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
-                previous + seconds(-uniform.ln() * self.of as f64 / self.rate)
-            }
-        }
-    }
-
-    fn advance(&mut self) {
-        self.issued += 1;
-        self.next = self.after(self.next);
-    }
+/// How the part is cut.
+enum Part {
+    /// Open loop.
+    Timed(Box<Schedule>),
+    /// Closed loop: what the others leave.
+    Shared,
+    /// Closed loop: so many, the first of which should have left at a time that is long fixed.
+    Own(u64, Option<Instant>),
 }
 
 /// See the module.
@@ -71,7 +27,7 @@ pub(super) struct Work {
     run: Arc<RunState>,
     connection: u32,
     exchanges: Exchanges,
-    schedule: Option<Schedule>,
+    part: Part,
     /// Which template is next.
     turn: usize,
     now: Instant,
@@ -79,22 +35,29 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub fn new(run: Arc<RunState>, (connection, index, of): (u32, u64, u64)) -> Self {
-        let schedule = match run.plan.pacing {
-            Pacing::Closed => None,
-            Pacing::Open { rate, poisson, seed } => {
-                Some(Schedule::new(&run, (rate, poisson.then_some(seed)), (index, of)))
+    /// The connection is the `index`-th of `of` that take part.
+    pub fn new(run: Arc<RunState>, (connection, index, of): (u32, u64, u64), http: bool) -> Self {
+        let part = match run.plan.pacing {
+            Pacing::Closed => Part::Shared,
+            Pacing::Open { rate, ramp, poisson, seed } => {
+                let seed = poisson.then_some(seed);
+                let count = run.plan.count;
+                let part = (index, of);
+                Part::Timed(Box::new(Schedule::new(run.start, (rate, ramp), seed, count, part)))
             }
         };
-        Self {
-            connection,
-            exchanges: Exchanges::new(run.plan.response),
-            schedule,
-            turn: index as usize,
-            now: run.start,
-            wake_at: None,
-            run,
-        }
+        Self::with(run, connection, part, index as usize, http)
+    }
+
+    /// All of a connection that comes for this and goes, and should have come at `due`.
+    pub fn visit(run: Arc<RunState>, connection: u32, due: Instant, http: bool) -> Self {
+        let part = Part::Own(run.plan.count.unwrap_or(1), Some(due));
+        Self::with(run, connection, part, connection as usize, http)
+    }
+
+    fn with(run: Arc<RunState>, connection: u32, part: Part, turn: usize, http: bool) -> Self {
+        let exchanges = Exchanges::new(run.plan.response).http(http).patience(run.plan.patience);
+        Self { connection, exchanges, part, turn, now: run.start, wake_at: None, run }
     }
 
     pub fn contains(&self, id: StreamId) -> bool {
@@ -105,50 +68,73 @@ impl Work {
         self.wake_at
     }
 
-    pub fn on_stream(&mut self, now: Instant, streams: &mut StreamSet, event: &StreamEvent) {
-        if let Some(finished) = self.exchanges.on_stream(streams, event) {
-            self.run.on_finished(now, self.connection, &finished, false);
+    /// An error is what the peer did wrong.
+    pub fn on_stream(
+        &mut self,
+        now: Instant,
+        streams: &mut StreamSet,
+        event: &StreamEvent,
+    ) -> Result<(), Violation> {
+        let Some(finished) = self.exchanges.on_stream(now, streams, event) else { return Ok(()) };
+        self.run.on_finished(now, self.connection, &finished);
+        match finished.end {
+            End::Broken(violation) => Err(violation),
+            _ => Ok(()),
         }
     }
 
-    /// Begins what is to begin. False when this part of the run is done.
-    pub fn drive(&mut self, now: Instant, streams: &mut StreamSet) -> bool {
+    /// Begins what is to begin, unless the peer takes no more. False when this part of the run is
+    /// done.
+    pub fn drive(&mut self, now: Instant, streams: &mut StreamSet, is_leaving: bool) -> bool {
         self.now = now;
         self.wake_at = None;
-        let more = !self.run.stopped.load(Relaxed) && self.begin(now, streams);
+        while let Some(finished) = self.exchanges.expire(now, streams) {
+            self.run.on_finished(now, self.connection, &finished);
+        }
+        let stopped = is_leaving || self.run.stopped.load(Relaxed);
+        let more = !stopped && self.begin(now, streams);
+        let deadline = self.exchanges.deadline();
+        self.wake_at = [self.wake_at, deadline].into_iter().flatten().min();
         more || !self.exchanges.is_empty()
     }
 
     /// False if nothing more will begin.
     fn begin(&mut self, now: Instant, streams: &mut StreamSet) -> bool {
-        let until = self.run.until;
-        let in_time = |at: Instant| until.is_none_or(|until| at < until);
-        let Some(schedule) = &self.schedule else {
-            if !in_time(now) {
-                return false;
+        match self.part {
+            Part::Timed(_) => self.begin_timed(now, streams),
+            Part::Shared => {
+                if self.run.is_over(now) {
+                    return false;
+                }
+                self.wake_at = self.run.until;
+                self.begin_shared(now, streams)
             }
-            self.wake_at = self.run.until;
-            return self.begin_closed(now, streams);
-        };
-        let mut next = schedule.next;
-        let mut left = schedule.share > schedule.issued;
-        while left && in_time(next) && next <= now && self.has_room() {
-            if !self.send((now, next), streams) {
-                return true;
-            }
-            let Some(schedule) = &mut self.schedule else { break };
-            schedule.advance();
-            next = schedule.next;
-            left = schedule.share > schedule.issued;
+            Part::Own(..) => self.begin_own(now, streams),
         }
-        let more = left && in_time(next);
-        if more && next > now {
-            self.wake_at = Some(next);
-        }
-        more
     }
 
-    fn begin_closed(&mut self, now: Instant, streams: &mut StreamSet) -> bool {
+    fn begin_timed(&mut self, now: Instant, streams: &mut StreamSet) -> bool {
+        let until = self.run.until;
+        loop {
+            let Part::Timed(schedule) = &self.part else { return false };
+            let Some(next) = schedule.next().filter(|at| until.is_none_or(|until| *at < until))
+            else {
+                return false;
+            };
+            if next > now {
+                self.wake_at = Some(next);
+                return true;
+            }
+            if !self.has_room() || !self.send((now, next), streams) {
+                return true;
+            }
+            if let Part::Timed(schedule) = &mut self.part {
+                schedule.advance();
+            }
+        }
+    }
+
+    fn begin_shared(&mut self, now: Instant, streams: &mut StreamSet) -> bool {
         while self.has_room() {
             if !self.run.claim() {
                 return false;
@@ -159,6 +145,19 @@ impl Work {
             }
         }
         !self.run.is_exhausted()
+    }
+
+    fn begin_own(&mut self, now: Instant, streams: &mut StreamSet) -> bool {
+        while let Part::Own(left, due) = self.part
+            && left > 0
+            && self.has_room()
+        {
+            if !self.send((now, due.unwrap_or(now)), streams) {
+                return true;
+            }
+            self.part = Part::Own(left - 1, None);
+        }
+        matches!(self.part, Part::Own(1.., _))
     }
 
     fn has_room(&self) -> bool {
@@ -186,7 +185,7 @@ impl Drop for Work {
             self.now = self.now.max(crate::shard::clock());
         }
         for finished in lost {
-            self.run.on_finished(self.now, self.connection, &finished, true);
+            self.run.on_finished(self.now, self.connection, &finished);
         }
         self.run.leave();
     }

@@ -12,7 +12,7 @@ use tquic_core::stream::{ReadError, StreamError};
 
 pub use frames::{Frames, FramesOutcome};
 pub use pattern::{Checker, slice as pattern_slice};
-pub(crate) use sink::write_at;
+pub(crate) use sink::{Consumer, write_at};
 pub use sink::{Inflow, Sink};
 pub use source::{Outflow, Source};
 

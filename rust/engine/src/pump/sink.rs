@@ -38,30 +38,30 @@ impl Sink {
 }
 
 /// What a sink does with a piece.
-struct Consumer {
+pub(crate) struct Consumer {
     checker: Option<Checker>,
-    hash: Option<Context>,
+    hash: Option<Box<Context>>,
     file: Option<(File, u64)>,
     error: Option<PumpError>,
 }
 
 impl Consumer {
-    fn new(sink: Sink) -> Self {
+    pub fn new(sink: Sink) -> Self {
         let mut this = Self { checker: None, hash: None, file: None, error: None };
         match sink {
             Sink::Discard => {}
             Sink::Verify => this.checker = Some(Checker::default()),
-            Sink::Hash => this.hash = Some(Context::new(&SHA256)),
+            Sink::Hash => this.hash = Some(Box::new(Context::new(&SHA256))),
             Sink::File { file, offset, hash } => {
                 this.file = Some((file, offset));
-                this.hash = hash.then(|| Context::new(&SHA256));
+                this.hash = hash.then(|| Box::new(Context::new(&SHA256)));
             }
         }
         this
     }
 
     /// Takes a piece that lies at `at` in the stream; answers how much of it was used.
-    fn take(&mut self, at: u64, piece: &[u8]) -> usize {
+    pub fn take(&mut self, at: u64, piece: &[u8]) -> usize {
         if let Some(checker) = &mut self.checker {
             checker.check(at, piece);
         }
@@ -76,6 +76,16 @@ impl Consumer {
             *offset += piece.len() as u64;
         }
         piece.len()
+    }
+
+    /// What became of the `bytes` that it took.
+    pub fn outcome(&mut self, bytes: u64, error: Option<PumpError>) -> Outcome {
+        Outcome {
+            bytes,
+            digest: self.hash.take().and_then(|h| h.finish().as_ref().try_into().ok()),
+            mismatches: self.checker.map_or(0, |c| c.mismatches),
+            error,
+        }
     }
 }
 
@@ -156,12 +166,7 @@ impl Inflow {
 
     /// Ends it here, for streams that end in other ways.
     pub fn finish(&mut self, error: Option<PumpError>) -> Outcome {
-        Outcome {
-            bytes: self.bytes,
-            digest: self.consumer.hash.take().and_then(|h| h.finish().as_ref().try_into().ok()),
-            mismatches: self.consumer.checker.map_or(0, |c| c.mismatches),
-            error,
-        }
+        self.consumer.outcome(self.bytes, error)
     }
 
     /// The peer reset the stream.

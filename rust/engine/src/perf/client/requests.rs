@@ -77,7 +77,7 @@ impl Client {
     }
 
     fn on_stream(&mut self, now: Instant, streams: &mut StreamSet, event: StreamEvent) {
-        let Some(finished) = self.open.on_stream(streams, &event) else { return };
+        let Some(finished) = self.open.on_stream(now, streams, &event) else { return };
         let outcome = finished.outcome;
         self.tally.latencies.record(super::nanos(now - finished.begun));
         self.tally.events += 1;

@@ -1,0 +1,401 @@
+"""``tquic load``: loads an HTTP/3 server, and tells how it fared."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from tquic.cli import client
+from tquic.cli.failure import CommandError, UsageError
+from tquic.cli.output import print_json
+from tquic.cli.values import (
+    argument,
+    duration,
+    positive,
+    show_rate,
+    show_size,
+    size,
+)
+from tquic.errors import ConfigError, EngineError
+from tquic.load import CSV_FIELDS, HlogWriter, Load, LoadError, Request, Result, csv_rows, start
+from tquic.load._request import locate
+
+# Seconds between two lines of the live display, and of the log of histograms.
+INTERVAL = 1.0
+# Seconds between two looks at responses that are written one by one.
+STEP = 0.05
+# Where the content of requests is written as bytes rather than as their number.
+_FROM_FILE = "@"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.epilog = (
+        "examples:\n"
+        "  tquic load https://localhost:4433/ -c 100 -m 10 -n 100000\n"
+        "  tquic load https://localhost:4433/ -c 1000 --rate 5000 --ramp 10s -d 60s --json\n"
+        "  tquic load https://localhost:4433/ -c 50 --per-connection 1 --resume 50 --0rtt 25"
+    )
+    parser.add_argument(
+        "urls", nargs="+", metavar="URL", help="what to request; several URLs take turns"
+    )
+    _work_options(parser)
+    _request_options(parser)
+    _connection_options(parser)
+    output = parser.add_argument_group("output")
+    output.add_argument("--json", action="store_true", help="print one JSON document")
+    output.add_argument("--csv", type=Path, metavar="FILE", help="write a line for each response")
+    output.add_argument(
+        "--hlog", type=Path, metavar="FILE", help="write a log of histograms for HdrHistogram tools"
+    )
+    output.add_argument(
+        "--max-failed",
+        type=argument(_percent),
+        metavar="PERCENT",
+        help="exit with status 1 if more of the requests fail (default: only if all do)",
+    )
+
+
+def _work_options(parser: argparse.ArgumentParser) -> None:
+    work = parser.add_argument_group("how much")
+    work.add_argument(
+        "-c",
+        dest="connections",
+        type=argument(positive),
+        default=10,
+        metavar="CONNECTIONS",
+        help="(default: %(default)s)",
+    )
+    work.add_argument(
+        "-m",
+        dest="streams",
+        type=argument(positive),
+        metavar="STREAMS",
+        help="requests under way on each connection at most (default: 1; with --rate 100)",
+    )
+    work.add_argument(
+        "-n", dest="requests", type=argument(positive), metavar="REQUESTS", help="in all"
+    )
+    work.add_argument(
+        "-d",
+        dest="duration",
+        type=argument(duration),
+        metavar="DURATION",
+        help="begin no request later than this (default without -n: 10s)",
+    )
+    work.add_argument(
+        "--rate",
+        type=argument(_number),
+        metavar="R",
+        help="requests per second, whether earlier ones have been answered or not: latencies "
+        "count from when they should have left",
+    )
+    work.add_argument(
+        "--ramp",
+        type=argument(duration),
+        default=0.0,
+        metavar="TIME",
+        help="reach that rate evenly in this time",
+    )
+    work.add_argument(
+        "--poisson", action="store_true", help="at random times, as independent users would"
+    )
+    work.add_argument(
+        "--warmup", type=argument(duration), default=0.0, metavar="TIME", help="not counted"
+    )
+    work.add_argument(
+        "--timeout", type=argument(duration), metavar="TIME", help="give up later responses"
+    )
+
+
+def _request_options(parser: argparse.ArgumentParser) -> None:
+    request = parser.add_argument_group("requests")
+    request.add_argument("-X", dest="method", metavar="METHOD", help="(default: GET, or POST)")
+    client.add_header_option(parser)
+    request.add_argument(
+        "--data",
+        metavar="SIZE|@FILE",
+        help="content to send: so many bytes, or those of a file",
+    )
+    request.add_argument(
+        "--expect", type=argument(size), metavar="SIZE", help="bytes that responses must have"
+    )
+
+
+def _connection_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("connections")
+    group.add_argument(
+        "--per-connection",
+        type=argument(positive),
+        metavar="N",
+        help="close each after N requests, and begin another: handshakes are measured as well",
+    )
+    group.add_argument(
+        "--resume",
+        type=argument(_percent),
+        default=0.0,
+        metavar="PERCENT",
+        help="of these connections resume a session",
+    )
+    group.add_argument(
+        "--0rtt",
+        dest="early",
+        type=argument(_percent),
+        default=0.0,
+        metavar="PERCENT",
+        help="of them send their requests in 0-RTT",
+    )
+    group.add_argument(
+        "--connect-rate",
+        type=argument(_number),
+        metavar="R",
+        help="connections begun per second at most, before the load",
+    )
+    group.add_argument(
+        "--local", action="append", default=[], metavar="ADDR", help="send from there, by turns"
+    )
+    group.add_argument(
+        "--sockets",
+        type=argument(positive),
+        default=1,
+        metavar="N",
+        help="UDP ports for each local address and thread (default: 1)",
+    )
+    group.add_argument(
+        "--threads",
+        type=argument(positive),
+        default=1,
+        metavar="N",
+        help="of the engine (default: 1)",
+    )
+    client.add_connect_to_option(parser)
+    client.add_congestion_option(parser)
+    client.add_qlog_option(parser)
+    client.add_trust_options(parser)
+
+
+def _number(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise ValueError(f"{text!r} is no number above 0")
+    return value
+
+
+def _percent(text: str) -> float:
+    try:
+        value = float(text.removesuffix("%"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 100:
+        raise ValueError(f"{text!r} is no percentage from 0 to 100")
+    return value / 100
+
+
+def run(options: argparse.Namespace) -> int:
+    """Makes the load."""
+    config = client.client_config(options, "h3")
+    client.check(options, config)
+    try:
+        origin, paths = locate(options.urls)
+        templates = [_template(options, path) for path in paths]
+        host, port = options.connect_to or (origin.host, origin.port)
+        connect_to = client.resolve(str(host), int(port))[0]
+        config = config.replace(server_name=config.server_name or origin.host)
+        load = start(
+            options.urls,
+            connections=options.connections,
+            streams=options.streams,
+            requests=options.requests,
+            duration=options.duration,
+            rate=options.rate,
+            ramp=options.ramp,
+            arrivals="poisson" if options.poisson else "even",
+            template=templates,
+            expect=options.expect,
+            timeout=options.timeout,
+            warmup=options.warmup,
+            per_connection=options.per_connection,
+            resume=options.resume,
+            early=options.early,
+            config=config,
+            connect_to=connect_to,
+            connect_rate=options.connect_rate,
+            local_addresses=options.local,
+            sockets=options.sockets,
+            shards=options.threads,
+            events=options.csv is not None,
+        )
+    except ConfigError as error:
+        raise UsageError(str(error)) from None
+    except (LoadError, EngineError) as error:
+        raise CommandError(str(error)) from None
+    with load:
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(load, options)
+            return _report(load, options)
+        # Ctrl-C: what is known is worth telling, and the status says that it was cut short.
+        load.stop()
+        _report(load, options)
+        raise KeyboardInterrupt
+
+
+def _template(options: argparse.Namespace, path: str) -> Request:
+    body: bytes | int = b""
+    if options.data is not None and options.data.startswith(_FROM_FILE):
+        body = client.read_file(Path(options.data.removeprefix(_FROM_FILE)))
+    elif options.data is not None:
+        try:
+            body = size(options.data)
+        except ValueError as error:
+            raise UsageError(f"--data: {error}") from None
+    method = options.method or ("GET" if options.data is None else "POST")
+    return Request(path, method, options.headers, body)
+
+
+def _watch(load: Load, options: argparse.Namespace) -> None:
+    """Waits for the end; writes and shows what comes meanwhile."""
+    with contextlib.ExitStack() as files:
+        rows = _csv(load, files, options.csv)
+        hlog = HlogWriter(_create(files, options.hlog)) if options.hlog is not None else None
+        live = Live(load) if sys.stderr.isatty() else None
+        step = STEP if options.csv is not None else INTERVAL
+        next_interval = time.monotonic() + INTERVAL
+        while not load.wait(min(step, max(next_interval - time.monotonic(), 0.0))):
+            next(rows)
+            if time.monotonic() < next_interval:
+                continue
+            next_interval += INTERVAL
+            if hlog is not None:
+                hlog.write(load.histogram())
+            if live is not None:
+                live.show()
+        next(rows)
+        if hlog is not None:
+            hlog.write(load.histogram())
+        if live is not None:
+            live.close()
+
+
+def _create(files: contextlib.ExitStack, path: Path) -> IO[str]:
+    try:
+        return files.enter_context(path.open("w", newline="", encoding="utf-8"))
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _csv(load: Load, files: contextlib.ExitStack, path: Path | None) -> Iterator[None]:
+    """Writes what has come, at each step."""
+    if path is None:
+        while True:
+            yield
+    writer = csv.writer(_create(files, path), lineterminator="\n")
+    writer.writerow(CSV_FIELDS)
+    started = load.stats().started_ns
+    while True:
+        while len(batch := load.poll_batch()):
+            writer.writerows(csv_rows(batch, started))
+        yield
+
+
+class Live:
+    """One line at a terminal: what the last second brought."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._seen = load.histogram()
+        self._failed = 0
+        self._last = time.monotonic()
+        self._width = 0
+
+    def show(self) -> None:
+        """Writes it anew."""
+        now, all_so_far, stats = time.monotonic(), self._load.histogram(), self._load.stats()
+        new = all_so_far.since(self._seen)
+        line = (
+            f"{len(new) / (now - self._last):,.0f}/s  p50 {show_time(new.quantile_ns(0.5))}  "
+            f"p99 {show_time(new.quantile_ns(0.99))}  max {show_time(new.max_ns)}  "
+            f"failed {stats.failed - self._failed:,}  all {stats.responses:,}"
+        )
+        self._seen, self._failed, self._last = all_so_far, stats.failed, now
+        self._write(line)
+
+    def _write(self, line: str) -> None:
+        sys.stderr.write("\r" + line.ljust(self._width))
+        sys.stderr.flush()
+        self._width = len(line)
+
+    def close(self) -> None:
+        """Takes it away."""
+        self._write("")
+        sys.stderr.write("\r")
+        sys.stderr.flush()
+
+
+def show_time(nanos: float) -> str:
+    """A duration for people."""
+    for unit, divisor in (("us", 1e3), ("ms", 1e6), ("s", 1e9)):
+        if nanos < divisor * 1000 or unit == "s":
+            break
+    value = nanos / divisor
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
+
+
+def _report(load: Load, options: argparse.Namespace) -> int:
+    result = load.result()
+    document: dict[str, Any] = {"ok": _is_fine(result, options.max_failed), **result.to_dict()}
+    if options.csv is not None and load.dropped_events:
+        document["csv_lines_lost"] = load.dropped_events
+        print(f"tquic: {load.dropped_events:,} responses are missing in the CSV", file=sys.stderr)
+    if options.json:
+        print_json(document)
+    else:
+        print("\n".join(lines(result)))
+    return 0 if document["ok"] else 1
+
+
+def _is_fine(result: Result, max_failed: float | None) -> bool:
+    if max_failed is None:
+        return result.responses > 0
+    done = result.responses + result.failed
+    return done > 0 and result.failed / done <= max_failed
+
+
+def lines(result: Result) -> Iterator[str]:
+    """The result for people."""
+    counts = result.connections
+    yield (
+        f"{result.responses:,} responses in {result.seconds:.2f} s: {result.rate:,.0f} per second, "
+        f"{show_rate(result.bytes_received / max(result.seconds, 1e-9))}"
+    )
+    opened = sum((counts.open, counts.closed)) - counts.failed
+    extra = f", {counts.resumed:,} resumed, {counts.early:,} with 0-RTT" if counts.resumed else ""
+    yield f"{opened:,} connections, {counts.failed:,} failed{extra}"
+    yield f"{show_size(result.bytes_sent)} sent, {show_size(result.bytes_received)} received"
+    names = ("p50", "p75", "p90", "p95", "p99", "p99.9", "p99.99", "max")
+    quantiles = (0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 0.9999, 1.0)
+    yield ""
+    yield f"{'':12}" + "".join(f"{name:>10}" for name in names)
+    for label, histogram in (
+        ("latency", result.latency),
+        ("service", result.service),
+        ("first byte", result.first_byte),
+        ("handshake", result.handshake),
+    ):
+        if len(histogram):
+            shown = (f"{show_time(histogram.quantile_ns(q)):>10}" for q in quantiles)
+            yield f"{label:12}" + "".join(shown)
+    yield ""
+    yield "status " + ", ".join(f"{status}: {n:,}" for status, n in result.statuses.items())
+    if result.failed or result.errors:
+        yield "failed " + ", ".join(f"{kind}: {n:,}" for kind, n in result.errors.items())
+    for reason, n in result.reasons.items():
+        yield f"  {n:,} x {reason}"
