@@ -54,9 +54,9 @@ def build_wheel(
     name: str
     with tquic_cython.without_objects(_ROOT):
         tquic_cython.build(_ROOT)
-        tquic_preload.build(_ROOT)
+        library = tquic_preload.build(_ROOT)
         name = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
-    _check(Path(wheel_directory) / name)
+    _check(Path(wheel_directory) / name, [] if library is None else [library.name])
     return name
 
 
@@ -80,11 +80,12 @@ def build_editable(
     return name
 
 
-def _check(wheel: Path) -> None:
+def _check(wheel: Path, libraries: list[str]) -> None:
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     modules = tquic_wheel.expected_modules(_ROOT)
     try:
-        tquic_wheel.check_wheel(wheel, modules, suffix, tquic_wheel.interpreter_tag())
+        tag = tquic_wheel.interpreter_tag()
+        tquic_wheel.check_wheel(wheel, modules, suffix, tag, libraries)
     except tquic_wheel.WheelError as error:
         # Deleted, so that no later step picks it up all the same.
         wheel.unlink(missing_ok=True)

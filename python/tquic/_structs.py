@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 __all__ = [
     "ErrorInfo",
@@ -165,8 +165,6 @@ class ErrorInfo(NamedTuple):
     """The number of the exception that calls raise; 0 after an ordinary end."""
     reason: str
     """For people."""
-
-    size: ClassVar[int] = 128
 
     @classmethod
     def unpack(cls, value: bytes) -> ErrorInfo:

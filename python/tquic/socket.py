@@ -22,6 +22,7 @@ import math
 import select
 import socket as _socket
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterable
 from socket import (
@@ -611,7 +612,7 @@ class socket:  # noqa: N801
         value = self._native.option(optname)
         if buflen:
             return value[:buflen]
-        return int.from_bytes(value[:8], "little" if struct.pack("=H", 1)[0] else "big")
+        return int.from_bytes(value[:8], sys.byteorder)
 
     # ---- The same with types ----
 
@@ -687,7 +688,7 @@ class socket:  # noqa: N801
 
     def __exit__(
         self,
-        kind: type[BaseException] | None,
+        kind: object,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
@@ -710,8 +711,7 @@ def _named(ancdata: Iterable[tuple[int, int, ReadableBuffer]]) -> dict[int, int]
         value = bytes(data)
         if len(value) < known[kind]:
             raise OSError(errno.EINVAL, f"ancillary data {kind} has {known[kind]} bytes")
-        order = "little" if struct.pack("=H", 1)[0] else "big"
-        named[kind] = int.from_bytes(value[: known[kind]], order)
+        named[kind] = int.from_bytes(value[: known[kind]], sys.byteorder)
     return named
 
 
