@@ -424,7 +424,8 @@ class socket:  # noqa: N801
         """Sends to the stream that TQUIC_STREAM_ID names; answers how many bytes were taken.
 
         Streams are opened by their first use. Without a name it is the stream that was used last,
-        or the first bidirectional one of this end. A socket that waits takes everything.
+        or the first bidirectional one of this end. A socket that waits takes everything, unless
+        the buffer is lent: then perhaps less.
 
         Args:
             buffers: the data.
@@ -488,7 +489,8 @@ class socket:  # noqa: N801
                 if sent:
                     return sent
                 raise
-            if sent >= len(view) or reset is not None:
+            # A loan has one number for each call.
+            if sent >= len(view) or reset is not None or zerocopy:
                 return sent
 
     def send(self, data: ReadableBuffer, flags: int = 0) -> int:

@@ -36,10 +36,11 @@ fn or_fail(failure: Failure) -> ssize_t {
 
 /// # Safety
 /// The message is one of the caller's.
-unsafe fn outgoing(message: &msghdr, flags: c_int) -> Result<Outgoing, Failure> {
+unsafe fn outgoing(socket: &Socket, message: &msghdr, flags: c_int) -> Result<Outgoing, Failure> {
     let mut outgoing = Outgoing {
         fin: flags & abi::MSG_FIN != 0,
-        zerocopy: flags & libc::MSG_ZEROCOPY != 0,
+        // Without the option nothing would tell when the buffer is free.
+        zerocopy: flags & libc::MSG_ZEROCOPY != 0 && socket.lends(),
         ..Outgoing::default()
     };
     // SAFETY: the macros of the C library walk through the caller's control buffer.
@@ -130,7 +131,8 @@ fn send_all(
             Err(_) if sent > 0 => return Ok(sent),
             Err(failure) => return Err(failure),
         }
-        if sent >= size || message.reset.is_some() {
+        // A loan has one number for each call.
+        if sent >= size || message.reset.is_some() || message.zerocopy {
             return Ok(sent);
         }
         message.data = message.data.slice(sent + message.data.len() - size..);
@@ -146,7 +148,7 @@ unsafe fn send_message(
 ) -> ssize_t {
     let quic = |socket: &Arc<Socket>, near: BorrowedFd<'_>| {
         // SAFETY: the caller's message.
-        let outgoing = unsafe { outgoing(message, flags) };
+        let outgoing = unsafe { outgoing(socket, message, flags) };
         answer_size(outgoing.and_then(|outgoing| send_all(fd, socket, near, outgoing, flags)))
     };
     either(fd, quic, or_fail, other)

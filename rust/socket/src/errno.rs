@@ -32,6 +32,7 @@ numbers! {
     INVALID = INVAL, "A value or state that does not fit.";
     IS_CONNECTED = ISCONN, "It is connected already.";
     MESSAGE_SIZE = MSGSIZE, "A datagram that is too large.";
+    NO_BUFFERS = NOBUFS, "Too much waits.";
     NOT_CONNECTED = NOTCONN, "There is no connection.";
     NO_PROTOCOL_OPTION = NOPROTOOPT, "There is no such option.";
     NOT_SUPPORTED = OPNOTSUPP, "This cannot be done here.";
@@ -98,7 +99,7 @@ impl From<BridgeError> for Failure {
             BridgeError::Closed => Errno::CONNECTION_ABORTED,
             BridgeError::UnknownStream | BridgeError::Ended => Errno::PIPE,
             BridgeError::WrongDirection => Errno::INVALID,
-            BridgeError::Busy => Errno::AGAIN,
+            BridgeError::Busy => Errno::NO_BUFFERS,
             BridgeError::DatagramTooLarge { max: 0 } => Errno::NOT_SUPPORTED,
             BridgeError::DatagramTooLarge { .. } => Errno::MESSAGE_SIZE,
         };

@@ -501,6 +501,7 @@ mod tests {
             (TQUIC_SESSION_TICKET, b"\x01\0\0\0\0", Errno::INVALID),
             (TQUIC_SESSION_TICKET, b"\xff\xff\xff\xff", Errno::INVALID),
             (9999, b"", Errno::NO_PROTOCOL_OPTION),
+            (TQUIC_CERT, &vec![0; MAX_VALUE + 1], Errno::INVALID),
         ] {
             let failure = options.set(option, value).unwrap_err();
             assert_eq!(failure.errno, errno, "{option}: {failure}");

@@ -15,6 +15,11 @@ use crate::errno::{Errno, Failure};
 /// Streams that one call may open at most, those before the one that it names included.
 const MAX_OPENED: u64 = 256;
 
+/// Messages that wait to be read, and paths that are remembered, at most. Bytes of streams and
+/// datagrams have bounds of their own, but ends and resets have none.
+const MAX_WAITING: usize = if cfg!(test) { 1000 } else { 65_536 };
+const MAX_PATHS: usize = 64;
+
 /// A message to send.
 #[derive(Clone, Debug, Default)]
 pub struct Outgoing {
@@ -153,9 +158,18 @@ impl Session {
                 self.unfinished.clear();
                 self.error = Some(error);
             }
-            EventKind::Path { id, change } => drop(self.paths.insert(id, change)),
+            EventKind::Path { id, change } => {
+                if self.paths.len() >= MAX_PATHS {
+                    self.paths.retain(|_, old| !matches!(old, PathChange::Abandoned { .. }));
+                }
+                self.paths.insert(id, change);
+            }
             EventKind::PathsAvailable => self.path_hopes += 1,
             _ => {}
+        }
+        if self.incoming.len() > MAX_WAITING {
+            // Over already is as good.
+            let _ = self.connection.close(1, b"too many messages wait to be read");
         }
     }
 
@@ -352,10 +366,12 @@ impl Session {
             false => self.connection.write(stream, data),
         };
         match taken {
-            Ok(0) | Err(BridgeError::Busy) => {
+            Ok(0) => {
                 self.blocked = true;
                 Err(Failure::again())
             }
+            // Only for as long as it takes the connection's thread to look; nothing tells when.
+            Err(BridgeError::Busy) => Err(Failure::again()),
             Ok(taken) => {
                 self.blocked = taken < size;
                 Ok(taken)

@@ -251,6 +251,11 @@ impl Socket {
         sent
     }
 
+    /// Whether the option ZEROCOPY is on: only then a buffer may be lent.
+    pub fn lends(&self) -> bool {
+        self.lock().options.zerocopy
+    }
+
     /// The next message, of at most `room` bytes; with `peek` it stays.
     pub fn recv(&self, near: BorrowedFd<'_>, room: usize, peek: bool) -> Result<Received, Failure> {
         let mut state = self.lock();

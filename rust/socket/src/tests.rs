@@ -316,6 +316,45 @@ fn tickets_resume_sessions() {
 }
 
 #[test]
+fn a_full_queue_refuses() {
+    let service = Service::start().unwrap();
+    let (listener, address, ca) = listener(&service, |_| ());
+    listener.socket.listen(listener.near.as_fd(), 1).unwrap();
+    let connect = || {
+        let client = End::from(Socket::new(&service, false).unwrap());
+        client.set(TQUIC_CA, &ca).unwrap();
+        client.socket.connect(client.near.as_fd(), address).unwrap();
+        assert!(client.wait(PollFlags::OUT, LONG));
+        client
+    };
+    let first = connect();
+    assert!(listener.wait(PollFlags::IN, LONG));
+    let second = connect();
+    // In good order: the client's end of it is no error.
+    assert_eq!(second.recv(1), Received::default());
+    assert!(!first.is_readable());
+    assert!(listener.socket.accept(listener.near.as_fd()).is_ok());
+}
+
+#[test]
+fn messages_that_nobody_reads_are_bounded() {
+    let Pair { client, server, .. } = pair();
+    let start = Instant::now();
+    for number in 0.. {
+        let message = on(number * 4, b"", true);
+        match client.socket.send(client.near.as_fd(), message) {
+            Ok(_) => {}
+            Err(failure) if failure.errno == Errno::CONNECTION_RESET => break,
+            // As fast as the peer allows.
+            Err(failure) => assert!(matches!(failure.errno, Errno::AGAIN | Errno::NO_BUFFERS)),
+        }
+        assert!(number < 100_000 && start.elapsed() < LONG, "somebody keeps all of them");
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    assert_eq!(server.recv(1).len(), 0);
+}
+
+#[test]
 fn failures_have_their_numbers() {
     let service = Service::start().unwrap();
     let (listener, address, _) = listener(&service, |_| ());
