@@ -34,9 +34,9 @@ class Section(NamedTuple):
     rows: list[Row]
 
 
-_GUIDE = "tests/socket/test_guide.py::test_the_walk_through"
-_C = "tests/socket/test_c.py::test_the_guides_client_and_server"
-_DEFAULTS = "tests/socket/test_guide.py::test_defaults"
+_GUIDE = "tests/sockets/test_guide.py::test_the_walk_through"
+_C = "tests/sockets/test_c.py::test_the_guides_client_and_server"
+_DEFAULTS = "tests/sockets/test_guide.py::test_defaults"
 _MULTIPATH = "tests/python/test_multipath.py::test_paths_come_carry_and_go"
 _BPF = "tests/cli/test_bpf.py::test_the_guides_example_compiles_unchanged"
 _CALLBACKS = "rust/sched/tests/examples.rs::weights_globals_and_every_callback"
@@ -58,7 +58,7 @@ def _socket() -> Iterator[Section]:
                 "IPPROTO_QUIC",
                 "done",
                 "`tquic.socket.socket`; C: `tquic run`",
-                "tests/socket/test_socket.py::test_options_are_told_from_wrong_ones",
+                "tests/sockets/test_socket.py::test_options_are_told_from_wrong_ones",
             ),
         ],
     )
@@ -81,7 +81,7 @@ def _socket() -> Iterator[Section]:
                 "TQUIC_SOCKOPT_SCHEDULER",
                 "the schedulers of `Config.scheduler`; a name that the engine does not have is "
                 "refused",
-                "tests/socket/test_guide.py::test_schedulers",
+                "tests/sockets/test_guide.py::test_schedulers",
                 "partly",
             ),
             _option("TQUIC_SOCKOPT_ADD_PATH", "waits until the path works"),
@@ -232,7 +232,7 @@ def _tuning() -> Iterator[Section]:
             ),
         ],
     )
-    loan = "tests/socket/test_guide.py::test_the_walk_through"
+    loan = "tests/sockets/test_guide.py::test_the_walk_through"
     yield Section(
         "Zero-Copy I/O",
         [
@@ -255,12 +255,12 @@ def _tuning() -> Iterator[Section]:
             _option(
                 "TQUIC_SOCKOPT_AF_XDP",
                 "refused with EOPNOTSUPP: there is no such back-end",
-                "tests/socket/test_guide.py::test_af_xdp_is_not_there",
+                "tests/sockets/test_guide.py::test_af_xdp_is_not_there",
                 "not done",
             )
         ],
     )
-    offload = "tests/socket/test_guide.py::test_hardware_offload"
+    offload = "tests/sockets/test_guide.py::test_hardware_offload"
     yield Section(
         "Hardware Offload",
         [
@@ -284,7 +284,7 @@ def _tuning() -> Iterator[Section]:
 
 
 def _rest() -> Iterator[Section]:
-    codes = "tests/socket/test_guide.py::test_error_codes"
+    codes = "tests/sockets/test_guide.py::test_error_codes"
     names = (
         *("NO_ERROR", "INTERNAL_ERROR", "CONNECTION_REFUSED", "FLOW_CONTROL_ERROR"),
         *("STREAM_LIMIT_ERROR", "STREAM_STATE_ERROR", "FINAL_SIZE_ERROR", "FRAME_ENCODING_ERROR"),
@@ -297,7 +297,7 @@ def _rest() -> Iterator[Section]:
             for name in names
         ],
     )
-    own = "tests/socket/test_guide.py::test_versions"
+    own = "tests/sockets/test_guide.py::test_versions"
     negotiated = "rust/core/tests/basics.rs::versions_are_negotiated_compatibly"
     yield Section(
         "Version History",

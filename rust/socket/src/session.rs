@@ -92,6 +92,8 @@ pub(crate) struct Session {
     streams: HashMap<StreamId, Stream>,
     /// Streams opened here so far, by direction.
     opened: [u64; 2],
+    /// Bidirectional streams that the peer has opened so far.
+    peer_opened: u64,
     current: Option<StreamId>,
     /// A message was refused for want of room, and none was announced since.
     blocked: bool,
@@ -113,6 +115,7 @@ impl Session {
             incoming: VecDeque::new(),
             streams: HashMap::new(),
             opened: [0; 2],
+            peer_opened: 0,
             current: None,
             blocked: false,
             reading_over: false,
@@ -136,6 +139,9 @@ impl Session {
             EventKind::Connected(info) => self.info = Some(info),
             EventKind::StreamOpened { stream } => {
                 let sends = stream.direction() == Direction::Bidirectional;
+                if sends {
+                    self.peer_opened = self.peer_opened.max(stream.index() + 1);
+                }
                 self.streams.insert(stream, Stream { fresh: true, sends, reads: true });
             }
             EventKind::Data { stream, data, fin } if self.reading_over => {
@@ -397,10 +403,12 @@ impl Session {
         match self.streams.get(&id) {
             Some(stream) if stream.sends => Ok(id),
             Some(_) => Err(Failure::new(Errno::PIPE, format!("stream {id} takes no more data"))),
-            None if id.initiator() == side => {
+            None if id.initiator() == side || id.index() < self.peer_opened => {
                 Err(Failure::new(Errno::PIPE, format!("stream {id} is over")))
             }
-            None => Err(Failure::new(Errno::INVALID, format!("the peer has no open stream {id}"))),
+            None => {
+                Err(Failure::new(Errno::INVALID, format!("the peer has not opened stream {id}")))
+            }
         }
     }
 

@@ -339,6 +339,7 @@ impl Socket {
                 let info = StreamInfo::from_bytes(value).ok_or_else(short)?;
                 self.lock().session()?.open(info)
             }
+            TQUIC_SOCKOPT_ADD_PATH => self.add_path(address_of(value)?, patience),
             TQUIC_PATH_PRIORITY | TQUIC_PATH_WEIGHT => self.set_path(option, value),
             _ => {
                 let mut state = self.lock();
@@ -351,7 +352,7 @@ impl Socket {
                     Role::Listening { .. } => state.options.set(option, value),
                     Role::Connection(_) => {
                         drop(state);
-                        self.set_live(option, value, patience)
+                        self.set_live(option, value)
                     }
                 }
             }
@@ -359,12 +360,7 @@ impl Socket {
     }
 
     /// Of a connection that has begun.
-    fn set_live(
-        &self,
-        option: i32,
-        value: &[u8],
-        patience: Option<Duration>,
-    ) -> Result<(), Failure> {
+    fn set_live(&self, option: i32, value: &[u8]) -> Result<(), Failure> {
         match option {
             TQUIC_SOCKOPT_CONGESTION => {
                 let kind = options::congestion(value)?;
@@ -384,7 +380,6 @@ impl Socket {
             TQUIC_SOCKOPT_ZEROCOPY | TQUIC_SOCKOPT_AF_XDP | TQUIC_SOCKOPT_OFFLOAD_ENABLE => {
                 self.lock().options.set(option, value)
             }
-            TQUIC_SOCKOPT_ADD_PATH => self.add_path(address_of(value)?, patience),
             _ => {
                 let why = "the connection has begun: this must be set before";
                 Err(Failure::new(Errno::IS_CONNECTED, why))

@@ -123,8 +123,8 @@ def test_a_python_client_and_the_c_server(
             client.setsockopt(SOL_TQUIC, TQUIC_CA, identity.ca)
             client.setsockopt(SOL_TQUIC, TQUIC_SOCKOPT_ALPN, b"h3")
             client.connect(("localhost", int(process.stdout.readline())))
-            client.send_stream(4, b"four", fin=True)
-            assert client.recv_stream() == (b"four", 4, TQUIC_STREAM_FLAG_FIN, None)
+            client.send_stream(0, b"four", fin=True)
+            assert client.recv_stream() == (b"four", 0, TQUIC_STREAM_FLAG_FIN, None)
         assert (process.communicate(timeout=LONG)[0], process.returncode) == (
             "4 bytes, state 3\n",
             0,
@@ -134,5 +134,5 @@ def test_a_python_client_and_the_c_server(
 
 
 def test_without_a_program(environment: dict[str, str]) -> None:
-    done = start(environment, "no-such-program-here")
-    assert done.wait(LONG) == 2
+    with start(environment, "no-such-program-here") as done:
+        assert done.wait(LONG) == 2
