@@ -96,7 +96,8 @@ impl std::error::Error for Failure {}
 impl From<BridgeError> for Failure {
     fn from(error: BridgeError) -> Self {
         let errno = match error {
-            BridgeError::Closed => Errno::CONNECTION_ABORTED,
+            // The event that says how is on its way.
+            BridgeError::Closed => Errno::AGAIN,
             BridgeError::UnknownStream | BridgeError::Ended => Errno::PIPE,
             BridgeError::WrongDirection => Errno::INVALID,
             BridgeError::Busy => Errno::NO_BUFFERS,
