@@ -290,7 +290,7 @@ impl Options {
 
     fn tickets(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for Exported { bytes, .. } in self.tickets.export() {
+        for Exported { bytes, .. } in self.tickets.export(true) {
             // Given out and still there for this socket's next connection.
             self.tickets.import(&bytes);
             out.extend_from_slice(&(bytes.len() as u32).to_ne_bytes());
