@@ -5,6 +5,7 @@
 //! else for QUIC are here: the descriptor of such a socket is the near end of `tquic-socket`, a real
 //! one, so that `poll`, `select`, `epoll`, `dup` and `close` need no help.
 #![cfg(target_os = "linux")]
+#![allow(clippy::unnecessary_cast, reason = "some fields of msghdr are of another type with musl")]
 #![allow(
     clippy::missing_safety_doc,
     reason = "these are functions of the C library, whose manual says what they need"

@@ -28,8 +28,8 @@ impl AsRef<[u8]> for Lent {
     }
 }
 
-fn or_fail(failure: Failure) -> ssize_t {
-    fail(&failure) as ssize_t
+fn or_fail(failure: &Failure) -> ssize_t {
+    fail(failure) as ssize_t
 }
 
 // ---- Sending ----

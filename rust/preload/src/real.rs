@@ -37,9 +37,10 @@ macro_rules! real {
         $(
             pub unsafe fn $name($($arg: $kind),*) -> $result {
                 static SYMBOL: Symbol = Symbol::new($symbol);
+                type Function = unsafe extern "C" fn($($kind),*) -> $result;
+                let address = SYMBOL.address();
                 // SAFETY: the C library's function of this name has this type.
-                let function: unsafe extern "C" fn($($kind),*) -> $result =
-                    unsafe { std::mem::transmute(SYMBOL.address()) };
+                let function = unsafe { std::mem::transmute::<*mut c_void, Function>(address) };
                 // SAFETY: the caller's arguments are those of the function.
                 unsafe { function($($arg),*) }
             }

@@ -15,7 +15,7 @@ use crate::{address, real};
 pub fn either<T>(
     fd: c_int,
     quic: impl FnOnce(&Arc<Socket>, BorrowedFd<'_>) -> T,
-    failed: impl FnOnce(Failure) -> T,
+    failed: impl FnOnce(&Failure) -> T,
     other: impl FnOnce() -> T,
 ) -> T {
     match table::find(fd) {
@@ -24,13 +24,9 @@ pub fn either<T>(
         Found::Quic(socket) => quic(&socket, unsafe { BorrowedFd::borrow_raw(fd) }),
         Found::Parents => {
             let why = "a QUIC socket works only in the process that made it, not in its children";
-            failed(Failure::new(Errno::NOT_SUPPORTED, why))
+            failed(&Failure::new(Errno::NOT_SUPPORTED, why))
         }
     }
-}
-
-fn or_fail(failure: Failure) -> c_int {
-    fail(&failure)
 }
 
 #[unsafe(no_mangle)]
@@ -42,11 +38,11 @@ pub unsafe extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> 
         return unsafe { real::socket(domain, kind, protocol) };
     }
     let made = table::service().map_err(Failure::from).and_then(|service: Arc<Service>| {
-        let made = Socket::new(&service, domain == libc::AF_INET6)?;
+        let made = Socket::open(&service, domain == libc::AF_INET6)?;
         let (nonblocking, cloexec) = (flags & libc::SOCK_NONBLOCK, flags & libc::SOCK_CLOEXEC);
         Ok(table::adopt(made, nonblocking != 0, cloexec != 0)?)
     });
-    made.unwrap_or_else(or_fail)
+    made.unwrap_or_else(|failure| fail(&failure))
 }
 
 #[unsafe(no_mangle)]
@@ -55,7 +51,7 @@ pub unsafe extern "C" fn bind(fd: c_int, address: *const sockaddr, length: sockl
         fd,
         // SAFETY: the caller's address.
         |socket, _| answer(unsafe { address::read(address, length) }.and_then(|a| socket.bind(a))),
-        or_fail,
+        fail,
         // SAFETY: the caller's arguments.
         || unsafe { real::bind(fd, address, length) },
     )
@@ -67,7 +63,7 @@ pub unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
     either(
         fd,
         |socket, near| answer(socket.listen(near, most)),
-        or_fail,
+        fail,
         // SAFETY: the caller's arguments.
         || unsafe { real::listen(fd, backlog) },
     )
@@ -99,8 +95,8 @@ pub unsafe extern "C" fn accept4(
     };
     either(
         fd,
-        |socket, near| quic(socket, near).unwrap_or_else(or_fail),
-        or_fail,
+        |socket, near| quic(socket, near).unwrap_or_else(|failure| fail(&failure)),
+        fail,
         // SAFETY: the caller's arguments.
         || unsafe { real::accept4(fd, address, length, flags) },
     )
@@ -116,7 +112,7 @@ pub unsafe extern "C" fn connect(fd: c_int, address: *const sockaddr, length: so
     either(
         fd,
         |socket, near| answer(quic(socket, near)),
-        or_fail,
+        fail,
         // SAFETY: the caller's arguments.
         || unsafe { real::connect(fd, address, length) },
     )
@@ -133,7 +129,7 @@ pub unsafe extern "C" fn shutdown(fd: c_int, how: c_int) -> c_int {
     either(
         fd,
         |socket, near| answer(quic(socket, near)),
-        or_fail,
+        fail,
         // SAFETY: the caller's arguments.
         || unsafe { real::shutdown(fd, how) },
     )
@@ -152,7 +148,7 @@ pub unsafe extern "C" fn getsockname(
             unsafe { address::write(socket.name(), address, length) };
             0
         },
-        or_fail,
+        fail,
         // SAFETY: the caller's arguments.
         || unsafe { real::getsockname(fd, address, length) },
     )
@@ -171,7 +167,7 @@ pub unsafe extern "C" fn getpeername(
             let write = |peer| unsafe { address::write(peer, address, length) };
             answer(socket.peer_name().map(write))
         },
-        or_fail,
+        fail,
         // SAFETY: the caller's arguments.
         || unsafe { real::getpeername(fd, address, length) },
     )
@@ -209,7 +205,7 @@ pub unsafe extern "C" fn setsockopt(
     either(
         fd,
         |socket, _| quic(socket),
-        or_fail,
+        fail,
         // SAFETY: the caller's arguments.
         || unsafe { real::setsockopt(fd, level, name, value, length) },
     )
@@ -251,7 +247,7 @@ pub unsafe extern "C" fn getsockopt(
     either(
         fd,
         |socket, _| quic(socket),
-        or_fail,
+        fail,
         // SAFETY: the caller's arguments.
         || unsafe { real::getsockopt(fd, level, name, value, length) },
     )

@@ -107,7 +107,7 @@ impl Socket {
     #[pyo3(signature = (ipv6, /))]
     fn new(py: Python<'_>, ipv6: bool) -> PyResult<Self> {
         let service = py.detach(service)?;
-        Ok(tquic_socket::Socket::new(&service, ipv6).map_err(raised)?.into())
+        Ok(tquic_socket::Socket::open(&service, ipv6).map_err(raised)?.into())
     }
 
     /// Readable and writable when the socket is; -1 after `close`.
@@ -147,7 +147,6 @@ impl Socket {
     }
 
     #[pyo3(signature = (data, /, *, stream=None, fin=false, datagram=false, reset=None, priority=None, zerocopy=false))]
-    #[expect(clippy::fn_params_excessive_bools, reason = "flags of a message, named in Python")]
     fn send(
         &self,
         data: &Bound<'_, PyAny>,

@@ -91,7 +91,7 @@ impl State {
 
 impl Socket {
     /// With the options of the environment, for IPv4 or IPv6.
-    pub fn new(service: &Arc<Service>, ipv6: bool) -> Result<Made, Failure> {
+    pub fn open(service: &Arc<Service>, ipv6: bool) -> Result<Made, Failure> {
         Self::with(service, ipv6, crate::defaults::options(), Role::Idle)
     }
 

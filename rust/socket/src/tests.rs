@@ -83,7 +83,7 @@ struct Pair {
 
 fn listener(service: &Arc<Service>, prepare: impl FnOnce(&End)) -> (End, SocketAddr, Vec<u8>) {
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let listener = End::from(Socket::new(service, false).unwrap());
+    let listener = End::from(Socket::open(service, false).unwrap());
     listener.set(TQUIC_CERT, made.cert.pem().as_bytes()).unwrap();
     listener.set(TQUIC_KEY, made.signing_key.serialize_pem().as_bytes()).unwrap();
     prepare(&listener);
@@ -96,7 +96,7 @@ fn listener(service: &Arc<Service>, prepare: impl FnOnce(&End)) -> (End, SocketA
 fn pair_with(prepare: impl Fn(&End)) -> Pair {
     let service = Service::start().unwrap();
     let (listener, address, ca) = listener(&service, &prepare);
-    let client = End::from(Socket::new(&service, false).unwrap());
+    let client = End::from(Socket::open(&service, false).unwrap());
     client.set(TQUIC_CA, &ca).unwrap();
     prepare(&client);
     assert!(client.is_writable());
@@ -293,7 +293,7 @@ fn tickets_resume_sessions() {
     let service = Service::start().unwrap();
     let (listener, address, ca) = listener(&service, |_| ());
     let connect = |ticket: &[u8]| {
-        let client = End::from(Socket::new(&service, false).unwrap());
+        let client = End::from(Socket::open(&service, false).unwrap());
         client.set(TQUIC_CA, &ca).unwrap();
         client.set(TQUIC_SESSION_TICKET, ticket).unwrap();
         client.socket.connect(client.near.as_fd(), address).unwrap();
@@ -321,7 +321,7 @@ fn a_full_queue_refuses() {
     let (listener, address, ca) = listener(&service, |_| ());
     listener.socket.listen(listener.near.as_fd(), 1).unwrap();
     let connect = || {
-        let client = End::from(Socket::new(&service, false).unwrap());
+        let client = End::from(Socket::open(&service, false).unwrap());
         client.set(TQUIC_CA, &ca).unwrap();
         client.socket.connect(client.near.as_fd(), address).unwrap();
         assert!(client.wait(PollFlags::OUT, LONG));
@@ -355,7 +355,7 @@ fn messages_that_nobody_reads_are_bounded() {
 fn failures_have_their_numbers() {
     let service = Service::start().unwrap();
     let (listener, address, _) = listener(&service, |_| ());
-    let client = || End::from(Socket::new(&service, false).unwrap());
+    let client = || End::from(Socket::open(&service, false).unwrap());
     let (one, near) = (client(), client());
     let refused = one.socket.send(one.near.as_fd(), Outgoing::default()).unwrap_err();
     assert_eq!(refused.errno, Errno::NOT_CONNECTED);
