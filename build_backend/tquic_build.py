@@ -1,8 +1,9 @@
 """The PEP 517 build backend: Cython first, then maturin, then a look into the finished wheel.
 
 maturin compiles the Rust engine, lays out the package and writes the metadata. It does not run
-Cython, so the codec is compiled into the package before maturin gathers it, and the wheel is
-opened afterwards because maturin does not notice a module that is missing. Bare maturin commands
+Cython and builds one library only, so the codec and the library for C programs are compiled into
+the package before maturin gathers it, and the wheel is opened afterwards because maturin does not
+notice a module that is missing. Bare maturin commands
 skip both steps: build with ``pip`` or ``python -m build``.
 """
 
@@ -25,6 +26,7 @@ from maturin import (
 )
 
 import tquic_cython
+import tquic_preload
 import tquic_wheel
 
 __all__ = [
@@ -52,8 +54,9 @@ def build_wheel(
     name: str
     with tquic_cython.without_objects(_ROOT):
         tquic_cython.build(_ROOT)
+        library = tquic_preload.build(_ROOT)
         name = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
-    _check(Path(wheel_directory) / name)
+    _check(Path(wheel_directory) / name, [] if library is None else [library.name])
     return name
 
 
@@ -67,6 +70,7 @@ def build_editable(
     for path in tquic_cython.delete_stale_objects(_ROOT, modules):
         print(f"deleted the stale object {path.name}")
     tquic_cython.build(_ROOT)
+    tquic_preload.build(_ROOT)
     name: str = maturin.build_editable(wheel_directory, config_settings, metadata_directory)
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     for module in modules:
@@ -76,11 +80,12 @@ def build_editable(
     return name
 
 
-def _check(wheel: Path) -> None:
+def _check(wheel: Path, libraries: list[str]) -> None:
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     modules = tquic_wheel.expected_modules(_ROOT)
     try:
-        tquic_wheel.check_wheel(wheel, modules, suffix, tquic_wheel.interpreter_tag())
+        tag = tquic_wheel.interpreter_tag()
+        tquic_wheel.check_wheel(wheel, modules, suffix, tag, libraries)
     except tquic_wheel.WheelError as error:
         # Deleted, so that no later step picks it up all the same.
         wheel.unlink(missing_ok=True)

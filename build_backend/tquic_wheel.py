@@ -48,11 +48,17 @@ def expected_modules(root: Path) -> list[str]:
     return [ENGINE, *cython_modules(root)]
 
 
-def check_wheel(wheel: Path, modules: Iterable[str], suffix: str, tag: tuple[str, str]) -> None:
+def check_wheel(
+    wheel: Path,
+    modules: Iterable[str],
+    suffix: str,
+    tag: tuple[str, str],
+    libraries: Iterable[str] = (),
+) -> None:
     """Raises `WheelError` unless ``wheel`` carries ``modules`` for exactly one interpreter.
 
     ``suffix`` is what that interpreter's extension modules end in (``EXT_SUFFIX``), ``tag`` its
-    Python and ABI tags.
+    Python and ABI tags. ``libraries`` are files of the package for other programs.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:
@@ -65,6 +71,9 @@ def check_wheel(wheel: Path, modules: Iterable[str], suffix: str, tag: tuple[str
         twice = sorted({name for name in names if names.count(name) > 1})
         raise WheelError(f"{wheel.name} holds the same file twice: {', '.join(twice)}")
     _check_objects(wheel, names, list(modules), suffix)
+    for library in libraries:
+        if f"tquic/{library}" not in names:
+            raise WheelError(f"{wheel.name} lacks {library}, which was built for it")
     for name in _TYPING:
         if name not in names:
             raise WheelError(f"{wheel.name} lacks {name}: type checkers would not see the package")

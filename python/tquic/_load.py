@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     _C = TypeVar("_C", bound=Config)
 
-__all__ = ["Setting", "build", "of_environ", "of_keywords", "of_toml"]
+__all__ = ["Setting", "build", "of_environ", "of_keywords", "of_sysctl", "of_toml"]
 
 PREFIX: Final = "TQUIC_"
 # Variables that say something else.
@@ -34,7 +34,9 @@ OTHERS: Final = frozenset(
         "TQUIC_LIVE",
         "TQUIC_RUNTIME_DIR",
         "TQUIC_SHARDS",
+        "TQUIC_SOCKET_DEBUG",
         "TQUIC_SPIN",
+        "TQUIC_SYSCTL",
     }
 )
 # Those of tests and tools.
@@ -70,6 +72,14 @@ def of_environ(cls: type[Config], environ: Mapping[str, str]) -> Settings:
             hint = _similar(variable.removeprefix(PREFIX).upper(), known, PREFIX)
             raise ConfigError(f"{variable}: there is no such setting{hint}")
     return settings
+
+
+def of_sysctl(environ: Mapping[str, str]) -> Settings:
+    """What the files of `tquic.sysctl` say."""
+    # Not above: it needs the names of `Config`, which is made of what is here.
+    from tquic import sysctl
+
+    return {name: Setting(*found) for name, found in sysctl.settings_of(environ).items()}
 
 
 def of_keywords(cls: type[Config], changes: Mapping[str, Any]) -> Settings:

@@ -467,7 +467,8 @@ class Config:
         environ: Mapping[str, str] | None = None,
         **changes: Any,
     ) -> Self:
-        """Settings from everywhere: keywords before variables before the file before defaults.
+        """Settings from everywhere: keywords before variables before the file before what holds for
+        the whole system (`tquic.sysctl`) before defaults.
 
         Args:
             path: TOML file. Default: the one that the variable ``TQUIC_CONFIG`` names, else none.
@@ -480,7 +481,8 @@ class Config:
         """
         environ = os.environ if environ is None else environ
         path = path or environ.get("TQUIC_CONFIG") or None
-        settings = _load.of_toml(cls, path, section) if path is not None else {}
+        settings = _load.of_sysctl(environ)
+        settings |= _load.of_toml(cls, path, section) if path is not None else {}
         settings |= _load.of_environ(cls, environ)
         settings |= _load.of_keywords(cls, changes)
         return _load.build(cls, None, settings)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from tquic import _engine
+from tquic import _engine, sysctl
 from tquic._units import duration
 from tquic.config import Config
 from tquic.errors import ConfigError
@@ -94,11 +94,18 @@ class Engine:
         """The engine of this process, begun when first needed.
 
         The environment variable ``TQUIC_SHARDS`` sets its number of threads, default 1, and
-        ``TQUIC_SPIN`` the time `spin`, like ``100us``, default 0.
+        ``TQUIC_SPIN`` the time `spin`, like ``100us``, default 0; `gso` and `gro` are those of
+        `tquic.sysctl`.
         """
         with cls._lock:
             if cls._default is None:
-                cls._default = Engine(_shards_of_environment(), spin=_spin_of_environment())
+                system = sysctl.read()
+                cls._default = Engine(
+                    _shards_of_environment(),
+                    spin=_spin_of_environment(),
+                    gso=bool(system["gso_enable"]),
+                    gro=bool(system["gro_enable"]),
+                )
             return cls._default
 
     @property

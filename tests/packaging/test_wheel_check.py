@@ -46,6 +46,15 @@ def test_libraries_that_are_no_modules_are_nobodys_business(tmp_path: Path) -> N
     check(make_wheel(tmp_path, GOOD | others))
 
 
+def test_a_library_that_was_built_must_be_there(tmp_path: Path) -> None:
+    library = "libtquic-preload.so"
+    check_wheel(
+        make_wheel(tmp_path, GOOD | {f"tquic/{library}": ""}), MODULES, SUFFIX, TAG, [library]
+    )
+    with pytest.raises(WheelError, match="lacks libtquic-preload"):
+        check_wheel(make_wheel(tmp_path, GOOD), MODULES, SUFFIX, TAG, [library])
+
+
 @pytest.mark.parametrize("module", ["tquic/_engine", "tquic/h3/_codec"])
 def test_a_missing_module_is_named(tmp_path: Path, module: str) -> None:
     files = {name: text for name, text in GOOD.items() if name != module + SUFFIX}

@@ -37,6 +37,8 @@ COMMANDS: Mapping[str, str] = {
     "stats": "prints the numbers of a running process",
     "qlog": "checks and draws qlog files",
     "trace": "runs a bpftrace script on the engine's probes",
+    "run": "runs a C program that uses QUIC sockets",
+    "sysctl": "shows and sets what holds for all connections",
     "doctor": "says what this machine gives, and how to fix what is missing",
     "bpf": "compiles and checks path schedulers written in C",
     "completion": "prints a script with which a shell completes this command",

@@ -27,6 +27,8 @@ mod probe;
 #[cfg(unix)]
 mod root;
 mod settings;
+#[cfg(target_os = "linux")]
+mod socket;
 
 /// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
 #[pyo3::pymodule(gil_used = false)]
@@ -61,6 +63,9 @@ mod _engine {
     use crate::root::{Root, path_parts};
     #[pymodule_export]
     use crate::settings::{ClientTls, ServerTls, TicketStore, Transport};
+    #[cfg(target_os = "linux")]
+    #[pymodule_export]
+    use crate::socket::{Socket, finish_sockets, socket_numbers};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
