@@ -1,6 +1,8 @@
 //! Requests and their responses, each pair on a stream of its own, in the connection's thread.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use bytes::Bytes;
 use tquic_core::stream::{ReadError, StreamError, StreamEvent, StreamSet};
@@ -77,16 +79,36 @@ impl Finished {
     }
 }
 
+/// Hashes the IDs of streams that this end has opened. They count up, and nobody else chooses them,
+/// so they need no secret key: one multiplication spreads them.
+#[derive(Default)]
+struct OwnId(u64);
+
+impl Hasher for OwnId {
+    fn write_u64(&mut self, id: u64) {
+        // The golden ratio; its best bits are the upper ones, which the table would not look at.
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The exchanges of one connection that are under way.
 #[derive(Default)]
 pub(crate) struct Exchanges {
-    open: HashMap<StreamId, Exchange>,
+    open: HashMap<StreamId, Exchange, BuildHasherDefault<OwnId>>,
     response: Response,
 }
 
 impl Exchanges {
     pub fn new(response: Response) -> Self {
-        Self { open: HashMap::new(), response }
+        Self { open: HashMap::default(), response }
     }
 
     pub fn len(&self) -> usize {
@@ -107,9 +129,14 @@ impl Exchanges {
     ) -> bool {
         let Some(id) = streams.open(Direction::Bidirectional) else { return false };
         // A fresh stream takes one write of any size.
-        let _ = streams.write(id, template.head.clone());
-        let mut up = Outflow::new(id, Source::Pattern(template.pattern), true);
-        let up = up.drive(streams).is_none().then_some(up);
+        let up = if template.pattern == 0 {
+            let _ = streams.write_fin(id, template.head.clone());
+            None
+        } else {
+            let _ = streams.write(id, template.head.clone());
+            let mut up = Outflow::new(id, Source::Pattern(template.pattern), true);
+            up.drive(streams).is_none().then_some(up)
+        };
         let down = Inflow::new(id, self.response.sink(), 0);
         self.open.insert(id, Exchange { intended, begun: now, up, down });
         true
@@ -125,8 +152,9 @@ impl Exchanges {
             }
             _ => return None,
         };
-        let outcome = self.open.get_mut(&id)?.down.drive(streams)?;
-        let Exchange { intended, begun, up, .. } = self.open.remove(&id)?;
+        let Entry::Occupied(mut entry) = self.open.entry(id) else { return None };
+        let outcome = entry.get_mut().down.drive(streams)?;
+        let Exchange { intended, begun, up, .. } = entry.remove();
         if up.is_some() {
             // The response came before the end of the request: nobody wants the rest.
             let _ = streams.reset(id, 0);

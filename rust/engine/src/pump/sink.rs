@@ -40,7 +40,8 @@ impl Sink {
 /// What a sink does with a piece.
 struct Consumer {
     checker: Option<Checker>,
-    hash: Option<Context>,
+    /// Boxed: it is far larger than the rest, and most streams have none.
+    hash: Option<Box<Context>>,
     file: Option<(File, u64)>,
     error: Option<PumpError>,
 }
@@ -51,10 +52,10 @@ impl Consumer {
         match sink {
             Sink::Discard => {}
             Sink::Verify => this.checker = Some(Checker::default()),
-            Sink::Hash => this.hash = Some(Context::new(&SHA256)),
+            Sink::Hash => this.hash = Some(Box::new(Context::new(&SHA256))),
             Sink::File { file, offset, hash } => {
                 this.file = Some((file, offset));
-                this.hash = hash.then(|| Context::new(&SHA256));
+                this.hash = hash.then(|| Box::new(Context::new(&SHA256)));
             }
         }
         this
