@@ -1,6 +1,6 @@
 """Streams, datagrams and counters of one open connection; `pytest benches --benchmark-enable`.
 
-What is measured here is the way from Python into the engine and back: both ends are in this process,
+What is measured here is the way from Python into the engine and back: both ends are in this process
 and share its time.
 """
 
