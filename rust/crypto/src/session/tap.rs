@@ -6,7 +6,7 @@
 //! "resumption": here that call is seen. `saved` and `restore` build on it.
 //!
 //! Packet keys are made by this crate, from the secrets that rustls logs. Those that rustls makes
-//! for itself are given to nobody, and would be two fifths of all HKDF calls of a handshake.
+//! for itself are given to nobody, and would be a fifth of all HKDF calls of a handshake.
 
 use std::cell::RefCell;
 use std::sync::LazyLock;
