@@ -32,7 +32,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .PHONY: help demo test lint interop interop-short simulate congestion congestion-short fuzz idle compare \
-	instructions docs wheels clean
+	instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -79,7 +79,7 @@ lint: $(PACKAGE) ## checks formatting, lints, types, stubs, sizes, workflows
 # The table of docs/interop.md, from real runs; needs root or user namespaces, and Go for quic-go.
 interop: $(PACKAGE) ## runs the interop cases with other people's stacks, writes docs/interop.md
 	mkdir -p reports
-	$(BIN)/python -m tests.interop --subject tquic --profile quick \
+	TQUIC_INTEROP_BUILD=1 $(BIN)/python -m tests.interop --subject tquic --profile quick \
 		--write docs/interop.md --write reports/interop.json
 	@echo "interop: no failed cell; the table is docs/interop.md, the facts are reports/interop.json"
 
@@ -128,6 +128,10 @@ instructions: $(TOOLS) ## counts instructions of the hot paths against what is r
 	$(BIN)/python scripts/count_instructions.py target/release/tquic-operations $(if $(UPDATE),--update) \
 		|| test $$? -eq 2
 	@echo "instructions: nothing takes more than recorded in rust/bench/instructions.json; the table is printed"
+
+requirements: $(TOOLS) ## says which requirements of the RFCs are met where, writes docs/requirements.md
+	$(BIN)/python scripts/requirements.py
+	@echo "requirements: each is cited by code and tests, or has a note; the page is docs/requirements.md"
 
 # The tools of the site; it reads the package without building it.
 DOCS := .venv-docs/.installed
