@@ -134,8 +134,8 @@ class ApplicationClosed(ConnectionClosed):
 
     @property
     def clean(self) -> bool:
-        """Whether the code is 0."""
-        return self.code == 0
+        """Whether the code is 0, or for HTTP/3 H3_NO_ERROR."""
+        return self.code == 0 or self.code_name == "H3_NO_ERROR"
 
 
 class TransportClosed(ConnectionClosed):

@@ -436,6 +436,19 @@ class Stream:
         while not self._out.flushed():
             await self._out.changed.wait()
 
+    def _give_up(self, code: int, error: Exception) -> None:
+        """Ends what of it has not ended: the peer is told a code, and users get an error."""
+        # The transport may have ended either half meanwhile.
+        if not self._in.over:
+            self._in.end(error)
+            with contextlib.suppress(StreamClosed, ConnectionClosed):
+                self._native.stop(self._id, code)
+        if not self._out.over:
+            self._out.end(error)
+            with contextlib.suppress(StreamClosed, ConnectionClosed):
+                self._native.reset(self._id, code)
+        self._connection._forget(self)
+
     @property
     def _over(self) -> bool:
         """Whether nothing can happen to it any more."""

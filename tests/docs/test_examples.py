@@ -2,7 +2,7 @@
 
 Code blocks of the README and of docs that begin with three backticks and ``python`` are whole
 programs. ``python continued`` goes on with the program above it; ``python fragment`` is no program,
-and only has to be Python.
+and only has to be Python; ``python NAME.py`` is a module for commands of the page.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def examples() -> tuple[dict[str, str], dict[str, str]]:
                     programs[last] += block["code"]
                 case ["fragment"]:
                     fragments[place] = block["code"]
+                case [name] if name.endswith(".py"):
+                    programs[place] = block["code"]
                 case mark:
                     raise ValueError(f"{place}: {mark}")
     return programs, fragments

@@ -35,6 +35,8 @@ def main(arguments: list[str]) -> int:
     results = _play(options, kit, work)
     if options.keep is None:
         shutil.rmtree(work)
+    if options.onto is not None:
+        results, refusals = report.onto(options.onto, results, options.profile, refusals)
     for path in options.write:
         report.write(path, results, options.profile, refusals)
     if options.json:
@@ -93,6 +95,12 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--profile", choices=("quick", "full"), default="quick")
     parser.add_argument(
         "--write", type=Path, action="append", default=[], metavar="FILE.md|FILE.json"
+    )
+    parser.add_argument(
+        "--onto",
+        type=Path,
+        metavar="FILE.json",
+        help="write the cells of an earlier run of this profile as well, but for those played now",
     )
     parser.add_argument(
         "--keep", type=Path, help="keep captures, key logs, qlog and output in this folder"

@@ -142,6 +142,19 @@ def _peers(names: list[str], refusals: dict[str, bool]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def onto(
+    path: Path, results: list[Result], profile: str, refusals: dict[str, bool]
+) -> tuple[list[Result], dict[str, bool]]:
+    """The same together with what an earlier run has found out and this one has not tried."""
+    earlier = json.loads(path.read_text())
+    if earlier["profile"] != profile:
+        raise SystemExit(f"{path} is of the profile {earlier['profile']}")
+    played = {(result.case, result.client, result.server) for result in results}
+    kept = [Result(**cell) for cell in earlier["cells"]]
+    kept = [cell for cell in kept if (cell.case, cell.client, cell.server) not in played]
+    return kept + results, earlier["refuses_unknown_case"] | refusals
+
+
 def write(path: Path, results: list[Result], profile: str, refusals: dict[str, bool]) -> None:
     """Writes JSON or Markdown, by the file's ending."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -514,3 +515,48 @@ async def test_httpx_in_threads(url: str, client_config: tquic.Config) -> None:
                 client.get("/never", timeout=0.1)
 
     await asyncio.to_thread(use)
+
+
+async def test_a_server_that_closes_behind_its_response(
+    server_config: tquic.Config, client_config: tquic.Config, tmp_path: Path
+) -> None:
+    """H3_NO_ERROR when the client's transport has everything takes nothing from the client."""
+    closing: set[asyncio.Task[None]] = set()
+
+    async def hang_up(connection: Any) -> None:
+        await connection.wait_idle()
+        connection.close()
+
+    async def answer_and_close(request: Request) -> Response:
+        closing.add(asyncio.create_task(hang_up(request._exchange.connection)))
+        return await answer(request)
+
+    async with serve(answer_and_close, "127.0.0.1", 0, config=server_config) as server:
+        url = f"https://127.0.0.1:{server.address[1]}/"
+        (tmp_path / "ca.pem").write_bytes(client_config.ca or b"")  # type: ignore[arg-type]
+        for turn in range(2):
+            file = tmp_path / f"large-{turn}"
+            async with tquic.h3.connect(url, config=client_config) as c:
+                # The engine writes it.
+                response = await c.get("/large")
+                assert await response.recv_to_file(file) == len(BIG) * 3
+                await c.quic.wait_closed()
+            assert file.read_bytes() == BIG * 3
+            async with tquic.h3.connect(url, config=client_config) as c:
+                response = await c.get("/hello")
+                await c.quic.wait_closed()
+                assert (await response.read()).startswith(b"hello")
+                error = c.quic.exception
+                assert isinstance(error, tquic.ApplicationClosed)
+                assert (error.by, error.code_name, error.clean) == ("peer", "H3_NO_ERROR", True)
+                with pytest.raises(tquic.ApplicationClosed):
+                    await c.get("/hello")
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "tquic", "get", "--cacert", "ca.pem", f"{url}large"),
+                cwd=tmp_path,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            _, told = await process.communicate()
+            assert process.returncode == 0, told
+            assert (tmp_path / "large").read_bytes() == BIG * 3
+            (tmp_path / "large").unlink()

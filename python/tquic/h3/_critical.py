@@ -1,5 +1,5 @@
-"""Unidirectional streams: which is which, and what may come on the control stream (RFC 9114 section
-6.2)."""
+"""Streams that carry no request: which is which, and what may come on the control stream (RFC 9114
+section 6.2)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,28 @@ from typing import TYPE_CHECKING, Final, Protocol
 from tquic.h3 import _frames
 from tquic.h3._codec import Frame, FrameDecoder, decode_varint
 from tquic.h3.errors import ErrorCode, H3Error
-from tquic.h3.events import Event, GoAwayReceived, PriorityUpdated, SettingsReceived
+from tquic.h3.events import (
+    Event,
+    GoAwayReceived,
+    PriorityUpdated,
+    SessionStream,
+    SettingsReceived,
+)
 from tquic.h3.priority import Priority
 from tquic.h3.settings import PeerSettings
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-__all__ = ["ControlStream", "Ignored", "InstructionStream", "Reader", "TypedStream"]
+__all__ = [
+    "ControlStream",
+    "Ignored",
+    "InstructionStream",
+    "Reader",
+    "SessionHeader",
+    "SignalledStream",
+    "TypedStream",
+]
 
 _MAX_VARINT_SIZE: Final = 8
 
@@ -36,7 +50,8 @@ class TypedStream:
 
     __slots__ = ("_became", "_identify", "_start")
 
-    def __init__(self, identify: Callable[[int, list[Event]], Reader]) -> None:
+    def __init__(self, identify: Callable[[int, int, list[Event]], Reader]) -> None:
+        # Is given the type, how long its encoding is, and the events.
         self._identify = identify
         self._start = b""
         self._became: Reader | None = None
@@ -54,12 +69,75 @@ class TypedStream:
             self._start = start
             return
         kind, size = found
-        self._became = self._identify(kind, events)
+        self._became = self._identify(kind, size, events)
         self._became.receive(view[size - len(self._start) :], end, events)
 
     def reset(self) -> None:
         if self._became is not None:
             self._became.reset()
+
+
+class SignalledStream:
+    """A bidirectional stream that may belong to a WebTransport session: its first bytes tell
+    (draft-ietf-webtrans-http3 section 4.3)."""
+
+    __slots__ = ("_became", "_id", "_other", "_start")
+
+    def __init__(self, stream_id: int, other: Callable[[bytes, bool, list[Event]], None]) -> None:
+        self._id = stream_id
+        # Is given all that has come of a stream that belongs to none.
+        self._other = other
+        self._start = b""
+        self._became: SessionHeader | None = None
+
+    def receive(self, data: ReadableBuffer, end: bool, events: list[Event]) -> None:
+        if self._became is not None:
+            self._became.receive(data, end, events)
+            return
+        view = memoryview(data)
+        start = self._start + bytes(view[: _MAX_VARINT_SIZE - len(self._start)])
+        found = decode_varint(start)
+        if found is None and not end:
+            self._start = start
+        elif found is None or found[0] != _frames.WT_STREAM:
+            self._other(self._start + bytes(view), end, events)
+        else:
+            size = found[1]
+            self._became = SessionHeader(self._id, size)
+            self._became.receive(view[size - len(self._start) :], end, events)
+
+    def reset(self) -> None:
+        pass
+
+
+class SessionHeader:
+    """The beginning of a stream of a WebTransport session, behind its type: which session."""
+
+    __slots__ = ("_before", "_id", "_start")
+
+    def __init__(self, stream_id: int, before: int) -> None:
+        self._id = stream_id
+        # Bytes of the stream that stand before it.
+        self._before = before
+        self._start = b""
+
+    def receive(self, data: ReadableBuffer, end: bool, events: list[Event]) -> None:
+        view = memoryview(data)
+        start = self._start + bytes(view[: _MAX_VARINT_SIZE - len(self._start)])
+        found = decode_varint(start)
+        if found is None:
+            # It may end before it has begun, as others may.
+            self._start = start
+            return
+        session, size = found
+        if session & 3:
+            # draft-ietf-webtrans-http3 section 4
+            raise _id_error(f"session {session} of a stream is no request stream")
+        rest = view[size - len(self._start) :]
+        events.append(SessionStream(self._id, session, self._before + size, rest, end))
+
+    def reset(self) -> None:
+        pass
 
 
 class Ignored:

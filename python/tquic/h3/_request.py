@@ -25,6 +25,7 @@ from tquic.h3.events import (
 )
 from tquic.h3.fields import Field
 from tquic.h3.priority import Priority
+from tquic.h3.settings import Settings
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -128,20 +129,21 @@ class RequestStream:
 
     __slots__ = (
         *("_announced", "_decoder", "_expected", "_frames", "_held", "_held_end", "_received"),
-        *("_sent", "held", "id", "method", "receiving", "sending"),
+        *("_sent", "_sessions", "held", "id", "method", "receiving", "sending"),
     )
 
     # When the stream ends without a whole header section, and when something is pushed.
     _incomplete: ClassVar[ErrorCode]
     _pushed: ClassVar[ErrorCode]
 
-    def __init__(self, stream_id: int, decoder: Decoder, max_section: int) -> None:
+    def __init__(self, stream_id: int, decoder: Decoder, settings: Settings) -> None:
         self.id = stream_id
         self.method = b""
         self.receiving = Receiving.HEAD
         self.sending = Sending.IDLE
         self._decoder = decoder
-        self._frames = FrameDecoder(max_payload=max_section)
+        self._frames = FrameDecoder(max_payload=settings.max_field_section_size)
+        self._sessions = settings.webtransport > 0
         # Bytes of content: what was said, and what has come or gone.
         self._expected: int | None = None
         self._received = 0
@@ -226,6 +228,9 @@ class RequestStream:
                 self._on_section(fields, events)
             elif frame.payload is not None:
                 self._check(frame.type)
+            elif frame.type == _frames.WT_STREAM and self._sessions:
+                # draft-ietf-webtrans-http3 section 4.3: streams begin with it, or do not have it.
+                raise H3Error(ErrorCode.H3_FRAME_ERROR, "WT_STREAM inside of a request stream")
         if end:
             self._on_end(events)
 
@@ -342,12 +347,11 @@ class ServedStream(RequestStream):
         self,
         stream_id: int,
         decoder: Decoder,
-        max_section: int,
-        extended: bool,
+        settings: Settings,
         take_priority: Callable[[int], Priority | None],
     ) -> None:
-        super().__init__(stream_id, decoder, max_section)
-        self._extended = extended
+        super().__init__(stream_id, decoder, settings)
+        self._extended = settings.enable_connect_protocol
         self._take_priority = take_priority
 
     def _on_head(self, fields: list[Field], events: list[Event]) -> None:

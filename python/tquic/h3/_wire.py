@@ -17,16 +17,20 @@ from tquic import _engine
 from tquic._halves import File
 from tquic._wait import Home
 from tquic.config import Config
-from tquic.errors import ConnectionClosed, StreamClosed, WriteBufferFull
+from tquic.errors import ConnectionClosed, StreamClosed, StreamError, WriteBufferFull
+from tquic.h3._sessions import FAREWELLS, Session, Sessions, Stream, mapped
 from tquic.h3.connection import Connection
 from tquic.h3.errors import ErrorCode, H3Error, RequestFailed, code_name
 from tquic.h3.events import (
     Data,
+    Datagram,
     EndOfMessage,
     Event,
+    GoAwayReceived,
     Informational,
     Request,
     Response,
+    SessionStream,
     StreamFailed,
     StreamReset,
     Trailers,
@@ -149,6 +153,31 @@ class Exchange(tquic.stream.Stream):
         self.wire.h3.abandon(self._id)
         self.wire._flush_h3()
 
+    # ---- As the tunnel of a session ----
+
+    def send_capsules(self, data: bytes, *, end: bool) -> None:
+        """See `Tunnel`."""
+        if self._out.ended or self._out.over:
+            return
+        header = self.wire.h3.send_data(self._id, len(data), end=end)
+        try:
+            self._send(header + data, end)
+        except WriteBufferFull:
+            self.cancel(ErrorCode.H3_EXCESSIVE_LOAD)
+        except (StreamError, ConnectionClosed):
+            # Why, an event will tell.
+            return
+
+    def give_up(self, code: int) -> None:
+        """See `Tunnel`."""
+        self.cancel(code)
+
+    async def delivered(self) -> None:
+        """See `Tunnel`."""
+        await self.wait_finished()
+        while not self._in.over:
+            await self._in.changed.wait()
+
     def _send(self, data: ReadableBuffer, end: bool) -> None:
         # What a field section refers to goes first.
         self.wire._flush_h3()
@@ -261,6 +290,14 @@ class Wire(tquic.connection.Connection):
         self._failed = False
         self.h3: Final = Connection(is_client=self._is_client, settings=settings)
         self._started = False
+        self._sessions: Sessions | None = None
+
+    @property
+    def sessions(self) -> Sessions:
+        """Its WebTransport sessions."""
+        if self._sessions is None:
+            self._sessions = Sessions(self)
+        return self._sessions
 
     # ---- For subclasses ----
 
@@ -272,17 +309,7 @@ class Wire(tquic.connection.Connection):
 
     def on_stream_failed(self, stream: tquic.stream.Stream, event: StreamFailed) -> None:
         """A stream error: the stream is given up."""
-        error = RequestFailed(event.code, event.reason, by="local")
-        # The transport may have ended either half meanwhile.
-        if not stream._in.over:
-            stream._in.end(error)
-            with contextlib.suppress(StreamClosed, ConnectionClosed):
-                self._native.stop(stream.id, event.code)
-        if not stream._out.over:
-            stream._out.end(error)
-            with contextlib.suppress(StreamClosed, ConnectionClosed):
-                self._native.reset(stream.id, event.code)
-        self._forget(stream)
+        stream._give_up(event.code, RequestFailed(event.code, event.reason, by="local"))
         self.h3.abandon(event.stream_id)
 
     def on_reset(self, exchange: Exchange, code: int) -> None:
@@ -344,9 +371,10 @@ class Wire(tquic.connection.Connection):
         # Early data may come before the handshake is complete.
         self._start_h3()
         early = self._info is None
+        # A server's streams, and unidirectional ones, carry no requests.
         self._streams[number] = (
             tquic.stream.Stream(self, number, early=early)
-            if number & 2
+            if number & 3
             else Exchange(self, number, early=early)
         )
         self._begun()
@@ -354,6 +382,9 @@ class Wire(tquic.connection.Connection):
     def _on_data(self, number: int, data: bytes | memoryview, fin: bool) -> None:
         stream = self._streams.get(number)
         size = len(data)
+        if isinstance(stream, Stream):
+            super()._on_data(number, data, fin)
+            return
         if stream is None or stream._in.over:
             self._native.consumed(number, size)
             return
@@ -361,7 +392,7 @@ class Wire(tquic.connection.Connection):
         events = self._taken(self.h3.receive, number, data, fin)
         # What is content counts when it is read; all the rest counts now.
         self._told(events, number, size + held - self.h3.held(number))
-        if fin and number & 2:
+        if fin and not isinstance(stream, Exchange):
             stream._in.on_data(b"", True)
             self._forget(stream)
 
@@ -393,7 +424,9 @@ class Wire(tquic.connection.Connection):
 
     def _on_reset(self, number: int, error: Exception, _: Any) -> None:
         stream = self._streams.get(number)
-        if stream is not None:
+        if isinstance(stream, Stream):
+            super()._on_reset(number, mapped(error), _)
+        elif stream is not None:
             events = self._taken(self.h3.receive_reset, number, cast(Any, error).code)
             self._told(events, number, 0)
             if not stream._in.over:
@@ -402,12 +435,17 @@ class Wire(tquic.connection.Connection):
 
     def _on_stopped(self, number: int, error: Exception, _: Any) -> None:
         stream = self._streams.get(number)
-        if stream is not None:
+        if isinstance(stream, Stream):
+            super()._on_stopped(number, mapped(error), _)
+        elif stream is not None:
             cast(Any, error).code_name = code_name(cast(Any, error).code)
             events = self._taken(self.h3.receive_stop, number, cast(Any, error).code)
             stream._out.end(error)
             self._told(events, number, 0)
             self._forget(stream)
+            begun = isinstance(stream, Exchange) and stream.head is not None
+            if begun and cast(Any, error).code not in FAREWELLS:
+                self._cut_off(number, f"the peer stopped it: {cast(Any, error).code_name}")
 
     def _on_datagram(self, data: bytes, *_: Any) -> None:
         self._native.consumed_datagrams(1, len(data))
@@ -416,6 +454,8 @@ class Wire(tquic.connection.Connection):
     def _on_closed(self, error: ConnectionClosed, *_: Any) -> None:
         if error.code is not None and error.code_name == f"{error.code:#x}":
             error.code_name = code_name(error.code)
+        if self._sessions:
+            self._sessions.end(error)
         super()._on_closed(error)
 
     def _taken(self, receive: Callable[..., list[Event]], *arguments: object) -> list[Event]:
@@ -435,9 +475,15 @@ class Wire(tquic.connection.Connection):
         for event in events:
             if isinstance(event, Data):
                 stream = self._streams.get(event.stream_id)
-                if stream is not None:
+                session = self._session(event.stream_id)
+                if session is not None:
+                    session._on_content(event.data, end=False)
+                elif stream is not None:
                     credits[event.stream_id] -= len(event.data)
                     stream._in.on_data(event.data, False)
+            elif isinstance(event, SessionStream):
+                credits[event.stream_id] -= len(event.data)
+                self.sessions.on_stream(event, early=self._info is None)
             elif isinstance(event, Unblocked):
                 credits[event.stream_id] = credits.get(event.stream_id, 0) + event.size
             else:
@@ -459,6 +505,8 @@ class Wire(tquic.connection.Connection):
             exchange._in.changed.wake()
             if isinstance(event, Request):
                 self.on_request(exchange, event)
+            elif session := self._session(event.stream_id):
+                session._on_response(event)
 
     def _on_informational(self, event: Informational) -> None:
         exchange = self._exchange(event.stream_id)
@@ -474,17 +522,44 @@ class Wire(tquic.connection.Connection):
         exchange = self._exchange(event.stream_id)
         if exchange is not None:
             exchange._in.on_data(b"", True)
+            self._session_ends(event.stream_id)
             self._forget(exchange)
 
     def _on_failed(self, event: StreamFailed) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is not None:
             self.on_stream_failed(stream, event)
+            self._cut_off(event.stream_id, event.reason)
 
     def _on_given_up(self, event: StreamReset) -> None:
         exchange = self._exchange(event.stream_id)
         if exchange is not None:
             self.on_reset(exchange, event.code)
+            self._cut_off(event.stream_id, f"the peer gave it up: {code_name(event.code)}")
+
+    def _session(self, number: int) -> Session | None:
+        """The session that was made on a stream."""
+        return self._sessions.of(number) if self._sessions else None
+
+    def _session_ends(self, number: int) -> None:
+        """The peer has ended the stream of a session, perhaps."""
+        session = self._session(number)
+        if session is not None:
+            session._on_content(b"", end=True)
+
+    def _cut_off(self, number: int, why: str) -> None:
+        """A session ends with its stream (draft-ietf-webtrans-http3 section 6)."""
+        if self._sessions:
+            self._sessions.cut_off(number, why)
+
+    def _on_http_datagram(self, event: Datagram) -> None:
+        self.sessions.on_datagram(event.stream_id, event.data)
+
+    def _on_goaway(self, event: GoAwayReceived) -> None:
+        if self._sessions:
+            self._sessions.drain()
+        self.on_event(event)
+        self._news.wake()
 
     def _exchange(self, number: int) -> Exchange | None:
         stream = self._streams.get(number)
@@ -512,4 +587,6 @@ _ROUTES: Final[dict[type, Callable[[Wire, Any], None]]] = {
     EndOfMessage: Wire._on_end,
     StreamFailed: Wire._on_failed,
     StreamReset: Wire._on_given_up,
+    Datagram: Wire._on_http_datagram,
+    GoAwayReceived: Wire._on_goaway,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
@@ -18,6 +18,9 @@ from tquic.client import plan
 from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import StreamStopped
+from tquic.h3._session_client import begin, check_server, client_settings, session_fields
+from tquic.h3._sessions import Session
+from tquic.h3._webtransport import PROTOCOL
 from tquic.h3._wire import ALPN, Exchange, Wire
 from tquic.h3.errors import ErrorCode, LocalProtocolError, RequestFailed
 from tquic.h3.events import Response as ResponseHead
@@ -338,6 +341,40 @@ class ClientConnection:
         fields = _request_fields(method, url, headers, priority, protocol)
         return RequestStream(self._begin(fields, end=False), method, url)
 
+    async def webtransport(
+        self,
+        url: str,
+        *,
+        protocols: Sequence[str] = (),
+        headers: HeadersLike | None = None,
+        priority: Priority | None = None,
+    ) -> Session:
+        """Makes a WebTransport session; experimental, see `tquic.h3.webtransport`.
+
+        Any number of sessions and requests may run on the connection, as far as the server takes
+        them. It is used with ``async with``, or closed.
+
+        Args:
+            url: absolute, or relative to that of the connection.
+            protocols: names of application protocols, best first; `Session.protocol` is the
+                server's choice.
+            headers: more fields, such as Origin.
+            priority: see `request`.
+
+        Raises:
+            SessionRefused: the server makes none there.
+            LocalProtocolError: the server takes no sessions, or one of the ends no datagrams.
+            RequestFailed: the server gave the request up; it may have as many sessions as it takes.
+            ConnectionClosed: the connection is over.
+        """
+        await self._ready_for("CONNECT")
+        await self._wait_settings()
+        check_server(self._wire)
+        more = [*as_fields(headers), *session_fields(self._wire, protocols)]
+        url = urljoin(self._url, url)
+        fields = _request_fields("CONNECT", url, more, priority, PROTOCOL.decode())
+        return await begin(self._begin(fields, end=False), protocols)
+
     # ---- The end ----
 
     def close(self) -> None:
@@ -489,6 +526,19 @@ def _request_fields(
     return lines
 
 
+class ClientWire(Wire):
+    """A client's connection."""
+
+    def __init__(
+        self,
+        home: Home,
+        native: _engine.Connection,
+        config: Config,
+        remote: tuple[str, int],
+    ) -> None:
+        super().__init__(home, native, config, remote, client_settings(config))
+
+
 @dataclass(frozen=True)
 class Establishing:
     """What to connect to, and how; for a home of any kind."""
@@ -509,7 +559,7 @@ class Establishing:
         # With early data, the first request need not wait for the handshake.
         wait = not (config.early_data and config.session_store is not None)
         how = plan(host, port, config, self.local, self.interface, wait)
-        return ClientConnection(await how.connect(home, Wire), self.url)
+        return ClientConnection(await how.connect(home, ClientWire), self.url)
 
 
 class Connecting:

@@ -13,6 +13,8 @@ from tquic.h3._critical import (
     Ignored,
     InstructionStream,
     Reader,
+    SessionHeader,
+    SignalledStream,
     TypedStream,
     closed_critical,
 )
@@ -33,6 +35,7 @@ from tquic.h3.events import (
     Event,
     GoAwayReceived,
     PriorityUpdated,
+    SessionStream,
     SettingsReceived,
     StreamFailed,
     StreamReset,
@@ -187,16 +190,18 @@ class Connection:
             if end and request.over:
                 del self._requests[stream_id]
             return events
-        if stream_id & 3 == 0:
-            if not self._is_client:
-                self._on_request(stream_id, events).receive(data, end, events)
-            return events
         reader = self._readers.get(stream_id)
         if reader is None:
+            if stream_id & 3 == 0:
+                if self._is_client:
+                    return events
+                if not self._settings.webtransport or _begins_with_frame(data):
+                    self._on_request(stream_id, events).receive(data, end, events)
+                    return events
             reader = self._readers[stream_id] = self._on_stream(stream_id)
         reader.receive(data, end, events)
         if end:
-            del self._readers[stream_id]
+            self._readers.pop(stream_id, None)
         return self._routed(events) if events else events
 
     def receive_raw(self, stream_id: int, size: int, remaining: int = 0) -> list[Event]:
@@ -232,7 +237,7 @@ class Connection:
             H3Error: it must not, on this stream.
         """
         reader = self._readers.pop(stream_id, None)
-        if reader is not None:
+        if reader is not None and stream_id & 3:
             reader.reset()
             return []
         events: list[Event] = []
@@ -266,7 +271,10 @@ class Connection:
         return [StreamStopped(stream_id, code)]
 
     def receive_datagram(self, data: bytes) -> list[Event]:
-        """Takes a QUIC datagram. Those for requests that are not there are dropped.
+        """Takes a QUIC datagram.
+
+        Those for requests that are not there are dropped, but with `Settings.webtransport`: they
+        may be earlier than their sessions.
 
         Raises:
             H3Error: it belongs to no possible request.
@@ -277,12 +285,15 @@ class Connection:
             raise H3Error(ErrorCode.H3_DATAGRAM_ERROR, "a datagram belongs to no possible request")
         quarter, size = found
         stream_id = quarter << 2
-        if stream_id not in self._requests or not self._settings.h3_datagram:
+        if not self._settings.h3_datagram:
+            return []
+        if stream_id not in self._requests and not self._settings.webtransport:
             return []
         return [Datagram(stream_id, data[size:])]
 
     def abandon(self, stream_id: int) -> None:
         """Forgets a request stream that this side has reset and stopped."""
+        self._readers.pop(stream_id, None)
         request = self._requests.pop(stream_id, None)
         if request is not None and request.receiving is not Receiving.ENDED:
             self._decoder.cancel(stream_id)
@@ -431,13 +442,7 @@ class Connection:
     def _on_request(self, stream_id: int, events: list[Event]) -> RequestStream:
         """A client begins a request."""
         self.requests += 1
-        request = ServedStream(
-            stream_id,
-            self._decoder,
-            self._settings.max_field_section_size,
-            self._settings.enable_connect_protocol,
-            self._early_priority,
-        )
+        request = ServedStream(stream_id, self._decoder, self._settings, self._early_priority)
         self._requests[stream_id] = request
         if self.goaway_sent is not None and stream_id >= self.goaway_sent:
             # RFC 9114 section 5.2
@@ -454,14 +459,21 @@ class Connection:
         return self._priorities.pop(stream_id, None) if self._priorities else None
 
     def _on_stream(self, stream_id: int) -> Reader:
-        """The peer has opened a stream that carries no request."""
-        if stream_id & 3 == 1:
-            # RFC 9114 section 6.1
-            reason = f"the server opened bidirectional stream {stream_id}"
-            raise H3Error(ErrorCode.H3_STREAM_CREATION_ERROR, reason)
-        return TypedStream(lambda kind, events: self._identify(stream_id, kind, events))
+        """The peer has opened a stream that carries no request, or may carry none."""
+        if stream_id & 2:
+            return TypedStream(lambda *found: self._identify(stream_id, *found))
+        if stream_id & 1 and not self._settings.webtransport:
+            raise _opened_by_server(stream_id)
+        return SignalledStream(stream_id, lambda *rest: self._on_no_session(stream_id, *rest))
 
-    def _identify(self, stream_id: int, kind: int, events: list[Event]) -> Reader:
+    def _on_no_session(self, stream_id: int, data: bytes, end: bool, events: list[Event]) -> None:
+        """A bidirectional stream belongs to no WebTransport session."""
+        if stream_id & 1:
+            raise _opened_by_server(stream_id)
+        del self._readers[stream_id]
+        self._on_request(stream_id, events).receive(data, end, events)
+
+    def _identify(self, stream_id: int, kind: int, size: int, events: list[Event]) -> Reader:
         """The type of a unidirectional stream has come."""
         if kind == _frames.PUSH_STREAM:
             # RFC 9114 sections 4.6 and 6.2.2
@@ -471,6 +483,8 @@ class Connection:
         reader = self._awaited.pop(kind, None)
         if reader is not None:
             return reader
+        if kind == _frames.SESSION_STREAM and self._settings.webtransport:
+            return SessionHeader(stream_id, size)
         if kind in _CRITICAL:
             # RFC 9114 section 6.2.1, RFC 9204 section 4.2
             reason = f"there is a second stream of type {kind:#x}"
@@ -504,6 +518,8 @@ class Connection:
             routed.append(event)
             if type(event) is SettingsReceived:
                 self._use(event.settings)
+            elif type(event) is SessionStream:
+                self._readers.pop(event.stream_id, None)
             elif type(event) is GoAwayReceived and self._is_client:
                 for request in self._requests.values():
                     if request.id >= event.id and request.receiving is not Receiving.FAILED:
@@ -526,7 +542,7 @@ class Connection:
         if self.goaway_received is not None:
             # RFC 9114 section 5.2
             raise LocalProtocolError("the server takes no more requests: GOAWAY")
-        return WantedStream(stream_id, self._decoder, self._settings.max_field_section_size)
+        return WantedStream(stream_id, self._decoder, self._settings)
 
     def _request(self, stream_id: int) -> RequestStream:
         request = self._requests.get(stream_id)
@@ -564,6 +580,19 @@ class Connection:
 _CRITICAL: Final = frozenset(
     {_frames.CONTROL_STREAM, _frames.ENCODER_STREAM, _frames.DECODER_STREAM}
 )
+
+
+def _begins_with_frame(data: ReadableBuffer) -> bool:
+    """Whether a request stream begins with one of the frames of RFC 9114, as nearly all do: their
+    types have one byte, and WT_STREAM has two at least."""
+    view = memoryview(data)
+    return view.nbytes > 0 and view[0] < 0x40
+
+
+def _opened_by_server(stream_id: int) -> H3Error:
+    # RFC 9114 section 6.1
+    reason = f"the server opened bidirectional stream {stream_id}"
+    return H3Error(ErrorCode.H3_STREAM_CREATION_ERROR, reason)
 
 
 def _lines(fields: Iterable[Field]) -> list[Field]:

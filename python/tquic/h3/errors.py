@@ -4,6 +4,7 @@ and the exceptions that carry one."""
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 from tquic.errors import QuicError, Side, StreamError
 
@@ -34,6 +35,16 @@ class ErrorCode(IntEnum):
     QPACK_DECOMPRESSION_FAILED = 0x0200
     QPACK_ENCODER_STREAM_ERROR = 0x0201
     QPACK_DECODER_STREAM_ERROR = 0x0202
+
+
+class SessionErrorCode(IntEnum):
+    """What WebTransport adds to them, by the names of draft-ietf-webtrans-http3 section 9.5."""
+
+    WT_FLOW_CONTROL_ERROR = 0x045D4487
+    WT_ALPN_ERROR = 0x0817B3DD
+    WT_SESSION_GONE = 0x170D7B68
+    WT_REQUIREMENTS_NOT_MET = 0x212C0D48
+    WT_BUFFERED_STREAM_REJECTED = 0x3994BD84
 
 
 class H3Error(Exception):
@@ -98,7 +109,7 @@ def _request_failed(code: int, reason: str, by: Side | None) -> RequestFailed:
 
 def code_name(code: int) -> str:
     """The name of an application error code; the number if it has none."""
-    try:
-        return ErrorCode(code).name
-    except ValueError:
-        return f"{code:#x}"
+    return _NAMES.get(code) or f"{code:#x}"
+
+
+_NAMES: Final = {int(one): one.name for codes in (ErrorCode, SessionErrorCode) for one in codes}

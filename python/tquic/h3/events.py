@@ -20,6 +20,7 @@ __all__ = [
     "PriorityUpdated",
     "Request",
     "Response",
+    "SessionStream",
     "SettingsReceived",
     "StreamFailed",
     "StreamReset",
@@ -183,10 +184,33 @@ class PriorityUpdated:
 
 @dataclass(slots=True)
 class Datagram:
-    """An HTTP datagram (RFC 9297 section 2.1) that belongs to a request."""
+    """An HTTP datagram (RFC 9297 section 2.1) that belongs to a request; with WebTransport, the
+    request may not have come yet."""
 
     stream_id: int
     data: bytes
+
+
+@dataclass(slots=True)
+class SessionStream:
+    """A stream of a WebTransport session has begun (draft-ietf-webtrans-http3 section 4).
+
+    What comes on it is the session's: nothing more of it is to be given to
+    `Connection.receive`.
+
+    Attributes:
+        stream_id: the stream.
+        session_id: the stream of the request that made the session, or will make it.
+        offset: where in the stream ``data`` stands.
+        data: what has come behind the header; a view of what was received.
+        end: the stream ends behind it.
+    """
+
+    stream_id: int
+    session_id: int
+    offset: int
+    data: memoryview
+    end: bool
 
 
 Event: TypeAlias = (
@@ -204,4 +228,5 @@ Event: TypeAlias = (
     | GoAwayReceived
     | PriorityUpdated
     | Datagram
+    | SessionStream
 )

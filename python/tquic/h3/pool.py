@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Self
 
 from tquic._hub import Hub
@@ -12,6 +13,7 @@ from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import ConnectionClosed
 from tquic.h3._altsvc import AltSvcCache
+from tquic.h3._sessions import Session
 from tquic.h3.client import (
     SAFE,
     ClientConnection,
@@ -150,6 +152,21 @@ class Client:
     async def delete(self, url: str, *, headers: HeadersLike | None = None) -> Response:
         """DELETE; see `request`."""
         return await self.request("DELETE", url, headers=headers)
+
+    async def webtransport(
+        self, url: str, *, protocols: Sequence[str] = (), headers: HeadersLike | None = None
+    ) -> Session:
+        """Makes a WebTransport session; see `ClientConnection.webtransport`. The URL is absolute.
+
+        Raises:
+            SessionRefused: the server makes none there.
+            LocalProtocolError: the server takes no sessions, or one of the ends no datagrams.
+            RequestFailed: the server gave the request up; it may have as many sessions as it takes.
+            ConnectionClosed: there is no connection to the server.
+            RuntimeError: the client is closed.
+        """
+        connection = await self.connection(url)
+        return await connection.webtransport(url, protocols=protocols, headers=headers)
 
     async def connection(self, url: str) -> ClientConnection:
         """The connection for a URL, made if there is none: for `ClientConnection.open`."""

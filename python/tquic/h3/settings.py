@@ -21,12 +21,18 @@ class SettingId(IntEnum):
     QPACK_BLOCKED_STREAMS = 0x07
     ENABLE_CONNECT_PROTOCOL = 0x08
     H3_DATAGRAM = 0x33
+    ENABLE_WEBTRANSPORT = 0x2B603742
+    """draft-ietf-webtrans-http3, version 2"""
+    WEBTRANSPORT_MAX_SESSIONS = 0xC671706A
+    """Version 7"""
 
 
 # RFC 9114 section 7.2.4.1 and its registry: those that only HTTP/2 has.
 _HTTP2_ONLY: Final = frozenset({0x00, 0x02, 0x03, 0x04, 0x05})
-# RFC 9220 section 3 (RFC 8441 section 3), RFC 9297 section 2.1.1
-_FLAGS: Final = frozenset({SettingId.ENABLE_CONNECT_PROTOCOL, SettingId.H3_DATAGRAM})
+# RFC 9220 section 3 (RFC 8441 section 3), RFC 9297 section 2.1.1, and WebTransport's.
+_FLAGS: Final = frozenset(
+    {SettingId.ENABLE_CONNECT_PROTOCOL, SettingId.H3_DATAGRAM, SettingId.ENABLE_WEBTRANSPORT}
+)
 
 
 def reserved(number: int) -> int:
@@ -46,6 +52,8 @@ class Settings:
             more (RFC 9114 section 4.2.2). Default 32768.
         enable_connect_protocol: take extended CONNECT (RFC 9220). For servers. Default no.
         h3_datagram: take HTTP datagrams (RFC 9297). Default no.
+        webtransport: WebTransport sessions at a time that a server takes; a client says by any
+            number that it makes some. Needs ``h3_datagram``. Default 0: none.
         extra: other settings, as (identifier, value).
     """
 
@@ -54,6 +62,7 @@ class Settings:
     max_field_section_size: int = 32768
     enable_connect_protocol: bool = False
     h3_datagram: bool = False
+    webtransport: int = 0
     extra: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
@@ -65,6 +74,9 @@ class Settings:
                 raise ValueError(f"setting {number:#x} belongs to HTTP/2 and must not be sent")
         if len(dict(pairs)) != len(pairs):
             raise ValueError("a setting is there twice")
+        if self.webtransport and not self.h3_datagram:
+            # draft-ietf-webtrans-http3 section 3.1
+            raise ValueError("webtransport needs h3_datagram")
 
     def pairs(self) -> list[tuple[int, int]]:
         """As (identifier, value); those with the default of the RFC are left out."""
@@ -73,6 +85,8 @@ class Settings:
             (int(SettingId.QPACK_BLOCKED_STREAMS), self.qpack_blocked_streams),
             (int(SettingId.ENABLE_CONNECT_PROTOCOL), int(self.enable_connect_protocol)),
             (int(SettingId.H3_DATAGRAM), int(self.h3_datagram)),
+            (int(SettingId.ENABLE_WEBTRANSPORT), int(self.webtransport > 0)),
+            (int(SettingId.WEBTRANSPORT_MAX_SESSIONS), self.webtransport),
         ]
         limit = (int(SettingId.MAX_FIELD_SECTION_SIZE), self.max_field_section_size)
         return [limit, *((number, value) for number, value in pairs if value), *self.extra]
@@ -92,6 +106,8 @@ class PeerSettings:
 
     Attributes:
         max_field_section_size: the largest section that it takes; `None` without a limit.
+        webtransport: the version of draft-ietf-webtrans-http3 to talk to it, 7 or 2; 0 if it knows
+            none of them.
         values: all of them, unknown ones included.
     """
 
@@ -100,6 +116,7 @@ class PeerSettings:
     max_field_section_size: int | None = None
     enable_connect_protocol: bool = False
     h3_datagram: bool = False
+    webtransport: int = 0
     values: dict[int, int] = field(default_factory=dict[int, int])
 
     @classmethod
@@ -128,8 +145,18 @@ class PeerSettings:
             max_field_section_size=values.get(SettingId.MAX_FIELD_SECTION_SIZE),
             enable_connect_protocol=bool(values.get(SettingId.ENABLE_CONNECT_PROTOCOL)),
             h3_datagram=bool(values.get(SettingId.H3_DATAGRAM)),
+            webtransport=_draft(values),
             values=values,
         )
+
+
+def _draft(values: dict[int, int]) -> int:
+    """Draft-ietf-webtrans-http3 section 7.1: the newest version that both ends know."""
+    if not values.get(SettingId.H3_DATAGRAM):
+        return 0
+    if values.get(SettingId.WEBTRANSPORT_MAX_SESSIONS):
+        return 7
+    return 2 if values.get(SettingId.ENABLE_WEBTRANSPORT) else 0
 
 
 def _varint(payload: bytes, offset: int) -> tuple[int, int]:

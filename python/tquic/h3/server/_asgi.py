@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
 
 from tquic.errors import ConfigError
+from tquic.h3._webtransport import PROTOCOL
 from tquic.h3.fields import joined_cookies
 from tquic.h3.server._answer import Line, date_line
 from tquic.h3.server._exchange import Exchange
+from tquic.h3.server._sessions import SessionRequest, run
 from tquic.h3.server._websocket import WebSocketExchange
 
 if TYPE_CHECKING:
@@ -83,9 +85,14 @@ class AsgiResponder:
 
     def __init__(self, app: App, *, root_path: str = "") -> None:
         self._app = app
+        self.protocols = frozenset({b"websocket"})
         self._root_path = root_path
         self._state: dict[str, Any] = {}
         self._lifespan = _Lifespan(app, self._state)
+
+    def take_sessions(self) -> None:
+        """The application is given WebTransport sessions as well."""
+        self.protocols |= {PROTOCOL}
 
     async def start(self) -> None:
         """The application starts.
@@ -136,17 +143,31 @@ class AsgiResponder:
 
     async def _tunnel(self, exchange: Exchange) -> None:
         """Extended CONNECT (RFC 9220)."""
-        if exchange.request.protocol != b"websocket":
-            # RFC 8441 section 4 leaves it to the server; 501 says what is the matter.
-            exchange.refuse(501)
-            return
         scope = self._scope(exchange)
-        scope["type"] = "websocket"
-        scope["scheme"] = "wss"
         del scope["method"]
         tls = scope["extensions"]["tls"]
+        if exchange.request.protocol == PROTOCOL:
+            # Nothing is agreed on among servers: the name says whose this is.
+            scope["type"] = "webtransport"
+
+            async def call(request: SessionRequest) -> None:
+                scope["extensions"] = {"tquic.webtransport": {"request": request}, "tls": tls}
+                await self._app(scope, _nothing_comes, _nothing_goes)
+
+            await run(exchange, call)
+            return
+        scope["type"] = "websocket"
+        scope["scheme"] = "wss"
         scope["extensions"] = {"websocket.http.response": {}, "tls": tls}
         await WebSocketExchange(exchange).run(self._app, scope)
+
+
+async def _nothing_comes() -> Message:
+    raise RuntimeError("a WebTransport session has no messages: use its request")
+
+
+async def _nothing_goes(_: Message) -> None:
+    await _nothing_comes()
 
 
 class _Http:

@@ -12,10 +12,12 @@ from tquic._halves import Outgoing
 from tquic._hub import Hub
 from tquic._wait import Waiters
 from tquic.config import Config
-from tquic.errors import ConnectionClosed, StreamClosed
+from tquic.errors import ConnectionClosed, Side, StreamClosed
 from tquic.h3 import events as e
+from tquic.h3._sessions import FAREWELLS, mapped
+from tquic.h3._webtransport import PROTOCOL
 from tquic.h3._wire import Wire
-from tquic.h3.errors import ErrorCode
+from tquic.h3.errors import ErrorCode, code_name
 from tquic.h3.prepared import prepare_response
 from tquic.h3.priority import Priority
 from tquic.h3.server._answer import problem
@@ -63,6 +65,10 @@ class ServerConnection(Wire):
         self._reading: dict[int, float] = {}
         # Those that began as early data.
         self._early: set[int] = set()
+        # Of which the client wants no answer, before it has said what they are.
+        self._stopped_early: dict[int, Exception] = {}
+        # Requests that wait for the client's SETTINGS.
+        self._unsettled: list[Exchange] = []
         # Credit that is not urgent.
         self._used = 0
         self._given_up = 0
@@ -100,15 +106,16 @@ class ServerConnection(Wire):
             exchange.drop_body()
             if exchange.received:
                 del self._reading[exchange.id]
-            else:
+            elif exchange.request.protocol != PROTOCOL or exchange.status >= 300:
+                # A session's client ends the stream as well, when it has read why.
                 # RFC 9114 section 4.1: the rest of the request is of no interest.
                 self._stop(exchange.id, ErrorCode.H3_NO_ERROR)
         self.server.on_ended(exchange)
 
-    def cancel(self, exchange: Exchange, code: ErrorCode) -> None:
+    def cancel(self, exchange: Exchange, code: int) -> None:
         """Gives an exchange up in both directions."""
         self._give_up(exchange.id, code)
-        self._gone(exchange, f"given up by the server: {code.name}")
+        self._gone(exchange, f"given up by the server: {code_name(code)}", by="local")
 
     def send_instructions(self) -> None:
         """Sends what field sections refer to; before they are sent themselves."""
@@ -119,6 +126,8 @@ class ServerConnection(Wire):
         if self._started and self._closed is None:
             self.h3.send_goaway(final=final)
             self._flush_h3()
+            if self._sessions:
+                self._sessions.drain()
 
     async def wait_idle(self) -> None:
         """Waits until no request is under way and the client has all that was sent."""
@@ -139,7 +148,7 @@ class ServerConnection(Wire):
             self._watch = self.loop.call_later(self.limits.header_time, self._look)
 
     def _on_data(self, number: int, data: bytes | memoryview, fin: bool) -> None:
-        if number & 2:
+        if number & 3 or number in self._streams:
             super()._on_data(number, data, fin)
             return
         size = len(data)
@@ -160,6 +169,9 @@ class ServerConnection(Wire):
             elif isinstance(event, e.Data):
                 credits[event.stream_id] -= len(event.data)
                 self._on_body(event)
+            elif isinstance(event, e.SessionStream):
+                credits[event.stream_id] -= len(event.data)
+                self._on_session_stream(event)
             elif isinstance(event, e.Unblocked):
                 credits[event.stream_id] = credits.get(event.stream_id, 0) + event.size
             else:
@@ -173,22 +185,27 @@ class ServerConnection(Wire):
         self._flush_h3()
 
     def _on_reset(self, number: int, error: Any, _: Any) -> None:
-        if number & 2:
+        if number & 3 or number in self._streams:
             super()._on_reset(number, error, _)
         elif number in self._reading:
             self._told(self._taken(self.h3.receive_reset, number, error.code), number, 0)
 
     def _on_stopped(self, number: int, error: Any, _: Any) -> None:
-        if number & 2:
+        if number & 3 or number in self._streams:
             super()._on_stopped(number, error, _)
             return
         self._told(self._taken(self.h3.receive_stop, number, error.code), number, 0)
         exchange = self._exchanges.get(number)
+        if self._session(number) and error.code in FAREWELLS:
+            return
         if exchange is not None:
             if exchange.under_way:
                 self._count_given_up()
             self._stop(number, ErrorCode.H3_REQUEST_CANCELLED)
             self._gone(exchange, "given up by the client")
+        elif number in self._reading and self.h3.settings.webtransport:
+            # A session's stream, perhaps, of which nothing has come yet.
+            self._stopped_early[number] = error
 
     def _on_writable(self, number: int, *_: Any) -> None:
         if exchange := self._exchanges.get(number):
@@ -199,12 +216,21 @@ class ServerConnection(Wire):
     def _on_pumped(self, number: int, outgoing: bool, outcome: Any) -> None:
         if exchange := self._exchanges.get(number):
             exchange.on_pumped(outcome[2])
+        else:
+            super()._on_pumped(number, outgoing, outcome)
 
     def _on_finished(self, number: int, *_: Any) -> None:
-        if self._exchanges.pop(number, None) is not None and not self.busy:
+        exchange = self._exchanges.pop(number, None)
+        if exchange is None:
+            super()._on_finished(number)
+            return
+        exchange.on_acknowledged()
+        if not self.busy:
             self._idle.wake()
 
     def _on_closed(self, error: ConnectionClosed, *_: Any) -> None:
+        if self._sessions:
+            self._sessions.end(error)
         if self._watch is not None:
             self._watch.cancel()
         for exchange in list(self._exchanges.values()):
@@ -218,6 +244,7 @@ class ServerConnection(Wire):
     def _on_request(self, event: e.Request) -> Exchange:
         number = event.stream_id
         self._reading[number] = 0.0
+        self._stopped_early.pop(number, None)
         early = number in self._early
         self._early.discard(number)
         exchange = self._exchanges[number] = Exchange(self, event, early=early)
@@ -237,14 +264,36 @@ class ServerConnection(Wire):
             request.content_length > self.limits.body_size
         ):
             exchange.refuse(413)
-        elif request.method == b"CONNECT" and request.protocol is None:
+        elif request.method == b"CONNECT" and not self.server.takes(request.protocol):
+            # RFC 8441 section 4 leaves it to the server; 501 says what is the matter.
             exchange.refuse(501)
+        elif request.protocol == PROTOCOL and self.h3.peer_settings is None:
+            # draft-ietf-webtrans-http3 section 3.1: they tell which version the client means.
+            self._unsettled.append(exchange)
         else:
             self.server.respond(exchange)
 
+    def _on_session_stream(self, event: e.SessionStream) -> None:
+        number = event.stream_id
+        self._reading.pop(number, None)
+        early = number in self._early
+        self._early.discard(number)
+        stream = self.sessions.on_stream(event, early=early)
+        if stopped := self._stopped_early.pop(number, None):
+            stream._out.end(mapped(stopped))
+
+    def _on_settings(self, event: e.SettingsReceived) -> None:
+        waiting, self._unsettled = self._unsettled, []
+        for exchange in waiting:
+            self._respond(exchange)
+
     def _on_body(self, event: e.Data) -> None:
         exchange = self._exchanges.get(event.stream_id)
-        if exchange is not None and exchange.wants_body:
+        session = self._session(event.stream_id)
+        if session is not None:
+            session._on_content(event.data, end=False)
+            self.credit(event.stream_id, len(event.data))
+        elif exchange is not None and exchange.wants_body:
             exchange.on_data(event.data)
         else:
             self.credit(event.stream_id, len(event.data))
@@ -259,6 +308,7 @@ class ServerConnection(Wire):
             self._reading.pop(event.stream_id, None)
         if exchange is not None:
             exchange.on_received()
+            self._session_ends(event.stream_id)
 
     def _on_stream_failed(self, event: e.StreamFailed) -> None:
         number = event.stream_id
@@ -303,8 +353,9 @@ class ServerConnection(Wire):
         e.StreamReset: _on_stream_reset,
         e.StreamStopped: _nothing,
         e.PriorityUpdated: _on_priority,
-        e.SettingsReceived: _nothing,
-        e.GoAwayReceived: _nothing,
+        e.SettingsReceived: _on_settings,
+        e.GoAwayReceived: Wire._on_goaway,
+        e.Datagram: Wire._on_http_datagram,
     }
 
     # ---- Inside ----
@@ -316,7 +367,7 @@ class ServerConnection(Wire):
 
     def _use(self, number: int, size: int) -> None:
         """Bytes that no exchange holds were used."""
-        if number in self._reading:
+        if number in self._reading or number in self._streams:
             self._native.consumed(number, size)
             return
         # The window of a stream that has ended is nobody's concern, and that of all can wait.
@@ -325,26 +376,31 @@ class ServerConnection(Wire):
             self._native.consumed(number, self._used)
             self._used = 0
 
-    def _stop(self, number: int, code: ErrorCode) -> None:
+    def _stop(self, number: int, code: int) -> None:
         """Reads no more of a request."""
         if self._reading.pop(number, None) is None:
             return
+        self._stopped_early.pop(number, None)
         self.h3.abandon(number)
         with contextlib.suppress(StreamClosed, ConnectionClosed):
             self._native.stop(number, code)
         if not self.busy:
             self._idle.wake()
 
-    def _give_up(self, number: int, code: ErrorCode) -> None:
+    def _give_up(self, number: int, code: int) -> None:
         """Resets both directions of a request stream."""
         with contextlib.suppress(StreamClosed, ConnectionClosed):
             self._native.reset(number, code)
         self._stop(number, code)
         self.h3.abandon(number)
 
-    def _gone(self, exchange: Exchange, why: str) -> None:
+    def _gone(self, exchange: Exchange, why: str, *, by: Side = "peer") -> None:
         self._exchanges.pop(exchange.id, None)
         exchange.on_gone(why)
+        if self._sessions:
+            self._sessions.cut_off(exchange.id, why, by=by)
+        if exchange in self._unsettled:
+            self._unsettled.remove(exchange)
         if not exchange.ended:
             self.server.on_ended(exchange)
         if not self.busy:

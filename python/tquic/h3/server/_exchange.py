@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from tquic._halves import Outgoing
 from tquic._wait import Waiters
-from tquic.errors import ConnectionClosed, QuicError, StreamClosed
-from tquic.h3.errors import ErrorCode
+from tquic.errors import ConnectionClosed, QuicError, StreamClosed, WriteBufferFull
+from tquic.h3.errors import ErrorCode, LocalProtocolError
 from tquic.h3.events import Request
 from tquic.h3.prepared import Prepared
 from tquic.h3.server._answer import Answer, Line, Part, problem
@@ -39,7 +39,7 @@ class Exchange:
 
     __slots__ = (
         *("_changed", "_chunks", "_connection", "_out", "_held", "_pumped", "_size"),
-        *("early", "ended", "error", "id", "request", "received", "started"),
+        *("acknowledged", "early", "ended", "error", "id", "request", "received", "started"),
         *("status", "task", "trailers", "written"),
     )
 
@@ -62,6 +62,7 @@ class Exchange:
         self.status = 0
         self.written = 0
         self.ended = False
+        self.acknowledged = False
         self._out: Outgoing | None = None
         self._pumped: asyncio.Future[None] | None = None
         # Who waits for something to change.
@@ -288,10 +289,36 @@ class Exchange:
         else:
             self.answer(problem(status, *fields, head=self.head))
 
-    def cancel(self, code: ErrorCode) -> None:
+    def cancel(self, code: int) -> None:
         """Gives the exchange up in both directions."""
         if self.error is None:
             self._connection.cancel(self, code)
+
+    # ---- As the tunnel of a WebTransport session ----
+
+    def send_capsules(self, data: bytes, *, end: bool) -> None:
+        """See `Tunnel`."""
+        if self.error is None and not self.ended:
+            try:
+                self.send_body(data, end=end)
+            except (LocalProtocolError, WriteBufferFull):
+                # The client has stopped it, or takes nothing.
+                self.cancel(ErrorCode.H3_REQUEST_CANCELLED)
+
+    def give_up(self, code: int) -> None:
+        """See `Tunnel`."""
+        self.cancel(code)
+
+    async def delivered(self) -> None:
+        """See `Tunnel`. A client that has gone needs nothing any more."""
+        while self.error is None and not (self.acknowledged and self.received):
+            await self._wait()
+
+    def take_chunks(self) -> list[memoryview]:
+        """What has come of the body so far."""
+        chunks = list(self._chunks)
+        self.drop_body()
+        return chunks
 
     # ---- What happens ----
 
@@ -316,6 +343,11 @@ class Exchange:
         if self._out is not None:
             self._out.on_writable()
             self._wake()
+
+    def on_acknowledged(self) -> None:
+        """The client has all of the response."""
+        self.acknowledged = True
+        self._wake()
 
     def on_pumped(self, error: Exception | None) -> None:
         """`send_parts` is through."""

@@ -129,6 +129,7 @@ class HandlerResponder:
     """Has a handler answer."""
 
     cancels = True
+    protocols: frozenset[bytes] = frozenset()
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler

@@ -28,6 +28,10 @@ class Limits:
     """Requests of one connection at a time; it stands in `Config.max_bidi_streams` for the
     transport, which makes clients wait. Default 128."""
 
+    sessions: int = 16
+    """WebTransport sessions of one connection at a time, if there are any. Above:
+    H3_REQUEST_REJECTED. Default 16."""
+
     resets: int = 200
     """Requests that a client may give up within 10 s before they were answered; more close the
     connection with H3_EXCESSIVE_LOAD. Default 200."""

@@ -13,11 +13,13 @@ from tquic.client import resolve
 from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import ConfigError
+from tquic.h3._webtransport import PROTOCOL
 from tquic.h3.server._access import AccessLog
 from tquic.h3.server._asgi import App, AsgiResponder
 from tquic.h3.server._handler import Handler, HandlerResponder
 from tquic.h3.server._limits import Limits
 from tquic.h3.server._serving import Responder, Server
+from tquic.h3.server._sessions import SessionHandler, SessionResponder
 from tquic.h3.server._static import StaticFiles
 from tquic.h3.settings import Settings
 from tquic.tls import TlsContext, settled
@@ -48,10 +50,12 @@ class Serving:
         limits: Limits,
         *,
         access: bool,
+        sessions: Responder | None = None,
         hq: _engine.HqService | None = None,
         place: tuple[_engine.SharedPort, int] | None = None,
     ) -> None:
         self._responder = responder
+        self._sessions = sessions
         self._address = address
         self._config = config
         self._engine = engine
@@ -80,16 +84,23 @@ class Serving:
     async def _serve(self) -> Server:
         hub = Hub.current(self._engine)
         address, *_ = await resolve(hub, *self._address)
+        protocols = self._responder.protocols | (
+            self._sessions.protocols if self._sessions is not None else frozenset()
+        )
+        sessions = self._limits.sessions if PROTOCOL in protocols else 0
         settings = Settings(
             qpack_max_table_capacity=_TABLE,
             qpack_blocked_streams=_BLOCKED,
             max_field_section_size=self._limits.header_size,
-            enable_connect_protocol=isinstance(self._responder, AsgiResponder),
+            enable_connect_protocol=bool(protocols),
+            h3_datagram=sessions > 0,
+            webtransport=sessions,
         )
         server = Server(
             hub,
             self._config,
             self._responder,
+            sessions=self._sessions,
             limits=self._limits,
             settings=settings,
             access=self._access,
@@ -108,6 +119,7 @@ def serve(
     engine: Engine | None = None,
     limits: Limits | None = None,
     access_log: bool = False,
+    webtransport: SessionHandler | bool = False,
 ) -> Serving:
     """Listens for HTTP/3 clients::
 
@@ -130,6 +142,8 @@ def serve(
         engine: threads to use. Default: those of the process.
         limits: what one client may take.
         access_log: write a line for each request at level INFO of the logger ``tquic.access``.
+        webtransport: who takes WebTransport sessions, see `tquic.h3.webtransport`: an ``async``
+            function; or, if true, the ASGI application. Default: nobody. Experimental.
 
     Raises:
         ConfigError: a setting cannot be used, or the application says that it cannot start.
@@ -137,7 +151,16 @@ def serve(
     """
     limits = limits or Limits()
     config = transport_config(settled(config, tls, server_side=True), limits)
-    return Serving(responder(served), (host, port), config, engine, limits, access=access_log)
+    if webtransport and not config.max_datagram_frame_size:
+        raise ConfigError("WebTransport needs datagrams: max_datagram_frame_size is 0")
+    found = responder(served)
+    if webtransport is True:
+        if not isinstance(found, AsgiResponder):
+            raise ConfigError("only an ASGI application can take WebTransport sessions itself")
+        found.take_sessions()
+    sessions = SessionResponder(webtransport) if callable(webtransport) else None
+    where = (host, port)
+    return Serving(found, where, config, engine, limits, access=access_log, sessions=sessions)
 
 
 def transport_config(config: Config, limits: Limits, *more: str) -> Config:

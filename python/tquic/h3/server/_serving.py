@@ -37,6 +37,8 @@ class Responder(Protocol):
 
     cancels: bool
     """Whether what has to be awaited is cancelled when the client gives up."""
+    protocols: frozenset[bytes]
+    """Of extended CONNECT requests that it takes (RFC 9220)."""
 
     def respond(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
         """Answers at once and returns `None`, or answers what has to be awaited."""
@@ -57,6 +59,7 @@ class Server(Listener):
         config: Config,
         responder: Responder,
         *,
+        sessions: Responder | None = None,
         limits: Limits,
         settings: Settings,
         access: AccessLog | None,
@@ -64,6 +67,8 @@ class Server(Listener):
         super().__init__(hub, config)
         self._hub = hub
         self._responder = responder
+        # Who answers requests for WebTransport sessions, if it is another.
+        self._sessions = sessions
         self.limits = limits
         self.settings = settings
         self._access = access
@@ -162,7 +167,7 @@ class Server(Listener):
     def respond(self, exchange: Exchange) -> None:
         """Has a request answered."""
         try:
-            work = self._responder.respond(exchange)
+            work = self._responder_of(exchange.request.protocol).respond(exchange)
         except Exception as error:
             self._failed(exchange, error)
             return
@@ -170,10 +175,19 @@ class Server(Listener):
             self._hub.gather()
             task = _begin(self._answer(exchange, work), self._hub.loop)
             if not task.done():
-                if self._responder.cancels:
+                if self._responder_of(exchange.request.protocol).cancels:
                     exchange.task = task
                 self._tasks.add(task)
                 task.add_done_callback(lambda task: self._answered(task, work))
+
+    def takes(self, protocol: bytes | None) -> bool:
+        """Whether there is an answer to CONNECT requests for a protocol."""
+        return protocol is not None and protocol in self._responder_of(protocol).protocols
+
+    def _responder_of(self, protocol: bytes | None) -> Responder:
+        if self._sessions is not None and protocol in self._sessions.protocols:
+            return self._sessions
+        return self._responder
 
     def on_ended(self, exchange: Exchange) -> None:
         """A response is complete, or nobody wants it any more."""

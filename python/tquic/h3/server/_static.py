@@ -39,6 +39,7 @@ class StaticFiles:
     """
 
     cancels = True
+    protocols: frozenset[bytes] = frozenset()
 
     def __init__(self, path: StrPath, *, writable: bool = False, show: bool = True) -> None:
         self._folder = Folder(path, show=show)

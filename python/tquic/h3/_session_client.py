@@ -1,0 +1,77 @@
+"""Asking a server for a WebTransport session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from tquic.h3._sessions import Session, SessionClosed
+from tquic.h3._webtransport import encode_strings
+from tquic.h3._wire import Exchange, Wire
+from tquic.h3.errors import LocalProtocolError
+from tquic.h3.fields import Field
+from tquic.h3.settings import Settings
+
+if TYPE_CHECKING:
+    from tquic.config import Config
+
+__all__ = ["begin", "check_server", "client_settings", "session_fields"]
+
+# What a client announces: any number says that it knows WebTransport (version 7, section 3.1).
+_SESSIONS: Final = 1
+
+
+def client_settings(config: Config) -> Settings:
+    """What clients announce, so that they may ask for sessions later."""
+    if not config.max_datagram_frame_size:
+        # RFC 9297 section 2.1.1: it would be a lie.
+        return Settings()
+    return Settings(h3_datagram=True, webtransport=_SESSIONS)
+
+
+def check_server(wire: Wire) -> None:
+    """Section 3.1: what a server must have announced.
+
+    Raises:
+        LocalProtocolError: it has not.
+    """
+    settings = wire.h3.peer_settings
+    if settings is None or not settings.webtransport or not settings.enable_connect_protocol:
+        raise LocalProtocolError("the server does not take WebTransport sessions")
+    if not wire.h3.settings.webtransport or not wire.max_datagram_size:
+        raise LocalProtocolError("WebTransport needs datagrams, which one of the ends refuses")
+
+
+def session_fields(wire: Wire, protocols: Sequence[str]) -> list[Field]:
+    """The fields of a request for a session that are not the application's."""
+    fields: list[Field] = []
+    settings = wire.h3.peer_settings
+    if settings is not None and settings.webtransport == 2:
+        # Version 2, section 3.3
+        fields.append((b"sec-webtransport-http3-draft02", b"1"))
+    if protocols:
+        fields.append((b"wt-available-protocols", encode_strings(tuple(protocols))))
+    return fields
+
+
+async def begin(exchange: Exchange, protocols: Sequence[str]) -> Session:
+    """Waits for the answer to a request for a session.
+
+    Raises:
+        SessionRefused: it is no.
+        SessionClosed: the server chose a protocol that was not offered.
+        RequestFailed: the server gave the request up.
+        ConnectionClosed: the connection is over.
+    """
+    wire = exchange.wire
+    session = Session(wire, exchange, exchange.id, offered=protocols)
+    wire.sessions.add(session)
+    try:
+        await exchange.wait_head()
+    except BaseException as cause:
+        exchange.cancel()
+        session._end(SessionClosed(None, str(cause), by="local"))
+        raise
+    if session._refused is not None:
+        raise session._refused
+    return session
