@@ -31,8 +31,8 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop interop-short simulate congestion congestion-short fuzz idle compare docs requirements \
-	wheels clean
+.PHONY: help demo test lint interop interop-short simulate congestion congestion-short fuzz idle compare \
+	instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -118,6 +118,16 @@ compare: $(PACKAGE) $(COMPARE) ## measures tquic beside other stacks, writes doc
 		$(if $(WORK),--work "$(WORK)") $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(QUICK),--quick,$(patsubst docs/%,$(CURDIR)/docs/%,$(COMPARE_FLAGS)))
 	@echo "compare: measured; the tables are reports/compare/table.md, all facts reports/compare/session.json"
+
+# Records what is counted, for a change that is meant.
+UPDATE ?=
+
+instructions: $(TOOLS) ## counts instructions of the hot paths against what is recorded; UPDATE=1 records them
+	cargo build --release $(CARGO_FLAGS) -p tquic-bench --bin tquic-operations
+	@# 2: there is no valgrind here; the reason is printed.
+	$(BIN)/python scripts/count_instructions.py target/release/tquic-operations $(if $(UPDATE),--update) \
+		|| test $$? -eq 2
+	@echo "instructions: nothing takes more than recorded in rust/bench/instructions.json; the table is printed"
 
 requirements: $(TOOLS) ## says which requirements of the RFCs are met where, writes docs/requirements.md
 	$(BIN)/python scripts/requirements.py

@@ -27,12 +27,12 @@ impl DirectionKeys {
     /// Derives the keys that belong to `secret` under the labels of `version`.
     #[must_use]
     pub fn derive(version: Version, secret: &TrafficSecret) -> Self {
-        let suite = secret.suite();
+        let (suite, prk) = (secret.suite(), secret.prk());
         let mut bytes = Zeroizing::new([0; MAX_KEY_LEN]);
         let bytes = &mut bytes[..suite.key_len()];
-        expand_label(&secret.prk(), labels(version).header, bytes);
+        expand_label(&prk, labels(version).header, bytes);
         let header = HeaderKey::new(suite, bytes).expect("length is that of the suite");
-        Self { packet: secret.packet_key(version), header }
+        Self { packet: packet_key(suite, &prk, version), header }
     }
 }
 
@@ -75,13 +75,7 @@ impl TrafficSecret {
 
     /// The packet key alone, as a key update needs it.
     pub(crate) fn packet_key(&self, version: Version) -> PacketKey {
-        let (prk, labels) = (self.prk(), labels(version));
-        let mut key = Zeroizing::new([0; MAX_KEY_LEN]);
-        let key = &mut key[..self.suite.key_len()];
-        expand_label(&prk, labels.key, key);
-        let mut iv = [0; IV_LEN];
-        expand_label(&prk, labels.iv, &mut iv);
-        PacketKey::new(self.suite, key, iv).expect("length is that of the suite")
+        packet_key(self.suite, &self.prk(), version)
     }
 
     /// The secret of the next key generation (RFC 9001 section 6.1).
@@ -96,6 +90,16 @@ impl TrafficSecret {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.suite.secret_len()]
     }
+}
+
+fn packet_key(suite: Suite, prk: &Prk, version: Version) -> PacketKey {
+    let labels = labels(version);
+    let mut key = Zeroizing::new([0; MAX_KEY_LEN]);
+    let key = &mut key[..suite.key_len()];
+    expand_label(prk, labels.key, key);
+    let mut iv = [0; IV_LEN];
+    expand_label(prk, labels.iv, &mut iv);
+    PacketKey::new(suite, key, iv).expect("length is that of the suite")
 }
 
 impl std::fmt::Debug for TrafficSecret {

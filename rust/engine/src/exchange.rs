@@ -1,6 +1,7 @@
 //! Requests and their responses, each pair on a stream of its own, in the connection's thread.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use bytes::Bytes;
 use tquic_core::stream::{ReadError, StreamError, StreamEvent, StreamSet};
@@ -107,10 +108,30 @@ impl Finished {
     }
 }
 
+/// Hashes the IDs of streams that this end has opened. They count up, and nobody else chooses them,
+/// so they need no secret key: one multiplication spreads them.
+#[derive(Default)]
+struct OwnId(u64);
+
+impl Hasher for OwnId {
+    fn write_u64(&mut self, id: u64) {
+        // The golden ratio; its best bits are the upper ones, which the table would not look at.
+        self.0 = id.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(26);
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 /// The exchanges of one connection that are under way.
 #[derive(Default)]
 pub(crate) struct Exchanges {
-    open: HashMap<StreamId, Exchange>,
+    open: HashMap<StreamId, Exchange, BuildHasherDefault<OwnId>>,
     response: Response,
     http: bool,
     patience: Option<Duration>,
@@ -152,9 +173,14 @@ impl Exchanges {
     ) -> bool {
         let Some(id) = streams.open(Direction::Bidirectional) else { return false };
         // A fresh stream takes one write of any size.
-        let _ = streams.write(id, template.head.clone());
-        let mut up = Outflow::new(id, Source::Pattern(template.pattern), true);
-        let up = up.drive(streams).is_none().then_some(up);
+        let up = if template.pattern == 0 {
+            let _ = streams.write_fin(id, template.head.clone());
+            None
+        } else {
+            let _ = streams.write(id, template.head.clone());
+            let mut up = Outflow::new(id, Source::Pattern(template.pattern), true);
+            up.drive(streams).is_none().then_some(up)
+        };
         let sink = self.response.sink();
         let down = match self.http {
             true => Down::Http(h3::Reader::new(sink)),

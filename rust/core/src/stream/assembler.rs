@@ -195,8 +195,12 @@ impl Assembler {
                     // The stream is young and may stay small: grow with its bytes. A byte far
                     // ahead pays for what it takes with flow-control credit.
                     let grown = end.next_power_of_two().clamp(FIRST_BUFFER, PAGE);
-                    let size = if last { end } else { grown };
-                    page.data.reserve(size - page.head - page.data.len());
+                    let size = if last { end } else { grown } - page.head;
+                    if page.data.capacity() == 0 {
+                        page.data = BytesMut::with_capacity(size);
+                    } else {
+                        page.data.reserve(size - page.data.len());
+                    }
                 } else {
                     page.data = pool.take();
                     page.pooled = true;

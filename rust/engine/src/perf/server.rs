@@ -108,20 +108,22 @@ impl Server {
     }
 
     fn on_readable(&mut self, streams: &mut StreamSet, id: StreamId) {
-        let request = self.requests.entry(id).or_default();
+        // Most requests come whole, and are answered without having been in the table.
+        let known = if self.requests.is_empty() { None } else { self.requests.remove(&id) };
+        let mut request = known.unwrap_or_default();
         let result = streams.read_with(id, |at, piece| {
             request.take(at, piece);
             piece.len()
         });
         match result {
-            Ok(consumed) if !consumed.fin => {}
+            Ok(consumed) if !consumed.fin => {
+                self.requests.insert(id, request);
+            }
             Ok(_) => {
-                let Some(request) = self.requests.remove(&id) else { return };
                 self.count(&request);
                 self.answer(streams, id, request.wanted());
             }
             Err(_) => {
-                self.requests.remove(&id);
                 // Unidirectional streams of the client have nothing to reset.
                 let _ = streams.reset(id, 0);
             }

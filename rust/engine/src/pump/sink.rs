@@ -40,6 +40,7 @@ impl Sink {
 /// What a sink does with a piece.
 pub(crate) struct Consumer {
     checker: Option<Checker>,
+    /// Boxed: it is far larger than the rest, and most streams have none.
     hash: Option<Box<Context>>,
     file: Option<(File, u64)>,
     error: Option<PumpError>,

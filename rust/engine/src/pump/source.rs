@@ -104,7 +104,12 @@ impl Source {
 
     /// The next bytes, `at` bytes after those of the start: at most `max`, not empty while any
     /// are left.
-    fn next(&mut self, at: u64, max: u64, buffers: &Buffers) -> Result<Bytes, PumpError> {
+    fn next(
+        &mut self,
+        at: u64,
+        max: u64,
+        buffers: &mut Option<Buffers>,
+    ) -> Result<Bytes, PumpError> {
         let max = max.min(self.remaining());
         Ok(match self {
             Self::Zeros(n) => {
@@ -119,7 +124,7 @@ impl Source {
             }
             Self::File { file, range } => {
                 let wanted = max.min(FILE_CHUNK) as usize;
-                let mut buffer = buffers.take(wanted);
+                let mut buffer = buffers.get_or_insert_default().take(wanted);
                 let got = read_at(file, &mut buffer.bytes[..wanted], range.start)
                     .map_err(|e| PumpError::File(format!("the file cannot be read: {e}")))?;
                 if got == 0 {
@@ -160,13 +165,14 @@ pub struct Outflow {
     source: Source,
     bytes: u64,
     finish: bool,
-    buffers: Buffers,
+    /// Of files alone: a stream of a few bytes is made faster than they are.
+    buffers: Option<Buffers>,
 }
 
 impl Outflow {
     /// Fills `id`; at the end of the source the stream is finished, if `finish`.
     pub fn new(id: StreamId, source: Source, finish: bool) -> Self {
-        Self { id, source, bytes: 0, finish, buffers: Buffers::default() }
+        Self { id, source, bytes: 0, finish, buffers: None }
     }
 
     /// The stream.
@@ -212,8 +218,12 @@ impl Outflow {
                     Err(error) => Err(PumpError::Write(error)),
                 };
             }
-            let bytes = self.source.next(self.bytes, room, &self.buffers)?;
+            let bytes = self.source.next(self.bytes, room, &mut self.buffers)?;
             self.bytes += bytes.len() as u64;
+            if self.finish && self.source.remaining() == 0 {
+                streams.write_fin(self.id, bytes).map_err(PumpError::Write)?;
+                return Ok(true);
+            }
             streams.write(self.id, bytes).map_err(PumpError::Write)?;
         }
         if self.finish {

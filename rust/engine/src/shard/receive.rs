@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use arrayvec::ArrayVec;
 use tquic_net::udp::{MAX_TRAINS, Refusal, Transmit};
 
-use super::service::{Listener, Place, Slot, panic_message};
+use super::service::{Listener, Place, Service, Slot, panic_message};
 use super::socket::from_socket;
 use super::{Shard, Sockets};
 use crate::config::Accepted;
@@ -77,14 +77,12 @@ impl Shard {
 
     /// Gives new connections their applications.
     pub(super) fn admit(&mut self) {
-        let services: Vec<usize> =
-            self.services.iter().filter(|(_, s)| s.listener.is_some()).map(|(i, _)| i).collect();
-        for service in services {
-            while let Some(handle) =
-                self.services.get_mut(service).and_then(|s| s.endpoint.poll_accepted())
-            {
-                self.admit_one(Place { service, handle });
-            }
+        let fresh = |(service, s): (usize, &mut Service)| {
+            s.listener.as_ref()?;
+            Some(Place { service, handle: s.endpoint.poll_accepted()? })
+        };
+        while let Some(place) = self.services.iter_mut().find_map(fresh) {
+            self.admit_one(place);
         }
     }
 

@@ -38,6 +38,17 @@ impl StreamSet {
         Ok(())
     }
 
+    /// Queues the last bytes of the stream and ends it, as [`Self::write`] and [`Self::finish`] do
+    /// one after the other. Refused bytes do not end it.
+    pub fn write_fin(&mut self, id: StreamId, data: Bytes) -> Result<(), StreamError> {
+        let bound = self.config.send_buffer;
+        let (slot, send) = self.send_part(id)?;
+        send.write(data, bound)?;
+        send.finish()?;
+        self.sync(slot);
+        Ok(())
+    }
+
     /// Bytes left under the send buffer's bound; 0 too for a stream that takes no data.
     pub fn writable(&self, id: StreamId) -> u64 {
         let send = self.index.get(id).and_then(|slot| self.streams.get(slot)?.send.as_ref());

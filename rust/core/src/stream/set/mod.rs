@@ -437,7 +437,7 @@ impl StreamSet {
         if let Some(notes) = &mut self.notes {
             notes.push(stream.closed());
         }
-        if stream.recv.is_some_and(|recv| recv.is_large()) {
+        if stream.recv.as_ref().is_some_and(RecvPart::is_large) {
             // A transfer has ended. The next allocates again; an idle connection holds nothing.
             self.pool.clear();
         }

@@ -166,9 +166,10 @@ impl StreamSet {
         }
         if id.index() >= remote.opened {
             // RFC 9000 section 3.2: lower-numbered streams of the kind are opened along with it.
-            remote.silent.insert(remote.opened..id.index() + 1);
+            remote.silent.insert(remote.opened..id.index());
             remote.opened = id.index() + 1;
             remote.grant(false);
+            return Ok(Some(self.create(id)));
         }
         Ok(self.find(id))
     }

@@ -252,3 +252,25 @@ fn tokens_of_others_are_ignored() {
     }
     assert!(!set.has_data() && !set.has_control());
 }
+
+#[test]
+fn the_last_bytes_and_the_end_go_together() {
+    let config = StreamConfig { send_buffer: 10, ..StreamConfig::default() };
+    let (mut client, mut server) = pair(&config);
+    let id = client.open(Bidirectional).unwrap();
+    client.write(id, Bytes::from_static(b"0123456789")).unwrap();
+    // Refused bytes do not end the stream.
+    assert_eq!(client.write_fin(id, Bytes::from_static(b"!")), Err(StreamError::Full));
+    let packet = build(&mut client, Instant::ZERO, MTU).unwrap();
+    receive(&mut server, &packet).unwrap();
+    acked(&mut client, &packet);
+    client.write_fin(id, Bytes::from_static(b"!")).unwrap();
+    assert_eq!(client.write_fin(id, Bytes::new()), Err(StreamError::Finished));
+    receive(&mut server, &build(&mut client, Instant::ZERO, MTU).unwrap()).unwrap();
+    let chunk = server.read(id, 100).unwrap().unwrap();
+    assert_eq!((&chunk.data[..], chunk.fin), (&b"0123456789!"[..], true));
+    // Without bytes it is a bare end.
+    server.write_fin(id, Bytes::new()).unwrap();
+    receive(&mut client, &build(&mut server, Instant::ZERO, MTU).unwrap()).unwrap();
+    assert!(client.read(id, 100).unwrap().unwrap().fin);
+}
