@@ -24,6 +24,7 @@ __all__ = [
     "PING_ACKED",
     "PUMPED",
     "RESET",
+    "SCHEDULER_FAILED",
     "STATS",
     "STOPPED",
     "STREAM_OPENED",
@@ -44,6 +45,7 @@ __all__ = [
     "HqService",
     "Hub",
     "PerfServer",
+    "Planner",
     "RequestRun",
     "Root",
     "ServerTls",
@@ -106,6 +108,7 @@ STATS: Final[int]
 CLOSED: Final[int]
 TICKET_RECEIVED: Final[int]
 PING_ACKED: Final[int]
+SCHEDULER_FAILED: Final[int]
 
 def build_info() -> _BuildInfo:
     """What this binary is: `version`, `debug` (compiled with debug assertions) and `target` (the
@@ -137,6 +140,20 @@ def perf_run(
 def probe_udp(host: str, *, socket_buffer: int = ...) -> dict[str, Any]: ...
 def raw_udp_rate(seconds: float) -> dict[str, Any]: ...
 def seal_rates(seconds: float) -> dict[str, float | None]: ...
+
+@final
+class Planner:
+    def wait(
+        self,
+    ) -> (
+        tuple[
+            list[tuple[dict[str, Any], int, int, float | None, int, list[str]]],
+            tuple[list[dict[str, Any]], int | None, int, bool] | None,
+        ]
+        | None
+    ): ...
+    def answer(self, paths: Sequence[int | None], /) -> bool: ...
+    def fail(self, reason: str, /) -> bool: ...
 
 @final
 class BpfProgram:
@@ -298,6 +315,9 @@ class Connection:
     def set_path_backup(self, id: int, backup: bool, /) -> None: ...
     def set_path_weight(self, id: int, weight: int, /) -> None: ...
     def set_scheduler(self, name: str, /) -> None: ...
+    def set_scheduler_program(self, program: BpfProgram, /) -> None: ...
+    def plan_scheduler(self, name: str, /) -> Planner: ...
+    def poke(self) -> None: ...
     def update_keys(self) -> bool: ...
 
 @final

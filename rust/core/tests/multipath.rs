@@ -277,7 +277,8 @@ fn backup_paths_wait_until_they_are_needed() {
     let h = p.establish();
     settle(&mut p);
     let id = establish_path(&mut p, h, 1);
-    p.client_conn(h).set_path_backup(id, true).unwrap();
+    let now = p.now;
+    p.client_conn(h).set_path_backup(now, id, true).unwrap();
     settle(&mut p);
     let advised = Event::Path { id, change: PathChange::Advised { backup: true } };
     assert!(p.server.take_events().contains(&advised));
