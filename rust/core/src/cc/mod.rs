@@ -77,6 +77,10 @@ impl Congestion {
         Self::Balia,
     ];
 
+    /// Those that differ where there is one path: coupled ones are NewReno then.
+    pub const SINGLE: [Self; 7] =
+        [Self::NewReno, Self::Cubic, Self::Bbr, Self::Bbr2, Self::Bbr3, Self::Prague, Self::Copa];
+
     /// The name, as users write it.
     pub const fn name(self) -> &'static str {
         match self {

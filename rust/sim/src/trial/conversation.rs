@@ -192,6 +192,7 @@ impl Conversation {
                 self.token = Some(token);
                 Ok(())
             }
+            Event::SchedulerFailed { reason, .. } => Err(reason),
             Event::ZeroRttRejected
             | Event::DatagramsWritable
             | Event::TicketReceived

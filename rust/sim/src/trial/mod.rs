@@ -45,7 +45,7 @@ pub use draw::{draw, scenarios};
 const AFTERMATH: Duration = Duration::from_secs(400);
 
 /// What came of a trial that went well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// A hash over everything that happened.
     pub hash: u64,
