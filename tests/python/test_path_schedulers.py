@@ -107,9 +107,7 @@ async def test_a_program_in_c_decides(pair: Any) -> None:
 
 
 @pytest.mark.skipif(shutil.which("clang") is None, reason="clang is not installed")
-async def test_a_program_that_chooses_the_last_path(
-    pair: Any, tmp_path: Path
-) -> None:
+async def test_a_program_that_chooses_the_last_path(pair: Any, tmp_path: Path) -> None:
     source = tmp_path / "last.c"
     source.write_text(
         """

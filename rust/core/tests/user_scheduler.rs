@@ -154,7 +154,10 @@ fn without_an_answer_the_named_scheduler_decides() {
     let counts = count(&mut p);
     transfer(&mut p, h, 3_000_000);
     assert_eq!(p.client_conn(h).stats().scheduler_failures, 0);
-    assert!(counts.lock().unwrap().values().all(|bytes| *bytes > 500_000), "both carry: {counts:?}");
+    assert!(
+        counts.lock().unwrap().values().all(|bytes| *bytes > 500_000),
+        "both carry: {counts:?}"
+    );
     // And another takes its place while it runs.
     p.client_conn(h).set_scheduler(Scheduler::Ecf);
     assert_eq!(p.client_conn(h).scheduler_name(), "ecf");

@@ -74,9 +74,7 @@ impl Connection {
         let Some(Multipath { held, .. }) = self.multipath.as_deref_mut() else { return false };
         match scheduler {
             // What is in flight counts in the window until it is acknowledged.
-            Scheduler::Blest => {
-                held.blest.waits(now, fast, slow, credit.saturating_add(in_flight))
-            }
+            Scheduler::Blest => held.blest.waits(now, fast, slow, credit.saturating_add(in_flight)),
             _ => held.ecf.waits(fast, slow, unsent),
         }
     }

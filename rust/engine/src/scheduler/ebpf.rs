@@ -7,9 +7,7 @@ use tquic_core::multipath::{
     Burst, Choice, News, PathNews, PathView, SchedulerSource, UserScheduler,
 };
 use tquic_core::time::Instant;
-use tquic_sched::{
-    Backend, Callback, Instance, PacketContext, PathEvent, PathSnapshot, Program,
-};
+use tquic_sched::{Backend, Callback, Instance, PacketContext, PathEvent, PathSnapshot, Program};
 
 /// Starts a program for each connection that has several paths.
 #[derive(Clone, Debug)]

@@ -81,12 +81,9 @@ impl Bond {
     pub fn rivals(&self, bytes: u64) -> [f64; 2] {
         let mut plan = self.plan();
         // The client's address number 2 is on the first network.
-        plan.connections =
-            vec![connection(bytes, false, Some(2)), connection(bytes, false, None)];
+        plan.connections = vec![connection(bytes, false, Some(2)), connection(bytes, false, None)];
         let report = play(plan);
-        [0, 1].map(|at| {
-            (report.over[at] - tquic_sim::Instant::ZERO - BEGIN).as_secs_f64()
-        })
+        [0, 1].map(|at| (report.over[at] - tquic_sim::Instant::ZERO - BEGIN).as_secs_f64())
     }
 }
 
