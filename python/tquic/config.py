@@ -61,8 +61,8 @@ SchedulerChoice: TypeAlias = (
     Scheduler | str | os.PathLike[str] | SchedulerProgram | Callable[[], PathScheduler]
 )
 """A scheduler by its name; one in C: the path of its object, which ends in ``.o``, or what
-`tquic.bpf.load_scheduler` gave; one in Python: what makes it for each connection, such as a subclass
-of `tquic.multipath.Scheduler`."""
+`tquic.bpf.load_scheduler` gave; one in Python: what makes it for each connection, such as a
+subclass of `tquic.multipath.Scheduler`."""
 QlogFormat: TypeAlias = Literal["newest", "0.3"]
 """Versions of qlog; see `Config.qlog_format`."""
 RetryPolicy: TypeAlias = Literal["when-busy", "always", "never"]

@@ -125,16 +125,16 @@ class Scheduler(ABC):
     It works in a thread of its connection, never in parallel, and never holds the connection up:
     at most once in a millisecond the engine asks for a plan, some decisions ahead, which it goes
     through again and again until there is the next. What happened meanwhile comes before that, in
-    sums. Until the first plan, and after a failure, the named scheduler ``minrtt`` decides; after 16
-    failures without a decision in between a scheduler is not asked any more. Each failure counts in
-    `ConnectionStats.scheduler_failures`; the first, and the last, are events of
+    sums. Until the first plan, and after a failure, the named scheduler ``minrtt`` decides; after
+    16 failures without a decision in between a scheduler is not asked any more. Each failure counts
+    in `ConnectionStats.scheduler_failures`; the first, and the last, are events of
     `Connection.path_event`.
     """
 
-    def init(self) -> None:
+    def init(self) -> None:  # noqa: B027 - optional
         """Called once, before all others."""
 
-    def release(self) -> None:
+    def release(self) -> None:  # noqa: B027 - optional
         """Called at the end of the connection, or when another scheduler takes over."""
 
     @abstractmethod
@@ -143,16 +143,16 @@ class Scheduler(ABC):
         the next plan, or until something arrives; later: that was all, begin again.
         """
 
-    def on_packet_sent(self, path: PathState, bytes: int) -> None:
+    def on_packet_sent(self, path: PathState, bytes: int) -> None:  # noqa: B027 - optional
         """So many bytes were sent on a path since the last time."""
 
-    def on_packet_acked(self, path: PathState, bytes: int, rtt: float) -> None:
+    def on_packet_acked(self, path: PathState, bytes: int, rtt: float) -> None:  # noqa: B027 - optional
         """So many bytes were acknowledged; with the newest round-trip time, in seconds."""
 
-    def on_packet_lost(self, path: PathState, bytes: int) -> None:
+    def on_packet_lost(self, path: PathState, bytes: int) -> None:  # noqa: B027 - optional
         """So many bytes were declared lost."""
 
-    def on_path_change(self, path: PathState, change: PathNews) -> None:
+    def on_path_change(self, path: PathState, change: PathNews) -> None:  # noqa: B027 - optional
         """Something happened to a path."""
 
 
