@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, get_args
 
 from tquic import _engine, _load
+from tquic._scheduler import Scheduler as PathScheduler
 from tquic.bpf import SchedulerProgram, load_scheduler
 from tquic.errors import ConfigError
-from tquic.multipath import Scheduler as PathScheduler
 from tquic.session import SessionStore
 
 __all__ = [

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
-from tquic import _engine, multipath
+from tquic import _engine, _scheduler
 from tquic._halves import check_code
 from tquic._wait import Home
 from tquic.config import Config, Congestion, SchedulerChoice, check_scheduler
@@ -396,8 +396,8 @@ class Connection:
         elif isinstance(scheduler, str):
             self._path_call(lambda: self._native.set_scheduler(name))
         else:
-            make = cast("Callable[[], multipath.Scheduler]", scheduler)
-            self._path_call(lambda: multipath.start(self._native, make))
+            make = cast("Callable[[], _scheduler.Scheduler]", scheduler)
+            self._path_call(lambda: _scheduler.start(self._native, make))
 
     def _path_call(self, call: Callable[[], None]) -> None:
         self._check_open()
@@ -579,7 +579,7 @@ class Connection:
         self._info = HandshakeInfo(**info)
         if self._info.multipath and callable(self._config.scheduler):
             with contextlib.suppress(ConnectionClosed, EngineError):
-                multipath.start(self._native, self._config.scheduler)
+                _scheduler.start(self._native, self._config.scheduler)
         if self._info.early_data:
             self._zero_rtt = True
         self._begun()
