@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import tquic
-from tquic import bpf
+from tquic import bpf, qlog
 from tquic.multipath import Burst, PathEvent, PathNews, PathState, Scheduler
 
 SIZE = 4_000_000
@@ -235,3 +237,29 @@ def test_settings_from_text(tmp_path: Path) -> None:
     assert config.scheduler == str(tmp_path / "own.o")
     assert config.reinject_after == 0.05
     assert tquic.Config.from_env(environ={"TQUIC_SCHEDULER": "ecf"}).scheduler == "ecf"
+
+
+@pytest.mark.parametrize("form", ["newest", "0.3"])
+async def test_decisions_are_in_qlog(pair: Any, tmp_path: Path, form: str) -> None:
+    settings = {"scheduler": str(GUIDE), "qlog": str(tmp_path), "qlog_format": form}
+    async with pair(settings) as (client, server):
+        await client.add_path()
+        await transfer(client, server)
+    [file] = tmp_path.glob("*_client.sqlog")
+    log = await asyncio.to_thread(settled, file)
+    assert qlog.validate(log) == []
+    decisions = [e["data"] for e in log.events if e["name"] == "tquic:scheduler_decision"]
+    assert {d["path_id"] for d in decisions} == {0, 1}
+    assert "user" in {d["reason"] for d in decisions}
+    assert all(d["candidates"] == 2 and d["bytes"] > 0 for d in decisions)
+
+
+def settled(file: Path) -> qlog.Log:
+    """The file once the writer is done with it."""
+    deadline = time.monotonic() + 30
+    while True:
+        log = qlog.read(file)
+        if any(e["name"].endswith(":connection_closed") for e in log.events):
+            return log
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
