@@ -520,6 +520,7 @@ EVENTS: Final[tuple[str, ...]] = (
     "path_updated",
     "connection_state_updated",
     "mtu_updated",
+    "scheduler_decision",
     "version_information",
     "alpn_information",
     "parameters_set",
@@ -545,4 +546,5 @@ EVENTS: Final[tuple[str, ...]] = (
     "key_updated",
     "key_discarded",
 )
-"""What `Config.qlog_events` takes: each stands for the events of the drafts that tell of it."""
+"""What `Config.qlog_events` takes: each stands for the events of the drafts that tell of it, but
+``scheduler_decision``, which is our own."""
