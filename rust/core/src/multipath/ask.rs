@@ -52,7 +52,7 @@ impl Connection {
                     Err(format!("it chose path number {at}, which is not usable"))
                 }
                 // Nothing would ever wake it.
-                Choice::Wait if views.iter().all(|v| v.in_flight == 0) => {
+                Choice::Wait if !views.iter().any(|v| v.is_usable && v.in_flight > 0) => {
                     Err("it waits although nothing is under way on any path".to_owned())
                 }
                 choice => Ok(choice),
