@@ -2,6 +2,7 @@
 
 use super::super::chunk::StreamChunk;
 use super::super::schedule::Work;
+use super::super::send::SendPart;
 use super::app::wants_frame;
 use super::{DIRECTIONS, Stream, StreamSet, kind};
 use crate::recovery::Token;
@@ -150,7 +151,7 @@ impl StreamSet {
         let mut bytes = 0;
         for slot in self.scheduler.fresh().take(BACKLOG_STREAMS) {
             let send = self.streams.get(slot).and_then(|stream| stream.send.as_ref());
-            bytes += send.map_or(0, |send| send.unsent());
+            bytes += send.map_or(0, SendPart::unsent);
             if bytes >= most {
                 break;
             }
