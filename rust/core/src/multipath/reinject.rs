@@ -76,7 +76,8 @@ impl Connection {
     /// When the next of it is late. Only asked for where there is a deadline.
     pub(crate) fn reinjection_timeout(&self) -> Option<Instant> {
         let deadline = self.config.reinject_after?;
-        if self.paths.len() < 2 {
+        // Where everything is repeated, nothing is late.
+        if self.paths.len() < 2 || self.is_redundant() {
             return None;
         }
         let open = self.paths.iter().filter(|p| p.standing.stage == Stage::Open);
