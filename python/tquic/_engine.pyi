@@ -25,6 +25,7 @@ __all__ = [
     "PING_ACKED",
     "PUMPED",
     "RESET",
+    "SCHEDULER_FAILED",
     "STATS",
     "STOPPED",
     "STREAM_OPENED",
@@ -46,6 +47,7 @@ __all__ = [
     "HqService",
     "Hub",
     "PerfServer",
+    "Planner",
     "RequestRun",
     "Root",
     "ServerTls",
@@ -112,6 +114,7 @@ STATS: Final[int]
 CLOSED: Final[int]
 TICKET_RECEIVED: Final[int]
 PING_ACKED: Final[int]
+SCHEDULER_FAILED: Final[int]
 
 def build_info() -> _BuildInfo:
     """What this binary is: `version`, `debug` (compiled with debug assertions) and `target` (the
@@ -146,6 +149,20 @@ def raw_udp_rate(seconds: float) -> dict[str, Any]: ...
 def protection_rate(suite: str, seconds: float) -> tuple[int, float, int, float]: ...
 def seal_rates(seconds: float) -> dict[str, float | None]: ...
 def socket_numbers() -> list[tuple[str, int]]: ...
+
+@final
+class Planner:
+    def wait(
+        self,
+    ) -> (
+        tuple[
+            list[tuple[dict[str, Any], int, int, float | None, int, list[str]]],
+            tuple[list[dict[str, Any]], int | None, int, bool] | None,
+        ]
+        | None
+    ): ...
+    def answer(self, paths: Sequence[int | None], /) -> bool: ...
+    def fail(self, reason: str, /) -> bool: ...
 
 @final
 class BpfProgram:
@@ -307,6 +324,9 @@ class Connection:
     def set_path_backup(self, id: int, backup: bool, /) -> None: ...
     def set_path_weight(self, id: int, weight: int, /) -> None: ...
     def set_scheduler(self, name: str, /) -> None: ...
+    def set_scheduler_program(self, program: BpfProgram, /) -> None: ...
+    def plan_scheduler(self, name: str, /) -> Planner: ...
+    def poke(self) -> None: ...
     def update_keys(self) -> bool: ...
 
 @final

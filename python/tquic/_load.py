@@ -220,7 +220,7 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "Congestion": str,
     "QlogFormat": str,
     "RetryPolicy": str,
-    "Scheduler": str,
+    "SchedulerChoice": str,
     "Severity": str,
     "Version": str,
     "tuple[str, ...]": _words,
@@ -236,7 +236,7 @@ _PATHS: Final = frozenset({"Credential", "str | os.PathLike[str]", "SessionStore
 
 
 def _parse(kind: str, text: str, place: str, folder: Path) -> Any:
-    if kind in _PATHS:
+    if kind in _PATHS or (kind == "SchedulerChoice" and text.endswith(".o")):
         text = str(folder / Path(text).expanduser())
     try:
         return PARSERS[kind](text)

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from tquic._engine import BpfProgram
@@ -17,7 +17,8 @@ __all__ = ["SchedulerProgram", "compile_scheduler", "get_include", "load_schedul
 
 @dataclass(frozen=True)
 class SchedulerProgram:
-    """A scheduler that was verified: it does no harm, whatever else it does.
+    """A scheduler that was verified: it does no harm, whatever else it does. For `Config.scheduler`
+    and `tquic.Connection.set_scheduler`.
 
     Attributes:
         name: what it calls itself.
@@ -34,6 +35,7 @@ class SchedulerProgram:
     instructions: int
     memory: int
     interpreted_because: str | None
+    _native: BpfProgram = field(repr=False, compare=False)
 
 
 def get_include() -> str:
@@ -103,4 +105,5 @@ def load_scheduler(path: str | os.PathLike[str]) -> SchedulerProgram:
         instructions=program.instructions,
         memory=program.memory,
         interpreted_because=program.interpreted_because,
+        _native=program,
     )

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, get_args
 
 from tquic import _engine, _load
+from tquic._scheduler import Scheduler as PathScheduler
+from tquic.bpf import SchedulerProgram, load_scheduler
 from tquic.errors import ConfigError
 from tquic.session import SessionStore
 
@@ -26,6 +28,8 @@ __all__ = [
     "Group",
     "QlogFormat",
     "RetryPolicy",
+    "Scheduler",
+    "SchedulerChoice",
     "Severity",
     "SniCallback",
     "Version",
@@ -43,12 +47,22 @@ CipherSuite: TypeAlias = Literal[
 """Cipher suites of TLS 1.3 (RFC 8446 appendix B.4)."""
 ClientAuth: TypeAlias = Literal["none", "optional", "required"]
 """Whether a server asks clients for a certificate; see `Config.client_auth`."""
-Congestion: TypeAlias = Literal["newreno", "cubic", "bbr", "bbr2", "bbr3", "prague", "copa"]
+Congestion: TypeAlias = Literal[
+    "newreno", "cubic", "bbr", "bbr2", "bbr3", "prague", "copa", "lia", "olia", "balia"
+]
 """Congestion controllers; see `Config.congestion`."""
 Group: TypeAlias = Literal["X25519MLKEM768", "x25519", "secp256r1", "secp384r1"]
 """Key-exchange groups; the first is a hybrid with a post-quantum part."""
-Scheduler: TypeAlias = Literal["minrtt", "roundrobin", "weighted", "aggregate"]
-"""What puts several paths in order; see `Config.scheduler`."""
+Scheduler: TypeAlias = Literal[
+    "minrtt", "roundrobin", "weighted", "aggregate", "blest", "ecf", "redundant"
+]
+"""What puts several paths in order, by its name; see `Config.scheduler`."""
+SchedulerChoice: TypeAlias = (
+    Scheduler | str | os.PathLike[str] | SchedulerProgram | Callable[[], PathScheduler]
+)
+"""A scheduler by its name; one in C: the path of its object, which ends in ``.o``, or what
+`tquic.bpf.load_scheduler` gave; one in Python: what makes it for each connection, such as a
+subclass of `tquic.multipath.Scheduler`."""
 QlogFormat: TypeAlias = Literal["newest", "0.3"]
 """Versions of qlog; see `Config.qlog_format`."""
 RetryPolicy: TypeAlias = Literal["when-busy", "always", "never"]
@@ -68,6 +82,7 @@ _GiB: Final = 1 << 30
 _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "idle_timeout": (0, 86_400),
     "keep_alive": (0.1, 86_400),
+    "reinject_after": (0.001, 60),
     "handshake_timeout": (0.001, 3600),
     "linger": (0, 3600),
     "stream_window": (_KiB, 4 * _GiB),
@@ -111,7 +126,6 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "qlog_format": get_args(QlogFormat),
     "qlog_severity": get_args(Severity),
     "retry": get_args(RetryPolicy),
-    "scheduler": get_args(Scheduler),
     "versions": get_args(Version),
 }
 
@@ -266,8 +280,9 @@ class Config:
 
     congestion: Congestion = "cubic"
     """Congestion controller: ``"newreno"`` (RFC 9002), ``"cubic"`` (RFC 9438), ``"bbr"``,
-    ``"bbr2"`` and ``"bbr3"`` (BBR, versions 1 to 3), ``"prague"`` (L4S, RFC 9331) or ``"copa"`` (by
-    delay). Default ``"cubic"``."""
+    ``"bbr2"`` and ``"bbr3"`` (BBR, versions 1 to 3), ``"prague"`` (L4S, RFC 9331), ``"copa"`` (by
+    delay), or over all paths together ``"lia"`` (RFC 6356), ``"olia"`` or ``"balia"``. Default
+    ``"cubic"``."""
 
     initial_rtt: float = 0.333
     """Round-trip time assumed before the first sample. Default 0.333 s; 1 us to 60 s."""
@@ -319,10 +334,16 @@ class Config:
     """Paths that may be open at a time (draft-ietf-quic-multipath-21). With more than one multipath
     is offered, as both ends must. Default 1; at most 16."""
 
-    scheduler: Scheduler = "minrtt"
+    scheduler: SchedulerChoice = "minrtt"
     """What puts several paths in order: ``"minrtt"`` the smallest round-trip time, ``"aggregate"``
     the earliest arrival, ``"roundrobin"`` the longest wait, ``"weighted"`` the least sent for its
-    capacity. Default minrtt."""
+    capacity, ``"blest"`` and ``"ecf"`` as minrtt but holding back slow paths, ``"redundant"``
+    everything on every path; or a scheduler in C or Python, see `SchedulerChoice`. Default
+    minrtt."""
+
+    reinject_after: float | None = None
+    """What has been under way on a path for so long is sent on another as well, within 5 % of all
+    bytes. Default: only when nothing new is left to send; 1 ms to 60 s."""
 
     max_datagram_frame_size: int = 65_535
     """Largest DATAGRAM frame accepted (RFC 9221); 0 refuses datagrams. Default and limit 65535."""
@@ -402,6 +423,7 @@ class Config:
             raise ConfigError("client_auth needs client_ca, the CAs that sign client certificates")
         if self.token_key is not None and len(self.token_key) != 32:
             raise ConfigError("token_key must have 32 bytes")
+        check_scheduler(self.scheduler)
         _check_addresses(self.preferred_address)
         _check_events(self.qlog_events)
         for pin in self.pins:
@@ -495,6 +517,25 @@ class Config:
             if getattr(self, f.name) != f.default
         )
         return f"Config({', '.join(changed)})"
+
+    @cached_property
+    def _scheduler(self) -> tuple[str, _engine.BpfProgram | None]:
+        """The named scheduler, and the program that decides before it."""
+        chosen = self.scheduler
+        if isinstance(chosen, SchedulerProgram):
+            return _FALLBACK, chosen._native
+        if isinstance(chosen, str) and not chosen.endswith(".o"):
+            return chosen, None
+        if not isinstance(chosen, (str, os.PathLike)):
+            # One in Python begins when the connection does.
+            return _FALLBACK, None
+        try:
+            return _FALLBACK, load_scheduler(chosen)._native
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ConfigError(f"scheduler: cannot read {os.fspath(chosen)}: {reason}") from error
+        except ConfigError as error:
+            raise ConfigError(f"scheduler: {os.fspath(chosen)}: {error}") from error
 
     @cached_property
     def _transport(self) -> _engine.Transport:
@@ -652,6 +693,25 @@ def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
     for one in chosen:
         if one not in known:
             raise ConfigError(f"{name} must be of {', '.join(known)}, not {one!r}")
+
+
+# What decides where a scheduler in C or Python does not.
+_FALLBACK: Final = "minrtt"
+
+
+def check_scheduler(chosen: object) -> None:
+    """Raises `ConfigError` for what is no scheduler; a file is not looked at."""
+    if isinstance(chosen, str):
+        known = get_args(Scheduler)
+        if chosen not in known and not chosen.endswith(".o"):
+            raise ConfigError(
+                f"scheduler must be of {', '.join(known)}, or an object ending in .o, not "
+                f"{chosen!r}"
+            )
+    elif not (isinstance(chosen, (os.PathLike, SchedulerProgram)) or callable(chosen)):
+        raise ConfigError(
+            f"scheduler must be a name, an object's path or program, or a class, not {chosen!r}"
+        )
 
 
 def _check_addresses(addresses: tuple[tuple[str, int], ...]) -> None:

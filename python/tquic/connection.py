@@ -7,12 +7,12 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
-from tquic import _engine
+from tquic import _engine, _scheduler
 from tquic._halves import check_code
 from tquic._wait import Home
-from tquic.config import Config, Congestion, Scheduler
+from tquic.config import Config, Congestion, SchedulerChoice, check_scheduler
 from tquic.congestion import Controller, start
 from tquic.errors import ConnectionClosed, EngineError, MigrationError, PathError, QuicError
 from tquic.multipath import PathChange, PathEvent, check_weight
@@ -381,14 +381,23 @@ class Connection:
         check_weight(weight)
         self._path_call(lambda: self._native.set_path_weight(path, weight or 0))
 
-    def set_scheduler(self, name: Scheduler) -> None:
-        """Changes what puts the paths in order at this end; see `Config.scheduler`.
+    def set_scheduler(self, scheduler: SchedulerChoice) -> None:
+        """Changes what puts the paths in order at this end, from the next packets on; see
+        `Config.scheduler`. Without several paths nothing changes.
 
         Raises:
-            ConfigError: there is no scheduler of this name.
+            ConfigError: there is no such scheduler, or it cannot be loaded.
             ConnectionClosed: the connection is over.
         """
-        self._path_call(lambda: self._native.set_scheduler(name))
+        check_scheduler(scheduler)
+        name, program = self._config.replace(scheduler=scheduler)._scheduler
+        if program is not None:
+            self._path_call(lambda: self._native.set_scheduler_program(program))
+        elif isinstance(scheduler, str):
+            self._path_call(lambda: self._native.set_scheduler(name))
+        else:
+            make = cast("Callable[[], _scheduler.Scheduler]", scheduler)
+            self._path_call(lambda: _scheduler.start(self._native, make))
 
     def _path_call(self, call: Callable[[], None]) -> None:
         self._check_open()
@@ -568,6 +577,9 @@ class Connection:
 
     def _on_connected(self, info: dict[str, Any], *_: Any) -> None:
         self._info = HandshakeInfo(**info)
+        if self._info.multipath and callable(self._config.scheduler):
+            with contextlib.suppress(ConnectionClosed, EngineError):
+                _scheduler.start(self._native, self._config.scheduler)
         if self._info.early_data:
             self._zero_rtt = True
         self._begun()
@@ -652,6 +664,13 @@ class Connection:
         self._path_events.append(PathEvent._of(path, change, details))
         self._news.wake()
 
+    def _on_scheduler_failed(self, reason: str, over: bool, _: Any) -> None:
+        if over:
+            reason = f"{reason}; it is not asked any more"
+        event = PathEvent(path=0, change="scheduler_failed", reason=reason)
+        self._path_events.append(event)
+        self._news.wake()
+
     def _on_paths_available(self, *_: Any) -> None:
         self._path_hopes += 1
         self._news.wake()
@@ -704,6 +723,7 @@ class Connection:
         _engine.NEW_TOKEN: _on_new_token,
         _engine.PATH: _on_path,
         _engine.PATHS_AVAILABLE: _on_paths_available,
+        _engine.SCHEDULER_FAILED: _on_scheduler_failed,
         _engine.TICKET_RECEIVED: _ignore,
         _engine.PING_ACKED: _on_ping_acked,
         _engine.STATS: _on_stats,

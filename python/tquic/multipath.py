@@ -9,10 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["PathChange", "PathEvent"]
+from tquic._scheduler import Burst, PathNews, PathState, Scheduler
 
-PathChange: TypeAlias = Literal["added", "validated", "available", "backup", "abandoned"]
-"""What can happen to a path."""
+__all__ = ["Burst", "PathChange", "PathEvent", "PathNews", "PathState", "Scheduler"]
+
+PathChange: TypeAlias = Literal[
+    "added", "validated", "available", "backup", "abandoned", "scheduler_failed"
+]
+"""What can happen to a path, and to what chooses among them."""
 
 
 def check_weight(weight: int | None) -> None:
@@ -26,11 +30,13 @@ class PathEvent:
     """Something happened to a path."""
 
     path: int
-    """The path ID."""
+    """The path ID; 0 with ``scheduler_failed``, which is about none."""
     change: PathChange
     """``added``: it was opened, and its address is being validated. ``validated``: it carries data.
     ``available`` and ``backup``: the peer says whether it should be used, or only when no other can
-    be. ``abandoned``: it is not used any more."""
+    be. ``abandoned``: it is not used any more. ``scheduler_failed``: the scheduler in C or Python
+    could not decide, and the named one does in its place; told when it fails first, and when it is
+    not asked any more."""
     local: tuple[str, int] | None = None
     """Our address, when it was added and validated."""
     remote: tuple[str, int] | None = None
@@ -39,6 +45,8 @@ class PathEvent:
     """Why it was abandoned: a transport error code."""
     by_peer: bool = False
     """Whether the peer began to abandon it."""
+    reason: str | None = None
+    """What went wrong with the scheduler."""
 
     @classmethod
     def _of(cls, path: int, change: PathChange, details: Any) -> PathEvent:

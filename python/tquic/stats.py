@@ -130,6 +130,10 @@ class ConnectionStats:
     """Key updates, begun by either end."""
     zero_rtt_bytes: int
     """Bytes of 0-RTT packets, sent or received."""
+    reinjected_bytes: int
+    """Bytes that were sent on a second path as well, although they were not lost on the first."""
+    scheduler_failures: int
+    """Decisions that a scheduler in C or Python should have made and could not."""
     datagrams_sent: int
     """DATAGRAM frames sent (RFC 9221)."""
     datagrams_acked: int

@@ -78,7 +78,7 @@ enum tquic_path_event {
 /* All but select_path may be left out. */
 struct tquic_scheduler_ops {
 	char name[16];
-	/* Once, before anything else; anything but 0 refuses the connection. */
+	/* Once, before anything else; after anything but 0 the connection goes on without it. */
 	int (*init)(struct tquic_scheduler *sched);
 	void (*release)(struct tquic_scheduler *sched);
 	/* The path for the next burst, or NULL: none now. */
@@ -118,7 +118,7 @@ extern u64 bpf_tquic_path_get_cwnd(struct tquic_path *path) __tquic_ksym;
 extern u64 bpf_tquic_path_get_bytes_in_flight(struct tquic_path *path) __tquic_ksym;
 /* Packets lost of 10,000. */
 extern u32 bpf_tquic_path_get_loss_rate(struct tquic_path *path) __tquic_ksym;
-/* Usable, and `bytes` more fit into its congestion window. */
+/* Usable, `bytes` more fit into its congestion window, and the pacer lets a packet go now. */
 extern bool bpf_tquic_path_can_send(struct tquic_path *path, u32 bytes) __tquic_ksym;
 
 /* Goes through all paths; `path` is declared by it. */

@@ -428,8 +428,14 @@ TYPES: Final[dict[str, Type]] = {
     "loglevel:info": _object(code__=_u64, message=_text),
     "loglevel:debug": _object(code__=_u64, message=_text),
     "loglevel:verbose": _object(code__=_u64, message=_text),
+    "tquic:scheduler_decision": _object(
+        path_id=_u64,
+        candidates=_u64,
+        reason=_one_of("best spill user fallback reinjected redundant"),
+        bytes=_u64,
+    ),
 }
-"""What the data of each event must be, by its full name."""
+"""What the data of each event must be, by its full name. The last is our own."""
 
 _time_format = _one_of("relative_to_epoch relative_to_previous_event")
 
@@ -498,10 +504,12 @@ OLD_NAMES: Final[frozenset[str]] = frozenset(
         "packet_lost marked_for_retransmit ecn_state_updated",
         "security": "key_updated key_discarded",
         "loglevel": "error warning info debug verbose",
+        "tquic": "scheduler_decision",
     }.items()
     for name in names.split()
 )
-"""Events of qlog 0.3, with our ``path_updated``, ``mtu_updated`` and ``ecn_state_updated``."""
+"""Events of qlog 0.3, with our ``path_updated``, ``mtu_updated``, ``ecn_state_updated`` and
+``scheduler_decision``."""
 
 EVENTS: Final[tuple[str, ...]] = (
     "server_listening",
@@ -512,6 +520,7 @@ EVENTS: Final[tuple[str, ...]] = (
     "path_updated",
     "connection_state_updated",
     "mtu_updated",
+    "scheduler_decision",
     "version_information",
     "alpn_information",
     "parameters_set",
@@ -537,4 +546,5 @@ EVENTS: Final[tuple[str, ...]] = (
     "key_updated",
     "key_discarded",
 )
-"""What `Config.qlog_events` takes: each stands for the events of the drafts that tell of it."""
+"""What `Config.qlog_events` takes: each stands for the events of the drafts that tell of it, but
+``scheduler_decision``, which is our own."""

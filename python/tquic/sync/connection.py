@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import tquic.connection
-from tquic.config import Config, Congestion, Scheduler
+from tquic.config import Config, Congestion, SchedulerChoice
 from tquic.congestion import Controller
 from tquic.errors import ConnectionClosed
 from tquic.multipath import PathEvent
@@ -288,15 +288,15 @@ class Connection:
         with self._home.lock:
             self._inner.set_path_weight(path, weight)
 
-    def set_scheduler(self, name: Scheduler) -> None:
+    def set_scheduler(self, scheduler: SchedulerChoice) -> None:
         """Changes what puts the paths in order; see `tquic.Connection.set_scheduler`.
 
         Raises:
-            ConfigError: there is no scheduler of this name.
+            ConfigError: there is no such scheduler, or it cannot be loaded.
             ConnectionClosed: the connection is over.
         """
         with self._home.lock:
-            self._inner.set_scheduler(name)
+            self._inner.set_scheduler(scheduler)
 
     def path_event(self) -> PathEvent:
         """Waits for the next change of a path; see `tquic.Connection.path_event`.

@@ -47,6 +47,13 @@ pub enum Event {
         /// What happened.
         change: PathChange,
     },
+    /// The application's own scheduler failed; the named one decides in its place.
+    SchedulerFailed {
+        /// What went wrong, for a person.
+        reason: String,
+        /// It is not asked any more: it could not start, or failed many times in a row.
+        over: bool,
+    },
     /// Client: a path that could not be opened perhaps can be now.
     PathsAvailable,
     /// The connection is over. Nothing follows.

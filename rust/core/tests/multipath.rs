@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use pair::{Datagram, Pair};
 use tquic_core::config::TransportConfig;
+use tquic_core::connection::ConnectionStats;
 use tquic_core::events::{Event, PathChange};
 use tquic_core::multipath::{OpenPathError, PathError};
 use tquic_core::path::FourTuple;
@@ -217,33 +218,61 @@ fn the_path_of_the_handshake_can_go() {
     establish_path(&mut p, h, 2);
 }
 
+/// The longest time without a byte in order when one of two paths is cut off in an upload, and the
+/// client's counters.
+fn stall(client: TransportConfig, victim: u16) -> (Duration, ConnectionStats) {
+    let mut p = Pair::with(client, transport(2), |a| a);
+    let h = p.establish();
+    settle(&mut p);
+    establish_path(&mut p, h, 1);
+    let port = p.client_address.port() + victim;
+    let cut = Arc::new(Mutex::new(false));
+    let is_cut = cut.clone();
+    meddle(&mut p, move |d| *is_cut.lock().unwrap() && d.from.port() == port);
+    let back = cut.clone();
+    p.server.meddler = Some(Box::new(move |d, _| !(*back.lock().unwrap() && d.to.port() == port)));
+    let (mut at, mut longest, mut before) = (None, Duration::ZERO, 0);
+    upload(&mut p, h, &content(6_000_000), |p, got| {
+        if got > 2_000_000 {
+            *cut.lock().unwrap() = true;
+        }
+        if got != before {
+            longest = longest.max(at.map_or(Duration::ZERO, |at| p.now - at));
+            (at, before) = (Some(p.now), got);
+        }
+    });
+    (longest, p.client_conn(h).stats())
+}
+
 #[test]
 fn a_path_that_is_cut_off_loses_nothing() {
     for victim in [0, 1] {
-        let mut p = pair(2, 2);
-        let h = p.establish();
-        settle(&mut p);
-        establish_path(&mut p, h, 1);
-        let port = p.client_address.port() + victim;
-        let cut = Arc::new(Mutex::new(false));
-        let is_cut = cut.clone();
-        meddle(&mut p, move |d| *is_cut.lock().unwrap() && d.from.port() == port);
-        let back = cut.clone();
-        p.server.meddler =
-            Some(Box::new(move |d, _| !(*back.lock().unwrap() && d.to.port() == port)));
-        let (mut at, mut longest, mut before) = (None, Duration::ZERO, 0);
-        upload(&mut p, h, &content(6_000_000), |p, got| {
-            if got > 2_000_000 {
-                *cut.lock().unwrap() = true;
-            }
-            if got != before {
-                longest = longest.max(at.map_or(Duration::ZERO, |at| p.now - at));
-                (at, before) = (Some(p.now), got);
-            }
-        });
+        let (longest, _) = stall(transport(2), victim);
         // RTT 20 ms: three probe timeouts at most.
         assert!(longest < 250 * MS, "{longest:?} without a byte, path {victim} cut");
     }
+}
+
+#[test]
+fn what_is_late_is_sent_elsewhere_before_the_probe_timeout() {
+    let (usual, _) = stall(transport(2), 1);
+    let hasty = TransportConfig { reinject_after: Some(30 * MS), ..transport(2) };
+    let (longest, stats) = stall(hasty, 1);
+    println!("{longest:?} without a byte, {usual:?} without a deadline, {stats:?}");
+    assert!(longest + 10 * MS < usual, "{longest:?}, {usual:?} without a deadline");
+    // Within the share, and not for nothing.
+    assert!(stats.reinjected_bytes > 10_000 && stats.reinjected_bytes <= stats.bytes_sent / 20);
+}
+
+#[test]
+fn nothing_is_late_on_paths_that_deliver() {
+    let config = TransportConfig { reinject_after: Some(60 * MS), ..transport(2) };
+    let mut p = Pair::with(config, transport(2), |a| a);
+    let h = p.establish();
+    settle(&mut p);
+    establish_path(&mut p, h, 1);
+    upload(&mut p, h, &content(3_000_000), |_, _| {});
+    assert_eq!(p.client_conn(h).stats().reinjected_bytes, 0);
 }
 
 #[test]
@@ -277,7 +306,8 @@ fn backup_paths_wait_until_they_are_needed() {
     let h = p.establish();
     settle(&mut p);
     let id = establish_path(&mut p, h, 1);
-    p.client_conn(h).set_path_backup(id, true).unwrap();
+    let now = p.now;
+    p.client_conn(h).set_path_backup(now, id, true).unwrap();
     settle(&mut p);
     let advised = Event::Path { id, change: PathChange::Advised { backup: true } };
     assert!(p.server.take_events().contains(&advised));

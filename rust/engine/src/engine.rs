@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use tquic_core::Connection;
 use tquic_core::config::EndpointConfig;
 use tquic_core::endpoint::EndpointSecrets;
-use tquic_core::multipath::Scheduler;
+use tquic_core::multipath::{Scheduler, UserScheduler};
 use tquic_core::time::{Instant, nanos};
 use tquic_net::os::{self, Poller};
 use tquic_net::udp::{BufferSize, SocketOptions, UdpSocket, reuseport_by_cid};
@@ -372,7 +372,7 @@ impl Engine {
         id: u32,
         backup: bool,
     ) -> Result<(), EngineError> {
-        self.apply(key, move |c, _| c.set_path_backup(id, backup).map_err(|e| e.to_string()))
+        self.apply(key, move |c, now| c.set_path_backup(now, id, backup).map_err(|e| e.to_string()))
     }
 
     /// The capacity of a path in Mbit/s, for schedulers that go by weights; 0 to measure it.
@@ -393,6 +393,18 @@ impl Engine {
     ) -> Result<(), EngineError> {
         self.apply(key, move |c, _| {
             c.set_scheduler(scheduler);
+            Ok(())
+        })
+    }
+
+    /// Puts an application's own scheduler in place.
+    pub fn set_user_scheduler(
+        &self,
+        key: ConnectionKey,
+        scheduler: Box<dyn UserScheduler>,
+    ) -> Result<(), EngineError> {
+        self.apply(key, move |c, _| {
+            c.set_user_scheduler(Some(scheduler));
             Ok(())
         })
     }

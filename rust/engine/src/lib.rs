@@ -14,6 +14,7 @@ pub mod live;
 pub mod many;
 pub mod perf;
 pub mod pump;
+pub mod scheduler;
 mod shard;
 mod stats;
 

@@ -1,6 +1,7 @@
 //! Path schedulers from objects that clang made.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 
@@ -8,7 +9,7 @@ use crate::error;
 
 /// A scheduler that was loaded and verified.
 #[pyclass(frozen, module = "tquic._engine")]
-pub struct BpfProgram(tquic_sched::Program);
+pub struct BpfProgram(pub Arc<tquic_sched::Program>);
 
 #[pymethods]
 impl BpfProgram {
@@ -17,7 +18,7 @@ impl BpfProgram {
     #[pyo3(signature = (object, /))]
     fn new(py: Python<'_>, object: &[u8]) -> PyResult<Self> {
         let loaded = py.detach(|| tquic_sched::Program::load(object));
-        loaded.map(Self).map_err(|error| error::config(py, &error))
+        loaded.map(|program| Self(Arc::new(program))).map_err(|error| error::config(py, &error))
     }
 
     /// The name that it gave itself.

@@ -11,11 +11,14 @@ use tquic_core::cc::Decision;
 use tquic_core::stream::Priority;
 use tquic_engine::bridge::BridgeConnection;
 use tquic_engine::pump::{Frames, Sink, Source};
+use tquic_engine::scheduler::Board;
 use tquic_engine::{LocalAddress, Prepared};
 use tquic_wire::{Direction, StreamId, TransportErrorCode};
 
+use crate::bpf::BpfProgram;
 use crate::event::batch_dict;
-use crate::settings::{address, congestion, scheduler};
+use crate::planner::Planner;
+use crate::settings::{address, congestion, ebpf, scheduler};
 use crate::{buffer, error};
 
 /// A path's ID, and what happened on it.
@@ -398,6 +401,28 @@ impl Connection {
         let scheduler = scheduler(py, name)?;
         py.detach(|| self.engine.set_scheduler(self.bridge.key(), scheduler))
             .map_err(|e| error::path(py, e))
+    }
+
+    /// Puts a program in eBPF in the place of what puts the paths in order.
+    #[pyo3(signature = (program, /))]
+    fn set_scheduler_program(&self, py: Python<'_>, program: Py<BpfProgram>) -> PyResult<()> {
+        let started = ebpf(&program).start().map_err(|why| error::config(py, &why))?;
+        py.detach(|| self.engine.set_user_scheduler(self.bridge.key(), started))
+            .map_err(|e| error::path(py, e))
+    }
+
+    /// Puts a scheduler that answers ahead in its place: the caller, with what it gets.
+    #[pyo3(signature = (name, /))]
+    fn plan_scheduler(&self, py: Python<'_>, name: String) -> PyResult<Planner> {
+        let (board, scheduler) = Board::new(name);
+        py.detach(|| self.engine.set_user_scheduler(self.bridge.key(), scheduler))
+            .map_err(|e| error::path(py, e))?;
+        Ok(Planner(board))
+    }
+
+    /// Makes the connection look for something to send: its scheduler has a new plan.
+    fn poke(&self, py: Python<'_>) -> PyResult<()> {
+        self.bridge.poke().map_err(|e| error::bridge(py, e))
     }
 
     /// Begins a key update; false if it is too early for another.

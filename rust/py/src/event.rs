@@ -87,6 +87,8 @@ kinds! {
     /// `a`: the stream, `b`: bytes written, `c`: (bytes of the open frame that have not come, start
     /// of a frame's header, whether the stream has ended, exception or None).
     UNFRAMED = 24;
+    /// `a`: what went wrong with the application's own scheduler, `b`: whether it is done.
+    SCHEDULER_FAILED = 25;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -157,6 +159,9 @@ pub fn tuple<'py>(
         EventKind::Path { id, change } => {
             let (what, details) = path_change(py, change)?;
             five(py, key, kind::PATH, id, what, details)
+        }
+        EventKind::SchedulerFailed { reason, over } => {
+            five(py, key, kind::SCHEDULER_FAILED, reason, over, ())
         }
         EventKind::PathsAvailable => one(kind::PATHS_AVAILABLE, none()?),
         EventKind::NewToken(token) => one(kind::NEW_TOKEN, PyBytes::new(py, &token).into_any()),
@@ -238,6 +243,8 @@ fn stats<'py>(py: Python<'py>, snapshot: &ConnectionSnapshot) -> PyResult<Bound<
         ("acks_sent", c.acks_sent),
         ("key_updates", c.key_updates),
         ("zero_rtt_bytes", c.zero_rtt_bytes),
+        ("reinjected_bytes", c.reinjected_bytes),
+        ("scheduler_failures", c.scheduler_failures),
         ("datagrams_sent", d.sent),
         ("datagrams_acked", d.acked),
         ("datagrams_lost", d.lost),

@@ -23,6 +23,7 @@ mod keylog;
 mod many;
 mod material;
 mod perf;
+mod planner;
 mod probe;
 #[cfg(unix)]
 mod root;
@@ -56,6 +57,8 @@ mod _engine {
     use crate::material::public_key_pin;
     #[pymodule_export]
     use crate::perf::{PerfServer, perf_mismatches, perf_pattern, perf_run, raw_udp_rate};
+    #[pymodule_export]
+    use crate::planner::Planner;
     #[pymodule_export]
     use crate::probe::{cpu_features, crypto_backends, probe_udp, protection_rate, seal_rates};
     #[cfg(unix)]

@@ -11,16 +11,18 @@ use pyo3::types::PyBytes;
 use tquic_core::cc::Congestion;
 use tquic_core::config::{AcceptConfig, PreferredAddresses, RetryPolicy, TransportConfig};
 use tquic_core::datagram::DatagramConfig;
-use tquic_core::multipath::Scheduler;
+use tquic_core::multipath::{Scheduler, SchedulerSource};
 use tquic_core::recovery::RecoveryConfig;
 use tquic_core::stream::StreamConfig;
 use tquic_core::trace::Mask;
 use tquic_crypto::session::{ClientAuth, Exported, Group, Tickets};
 use tquic_crypto::{ClientConfig, ServerConfig, Suite};
+use tquic_engine::scheduler::Ebpf;
 use tquic_trace::Tracing;
 use tquic_trace::qlog::{Form, QlogConfig, Severity};
 use tquic_wire::Version;
 
+use crate::bpf::BpfProgram;
 use crate::material::{ClientMaterial, ServerMaterial};
 use crate::{error, keylog, material};
 
@@ -55,7 +57,9 @@ struct TransportSettings {
     datagram_queue: usize,
     migration: bool,
     max_paths: u32,
-    scheduler: String,
+    #[pyo3(attribute("_scheduler"))]
+    scheduler: (String, Option<Py<BpfProgram>>),
+    reinject_after: Option<f64>,
     #[pyo3(attribute("_qlog"))]
     qlog: Option<QlogSettings>,
 }
@@ -137,7 +141,12 @@ impl TransportSettings {
             key_update_interval: self.key_update_interval,
             tracer: Some(Arc::new(tracing(py, self.qlog)?)),
             max_paths: (self.max_paths > 1).then_some(self.max_paths),
-            scheduler: scheduler(py, &self.scheduler)?,
+            scheduler: scheduler(py, &self.scheduler.0)?,
+            user_scheduler: self.scheduler.1.map(|program| ebpf(&program)),
+            reinject_after: self
+                .reinject_after
+                .map(|s| seconds(py, "reinject_after", s))
+                .transpose()?,
             ..TransportConfig::default()
         };
         config.validate().map_err(|why| error::config(py, &why))?;
@@ -365,6 +374,11 @@ impl AcceptSettings {
 /// A scheduler by its name.
 pub fn scheduler(py: Python<'_>, name: &str) -> PyResult<Scheduler> {
     Scheduler::named(name).ok_or_else(|| unknown(py, "scheduler", name))
+}
+
+/// What starts a verified program for each connection.
+pub fn ebpf(program: &Py<BpfProgram>) -> Arc<dyn SchedulerSource> {
+    Arc::new(Ebpf::new(program.get().0.clone()))
 }
 
 /// A numeric address, as `getaddrinfo` gives it.

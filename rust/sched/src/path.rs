@@ -18,6 +18,8 @@ pub struct PathSnapshot {
     pub is_open: bool,
     /// Whether it is set aside as backup.
     pub is_backup: bool,
+    /// Whether nothing may be sent just now although the congestion window has room: the pacer.
+    pub is_held_back: bool,
     /// Smoothed round-trip time, in microseconds.
     pub srtt_us: u64,
     /// Least round-trip time, in microseconds.
@@ -45,11 +47,11 @@ impl PathSnapshot {
         self.is_usable() && !self.is_backup
     }
 
-    /// Whether it is usable and its congestion window takes `bytes` more.
+    /// Whether it is usable and takes `bytes` more now: congestion window and pacer.
     #[must_use]
     pub fn can_send(&self, bytes: u32) -> bool {
         let after = self.bytes_in_flight.saturating_add(bytes.into());
-        self.is_usable() && after <= self.cwnd
+        self.is_usable() && !self.is_held_back && after <= self.cwnd
     }
 }
 

@@ -26,7 +26,7 @@ fn names_are_unique_and_every_controller_has_bands() {
     let scenarios: Vec<_> = families.iter().flat_map(|family| &family.scenarios).collect();
     let names: BTreeSet<_> = scenarios.iter().map(|scenario| &scenario.name).collect();
     assert_eq!(names.len(), scenarios.len());
-    for congestion in Congestion::NAMED {
+    for congestion in Congestion::SINGLE {
         assert!(scenarios.iter().any(|s| s.expects(congestion.name())), "{}", congestion.name());
     }
 }
@@ -54,7 +54,7 @@ fn the_same_seed_takes_the_same_course() {
         "rate = '5Mbps'\nrtt = '40ms'\nbuffer = '1bdp'\nloss = 0.001\nflows = [{}, {}]\n\
          cross = [{ rate = '1Mbps' }]\nhost = { jitter = '1ms', lateness = '1ms' }\n",
     );
-    for congestion in Congestion::NAMED {
+    for congestion in Congestion::SINGLE {
         let course = |seed| run(&scenario, congestion, seed);
         let (first, again) = (course(7), course(7));
         assert_eq!(first.hash, again.hash, "{}", congestion.name());
@@ -113,7 +113,7 @@ fn nobody_gets_more_than_the_link_has() {
             "rate = '5Mbps'\nrtt = '30ms'\nbuffer = '2bdp'\nqueue = {{ kind = '{queue}' }}\n\
              flows = [{{ count = 3 }}]\n"
         ));
-        for congestion in Congestion::NAMED {
+        for congestion in Congestion::SINGLE {
             let used = measure(&scenario, congestion, Quantity::Utilization);
             assert!((0.6..=1.001).contains(&used), "{} {queue}: {used}", congestion.name());
         }
@@ -129,7 +129,7 @@ fn both_tiers_agree() {
     );
     // Copa takes acknowledgements that a whole connection holds back for a queue: open, as the bands
     // `host-ack-clumps` are.
-    for congestion in Congestion::NAMED.into_iter().filter(|c| *c != Congestion::Copa) {
+    for congestion in Congestion::SINGLE.into_iter().filter(|c| *c != Congestion::Copa) {
         let of =
             |tier, what| run_on(tier, &scenario, congestion, 1).quantity(&scenario, what).unwrap();
         let name = congestion.name();

@@ -6,6 +6,7 @@
 
 mod bbr;
 mod copa;
+mod coupled;
 mod cubic;
 mod external;
 mod filter;
@@ -25,6 +26,7 @@ use core::fmt;
 pub use crate::space::Ecn;
 pub use bbr::{Bbr, BbrVersion};
 pub use copa::Copa;
+pub use coupled::{Coupled, Coupling, Member, Share};
 pub use cubic::Cubic;
 pub use external::{AckBatch, Decision, External, ExternalStats};
 pub use newreno::NewReno;
@@ -50,13 +52,33 @@ pub enum Congestion {
     Bbr2,
     /// BBR, version 3 (draft-ietf-ccwg-bbr-06).
     Bbr3,
+    /// Linked increases over all paths (RFC 6356).
+    Lia,
+    /// Opportunistic linked increases over all paths.
+    Olia,
+    /// Balanced linked adaptation over all paths.
+    Balia,
     /// What a program outside decides, once per batch of ACKs.
     External,
 }
 
 impl Congestion {
     /// All that can be chosen by name.
-    pub const NAMED: [Self; 7] =
+    pub const NAMED: [Self; 10] = [
+        Self::NewReno,
+        Self::Cubic,
+        Self::Bbr,
+        Self::Bbr2,
+        Self::Bbr3,
+        Self::Prague,
+        Self::Copa,
+        Self::Lia,
+        Self::Olia,
+        Self::Balia,
+    ];
+
+    /// Those that differ where there is one path: coupled ones are NewReno then.
+    pub const SINGLE: [Self; 7] =
         [Self::NewReno, Self::Cubic, Self::Bbr, Self::Bbr2, Self::Bbr3, Self::Prague, Self::Copa];
 
     /// The name, as users write it.
@@ -69,6 +91,9 @@ impl Congestion {
             Self::Bbr => "bbr",
             Self::Bbr2 => "bbr2",
             Self::Bbr3 => "bbr3",
+            Self::Lia => "lia",
+            Self::Olia => "olia",
+            Self::Balia => "balia",
             Self::External => "external",
         }
     }
@@ -305,6 +330,8 @@ pub enum Controller {
     Copa(Box<Copa>),
     /// See [`Bbr`].
     Bbr(Box<Bbr>),
+    /// See [`Coupled`].
+    Coupled(Box<Coupled>),
     /// See [`External`].
     External(Box<External>),
 }
@@ -317,6 +344,7 @@ macro_rules! dispatch {
             Controller::Prague($c) => $call,
             Controller::Copa($c) => $call,
             Controller::Bbr($c) => $call,
+            Controller::Coupled($c) => $call,
             Controller::External($c) => $call,
         }
     };
@@ -333,6 +361,9 @@ impl Controller {
             Congestion::Bbr => Self::Bbr(Box::new(Bbr::new(BbrVersion::V1, config))),
             Congestion::Bbr2 => Self::Bbr(Box::new(Bbr::new(BbrVersion::V2, config))),
             Congestion::Bbr3 => Self::Bbr(Box::new(Bbr::new(BbrVersion::V3, config))),
+            Congestion::Lia => Self::Coupled(Box::new(Coupled::new(Coupling::Lia, config))),
+            Congestion::Olia => Self::Coupled(Box::new(Coupled::new(Coupling::Olia, config))),
+            Congestion::Balia => Self::Coupled(Box::new(Coupled::new(Coupling::Balia, config))),
             Congestion::External => Self::External(Box::new(External::new(config))),
         }
     }
@@ -350,6 +381,11 @@ impl Controller {
                 BbrVersion::V1 => Congestion::Bbr,
                 BbrVersion::V2 => Congestion::Bbr2,
                 BbrVersion::V3 => Congestion::Bbr3,
+            },
+            Self::Coupled(coupled) => match coupled.coupling() {
+                Coupling::Lia => Congestion::Lia,
+                Coupling::Olia => Congestion::Olia,
+                Coupling::Balia => Congestion::Balia,
             },
             Self::External(_) => Congestion::External,
         }

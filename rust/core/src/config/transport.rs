@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tquic_wire::Version;
 
 use crate::datagram::DatagramConfig;
-use crate::multipath::{MAX_PATHS, Scheduler};
+use crate::multipath::{MAX_PATHS, Scheduler, SchedulerSource};
 use crate::recovery::RecoveryConfig;
 use crate::stream::StreamConfig;
 use crate::trace::Tracer;
@@ -67,6 +67,12 @@ pub struct TransportConfig {
     pub max_paths: Option<u32>,
     /// What puts several paths in order. Default: the smallest round-trip time first.
     pub scheduler: Scheduler,
+    /// The application's own scheduler; `scheduler` is what decides where that one fails. Default:
+    /// none.
+    pub user_scheduler: Option<Arc<dyn SchedulerSource>>,
+    /// What has been under way on a path for so long is sent on another as well, within 5 % of all
+    /// bytes. Default: only when nothing new is left to send.
+    pub reinject_after: Option<Duration>,
     /// Who is told what happens. Default: nobody.
     pub tracer: Option<Arc<dyn Tracer>>,
 }
@@ -94,6 +100,8 @@ impl Default for TransportConfig {
             key_update_interval: None,
             max_paths: None,
             scheduler: Scheduler::default(),
+            user_scheduler: None,
+            reinject_after: None,
             tracer: None,
         }
     }

@@ -38,6 +38,10 @@ pub struct ConnectionStats {
     pub challenges_answered: u64,
     /// Bytes of 0-RTT packets sent or received.
     pub zero_rtt_bytes: u64,
+    /// Bytes that were sent on another path as well, although they were not lost.
+    pub reinjected_bytes: u64,
+    /// Decisions that the application's own scheduler should have made and could not.
+    pub scheduler_failures: u64,
 }
 
 /// A path as it is now.

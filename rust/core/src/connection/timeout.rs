@@ -6,6 +6,7 @@ use tquic_wire::{Space, TransportErrorCode};
 
 use crate::connection::{Connection, State, timers};
 use crate::events::ConnectionError;
+use crate::multipath::{News, PathNews};
 use crate::path::{Path, Stage, amplification, mtu};
 use crate::recovery::{TimeoutAction, TimerContext};
 use crate::time::Instant;
@@ -24,7 +25,7 @@ impl Connection {
         }
         let paths = (0..self.paths.len()).filter_map(|path| self.path_timeout(path));
         let keys = self.keys.one_rtt.as_ref().and_then(crate::keys::OneRttKeys::timeout);
-        paths.chain(keys).chain(self.timers.next()).min()
+        paths.chain(keys).chain(self.timers.next()).chain(self.reinjection_timeout()).min()
     }
 
     fn path_timeout(&self, path: usize) -> Option<Instant> {
@@ -126,6 +127,7 @@ impl Connection {
             }
         }
         let context = self.timer_context(path);
+        let lost = self.paths[path].recovery.stats().lost_bytes;
         let (recovery, mut router) = self.recovery_and_router(now, path);
         match recovery.on_timeout(now, &context, &mut router) {
             TimeoutAction::Pto { space, probes } => {
@@ -143,7 +145,11 @@ impl Connection {
                 self.probe_with(path, other, probes as u8);
                 self.on_pto(now, path, space);
             }
-            TimeoutAction::Loss => self.sync_mtu(path),
+            TimeoutAction::Loss => {
+                self.sync_mtu(path);
+                let lost = self.paths[path].recovery.stats().lost_bytes - lost;
+                self.tell_scheduler(now, path, News::Lost(lost));
+            }
             TimeoutAction::None => {}
         }
     }
@@ -164,6 +170,7 @@ impl Connection {
             // RFC 9002 calls nothing lost here, but others can carry it.
             self.hand_over(now, path);
             if self.paths[path].recovery.pto_count() == 1 {
+                self.tell_scheduler(now, path, News::Path(PathNews::Failed));
                 // And the peer must hear of us there: its addresses may be out of date.
                 self.control.ping();
             }

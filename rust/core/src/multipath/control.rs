@@ -8,7 +8,7 @@ use tquic_wire::{ConnectionId, Side, Space, TransportErrorCode};
 use crate::connection::{Connection, new_tuple};
 use crate::error::TransportError;
 use crate::events::{EndpointEvent, Event, PathChange};
-use crate::multipath::{Multipath, SPARE_CIDS};
+use crate::multipath::{Multipath, News, PathNews, SPARE_CIDS};
 use crate::path::{FourTuple, Path, PathLabel, Stage, Standing, Tuple};
 use crate::recovery::{Recovery, RecoveryConfig};
 use crate::rx::Arrival;
@@ -175,15 +175,24 @@ impl Connection {
         self.paths.push(path);
         self.replenish_cids();
         self.tell(id, PathChange::Added(addresses));
+        self.tell_scheduler(now, self.paths.len() - 1, News::Path(PathNews::Added));
     }
 
     /// A new path has been validated.
-    pub(crate) fn on_path_open(&mut self, path: usize) {
+    pub(crate) fn on_path_open(&mut self, now: Instant, path: usize) {
         self.join_turns(path);
-        let path = &mut self.paths[path];
-        path.standing.stage = Stage::Open;
-        let (id, addresses) = (path.id, path.active().addresses);
+        let one = &mut self.paths[path];
+        one.standing.stage = Stage::Open;
+        let (id, addresses) = (one.id, one.active().addresses);
         self.tell(id, PathChange::Validated(addresses));
+        self.tell_scheduler_of_use(now, path);
+    }
+
+    /// Tells a scheduler that is not ours whether a path is a backup.
+    fn tell_scheduler_of_use(&mut self, now: Instant, path: usize) {
+        let backup = self.paths[path].standing.is_backup();
+        let news = if backup { PathNews::Standby } else { PathNews::Active };
+        self.tell_scheduler(now, path, News::Path(news));
     }
 
     /// Ends a path: nothing more is sent there, what was is sent again elsewhere. `error_code` is a
@@ -204,11 +213,17 @@ impl Connection {
     }
 
     /// Tells the peer whether to use a path only when no other can be used, and does so as well.
-    pub fn set_path_backup(&mut self, id: u32, backup: bool) -> Result<(), PathError> {
-        let mut paths = self.paths.iter_mut().filter(|p| p.standing.may_send());
-        let path = paths.find(|p| p.id == id).ok_or(PathError::Unknown)?;
+    pub fn set_path_backup(
+        &mut self,
+        now: Instant,
+        id: u32,
+        backup: bool,
+    ) -> Result<(), PathError> {
+        let path = self.paths.iter().position(|p| p.id == id && p.standing.may_send());
+        let path = path.ok_or(PathError::Unknown)?;
         if self.multipath.is_some() {
-            path.standing.advise(backup);
+            self.paths[path].standing.advise(backup);
+            self.tell_scheduler_of_use(now, path);
         }
         Ok(())
     }
@@ -233,6 +248,7 @@ impl Connection {
 
     pub(crate) fn abandon(&mut self, now: Instant, path: usize, error_code: u64, by_peer: bool) {
         self.hand_over(now, path);
+        let at = path;
         let path = &mut self.paths[path];
         path.standing.stage = Stage::Abandoned(None);
         path.standing.serves = false;
@@ -243,6 +259,7 @@ impl Connection {
             multipath.abandon(id, error_code);
         }
         self.tell(id, PathChange::Abandoned { error_code, by_peer });
+        self.tell_scheduler(now, at, News::Path(PathNews::Removed));
         self.sync_datagram_room();
     }
 
@@ -336,16 +353,18 @@ impl Connection {
 
     pub(crate) fn on_path_status(
         &mut self,
+        now: Instant,
         id: u64,
         sequence: u64,
         backup: bool,
     ) -> Result<(), TransportError> {
         match self.locate(id)? {
             Located::Path(path) => {
-                let path = &mut self.paths[path];
-                if path.standing.theirs.on_status(sequence, backup) {
-                    let id = path.id;
+                let one = &mut self.paths[path];
+                if one.standing.theirs.on_status(sequence, backup) {
+                    let id = one.id;
                     self.tell(id, PathChange::Advised { backup });
+                    self.tell_scheduler_of_use(now, path);
                 }
             }
             Located::Spare(id) => {
@@ -441,6 +460,7 @@ impl Connection {
         let mut multipath = Multipath::new(width, theirs, limit);
         multipath.scheduler = self.config.scheduler;
         self.multipath = Some(Box::new(multipath));
+        self.start_user_scheduler();
         Ok(())
     }
 

@@ -2,10 +2,16 @@
 //! IDs of those that are not open, and what is told about paths. An open path is a
 //! [`crate::path::Path`] like that of the handshake.
 
+mod ask;
+mod blest;
 mod control;
+mod couple;
+mod ecf;
+mod hold;
 mod reinject;
 mod scheduler;
 mod select;
+mod user;
 
 #[cfg(test)]
 mod tests;
@@ -18,12 +24,17 @@ use crate::delivery::{Blocked, Latest, Once};
 use crate::path::{Advice, PathLabel};
 use crate::recovery::Token;
 use crate::space::RangeSet;
+use crate::time::Instant;
 use crate::tx::FrameWriter;
 
 pub(crate) use control::Located;
 pub use control::{OpenPathError, PathError};
 pub use scheduler::{Scheduler, Turns};
 pub(crate) use select::Order;
+pub use user::{Burst, Choice, News, PathNews, PathView, SchedulerSource, UserScheduler};
+
+use hold::{Facts, Held};
+use user::User;
 
 /// Paths that may be open at a time, at most.
 pub const MAX_PATHS: u32 = 16;
@@ -68,10 +79,18 @@ pub(crate) struct Multipath {
     paths_blocked: Blocked,
     cids_blocked: SmallVec<[CidsBlocked; 1]>,
     pub(super) scheduler: Scheduler,
+    /// One that is not ours; it decides before `scheduler`.
+    user: Option<User>,
+    /// What BLEST and ECF remember.
+    held: Held,
     /// Trains that were given to paths.
     pub(super) turn: u64,
     /// Bytes that were sent on a second path before they were lost on the first.
     pub(super) reinjected: u64,
+    /// When the paths were last looked through for late packets.
+    pub(super) reinjection_looked: Option<Instant>,
+    /// Not 0 while a train repeats what others have sent, and counts how many have.
+    pub(super) repeating: u8,
     /// `active_connection_id_limit` that we told, which holds for every path (section 2.2).
     cid_limit: u64,
 }
@@ -90,8 +109,12 @@ impl Multipath {
             paths_blocked: Blocked::default(),
             cids_blocked: SmallVec::new(),
             scheduler: Scheduler::default(),
+            user: None,
+            held: Held::default(),
             turn: 0,
             reinjected: 0,
+            reinjection_looked: None,
+            repeating: 0,
             cid_limit,
         }
     }
@@ -189,6 +212,11 @@ impl Multipath {
             self.cids_blocked.retain(|b| b.path != path);
             self.cids_blocked.push(CidsBlocked { path, next_sequence, pending: true });
         }
+    }
+
+    /// How many paths have sent what the next packet repeats.
+    pub fn repeating(&self) -> u8 {
+        self.repeating
     }
 
     /// Whether anything waits to be sent.

@@ -20,15 +20,27 @@ pub enum Scheduler {
     /// The path on which a packet sent now arrives first, by what is in flight there and the
     /// delivery rate: large transfers fill all paths evenly.
     Aggregate,
+    /// As [`Self::MinRtt`], but slow paths stay unused while they would keep the peer's flow control
+    /// window occupied for too long.
+    Blest,
+    /// As [`Self::MinRtt`], but slow paths stay unused while what is left would be through sooner by
+    /// waiting for the fast one.
+    Ecf,
+    /// As [`Self::MinRtt`], and everything is sent on every path: what a path has room for beyond new
+    /// data, it repeats of the others.
+    Redundant,
 }
 
 impl Scheduler {
     /// All, with their names.
-    pub const ALL: [(&str, Self); 4] = [
+    pub const ALL: [(&str, Self); 7] = [
         ("minrtt", Self::MinRtt),
         ("roundrobin", Self::RoundRobin),
         ("weighted", Self::Weighted),
         ("aggregate", Self::Aggregate),
+        ("blest", Self::Blest),
+        ("ecf", Self::Ecf),
+        ("redundant", Self::Redundant),
     ];
 
     /// The scheduler of this name.
@@ -45,7 +57,7 @@ impl Scheduler {
     pub(crate) fn rank(self, path: &Path) -> u64 {
         let srtt = nanos(path.recovery.rtt().smoothed());
         match self {
-            Self::MinRtt => srtt,
+            Self::MinRtt | Self::Blest | Self::Ecf | Self::Redundant => srtt,
             Self::RoundRobin => path.turns.last,
             Self::Weighted => path.turns.served,
             Self::Aggregate => {

@@ -3,22 +3,23 @@
 use smallvec::SmallVec;
 
 use crate::connection::Connection;
-use crate::multipath::Scheduler;
+use crate::multipath::{News, Scheduler};
 use crate::path::{Path, Stage};
 use crate::time::{Duration, Instant, nanos};
+use crate::trace::Reason;
 
 /// Indices of paths, the one to be tried first in front.
 pub(crate) type Order = SmallVec<[usize; 4]>;
 
 /// A path whose probe timeout has passed may be dead, and its round-trip time says nothing: data
 /// goes elsewhere until something is acknowledged there.
-fn is_suspect(path: &Path) -> bool {
+pub(super) fn is_suspect(path: &Path) -> bool {
     path.recovery.pto_count() > 0
 }
 
 impl Connection {
-    /// Decides which paths serve, and in which order they are asked.
-    pub(crate) fn order_paths(&mut self) -> Order {
+    /// Decides which paths serve, and in which order they are asked; and why the first goes first.
+    pub(crate) fn order_paths(&mut self, now: Instant) -> (Order, Reason) {
         let open = |p: &Path| p.standing.stage == Stage::Open;
         let healthy = self.paths.iter().any(|p| open(p) && !is_suspect(p));
         let fit = |p: &Path| open(p) && !(healthy && is_suspect(p));
@@ -33,7 +34,12 @@ impl Connection {
             let path = &self.paths[*i];
             (!path.standing.serves, scheduler.rank(path))
         });
-        order
+        let is_asked = self.multipath.as_ref().is_some_and(|m| m.user.is_some());
+        if is_asked && self.has_data() {
+            return self.ask_user(now, order);
+        }
+        self.hold_back(now, &order);
+        (order, Reason::Best)
     }
 
     /// What puts the paths in order.
@@ -41,22 +47,24 @@ impl Connection {
         self.multipath.as_ref().map_or_else(Scheduler::default, |m| m.scheduler)
     }
 
-    /// Changes what puts the paths in order, from the next train on.
+    /// Changes what puts the paths in order, from the next train on. One that is not ours is done.
     pub fn set_scheduler(&mut self, scheduler: Scheduler) {
         if let Some(multipath) = &mut self.multipath {
             multipath.scheduler = scheduler;
+            multipath.user = None;
         }
     }
 
     /// A train with data left on this path.
-    pub(crate) fn on_train(&mut self, path: usize, bytes: usize) {
+    pub(crate) fn on_train(&mut self, now: Instant, path: usize, bytes: usize) {
         if let Some(multipath) = &mut self.multipath {
             multipath.turn += 1;
-            let path = &mut self.paths[path];
-            let round = nanos(path.recovery.rtt().smoothed()).max(1);
-            let rate = u128::from(path.recovery.cwnd()) * 1_000_000_000 / u128::from(round);
+            let one = &mut self.paths[path];
+            let round = nanos(one.recovery.rtt().smoothed()).max(1);
+            let rate = u128::from(one.recovery.cwnd()) * 1_000_000_000 / u128::from(round);
             let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-            path.turns.on_train(multipath.turn, bytes, rate);
+            one.turns.on_train(multipath.turn, bytes, rate);
+            self.tell_scheduler(now, path, News::Sent(bytes as u64));
         }
     }
 

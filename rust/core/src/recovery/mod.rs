@@ -17,8 +17,8 @@ pub mod token;
 mod tests;
 
 use crate::cc::{
-    AckBatch, Algorithm, Congestion, Controller, ControllerConfig, Decision, Ecn, EcnEvent,
-    Inheritance, Pacer, Phase, Sampler,
+    AckBatch, Algorithm, Congestion, Controller, ControllerConfig, Coupling, Decision, Ecn,
+    EcnEvent, Inheritance, Member, Pacer, Phase, Sampler, Share,
 };
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, nanos};
@@ -157,6 +157,10 @@ struct PnSpace {
     /// When the oldest packet below `largest_acked` is to be declared lost.
     loss_time: Option<Instant>,
     last_ack_eliciting: Instant,
+    /// The content of every packet below this number was handed out, as far as it could be.
+    handed_out: u64,
+    /// The same for [`Recovery::repeat`].
+    repeated: u64,
     /// Send time of the first ack-eliciting packet of the latest unbroken run of losses.
     lost_since: Option<Instant>,
     /// The packet before the oldest one held was lost.
@@ -174,6 +178,8 @@ impl PnSpace {
             largest_acked: None,
             loss_time: None,
             last_ack_eliciting: Instant::ZERO,
+            handed_out: 0,
+            repeated: 0,
             lost_since: None,
             in_lost_run: false,
             discarded: false,
@@ -432,6 +438,29 @@ impl Recovery {
     /// The controller, for what only one algorithm has to tell.
     pub fn controller(&self) -> &Controller {
         &self.controller
+    }
+
+    /// How the controller is coupled with those of other paths, if it is.
+    pub fn coupling(&self) -> Option<Coupling> {
+        match &self.controller {
+            Controller::Coupled(coupled) => Some(coupled.coupling()),
+            _ => None,
+        }
+    }
+
+    /// What the path contributes to a coupling of this kind, if it takes part.
+    pub fn member(&self, coupling: Coupling) -> Option<Member> {
+        match &self.controller {
+            Controller::Coupled(c) if c.coupling() == coupling => Some(c.member(&self.rtt)),
+            _ => None,
+        }
+    }
+
+    /// What the coupling leaves to the path.
+    pub fn set_share(&mut self, share: Share) {
+        if let Controller::Coupled(coupled) = &mut self.controller {
+            coupled.set_share(share);
+        }
     }
 
     /// What happened on a path that a program outside controls, if it is to be asked now.

@@ -1,7 +1,6 @@
 //! Timers: time-threshold losses and probe timeouts (RFC 9002 sections 6.1.2, 6.2).
 
 use super::loss::LossPass;
-use super::sent::is_resendable;
 use super::{Recovery, SPACES, TokenSink, index};
 use crate::time::{Duration, Instant};
 use tquic_wire::{Side, Space};
@@ -84,15 +83,15 @@ impl Recovery {
 
     /// Hands out again what the two oldest unacknowledged ack-eliciting packets of `space` carried,
     /// through [`TokenSink::probe`]. They stay in flight (RFC 9002 section 6.2). Repeated timeouts
-    /// move on to younger packets. Returns the number of tokens; with none, and nothing new to
+    /// move on to younger packets. Returns the number of packets; with none, and nothing new to
     /// send, the probe is a PING.
     pub fn probe_tokens(&mut self, space: Space, sink: &mut impl TokenSink) -> usize {
-        self.hand_out(space, PROBES, sink)
+        self.hand_out(space, PROBES, |_| true, sink)
     }
 
     /// Hands out what all of them carried: another path takes it over.
     pub fn hand_over(&mut self, space: Space, sink: &mut impl TokenSink) -> usize {
-        self.hand_out(space, usize::MAX, sink)
+        self.hand_out(space, usize::MAX, |_| true, sink)
     }
 
     /// Hands out what the oldest `packets` of them carried.
@@ -102,7 +101,17 @@ impl Recovery {
         packets: usize,
         sink: &mut impl TokenSink,
     ) -> usize {
-        self.hand_out(space, packets, sink)
+        self.hand_out(space, packets, |_| true, sink)
+    }
+
+    /// The same of application data, as far as it was sent at times that are `late`.
+    pub fn hand_over_late(
+        &mut self,
+        late: impl Fn(Instant) -> bool,
+        packets: usize,
+        sink: &mut impl TokenSink,
+    ) -> usize {
+        self.hand_out(Space::Data, packets, late, sink)
     }
 
     /// When the newest ack-eliciting packet of `space` was sent, if any is outstanding.
@@ -111,20 +120,63 @@ impl Recovery {
         (s.sent.ack_eliciting() > 0).then_some(s.last_ack_eliciting)
     }
 
-    fn hand_out(&mut self, space: Space, packets: usize, sink: &mut impl TokenSink) -> usize {
-        let mut tokens = 0;
-        let entries = self.spaces[index(space)].sent.outstanding();
-        let useful = entries.filter(|e| {
-            e.packet.ack_eliciting && !e.probed && e.packet.tokens.iter().any(is_resendable)
-        });
-        for entry in useful.take(packets) {
-            entry.probed = true;
-            for token in entry.packet.tokens.iter().filter(|t| is_resendable(t)) {
-                sink.probe(space, *token);
-                tokens += 1;
+    /// When the oldest packet of `space` was sent whose content was not handed out yet.
+    pub fn oldest_not_handed_over(&self, space: Space) -> Option<Instant> {
+        let s = &self.spaces[index(space)];
+        s.sent.outstanding_from(s.handed_out).find(|e| e.is_useful()).map(|e| e.packet.time_sent)
+    }
+
+    fn hand_out(
+        &mut self,
+        space: Space,
+        packets: usize,
+        due: impl Fn(Instant) -> bool,
+        sink: &mut impl TokenSink,
+    ) -> usize {
+        let s = &mut self.spaces[index(space)];
+        let mut taken = 0;
+        for entry in s.sent.outstanding_from_mut(s.handed_out) {
+            if taken == packets || !due(entry.packet.time_sent) {
+                break;
+            }
+            // What is passed over here stays useless: the next walk begins behind it.
+            s.handed_out = entry.pn + 1;
+            if entry.is_useful() {
+                entry.probed = true;
+                taken += 1;
+                entry.resendable().for_each(|token| sink.probe(space, *token));
             }
         }
-        tokens
+        taken
+    }
+
+    /// Hands out what the oldest packets of application data carried that this was not done for
+    /// before, up to `packets` of them and all from the same round: the first are packets that repeat
+    /// nothing, those after them were sent by way of this in the round before; there are `rounds` at
+    /// most. They stay in flight and are sent again if they are lost. Returns the number of packets
+    /// and their round.
+    pub fn repeat(
+        &mut self,
+        rounds: u8,
+        packets: usize,
+        sink: &mut impl TokenSink,
+    ) -> Option<(usize, u8)> {
+        let s = &mut self.spaces[index(Space::Data)];
+        let (mut taken, mut round) = (0, None);
+        for entry in s.sent.outstanding_from_mut(s.repeated) {
+            let mine = entry.packet.repeats;
+            let useful = entry.is_useful() && mine < rounds;
+            if taken == packets || (useful && round.is_some_and(|round| round != mine)) {
+                break;
+            }
+            s.repeated = entry.pn + 1;
+            if useful {
+                round = Some(mine);
+                taken += 1;
+                entry.resendable().for_each(|token| sink.probe(Space::Data, *token));
+            }
+        }
+        round.map(|round| (taken, round))
     }
 
     /// The probe timeout of `space` without backoff.

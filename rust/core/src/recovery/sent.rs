@@ -31,6 +31,8 @@ pub struct SentPacket {
     pub ecn: Option<Ecn>,
     /// Whether it probes the path MTU: its loss is no sign of congestion (RFC 9000 section 14.4).
     pub mtu_probe: bool,
+    /// How many paths had sent its content before, where everything is sent on every path.
+    pub repeats: u8,
     /// What it carried.
     pub tokens: Tokens,
     /// Filled in by [`crate::recovery::Recovery::on_packet_sent`].
@@ -154,6 +156,17 @@ impl SentPackets {
         self.entries.iter_mut().filter(|e| e.run == 0)
     }
 
+    /// Those with this number or a larger one.
+    pub fn outstanding_from(&self, pn: u64) -> impl Iterator<Item = &Entry> {
+        self.entries.range(self.lower_bound(pn)..).filter(|e| e.run == 0)
+    }
+
+    /// The same, to be changed.
+    pub fn outstanding_from_mut(&mut self, pn: u64) -> impl Iterator<Item = &mut Entry> {
+        let start = self.lower_bound(pn);
+        self.entries.range_mut(start..).filter(|e| e.run == 0)
+    }
+
     /// Bytes in flight, summed up.
     pub fn bytes_in_flight(&self) -> u64 {
         let counted = self.entries.iter().filter(|e| e.run == 0 && e.packet.in_flight);
@@ -175,6 +188,16 @@ impl SentPackets {
 }
 
 impl Entry {
+    /// Whether another packet may carry what this one does, and none does yet.
+    pub fn is_useful(&self) -> bool {
+        self.packet.ack_eliciting && !self.probed && self.resendable().next().is_some()
+    }
+
+    /// What another packet may carry.
+    pub fn resendable(&self) -> impl Iterator<Item = &Token> {
+        self.packet.tokens.iter().filter(|token| is_resendable(token))
+    }
+
     /// Whether losing this packet must hand out `token`: what a probe carries already is not
     /// handed out twice.
     pub fn owes(&self, token: &Token) -> bool {
@@ -183,7 +206,7 @@ impl Entry {
 }
 
 /// Whether a probe may carry the information again.
-pub(super) fn is_resendable(token: &Token) -> bool {
+fn is_resendable(token: &Token) -> bool {
     !matches!(token, Token::Ack { .. } | Token::Datagram(_) | Token::MtuProbe(_))
 }
 

@@ -8,7 +8,7 @@ use tquic_wire::{
 use crate::connection::{Connection, space_index};
 use crate::error::TransportError;
 use crate::events::{EndpointEvent, Event};
-use crate::multipath::Located;
+use crate::multipath::{Located, News, PathNews};
 use crate::path::{PathOutcome, Stage};
 use crate::rx::{Arrival, Opened};
 use crate::space::AckRequestFrame;
@@ -207,7 +207,7 @@ impl Connection {
             }
             Frame::PathAbandon { path, error_code } => self.on_path_abandon(now, path, error_code),
             Frame::PathStatus { path, sequence, backup } => {
-                self.on_path_status(path, sequence, backup)
+                self.on_path_status(now, path, sequence, backup)
             }
             Frame::MaxPathId(max) => self.on_max_path_id(max),
             Frame::PathsBlocked(max) => self.on_paths_blocked(max),
@@ -327,13 +327,14 @@ impl Connection {
     ) {
         match outcome {
             PathOutcome::Validated(_) if self.paths[path].standing.stage == Stage::Validating => {
-                self.on_path_open(path);
+                self.on_path_open(now, path);
             }
             PathOutcome::Validated(addresses) => {
                 self.events.push(Event::Migrated(addresses));
             }
             PathOutcome::Migrated(addresses) => {
                 self.reset_recovery(now, path);
+                self.tell_scheduler(now, path, News::Path(PathNews::Migrated));
                 self.events.push(Event::Migrated(addresses));
             }
             PathOutcome::Failed(addresses) => {

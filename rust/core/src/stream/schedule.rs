@@ -206,6 +206,18 @@ impl Scheduler {
         Some((index - LEVELS, Work::Fresh))
     }
 
+    /// The streams with fresh bytes, most urgent first.
+    pub(crate) fn fresh(&self) -> impl Iterator<Item = usize> {
+        self.levels.iter().flat_map(move |level| {
+            let at = |index: u32| (index != NONE).then_some(index);
+            let next = move |i: &u32| at(self.nodes[*i as usize].links[Work::Fresh as usize].next);
+            let ring = core::iter::successors(at(level.ring.head), next);
+            let in_order = level.in_order.iter().map(|(_, index)| *index);
+            // The level's own node stands for those in order.
+            in_order.chain(ring).filter(|i| *i >= LEVELS as u32).map(|i| i as usize - LEVELS)
+        })
+    }
+
     /// The stream that `pick` gave for fresh work was given a frame and stays ready.
     #[inline]
     pub(crate) fn took(&mut self, slot: usize) {

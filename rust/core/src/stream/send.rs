@@ -200,6 +200,11 @@ impl SendPart {
         self.can_send() && self.buf.next() < self.buf.end().min(self.max_data)
     }
 
+    /// New bytes, within the stream's limit or not.
+    pub fn unsent(&self) -> u64 {
+        if self.can_send() { self.buf.end() - self.buf.next() } else { 0 }
+    }
+
     /// Whether the stream's limit is all that keeps new bytes back; takes note of it for
     /// STREAM_DATA_BLOCKED.
     pub fn note_blocked(&mut self) -> bool {

@@ -50,6 +50,7 @@ pub enum Event<'a> {
     SchedulerDecision {
         path: u32,
         candidates: u32,
+        reason: Reason,
         bytes: usize,
     },
     VersionInformation {
@@ -188,6 +189,40 @@ impl Event<'_> {
             | Self::PacketLost { path, .. }
             | Self::EcnStateUpdated { path, .. } => Some(path),
             _ => None,
+        }
+    }
+}
+
+/// Why a path got a train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// There is no other.
+    Only,
+    /// The scheduler put it first.
+    Best,
+    /// Those that the scheduler put before it had nothing to send or no room.
+    Spill,
+    /// The application's own scheduler chose it, or another one for data, or none.
+    User,
+    /// The application's own scheduler did not say: the named one put it first.
+    Fallback,
+    /// What others have under way would arrive sooner here.
+    Reinjected,
+    /// Everything is sent on every path.
+    Redundant,
+}
+
+impl Reason {
+    /// The name for logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Only => "only",
+            Self::Best => "best",
+            Self::Spill => "spill",
+            Self::User => "user",
+            Self::Fallback => "fallback",
+            Self::Reinjected => "reinjected",
+            Self::Redundant => "redundant",
         }
     }
 }

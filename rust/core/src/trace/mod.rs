@@ -23,7 +23,7 @@ use crate::time::Instant;
 
 pub use event::{
     Direction, DropReason, EcnState, Event, KeyLevel, Life, LossTrigger, Metrics, Move, Packet,
-    Update,
+    Reason, Update,
 };
 pub use mask::Mask;
 use watch::Watch;

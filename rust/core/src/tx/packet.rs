@@ -229,6 +229,7 @@ impl Connection {
         if draft.ty == PacketType::ZeroRtt {
             self.stats.zero_rtt_bytes += size as u64;
         }
+        let repeats = self.multipath.as_ref().map_or(0, |m| m.repeating());
         let path = &mut self.paths[path];
         let probes = &mut path.probes[space_index(space)];
         if draft.ack_eliciting && !options.mtu_probe {
@@ -242,6 +243,7 @@ impl Connection {
             in_flight,
             ecn: options.ecn,
             mtu_probe: options.mtu_probe,
+            repeats,
             tokens: draft.tokens,
             ..SentPacket::default()
         };

@@ -3,7 +3,7 @@
 use crate::connection::{Connection, State};
 use crate::path::{Ecn, FourTuple};
 use crate::time::Instant;
-use crate::trace::{Event, Mask};
+use crate::trace::{Event, Mask, Reason};
 
 /// One GSO train in the caller's buffer: datagrams of `segment` bytes each, the last may be shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,17 +41,35 @@ impl Connection {
     fn transmit_open(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
         self.timers.pacing = None;
         if self.paths.len() == 1 {
-            return self.transmit_on(now, 0, buf);
+            return self.transmit_on(now, 0, Reason::Only, buf);
         }
-        let order = self.order_paths();
-        if let Some(sent) = order.iter().find_map(|path| self.transmit_on(now, *path, buf)) {
+        let (order, reason) = self.order_paths(now);
+        if self.is_redundant() {
+            return self.transmit_redundant(now, &order, buf);
+        }
+        if let Some(other) = self.reinject_late(now, &order)
+            && let Some(sent) = self.transmit_on(now, other, Reason::Reinjected, buf)
+        {
             return Some(sent);
         }
+        for (place, path) in order.iter().enumerate() {
+            let reason = if place == 0 { reason } else { Reason::Spill };
+            if let Some(sent) = self.transmit_on(now, *path, reason, buf) {
+                return Some(sent);
+            }
+        }
         let idle = self.reinject(now, &order)?;
-        self.transmit_on(now, idle, buf)
+        self.transmit_on(now, idle, Reason::Reinjected, buf)
     }
 
-    fn transmit_on(&mut self, now: Instant, path: usize, buf: &mut [u8]) -> Option<Transmit> {
+    /// Whatever is to be sent on this path; `reason` says why it is asked.
+    pub(crate) fn transmit_on(
+        &mut self,
+        now: Instant,
+        path: usize,
+        reason: Reason,
+        buf: &mut [u8],
+    ) -> Option<Transmit> {
         let sent = self
             .transmit_off_path(now, path, buf)
             .or_else(|| self.transmit_coalesced(now, path, buf))
@@ -60,9 +78,8 @@ impl Connection {
         self.paths[path].bytes_sent += sent.len as u64;
         if self.events.trace.wants(Mask::SCHEDULER_DECISION) {
             let (path, candidates) = (self.paths[path].id, self.paths.len() as u32);
-            self.events
-                .trace
-                .tell(now, &Event::SchedulerDecision { path, candidates, bytes: sent.len });
+            let decision = Event::SchedulerDecision { path, candidates, reason, bytes: sent.len };
+            self.events.trace.tell(now, &decision);
         }
         Some(sent)
     }

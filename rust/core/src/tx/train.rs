@@ -73,7 +73,7 @@ impl Connection {
             return None;
         }
         if content {
-            self.on_train(path, len);
+            self.on_train(now, path, len);
         }
         let first_len = segment.min(len);
         self.mask_train(&mut buf[..len], first_len, 1 + dcid.len());

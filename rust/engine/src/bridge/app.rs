@@ -105,6 +105,8 @@ impl BridgeApp {
                 }
                 BridgeCommand::Ping => context.connection.ping(),
                 BridgeCommand::Hurry => context.connection.hurry(),
+                // What follows every command: the connection looks for something to send.
+                BridgeCommand::Poke => {}
                 BridgeCommand::ChangeCid => {
                     context.connection.change_connection_id();
                 }
@@ -170,6 +172,7 @@ impl Application for BridgeApp {
             Event::Migrated(addresses) => EventKind::Migrated(addresses),
             Event::PathFailed(addresses) => EventKind::PathFailed(addresses),
             Event::Path { id, change } => EventKind::Path { id, change },
+            Event::SchedulerFailed { reason, over } => EventKind::SchedulerFailed { reason, over },
             Event::PathsAvailable => EventKind::PathsAvailable,
             Event::Closed(error) => {
                 if !matches!(error, ConnectionError::LocalClose { .. }) {

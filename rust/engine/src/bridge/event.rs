@@ -123,6 +123,13 @@ pub enum EventKind {
         /// What happened.
         change: PathChange,
     },
+    /// The application's own scheduler failed; the named one decides in its place.
+    SchedulerFailed {
+        /// What went wrong, for a person.
+        reason: String,
+        /// It is not asked any more.
+        over: bool,
+    },
     /// A path that could not be opened perhaps can be now.
     PathsAvailable,
     /// A token for a later connection to this server.

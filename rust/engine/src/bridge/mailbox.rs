@@ -97,6 +97,7 @@ pub(super) enum BridgeCommand {
     Stats(u64),
     Ping,
     Hurry,
+    Poke,
     ChangeCid,
     /// For one path, or all.
     Congestion(Option<u32>, Congestion),

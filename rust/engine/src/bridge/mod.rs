@@ -325,6 +325,11 @@ impl BridgeConnection {
         self.mailbox.push(BridgeCommand::Hurry)
     }
 
+    /// Makes the connection look again for something to send: its scheduler has a new plan.
+    pub fn poke(&self) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::Poke)
+    }
+
     /// Uses another of the connection IDs that the peer issued, if one is left.
     pub fn change_connection_id(&self) -> Result<(), BridgeError> {
         self.mailbox.push(BridgeCommand::ChangeCid)

@@ -105,6 +105,7 @@ fn path(id: u8, source: &mut Source<'_>) -> PathSnapshot {
         schedulable: source.below(4).into(),
         is_open: source.below(4) != 0,
         is_backup: source.below(4) == 0,
+        is_held_back: source.below(4) == 0,
         srtt_us: source.u64(),
         min_rtt_us: source.u8().into(),
         bandwidth: source.u64(),

@@ -52,7 +52,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
                 for scenario in families().iter().flat_map(|family| &family.scenarios) {
                     println!("{:<20} {}", scenario.name, scenario.about);
                 }
-                Congestion::NAMED.iter().for_each(|kind| println!("{}", kind.name()));
+                Congestion::SINGLE.iter().for_each(|kind| println!("{}", kind.name()));
                 return Ok(None);
             }
             Short('h') | Long("help") => {

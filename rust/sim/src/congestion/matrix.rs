@@ -89,7 +89,7 @@ pub fn cells<'a>(families: &'a [Family], selection: &Selection) -> Vec<Cell<'a>>
             selection.controller.as_ref().is_none_or(|name| name == kind.name())
                 && (selection.all || scenario.expects(kind.name()))
         };
-        let chosen = Congestion::NAMED.into_iter().filter(wanted);
+        let chosen = Congestion::SINGLE.into_iter().filter(wanted);
         chosen.map(move |controller| Cell {
             scenario,
             controller,

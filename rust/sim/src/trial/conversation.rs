@@ -192,6 +192,7 @@ impl Conversation {
                 self.token = Some(token);
                 Ok(())
             }
+            Event::SchedulerFailed { reason, .. } => Err(reason),
             Event::ZeroRttRejected
             | Event::DatagramsWritable
             | Event::TicketReceived
@@ -376,7 +377,7 @@ impl Conversation {
             }
             What::AdvisePath(nth, backup) => {
                 if let Some(id) = nth_path(c, nth) {
-                    let _ = c.set_path_backup(id, backup);
+                    let _ = c.set_path_backup(now, id, backup);
                 }
             }
             What::Datagrams { count, size } => {

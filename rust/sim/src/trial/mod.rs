@@ -45,7 +45,7 @@ pub use draw::{draw, scenarios};
 const AFTERMATH: Duration = Duration::from_secs(400);
 
 /// What came of a trial that went well.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// A hash over everything that happened.
     pub hash: u64,
@@ -53,6 +53,8 @@ pub struct Report {
     pub end: Instant,
     /// When the last connection had done what the plan says.
     pub served: Instant,
+    /// When each connection was over at the client.
+    pub over: Vec<Instant>,
     /// What was done.
     pub counts: Counts,
 }
@@ -144,5 +146,7 @@ fn play(plan: Plan) -> Result<Report, (Vec<String>, String)> {
     let record = record.borrow();
     let mut digest = record.digest;
     digest.update(&[simulation.network.trace_hash()]);
-    Ok(Report { hash: digest.value(), end: simulation.now(), served, counts: record.counts })
+    let ends = record.ends.iter().map(|ends| ends[Side::Client as usize].over.as_ref());
+    let over = ends.map(|over| over.map_or(served, |(at, _)| *at)).collect();
+    Ok(Report { hash: digest.value(), end: simulation.now(), served, over, counts: record.counts })
 }

@@ -8,6 +8,7 @@ use crate::link::{
 };
 use crate::random::Probability;
 use tquic_core::config::RetryPolicy;
+use tquic_core::multipath::Scheduler;
 use tquic_core::time::{Duration, Instant};
 use tquic_wire::{Direction, Side, Version};
 
@@ -291,6 +292,10 @@ fn migrate(plan: &mut Plan, dice: &mut Dice) {
 fn multipath(plan: &mut Plan, dice: &mut Dice) {
     for config in [&mut plan.client, &mut plan.server] {
         config.max_paths = Some(dice.between(2, 4) as u32);
+        config.scheduler = dice.pick(&Scheduler::ALL).1;
+        if dice.percent(30) {
+            config.reinject_after = Some(dice.time(MS, MS * 500));
+        }
     }
     if dice.percent(80) {
         let mut other = plan.network.clone();

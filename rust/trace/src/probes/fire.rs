@@ -100,8 +100,9 @@ impl Probes {
                 super::cc_metrics_updated(id, new.cwnd, flight, smoothed, min, rate, path);
             }
             Event::PathUpdated(update) => self.on_move(update),
-            Event::SchedulerDecision { path, candidates, .. } => {
-                super::scheduler_decision(id, u64::from(path), 0, u64::from(candidates));
+            Event::SchedulerDecision { path, candidates, reason, .. } => {
+                let (path, candidates) = (u64::from(path), u64::from(candidates));
+                super::scheduler_decision(id, path, reason as u64, candidates);
             }
             _ => {}
         }

@@ -7,7 +7,7 @@ use tquic_core::path::{Ecn, FourTuple};
 use tquic_core::time::{Instant, nanos};
 use tquic_core::trace::{
     Direction, DropReason, EcnState, Event, KeyLevel, Life, LossTrigger, Mask, Metrics, Move,
-    Packet, Update,
+    Packet, Reason, Update,
 };
 use tquic_wire::{PacketType, Space, TransportParameters, Version};
 
@@ -25,8 +25,16 @@ pub(super) fn event(log: &mut Qlog, now: Instant, event: &Event<'_>) {
         | Event::ConnectionStateUpdated { .. }
         | Event::MtuUpdated { .. } => connectivity(log, now, event),
         Event::PathUpdated(update) => path(log, now, update),
-        // No event of the drafts says it; the packets tell their path.
-        Event::SchedulerDecision { .. } => {}
+        // With one path there is nothing to decide.
+        Event::SchedulerDecision { reason: Reason::Only, .. } => {}
+        Event::SchedulerDecision { path, candidates, reason, bytes } => {
+            log.record_of(Mask::SCHEDULER_DECISION, now, name::SCHEDULER_DECISION, |data| {
+                data.uint("path_id", path.into());
+                data.uint("candidates", candidates.into());
+                data.text("reason", reason.name());
+                data.uint("bytes", bytes as u64);
+            });
+        }
         Event::VersionInformation { .. }
         | Event::AlpnInformation { .. }
         | Event::ParametersSet { .. }

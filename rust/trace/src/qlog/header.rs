@@ -54,6 +54,8 @@ pub(super) fn write(out: &mut String, form: Form, subject: &Subject, now: System
                 let schemas = [
                     "urn:ietf:params:qlog:events:quic-13",
                     "urn:ietf:params:qlog:events:loglevel-14",
+                    // Of our own: which path the scheduler chose, and why.
+                    "urn:x-tquic:qlog:events",
                 ];
                 trace.list("event_schemas", schemas, crate::json::text);
             }

@@ -63,6 +63,7 @@ names! {
     ECN_STATE_UPDATED = "quic:ecn_state_updated", "recovery:ecn_state_updated";
     KEY_UPDATED = "quic:key_updated", "security:key_updated";
     KEY_DISCARDED = "quic:key_discarded", "security:key_discarded";
+    SCHEDULER_DECISION = "tquic:scheduler_decision", "tquic:scheduler_decision";
     WARNING = "loglevel:warning", "loglevel:warning";
 }
 

@@ -2,12 +2,16 @@
 
 use super::super::chunk::StreamChunk;
 use super::super::schedule::Work;
+use super::super::send::SendPart;
 use super::app::wants_frame;
 use super::{DIRECTIONS, Stream, StreamSet, kind};
 use crate::recovery::Token;
 use crate::time::Instant;
 use crate::tx::FrameWriter;
 use tquic_wire::{Frame, StreamId};
+
+/// Streams that [`StreamSet::backlog`] looks at.
+const BACKLOG_STREAMS: usize = 64;
 
 impl StreamSet {
     /// Whether `write_control` should be called. What made it due may have become pointless since,
@@ -123,6 +127,36 @@ impl StreamSet {
     #[inline]
     pub fn has_data(&self) -> bool {
         self.scheduler.pick(self.credit.left() > 0).is_some()
+    }
+
+    /// The stream that `next_frame` would serve, and whether with bytes that were sent before.
+    pub fn next_stream(&self) -> Option<(StreamId, bool)> {
+        let (slot, work) = self.scheduler.pick(self.credit.left() > 0)?;
+        Some((self.streams.get(slot)?.id, work == Work::Owed))
+    }
+
+    /// New bytes that the peer's connection window lets be sent now.
+    pub fn credit(&self) -> u64 {
+        self.credit.left()
+    }
+
+    /// Whether the peer's connection window is all that keeps new bytes back.
+    pub fn is_blocked(&self) -> bool {
+        self.credit.left() == 0 && self.scheduler.has(Work::Fresh)
+    }
+
+    /// Bytes written and never sent, as far as they are more than a guess: counting ends at `most`
+    /// bytes, and looks at few streams.
+    pub fn backlog(&self, most: u64) -> u64 {
+        let mut bytes = 0;
+        for slot in self.scheduler.fresh().take(BACKLOG_STREAMS) {
+            let send = self.streams.get(slot).and_then(|stream| stream.send.as_ref());
+            bytes += send.map_or(0, SendPart::unsent);
+            if bytes >= most {
+                break;
+            }
+        }
+        bytes
     }
 
     /// The next STREAM frame, header included at most `room` bytes, as priorities and flow control
