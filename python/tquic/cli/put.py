@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     client.add_connect_to_option(parser)
     client.add_header_option(parser)
     client.add_congestion_option(parser)
+    client.add_path_options(parser)
     client.add_qlog_option(parser)
     parser.add_argument(
         "--connect-timeout",
@@ -68,7 +69,7 @@ async def _put(options: argparse.Namespace, server: Address, request: str) -> in
     config = client.client_config(options, ALPN, handshake_timeout=options.connect_timeout)
     client.check(options, config)
     target: Address = options.connect_to or server
-    client.resolve(*target)
+    client.resolve(*target, config)
     size, started = options.file.stat().st_size, time.monotonic()
     status, text = None, ""
     try:
