@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .cases import CASES
+
 ROLES = ("client", "server")
 SUBJECT = "tquic"
 
@@ -16,6 +18,10 @@ class Peer:
     library: str
     impossible: dict[tuple[str, str], str] = field(default_factory=dict)
     quirks: tuple[str, ...] = ()
+
+
+# What has one path only says little about a fork of quinn.
+ONE_PATH = "this peer plays several paths; what has one is played by quinn, of which it is a fork"
 
 
 def _both(case: str, reason: str) -> dict[tuple[str, str], str]:
@@ -31,6 +37,7 @@ PEERS = {
             "github.com/quic-go/quic-go 0.65",
             {
                 **_both("v2", "quic-go has no compatible version negotiation (RFC 9368)"),
+                **_both("multipath", "quic-go has no multipath"),
                 ("client", "connectionmigration"): "quic-go clients ignore preferred_address",
                 (
                     "server",
@@ -58,6 +65,7 @@ PEERS = {
             "quinn 0.11 with rustls and ring",
             {
                 **_both("v2", "quinn knows version 1 only"),
+                **_both("multipath", "quinn has no multipath; noq, its fork, has"),
                 **_both("http3", "quinn is QUIC without HTTP/3"),
                 ("client", "connectionmigration"): "quinn clients ignore preferred_address",
             },
@@ -75,9 +83,27 @@ PEERS = {
             ),
         ),
         Peer(
+            "noq",
+            "noq 1.4 with rustls and ring",
+            {
+                key: reason
+                for case in CASES
+                if case not in ("multipath", "transfer")
+                for key, reason in _both(case, ONE_PATH).items()
+            },
+            (
+                "The codepoints are those of draft-ietf-quic-multipath-21, as ours.",
+                "It sends over the path with the smallest ID that has room, so that a second path "
+                "carries nothing much until the first is a backup, or gone.",
+                "All of an endpoint's paths leave from one socket: a second path has another "
+                "address, and the same port.",
+            ),
+        ),
+        Peer(
             "aioquic",
             "aioquic 1.7",
             {
+                **_both("multipath", "aioquic has no multipath"),
                 **_both("ecn", "aioquic neither marks packets nor reports ECN counts"),
                 (
                     "server",

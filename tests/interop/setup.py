@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from .roster import SUBJECT
@@ -79,7 +80,13 @@ def build(names: list[str]) -> Kit:
 
 def prepare(name: str) -> Program:
     """A peer ready to start; builds what is not built yet."""
-    builders = {SUBJECT: _tquic, "quicgo": _quicgo, "quinn": _quinn, "aioquic": _aioquic}
+    builders = {
+        SUBJECT: _tquic,
+        "quicgo": _quicgo,
+        "quinn": partial(_rust, "quinn"),
+        "noq": partial(_rust, "noq"),
+        "aioquic": _aioquic,
+    }
     try:
         return builders[name]()
     except _CannotBuildError as error:
@@ -120,16 +127,16 @@ def _quicgo() -> Program:
     return Program("quicgo", (str(binary),), (str(binary),))
 
 
-def _quinn() -> Program:
+def _rust(name: str) -> Program:
     _need("cargo", "Rust")
-    target = cache() / "quinn-target"
+    target = cache() / f"{name}-target"
     _run(
         ["cargo", "build", "--release", "--locked", "--target-dir", str(target)],
-        HERE / "peers" / "quinn",
+        HERE / "peers" / name,
         "cargo build",
     )
-    binary = str(target / "release" / "tquic-interop-quinn")
-    return Program("quinn", (binary,), (binary,))
+    binary = str(target / "release" / f"tquic-interop-{name}")
+    return Program(name, (binary,), (binary,))
 
 
 def _aioquic() -> Program:
