@@ -146,7 +146,8 @@ class Client:
     async def __aenter__(self) -> Self:
         try:
             # A server that cannot be reached is found out now, not by the first user.
-            await self._connected()
+            # The PING comes back when it has taken our certificate, too.
+            await (await self._connected()).ping()
             for forward in self._forwards:
                 self._listeners.append(await self._listen(forward))
         except BaseException:

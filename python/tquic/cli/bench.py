@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of each transfer (default: 5s)",
     )
     paths.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="multiply all rates by this (default: %(default)s)",
+    )
+    paths.add_argument(
         "--markdown", type=Path, metavar="FILE", help="write the figures as a page as well"
     )
     paths.add_argument("--json", action="store_true", help="print one JSON document")
@@ -59,7 +66,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     how = multipath.Play.from_env(
-        scheduler=options.scheduler, congestion=options.congestion, seconds=options.duration
+        scheduler=options.scheduler,
+        congestion=options.congestion,
+        seconds=options.duration,
+        scale=options.scale,
     )
     results = []
     for scenario in multipath.SCENARIOS:

@@ -256,6 +256,12 @@ impl Shard {
         let Some(server) = connection.path(0).map(|path| path.active().addresses.remote) else {
             return;
         };
+        if !connection.is_multipath() {
+            for from in wanted {
+                self.warn(&format!("no path from {from}: {}", OpenPathError::NotNegotiated));
+            }
+            return;
+        }
         // The connection's turn may be over.
         self.more = true;
         let mut wanted = wanted.into_iter();
