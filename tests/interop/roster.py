@@ -95,7 +95,7 @@ PEERS = {
                 "The codepoints are those of draft-ietf-quic-multipath-21, as ours.",
                 "It sends over the path with the smallest ID that has room, so that a second path "
                 "carries nothing much until the first is a backup, or gone.",
-                "Its server goes on sending over a path that the client has made a backup, which is "
+                "Its server goes on sending over a path that the client has made a backup: that is "
                 "advice; its client's own is taken by our server.",
                 "All of an endpoint's paths leave from one socket: a second path has another "
                 "address, and the same port.",
