@@ -62,10 +62,12 @@ def build() -> Path:
     command.build_temp = str(WORK / "temp")
     command.ensure_finalized()
     command.run()
-    # The codec's Python files without the rest of the package, which needs the engine.
-    for path in (ROOT / "python" / "tquic" / "h3").glob("*.py"):
-        shutil.copy2(path, package / "tquic" / "h3" / path.name)
-    (package / "tquic" / "__init__.py").touch()
+    # The Python files that the codec is made of and imports. Nothing that needs the engine: that is
+    # why the packages themselves, which would import it, are empty.
+    for name in ("", "h3"):
+        for path in (ROOT / "python" / "tquic" / name).glob("*.py"):
+            shutil.copy2(path, package / "tquic" / name / path.name)
+        (package / "tquic" / name / "__init__.py").write_text("")
     return package
 
 

@@ -23,11 +23,12 @@ impl WindowedMax {
     }
 
     /// Takes a value. Values older than `window` are forgotten now, not before: when nothing comes
-    /// in, the last that is known stays.
+    /// in, the last that is known stays. Time may step back: a packet that waited for its keys is
+    /// told with the time when it came. Such a value counts as new.
     pub fn update(&mut self, time: u64, value: u64, window: u64) {
         let new = Sample { time, value };
         let [best, second, third] = &mut self.0;
-        if value >= best.value || time - third.time > window {
+        if value >= best.value || time.saturating_sub(third.time) > window {
             self.0 = [new; 3];
             return;
         }
@@ -42,10 +43,10 @@ impl WindowedMax {
 
     fn expire(&mut self, new: Sample, window: u64) {
         let [best, second, third] = &mut self.0;
-        let age = new.time - best.time;
+        let age = new.time.saturating_sub(best.time);
         if age > window {
             (*best, *second, *third) = (*second, *third, new);
-            if new.time - best.time > window {
+            if new.time.saturating_sub(best.time) > window {
                 (*best, *second) = (*second, *third);
             }
         } else if second.time == best.time && age > window / 4 {
@@ -108,6 +109,16 @@ mod tests {
             f.value()
         });
         assert_eq!(seen, [100, 100, 100, 100, 60, 40, 10]);
+    }
+
+    #[test]
+    fn a_sample_from_before_the_last_counts_as_new() {
+        let mut m = WindowedMin::default();
+        m.update(at(50), Duration::from_millis(10), WINDOW);
+        m.update(at(20), Duration::from_millis(20), WINDOW);
+        assert_eq!(m.value(), Some(Duration::from_millis(10)));
+        m.update(at(160), Duration::from_millis(30), WINDOW);
+        assert_eq!(m.value(), Some(Duration::from_millis(30)));
     }
 
     proptest! {
