@@ -21,8 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tquic import Config, Engine, __version__
-from tquic import perf
+from tquic import Config, Engine, __version__, perf
 from tquic._engine import make_certificates
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -180,14 +180,10 @@ class Client:
             await self._connection.wait_closed()
 
     async def _listen(self, forward: Forward) -> asyncio.Server:
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(_guarded(self._forward(forward.to, reader, writer)))
             self._tasks.add(task)
-            try:
-                await _guarded(self._forward(forward.to, reader, writer))
-            finally:
-                self._tasks.discard(task)
+            task.add_done_callback(self._tasks.discard)
 
         return await asyncio.start_server(accept, *forward.local, limit=_PIECE)
 
@@ -247,19 +243,20 @@ def _refuse(stream: Stream, why: str) -> None:
 
 async def _join(stream: Stream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Moves bytes both ways until both directions have ended."""
+    whole = False
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(_to_stream(reader, stream))
             group.create_task(_to_tcp(stream, writer))
-    except* (OSError, QuicError):
-        # Whichever broke: the other one is to know.
-        _reset(writer)
-        _give_up(stream)
-    except* asyncio.CancelledError:
-        _reset(writer)
-        _give_up(stream)
-        raise
-    else:
+        whole = True
+    except* (OSError, QuicError) as broken:
+        _logger.debug("a connection has ended early: %s", broken.exceptions[0])
+    finally:
+        if not whole:
+            # Whichever broke: the other one is to know.
+            _reset(writer)
+            _give_up(stream)
+    if whole:
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()

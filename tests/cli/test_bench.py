@@ -35,12 +35,14 @@ def figures(*scenarios: str) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.usefixtures("namespaces")
 def test_paths_add_up_and_stand_in_for_each_other() -> None:
-    results = figures("equal-2", "cut", "come-and-go", "backup")
+    results = figures("equal-2", "cut", "come-and-go", "backup", "tunnel")
     assert results["equal-2"]["of the sum"] > 80
     for scenario in ("cut", "come-and-go", "backup"):
         assert results[scenario]["wrong bytes"] == 0
         assert results[scenario]["longest pause"] < 1000
     assert results["come-and-go"]["gain"] > 1.5
+    assert results["tunnel"]["wrong bytes"] == 0
+    assert results["tunnel"]["gain"] > 1.5
     assert results["backup"]["on the backup before"] < 5
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from tquic.bench import tunnel
 from tquic.bench.network import PORT, SERVER, Link, Network, serving
 from tquic.bench.transfer import Action, Course, commands, watched
 from tquic.config import Config, Congestion, Scheduler
@@ -147,11 +148,12 @@ class _Stage:
         return asyncio.run(done)
 
     def rate(self, *links: int) -> float:
-        """Mbit/s over these links, slow start left out."""
-        seconds = self.play.seconds
+        """Mbit/s over these links, slow start left out, which takes longer with delays."""
+        slow = any(link.delay for link in self.network.links)
+        seconds = self.play.seconds * (2 if slow else 1)
         course = self.watch(links, seconds)
         assert not course.wrong
-        return course.rate(seconds * 0.2, seconds)
+        return course.rate(seconds * (0.4 if slow else 0.2), seconds)
 
 
 def play(scenario: Scenario, how: Play) -> Result:
@@ -293,6 +295,16 @@ def _interfaces(stage: _Stage) -> Iterator[Figure]:
     yield Figure("wrong bytes", course.wrong, "", Band(high=0))
 
 
+def _tunnel(stage: _Stage) -> Iterator[Figure]:
+    """A TCP connection through `tquic tunnel`."""
+    alone, wrong = tunnel.rate(stage.network, (0,), stage.play.seconds)
+    together, more = tunnel.rate(stage.network, (0, 1), stage.play.seconds)
+    yield Figure("over one path", alone, "Mbit/s")
+    yield Figure("over both", together, "Mbit/s")
+    yield Figure("gain", together / alone, "", Band(low=1.8))
+    yield Figure("wrong bytes", wrong + more, "", Band(high=0))
+
+
 def _two(rate: float) -> tuple[Link, ...]:
     return (Link(rate), Link(rate))
 
@@ -333,6 +345,9 @@ SCENARIOS: Final = (
         "a path manager; an interface of 20 Mbit/s, a second comes up, the first goes down",
         _two(20),
         _interfaces,
+    ),
+    Scenario(
+        "tunnel", "a TCP connection through a tunnel over 20 and 20 Mbit/s", _two(20), _tunnel
     ),
 )
 """In the order in which they are played."""
