@@ -222,7 +222,7 @@ async def _guarded(work: Coroutine[Any, Any, None]) -> None:
     """One TCP connection's failure is not another's."""
     try:
         await work
-    except (_Refused, QuicError, OSError, asyncio.IncompleteReadError, UnicodeDecodeError) as error:
+    except (_Refused, QuicError, OSError, asyncio.IncompleteReadError) as error:
         _logger.warning("%s", error)
     except Exception:
         _logger.exception("a connection could not be forwarded")
@@ -230,7 +230,7 @@ async def _guarded(work: Coroutine[Any, Any, None]) -> None:
 
 async def _receive_text(stream: Stream) -> str:
     (length,) = await stream.readexactly(1)
-    return (await stream.readexactly(length)).decode()
+    return (await stream.readexactly(length)).decode(errors="replace")
 
 
 def _refuse(stream: Stream, why: str) -> None:
