@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import socket
 from pathlib import Path
@@ -95,6 +96,11 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
 def _path(text: str) -> str:
     local_address(text)
     return text
+
+
+def show_log() -> None:
+    """Warnings of the engine, such as a path that cannot be opened, are for people to see."""
+    logging.basicConfig(format="tquic: %(message)s", level="WARNING")
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:

@@ -110,4 +110,5 @@ def run(options: argparse.Namespace) -> int:
         return HqRun(options, download.plan(options)).run()
     from tquic.cli.fetch_h3 import H3Run
 
+    client.show_log()
     return H3Run(options, download.plan(options)).run()

@@ -284,6 +284,7 @@ def _measure_asyncio(options: argparse.Namespace, work: Task) -> int:
         raise UsageError("--api asyncio measures over one connection")
     from tquic.cli import perf_asyncio
 
+    client.show_log()
     host, port = options.server
     address = client.resolve(host, port, client.client_config(options, ALPN))[0]
     config = _config(options, address, None, SessionStore())
@@ -336,7 +337,7 @@ def _run(
             ),
         )
     finally:
-        service.show_messages(engine)
+        service.show_messages(engine._native)
         engine.shutdown()
 
 

@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
     server, request = locate(options.url)
     if request.endswith("/"):
         raise UsageError(f"{options.url} names no file")
+    client.show_log()
     return asyncio.run(_put(options, server, request))
 
 

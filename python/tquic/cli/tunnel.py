@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import logging
 import re
 import signal
 from pathlib import Path
@@ -105,7 +104,7 @@ def _forward(text: str) -> Forward:
 
 def run(options: argparse.Namespace) -> int:
     """Plays the role until SIGTERM or Ctrl-C."""
-    logging.basicConfig(format="tquic: %(message)s", level="WARNING")
+    client.show_log()
     return asyncio.run(_serve(options) if options.role == "server" else _connect(options))
 
 
