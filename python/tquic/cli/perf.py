@@ -262,7 +262,8 @@ def _measure(options: argparse.Namespace) -> int:
     work = task(options)
     if options.api == "asyncio":
         return _measure_asyncio(options, work)
-    addresses = client.resolve(*options.server, config=client.client_config(options, ALPN))
+    host, port = options.server
+    addresses = client.resolve(host, port, client.client_config(options, ALPN))
     for address in addresses[:-1]:
         # Nobody at ::1 is no reason not to find the server at 127.0.0.1.
         try:

@@ -159,7 +159,8 @@ def _config(options: argparse.Namespace) -> Config:
 
 async def _connect(options: argparse.Namespace) -> int:
     config = _config(options)
-    client.resolve(*options.server, config=config)
+    host, port = options.server
+    client.resolve(host, port, config)
     try:
         async with Client(options.server, options.forwards, config=config) as tunnel:
             for address, forward in zip(tunnel.addresses, options.forwards, strict=True):
