@@ -173,13 +173,13 @@ congestion-short: ## plays what bands are known of with 3 seeds, as CI does
 	$(CONGESTION) --seeds 3 --json reports/congestion.json | tee reports/congestion.txt
 	@echo "congestion-short: $$(tail -n 1 reports/congestion.txt); the facts are reports/congestion.json"
 
-# Needs Linux with iproute2, and root or user namespaces. Options as `tquic bench multipath` takes them.
+# Needs Linux with iproute2, and root or user namespaces. Options as `python -m tquic.bench.multipath` takes them.
 MULTIPATH_FLAGS ?= --markdown docs/multipath-results.md
 
 multipath: $(PACKAGE) ## plays several paths between network namespaces, writes docs/multipath-results.md
 	cargo build --profile simulate $(CARGO_FLAGS) -p tquic-sim --bin tquic-relay
 	TQUIC_BENCH_RELAY=$(CURDIR)/target/simulate/tquic-relay \
-		$(BIN)/tquic bench multipath $(MULTIPATH_FLAGS)
+		$(BIN)/python -m tquic.bench.multipath $(MULTIPATH_FLAGS)
 	@echo "multipath: every figure is as wanted; the table is docs/multipath-results.md"
 
 # Seconds for each fuzz target.

@@ -1,4 +1,4 @@
-"""Measurements that bring their own network: ``tquic bench``.
+"""Measurements that bring their own network: ``python -m tquic.bench.multipath``.
 
 They need Linux with ``unshare``, ``nsenter``, ``ip`` and ``tc``, and root or user namespaces.
 """

@@ -1,4 +1,4 @@
-"""``tquic bench multipath``: several paths between two network namespaces, side by side.
+"""``python -m tquic.bench.multipath``: several paths between two network namespaces, side by side.
 
 Each scenario first downloads over each of its paths alone, then over all of them together. What is
 compared is what a program has got, bytes verified.
@@ -6,14 +6,17 @@ compared is what a program has got, bytes verified.
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from tquic.bench import tunnel
+from tquic.bench import network, tunnel
 from tquic.bench.network import PORT, SERVER, Link, Network, serving
 from tquic.bench.transfer import Action, Course, commands, watched
 from tquic.config import Config, Congestion, Scheduler
@@ -360,7 +363,7 @@ def page(results: Sequence[Result], how: Play) -> str:
         "",
         "<!-- Written by `make multipath`: change tquic/bench/multipath.py. -->",
         "",
-        "`tquic bench multipath`: two network namespaces on one machine, links with token buckets, "
+        "`python -m tquic.bench.multipath`: two network namespaces on one machine, links with token buckets, "
         "and `tquic-relay` where a",
         "link has a delay. Rates are those of the links with all headers, figures those of the "
         "bytes that a program has got,",
@@ -378,3 +381,83 @@ def page(results: Sequence[Result], how: Play) -> str:
             missed = "" if figure.holds else ", not met"
             lines.append(f"| {first[0]} | {first[1]} | {value} | {wanted}{missed} |")
     return "\n".join(lines) + "\n"
+
+
+def _parser() -> argparse.ArgumentParser:
+    paths = argparse.ArgumentParser(
+        prog="python -m tquic.bench.multipath",
+        description="Several paths between two network namespaces with links of known rates.",
+    )
+    paths.add_argument(
+        "scenarios",
+        nargs="*",
+        choices=[*(scenario.name for scenario in SCENARIOS), []],
+        metavar="SCENARIO",
+        help=f"default: all; {', '.join(scenario.name for scenario in SCENARIOS)}",
+    )
+    paths.add_argument("--scheduler", choices=get_args(Scheduler), default="minrtt", metavar="NAME")
+    paths.add_argument(
+        "--congestion", choices=get_args(Congestion), default="cubic", metavar="NAME"
+    )
+    paths.add_argument(
+        "--duration",
+        type=float,
+        default=5.0,
+        metavar="SECONDS",
+        help="of each transfer (default: 5)",
+    )
+    paths.add_argument(
+        "--scale",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="multiply all rates by this (default: %(default)s)",
+    )
+    paths.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the figures as a page as well"
+    )
+    paths.add_argument("--json", action="store_true", help="print one JSON document")
+
+    return paths
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures; the exit status is 1 if a figure is outside its band."""
+    options = _parser().parse_args(arguments)
+    try:
+        inside = network.enter("tquic.bench.multipath", arguments)
+        return _run(options) if inside is None else inside
+    except network.NoNetworkError as error:
+        print(f"tquic.bench.multipath: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(options: argparse.Namespace) -> int:
+    how = Play.from_env(
+        scheduler=options.scheduler,
+        congestion=options.congestion,
+        seconds=options.duration,
+        scale=options.scale,
+    )
+    results = []
+    for scenario in SCENARIOS:
+        if options.scenarios and scenario.name not in options.scenarios:
+            continue
+        if scenario.needs_relay and how.relay is None:
+            print(f"{scenario.name} left out: {RELAY} names no tquic-relay", file=sys.stderr)
+            continue
+        result = play(scenario, how)
+        results.append(result)
+        if not options.json:
+            print(f"{result.scenario}: {result.what}")
+            for figure in result.figures:
+                print(f"  {figure}{'' if figure.holds else '  NOT MET'}", flush=True)
+    if options.markdown is not None:
+        options.markdown.write_text(page(results, how))
+    if options.json:
+        print(json.dumps({"results": [result.report() for result in results]}, indent=2))
+    return 0 if all(result.holds for result in results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -31,7 +31,6 @@ COMMANDS: Mapping[str, str] = {
     "get": "downloads files",
     "put": "uploads a file",
     "perf": "measures throughput, request and handshake rates",
-    "bench": "measures in a network of its own",
     "tunnel": "forwards TCP ports over one connection",
     "top": "shows what a running process does, again and again",
     "stats": "prints the numbers of a running process",

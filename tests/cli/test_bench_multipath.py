@@ -1,4 +1,4 @@
-"""`tquic bench multipath`: a fast slice of `make multipath`, with bands for busy machines."""
+"""A fast slice of `make multipath`, with bands for busy machines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 
 from tquic.bench.network import INSIDE
 
-from .support import ENVIRONMENT, command, document, tquic
+from .support import ENVIRONMENT, PATIENCE, document
+
+PROGRAM = [sys.executable, "-m", "tquic.bench.multipath"]
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,14 @@ def namespaces() -> None:
 
 
 def figures(scenario: str) -> dict[str, Any]:
-    done = tquic("bench", "multipath", scenario, "--duration", "2s", "--json")
+    done = subprocess.run(
+        [*PROGRAM, scenario, "--duration", "2", "--json"],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
     assert done.stdout, done.stderr
     (result,) = document(done)["results"]
     measured: dict[str, Any] = result["figures"]
@@ -58,7 +67,7 @@ def test_a_tunnel_uses_both() -> None:
 
 def test_without_tools() -> None:
     done = subprocess.run(
-        command("bench", "multipath"),
+        PROGRAM,
         env={**ENVIRONMENT, "PATH": "/nonexistent"},
         capture_output=True,
         text=True,
