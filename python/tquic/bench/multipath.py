@@ -363,8 +363,8 @@ def page(results: Sequence[Result], how: Play) -> str:
         "",
         "<!-- Written by `make multipath`: change tquic/bench/multipath.py. -->",
         "",
-        "`python -m tquic.bench.multipath`: two network namespaces on one machine, links with token buckets, "
-        "and `tquic-relay` where a",
+        "`python -m tquic.bench.multipath`: two network namespaces on one machine, links with "
+        "token buckets, and `tquic-relay` where a",
         "link has a delay. Rates are those of the links with all headers, figures those of the "
         "bytes that a program has got,",
         f"all verified. Scheduler `{how.scheduler}`, congestion control `{how.congestion}`, "
