@@ -203,6 +203,7 @@ async def test_shutdown_has_an_end(serve: Serve) -> None:
             await stream.response()
 
 
+# RFC 9114 section 10.9
 async def test_early_data_is_for_what_a_replay_cannot_harm(serve: Serve) -> None:
     async def handler(request: Request) -> Response:
         return Response(f"{request.method} {request.early}")

@@ -20,6 +20,9 @@ from .roster import SUBJECT
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 AIOQUIC = "aioquic==1.7.2"
+CURL = "curl_cffi==0.16.3"
+# Set by `make interop`: what takes many minutes to build is left out otherwise, unless it is there.
+BUILD_ALL = "TQUIC_INTEROP_BUILD"
 BUILD_SECONDS = 900.0
 
 
@@ -83,9 +86,12 @@ def prepare(name: str) -> Program:
     builders = {
         SUBJECT: _tquic,
         "quicgo": _quicgo,
-        "quinn": partial(_rust, "quinn"),
-        "noq": partial(_rust, "noq"),
+        "quinn": partial(_crate, "quinn"),
+        "noq": partial(_crate, "noq"),
         "aioquic": _aioquic,
+        "ngtcp2": _ngtcp2,
+        "quiche": _quiche,
+        "curl": _curl,
     }
     try:
         return builders[name]()
@@ -127,7 +133,15 @@ def _quicgo() -> Program:
     return Program("quicgo", (str(binary),), (str(binary),))
 
 
-def _rust(name: str) -> Program:
+def _quiche() -> Program:
+    if not (os.environ.get(BUILD_ALL) or (cache() / "quiche-target").exists()):
+        raise _CannotBuildError(f"quiche is not built: `make interop` or {BUILD_ALL}=1 builds it")
+    # For BoringSSL.
+    _need("cmake", "CMake")
+    return _crate("quiche")
+
+
+def _crate(name: str) -> Program:
     _need("cargo", "Rust")
     target = cache() / f"{name}-target"
     _run(
@@ -139,20 +153,36 @@ def _rust(name: str) -> Program:
     return Program(name, (binary,), (binary,))
 
 
+def _ngtcp2() -> Program:
+    # Debian's packages ngtcp2-client and ngtcp2-server; servers lie where users do not look.
+    for program in ("gtlsclient", "gtlsserver"):
+        if not (shutil.which(program) or Path("/usr/sbin", program).exists()):
+            raise _CannotBuildError(f"no {program}: install ngtcp2-client and ngtcp2-server")
+    command = (sys.executable, str(HERE / "peers" / "ngtcp2" / "peer.py"))
+    return Program("ngtcp2", command, command)
+
+
 def _aioquic() -> Program:
-    folder = cache() / "aioquic-venv"
+    python = _python("aioquic", AIOQUIC)
+    scripts = HERE / "peers" / "aioquic"
+    client, server = ((python, str(scripts / f"{role}.py")) for role in ("client", "server"))
+    return Program("aioquic", client, server)
+
+
+def _curl() -> Program:
+    return Program("curl", (_python("curl", CURL), str(HERE / "peers" / "curl" / "client.py")))
+
+
+def _python(name: str, wanted: str) -> str:
+    """An interpreter in an environment that has one package."""
+    folder = cache() / f"{name}-venv"
     python = folder / "bin" / "python"
     stamp = folder / "installed"
-    if not stamp.exists() or stamp.read_text() != AIOQUIC:
+    if not stamp.exists() or stamp.read_text() != wanted:
         _run([sys.executable, "-m", "venv", "--clear", str(folder)], HERE, "venv")
-        _run([str(python), "-m", "pip", "install", "--quiet", AIOQUIC], HERE, "pip install")
-        stamp.write_text(AIOQUIC)
-    scripts = HERE / "peers" / "aioquic"
-    return Program(
-        "aioquic",
-        (str(python), str(scripts / "client.py")),
-        (str(python), str(scripts / "server.py")),
-    )
+        _run([str(python), "-m", "pip", "install", "--quiet", wanted], HERE, "pip install")
+        stamp.write_text(wanted)
+    return str(python)
 
 
 def _need(tool: str, language: str) -> None:
