@@ -31,8 +31,8 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop interop-short simulate congestion congestion-short fuzz idle compare \
-	instructions docs requirements wheels clean
+.PHONY: help demo test lint interop interop-short simulate congestion congestion-short multipath fuzz idle \
+	compare instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -186,6 +186,15 @@ congestion-short: ## plays what bands are known of with 3 seeds, as CI does
 	mkdir -p reports
 	$(CONGESTION) --seeds 3 --json reports/congestion.json | tee reports/congestion.txt
 	@echo "congestion-short: $$(tail -n 1 reports/congestion.txt); the facts are reports/congestion.json"
+
+# Needs Linux with iproute2, and root or user namespaces. Options as `python -m tquic.bench.multipath` takes them.
+MULTIPATH_FLAGS ?= --markdown docs/multipath-results.md
+
+multipath: $(PACKAGE) ## plays several paths between network namespaces, writes docs/multipath-results.md
+	cargo build --profile simulate $(CARGO_FLAGS) -p tquic-sim --bin tquic-relay
+	TQUIC_BENCH_RELAY=$(CURDIR)/target/simulate/tquic-relay \
+		$(BIN)/python -m tquic.bench.multipath $(MULTIPATH_FLAGS)
+	@echo "multipath: every figure is as wanted; the table is docs/multipath-results.md"
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60

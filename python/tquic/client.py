@@ -40,6 +40,8 @@ class Plan:
     async def connect(self, home: Home, make: type[ConnectionT]) -> ConnectionT:
         """Makes a connection of a kind that lives at `home`."""
         addresses = await resolve(home, self.host, self.port)
+        # Else the engine says what is wrong.
+        addresses = self.config._reached(addresses) or addresses
         if not self.wait:
             return self.begin(home, make, addresses[0])
         attempts: list[ConnectionT] = []
@@ -167,8 +169,9 @@ def connect(
         config: settings. Default `Config()`.
         tls: TLS settings, which come before those in `config`.
         engine: threads to use. Default: those of the process.
-        local: numeric address (and port) to send from. Default: a socket shared by all.
-        interface: network interface to send through; only together with `local`.
+        local: numeric address (and port) to send from, before all of `Config.paths`. Default: a
+            socket shared by all.
+        interface: network interface to send through.
         wait: wait until the handshake is complete. Without it the connection is there at once, and
             what is written before the next ``await`` goes out with the first packets, as early data
             (0-RTT) if a ticket allows it.

@@ -17,6 +17,7 @@ from tquic import _engine, _load
 from tquic._scheduler import Scheduler as PathScheduler
 from tquic.bpf import SchedulerProgram, load_scheduler
 from tquic.errors import ConfigError
+from tquic.multipath import local_address
 from tquic.session import SessionStore
 
 __all__ = [
@@ -115,6 +116,7 @@ _SEQUENCES: Final = (
     "pins",
     "certificates",
     "versions",
+    "paths",
     "preferred_address",
 )
 
@@ -334,6 +336,12 @@ class Config:
     """Paths that may be open at a time (draft-ietf-quic-multipath-21). With more than one multipath
     is offered, as both ends must. Default 1; at most 16."""
 
+    paths: tuple[str, ...] = ()
+    """Client: the networks to use, each written ``"eth0"``, ``"192.0.2.7"`` or
+    ``"192.0.2.7@eth0"``. The handshake goes over the first, the others become paths as soon as the
+    server allows it; one that cannot be opened is told to the log. `max_paths` must allow as many.
+    Default none: one path, wherever the system sends."""
+
     scheduler: SchedulerChoice = "minrtt"
     """What puts several paths in order: ``"minrtt"`` the smallest round-trip time, ``"aggregate"``
     the earliest arrival, ``"roundrobin"`` the longest wait, ``"weighted"`` the least sent for its
@@ -424,6 +432,7 @@ class Config:
         if self.token_key is not None and len(self.token_key) != 32:
             raise ConfigError("token_key must have 32 bytes")
         check_scheduler(self.scheduler)
+        _check_paths(self)
         _check_addresses(self.preferred_address)
         _check_events(self.qlog_events)
         for pin in self.pins:
@@ -551,6 +560,17 @@ class Config:
         severity = get_args(Severity).index(self.qlog_severity)
         old = self.qlog_format == "0.3"
         return os.fspath(folder), sum(set(bits)), severity, old, self.qlog_buffer
+
+    @property
+    def _local_addresses(self) -> list[tuple[tuple[str, int] | None, str | None]]:
+        return [local_address(text) for text in self.paths]
+
+    def _reached(self, servers: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Those servers' addresses that the first path can reach: of its family."""
+        local = self._local_addresses[0][0] if self.paths else None
+        if local is None:
+            return servers
+        return [server for server in servers if (":" in server[0]) == (":" in local[0])]
 
     @cached_property
     def _client_tls(self) -> _engine.ClientTls:
@@ -725,6 +745,15 @@ def _check_addresses(addresses: tuple[tuple[str, int], ...]) -> None:
             raise ConfigError("preferred_address: the port must be from 1 to 65535")
     if len(families) < len(addresses):
         raise ConfigError("preferred_address: one IPv4 and one IPv6 address at most")
+
+
+def _check_paths(config: Config) -> None:
+    if len(config.paths) > config.max_paths:
+        raise ConfigError(f"paths: max_paths must be at least {len(config.paths)} for so many")
+    try:
+        _ = config._local_addresses
+    except ValueError as error:
+        raise ConfigError(f"paths: {error}") from None
 
 
 def _check_events(names: tuple[str, ...]) -> None:

@@ -316,6 +316,10 @@ class Connection:
         """
         check_weight(weight)
         address = (local, 0) if isinstance(local, str) else local
+        if self._is_client:
+            await self.wait_connected()
+            if not self.info.multipath:
+                raise PathError("multipath was not negotiated: both ends must enable it")
         while (path := self._open_path(address, interface, remote)) is None:
             # The server gives the connection IDs for other paths soon after the handshake.
             hopes = self._path_hopes

@@ -29,6 +29,7 @@ from tquic._engine import Engine, HqFetch, HqServer
 from tquic.cli.client import resolve
 from tquic.cli.failure import CommandError
 from tquic.cli.values import host_and_port, port_number, show_address
+from tquic.client import connect
 from tquic.config import Config
 from tquic.errors import MigrationError, QuicError
 from tquic.h3.server import StaticFiles
@@ -42,6 +43,9 @@ IDLE = 60.0
 HANDSHAKE = 60.0
 # A leaf and the intermediates of a chain that can be verified.
 MAX_CHAIN = 7
+# Paths at a time, and the address of the second.
+PATHS = 4
+SECOND_PATH = "127.0.0.2"
 # Seconds between attempts to move to another port.
 MOVE_STEP = 0.0005
 # Seconds for what is under way when a server is told to end.
@@ -60,7 +64,8 @@ MOVING = {"clientmigration"}
 RESUMING = {"resumption", "zerortt"}
 EACH = {"handshakecorruption", "handshakeloss", "multiconnect"}
 HTTP3 = "http3"
-CASES = PLAIN | UPDATING | MOVING | RESUMING | EACH | {HTTP3}
+MULTIPATH = "multipath"
+CASES = PLAIN | UPDATING | MOVING | RESUMING | EACH | {HTTP3, MULTIPATH}
 
 
 def main() -> int:
@@ -88,6 +93,8 @@ def _config(case: str, **others: Any) -> Config:
     config = Config(alpn=ALPN, idle_timeout=IDLE, handshake_timeout=HANDSHAKE, **others)
     if case == "chacha20":
         config = config.replace(ciphers=("TLS_CHACHA20_POLY1305_SHA256",))
+    if case == MULTIPATH:
+        config = config.replace(max_paths=PATHS)
     if case == "v2":
         # With a post-quantum key share the ClientHello takes two datagrams, and the server
         # acknowledges the first before it knows that it may change the version.
@@ -244,9 +251,29 @@ class _Client:
             while not condition():
                 await asyncio.sleep(STEP)
 
+    async def fetch_over_paths(self, urls: list[str]) -> None:
+        """One after another: the first over one path, the second over another with the first as
+        its backup, the others over that alone."""
+        first = urlsplit(urls[0])
+        host, port = first.hostname or "", first.port or PORT
+        async with connect(host, port, config=self.config) as connection:
+            for number, url in enumerate(urls):
+                if number == 1:
+                    await connection.add_path(_setting("SECOND_PATH", SECOND_PATH))
+                    connection.set_path_status(0, backup=True)
+                elif number == 2:
+                    connection.remove_path(0)
+                stream = connection.open_stream()
+                path = urlsplit(url).path
+                stream.write(f"GET {path}\r\n".encode())
+                stream.finish()
+                (self.downloads / Path(path).name).write_bytes(await stream.read())
+
     def run(self, urls: list[str]) -> None:
         """Plays the case."""
-        if _speaks_http3(self.case):
+        if self.case == MULTIPATH:
+            asyncio.run(self.fetch_over_paths(urls))
+        elif _speaks_http3(self.case):
             self._run(urls, self._http3)
         else:
             self._run(urls, self._hq)

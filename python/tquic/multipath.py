@@ -1,22 +1,60 @@
 """Several networks in one connection (multipath, draft-ietf-quic-multipath-21).
 
 Both ends allow it with ``Config(max_paths=4)``; a client then opens paths with
-`Connection.add_path`, and every change is an event of `Connection.path_event`.
+`Connection.add_path`, by ``Config(paths=["eth0", "wlan0"])``, or leaves that to a `PathManager`.
+Every change is an event of `Connection.path_event`.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
+from tquic._manager import PathChoice, PathManager, PathPolicy
+from tquic._netlink import Interface
 from tquic._scheduler import Burst, PathNews, PathState, Scheduler
 
-__all__ = ["Burst", "PathChange", "PathEvent", "PathNews", "PathState", "Scheduler"]
+__all__ = [
+    "Burst",
+    "Interface",
+    "PathChange",
+    "PathChoice",
+    "PathEvent",
+    "PathManager",
+    "PathNews",
+    "PathPolicy",
+    "PathState",
+    "Scheduler",
+]
 
 PathChange: TypeAlias = Literal[
     "added", "validated", "available", "backup", "abandoned", "scheduler_failed"
 ]
 """What can happen to a path, and to what chooses among them."""
+
+
+# The kernel's IFNAMSIZ less the NUL.
+_MAX_INTERFACE = 15
+
+
+def local_address(text: str) -> tuple[tuple[str, int] | None, str | None]:
+    """Address and interface of a path: ``"eth0"``, ``"192.0.2.7"`` or ``"192.0.2.7@eth0"``.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    first, at, interface = text.partition("@")
+    try:
+        address = (str(ipaddress.ip_address(first)), 0)
+    except ValueError:
+        if at:
+            raise ValueError(f"{text!r}: {first!r} is not a numeric address") from None
+        address, interface = None, first
+    if (at or address is None) and not re.fullmatch(rf"[^\s/]{{1,{_MAX_INTERFACE}}}", interface):
+        raise ValueError(f"{text!r} is neither an address nor the name of an interface")
+    return address, interface or None
 
 
 def check_weight(weight: int | None) -> None:

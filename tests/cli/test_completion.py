@@ -51,7 +51,7 @@ def test_bash_offers_what_fits(tmp_path: Path) -> None:
     assert "--handshakes" not in offered(["tquic", "perf", "server", "--h"], tmp_path)
     assert offered(["tquic", "completion", "f"], tmp_path) == {"fish"}
     # What is not there yet is not offered.
-    assert "--scheduler" not in offered(["tquic", "get", "--s"], tmp_path)
+    assert "--interface" not in offered(["tquic", "perf", "server", "--i"], tmp_path)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -309,7 +309,9 @@ def test_a_ca_that_is_none(tmp_path: Path) -> None:
         (["https://localhost/x", "-H", "a"], "is no field"),
         (["https://localhost/x", "-H", "a b: c"], "is no field"),
         (["https://localhost/x", "-H", "a: b\nc: d"], "is no field"),
-        (["https://localhost/x", "--path", "eth0"], "not there yet: it needs multipath"),
+        (["https://localhost/x", "--path", "a/b"], "neither an address nor the name"),
+        (["https://localhost/x", "--path", "eth0@192.0.2.1"], "not a numeric address"),
+        (["https://localhost/x", "--scheduler", "x"], "scheduler must be of"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, arguments: list[str], sentence: str) -> None:

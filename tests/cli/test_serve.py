@@ -138,7 +138,7 @@ def test_folders_and_certificates_that_cannot_be_read(
         ([".", "--workers", "1000"], "at most 128"),
         ([".", "--port", "70000"], "no port"),
         ([".", "--congestion", "fast"], "invalid choice"),
-        ([".", "--multipath"], "not there yet: it needs multipath"),
+        ([".", "--scheduler", "x"], "scheduler must be of"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, arguments: list[str], sentence: str) -> None:

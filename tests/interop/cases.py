@@ -143,6 +143,13 @@ CASES = {
             checks=ONE,
         ),
         Case(
+            "multipath",
+            "a second path, the first as its backup, then the second alone",
+            *_same(MIB, 2 * MIB, 3 * MIB),
+            checks=(*ONE, checks.several_paths),
+            direct=True,
+        ),
+        Case(
             "ecn",
             "both sides mark and report",
             *_same(100 * KIB),

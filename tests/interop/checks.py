@@ -53,6 +53,21 @@ def decrypted(evidence: Evidence) -> str | None:
     )
 
 
+def several_paths(evidence: Evidence) -> str | None:
+    """The server sent the last file, for which there was nothing else, over a second path."""
+    sent: dict[tuple[str, int], int] = {}
+    for datagram in evidence.server_side.datagrams:
+        if not evidence.server_side.from_client(datagram):
+            sent[datagram.destination] = sent.get(datagram.destination, 0) + len(datagram.data)
+    evidence.facts["bytes_to"] = {f"{host}:{port}": n for (host, port), n in sent.items()}
+    if len(sent) != 2:
+        return f"the server sent to {len(sent)} addresses of the client, expected 2"
+    _, second = sent.values()
+    # It is half of all. That the path before is a backup is advice, which a server may not take.
+    share = second / sum(sent.values())
+    return None if share > 0.45 else f"the second path carried {share:.0%} of the server's bytes"
+
+
 def no_retry(evidence: Evidence) -> str | None:
     """The server sent no Retry packet."""
     retries = sum(1 for _ in evidence.server_side.packets(client=False, kind="retry"))

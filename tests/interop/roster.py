@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from .cases import CASES
+
 ROLES = ("client", "server")
 SUBJECT = "tquic"
 # HTTP/0.9 and HTTP/3, by their ALPN names.
@@ -23,6 +25,10 @@ class Peer:
     roles: tuple[str, ...] = ROLES
 
 
+# What has one path only says little about a fork of quinn.
+ONE_PATH = "this peer plays several paths; what has one is played by quinn, of which it is a fork"
+
+
 def _both(case: str, reason: str) -> dict[tuple[str, str], str]:
     return {(role, case): reason for role in ROLES}
 
@@ -36,6 +42,7 @@ PEERS = {
             "github.com/quic-go/quic-go 0.65",
             {
                 **_both("v2", "quic-go has no compatible version negotiation (RFC 9368)"),
+                **_both("multipath", "quic-go has no multipath"),
                 ("client", "connectionmigration"): "quic-go clients ignore preferred_address",
                 (
                     "server",
@@ -63,6 +70,7 @@ PEERS = {
             "quinn 0.11 with rustls and ring",
             {
                 **_both("v2", "quinn knows version 1 only"),
+                **_both("multipath", "quinn has no multipath; noq, its fork, has"),
                 **_both("http3", "quinn is QUIC without HTTP/3"),
                 ("client", "connectionmigration"): "quinn clients ignore preferred_address",
             },
@@ -80,9 +88,29 @@ PEERS = {
             ),
         ),
         Peer(
+            "noq",
+            "noq 1.4 with rustls and ring",
+            {
+                key: reason
+                for case in CASES
+                if case not in ("multipath", "transfer")
+                for key, reason in _both(case, ONE_PATH).items()
+            },
+            (
+                "The codepoints are those of draft-ietf-quic-multipath-21, as ours.",
+                "It sends over the path with the smallest ID that has room, so that a second path "
+                "carries nothing much until the first is a backup, or gone.",
+                "Its server goes on sending over a path that the client has made a backup: that is "
+                "advice; its client's own is taken by our server.",
+                "All of an endpoint's paths leave from one socket: a second path has another "
+                "address, and the same port.",
+            ),
+        ),
+        Peer(
             "aioquic",
             "aioquic 1.7",
             {
+                **_both("multipath", "aioquic has no multipath"),
                 **_both("ecn", "aioquic neither marks packets nor reports ECN counts"),
                 (
                     "server",
@@ -99,7 +127,10 @@ PEERS = {
         Peer(
             "ngtcp2",
             "ngtcp2 0.12.1 with GnuTLS, and nghttp3 (Debian 12)",
-            {**_both("v2", "knows the draft of version 2 only, whose number was another")},
+            {
+                **_both("v2", "knows the draft of version 2 only, whose number was another"),
+                **_both("multipath", "ngtcp2 has no multipath"),
+            },
             (
                 "Its programs speak HTTP/3 only. GnuTLS writes the key logs, by SSLKEYLOGFILE.",
                 "The client takes any certificate.",
@@ -111,6 +142,7 @@ PEERS = {
             "quiche 0.30 with BoringSSL",
             {
                 **_both("v2", "quiche knows version 1 only"),
+                **_both("multipath", "quiche has no multipath"),
                 **_both("ecn", "quiche neither marks packets nor reports ECN counts"),
                 ("client", "chacha20"): "BoringSSL lets nobody choose cipher suites of TLS 1.3",
                 ("client", "keyupdate"): "quiche follows key updates and begins none",
@@ -133,6 +165,7 @@ PEERS = {
             "curl 8.21 with ngtcp2 1.20, nghttp3 1.15 and BoringSSL (curl_cffi 0.16)",
             {
                 ("client", "v2"): "curl knows version 1 only",
+                ("client", "multipath"): "curl has no multipath",
                 ("client", "ecn"): "curl marks no packets",
                 ("client", "chacha20"): "BoringSSL lets nobody choose cipher suites of TLS 1.3",
                 ("client", "keyupdate"): "curl has no way to ask for a key update",

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from .roster import SUBJECT
@@ -85,7 +86,8 @@ def prepare(name: str) -> Program:
     builders = {
         SUBJECT: _tquic,
         "quicgo": _quicgo,
-        "quinn": _quinn,
+        "quinn": partial(_crate, "quinn"),
+        "noq": partial(_crate, "noq"),
         "aioquic": _aioquic,
         "ngtcp2": _ngtcp2,
         "quiche": _quiche,
@@ -129,10 +131,6 @@ def _quicgo() -> Program:
     binary = cache() / "quicgo"
     _run(["go", "build", "-o", str(binary), "."], HERE / "peers" / "quicgo", "go build")
     return Program("quicgo", (str(binary),), (str(binary),))
-
-
-def _quinn() -> Program:
-    return _crate("quinn")
 
 
 def _quiche() -> Program:

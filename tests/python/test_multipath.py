@@ -125,3 +125,39 @@ async def test_a_path_to_nowhere(pair: Any) -> None:
         host, _ = client.remote_address
         with pytest.raises(tquic.PathError, match="nothing comes back"):
             await client.add_path(remote=(host, 9))
+
+
+async def test_paths_of_the_configuration(pair: Any) -> None:
+    wanted = {"paths": ("127.0.0.1", "127.0.0.2@lo", "127.0.0.3")}
+    async with pair(client=wanted) as (client, server):
+        for _ in range(2):
+            await next_event(server, "validated")
+        await transfer(server, client)
+        locals_ = {path.id: path.local[0] for path in await client.paths()}
+        assert locals_ == {0: "127.0.0.1", 1: "127.0.0.2", 2: "127.0.0.3"}
+
+
+async def test_connect_comes_before_the_configuration(identity: Any) -> None:
+    serving = tquic.Config(cert=identity.cert, key=identity.key, max_paths=3)
+    trusting = tquic.Config(ca=identity.ca, max_paths=3, paths=("127.0.0.2",))
+    async with (
+        tquic.serve("127.0.0.1", 0, lambda c: c.wait_closed(), config=serving) as server,
+        tquic.connect(*server.address, config=trusting, interface="lo") as client,
+    ):
+        await next_event(client, "validated")
+        assert [path.local[0] for path in await client.paths()][1:] == ["127.0.0.2"]
+
+
+def test_paths_are_checked() -> None:
+    config = tquic.Config(paths=["eth0", "::1", "192.0.2.1@eth0"], max_paths=3)
+    assert config.paths == ("eth0", "::1", "192.0.2.1@eth0")
+    assert tquic.Config.from_env(environ={"TQUIC_PATHS": "eth0"}).paths == ("eth0",)
+    for wrong, why in (
+        (("eth0", "eth1"), "max_paths must be at least 2"),
+        (("",), "neither an address nor"),
+        (("eth0@192.0.2.1",), "not a numeric address"),
+        (("192.0.2.1@",), "neither an address nor"),
+        (("a-name-that-is-too-long",), "neither an address nor"),
+    ):
+        with pytest.raises(tquic.ConfigError, match=why):
+            tquic.Config(paths=wrong)

@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, str] = {
     "perf": "measures throughput, request and handshake rates",
     "load": "loads an HTTP/3 server, and tells how it fared",
     "bench": "runs the benchmarks of this machine, and compares results",
+    "tunnel": "forwards TCP ports over one connection",
     "top": "shows what a running process does, again and again",
     "stats": "prints the numbers of a running process",
     "qlog": "checks and draws qlog files",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import re
 import socket
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, get_args
 
 from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.values import argument, host_and_port, show_address
-from tquic.config import Config, Congestion
+from tquic.config import Config, Congestion, Scheduler
 from tquic.errors import (
     AlpnError,
     CertificateExpired,
@@ -21,6 +22,8 @@ from tquic.errors import (
     HandshakeTimeout,
     UntrustedCertificate,
 )
+from tquic.multipath import local_address
+from tquic.stats import ConnectionStats
 
 Address = tuple[str, int]
 
@@ -66,9 +69,48 @@ def add_qlog_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_scheduler_option(parser: argparse.ArgumentParser) -> None:
+    """Declares what puts several paths in order."""
+    parser.add_argument(
+        "--scheduler",
+        metavar="NAME",
+        help=f"which of several paths carries what: {', '.join(get_args(Scheduler))} "
+        "(default: that of TQUIC_SCHEDULER, else minrtt)",
+    )
+
+
+def add_path_options(parser: argparse.ArgumentParser) -> None:
+    """Declares the networks that a client uses at the same time."""
+    parser.add_argument(
+        "--path",
+        dest="paths",
+        action="append",
+        type=argument(_path),
+        metavar="LOCAL",
+        help="use this network: an interface, an address, or ADDRESS@INTERFACE; several times for "
+        "several paths at the same time, the handshake over the first",
+    )
+    add_scheduler_option(parser)
+
+
+def _path(text: str) -> str:
+    local_address(text)
+    return text
+
+
+def show_log() -> None:
+    """Warnings of the engine, such as a path that cannot be opened, are for people to see."""
+    logging.basicConfig(format="tquic: %(message)s", level="WARNING")
+
+
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that options of clients and servers stand for, as far as they were given."""
-    given = {"congestion": options.congestion, "qlog": options.qlog}
+    given = {
+        "congestion": options.congestion,
+        "qlog": options.qlog,
+        "paths": getattr(options, "paths", None),
+        "scheduler": options.scheduler,
+    }
     return {name: value for name, value in given.items() if value is not None}
 
 
@@ -108,8 +150,12 @@ def client_config(options: argparse.Namespace, alpn: str, **others: Any) -> Conf
         others |= {"ca": read_file(options.cacert), "insecure": False}
     if options.insecure:
         others["insecure"] = True
+    others |= settings(options)
     try:
-        return Config.load(alpn=(alpn,), **others, **settings(options))
+        if len(paths := others.get("paths", ())) > 1:
+            # As many as the environment allows, and these at least.
+            others["max_paths"] = max(Config.load().max_paths, len(paths))
+        return Config.load(alpn=(alpn,), **others)
     except ConfigError as error:
         raise UsageError(str(error)) from None
 
@@ -132,8 +178,9 @@ def read_file(path: Path) -> bytes:
         raise CommandError(f"cannot read {path}: {error.strerror}") from None
 
 
-def resolve(host: str, port: int) -> list[Address]:
-    """The numeric addresses of a host, best first."""
+def resolve(host: str, port: int, config: Config | None = None) -> list[Address]:
+    """The numeric addresses of a host, best first; with `config` those that its first path can
+    reach."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
     except (socket.gaierror, UnicodeError) as error:
@@ -146,7 +193,25 @@ def resolve(host: str, port: int) -> list[Address]:
             numeric = f"{numeric}%{sockaddr[3]}"
         if (numeric, number) not in addresses:
             addresses.append((numeric, number))
+    if config is not None and not (addresses := config._reached(addresses)):
+        raise CommandError(f"{host} has no address of the family of {config.paths[0]}")
     return addresses
+
+
+def path_reports(stats: ConnectionStats) -> list[dict[str, Any]]:
+    """What JSON says about the paths of a connection."""
+    return [
+        {
+            "id": path.id,
+            "local": show_address(*path.local),
+            "remote": show_address(*path.remote),
+            "bytes": path.bytes_sent + path.bytes_received,
+            "srtt_us": path.srtt * 1e6,
+            "lost": path.lost_packets,
+            "mtu": path.mtu,
+        }
+        for path in stats.paths
+    ]
 
 
 def explain(error: BaseException, server: Address, protocol: str) -> str:

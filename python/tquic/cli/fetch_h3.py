@@ -98,7 +98,7 @@ class ServerRun:
                         download.result["error"] = why
 
     async def _fetch(self, batch: list[Download], *, wants_ticket: bool) -> None:
-        client.resolve(*self.target)
+        client.resolve(*self.target, self.config)
         host, port = self.server
         started = time.monotonic()
         connection = await connect(
@@ -156,6 +156,7 @@ class ServerRun:
                 "lost_packets": None if path is None else path.lost_packets,
                 "srtt_us": None if path is None else path.srtt * 1e6,
                 "mtu": None if path is None else path.mtu,
+                "paths": [] if stats is None else client.path_reports(stats),
             }
         )
 

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from tquic._engine import Engine, HqFetch, HqPipe
-from tquic.cli import client
+from tquic.cli import client, service
 from tquic.cli.client import Address
 from tquic.cli.download import Download
 from tquic.cli.failure import CommandError
@@ -80,7 +80,7 @@ class ServerRun:
         return self.fetch is not None
 
     def _begin(self, engine: Engine) -> HqFetch:
-        addresses = client.resolve(*self.target)
+        addresses = client.resolve(*self.target, self.config)
         self.store._claim(self.server[0], self.server)
         wants_ticket = self.keeps_tickets or bool(self.batches)
         return HqFetch(
@@ -184,6 +184,7 @@ class HqRun(Run):
         return {problem for server in self.servers if (problem := server.store.problem)}
 
     def end(self) -> None:
+        service.show_messages(self.engine)
         self.engine.shutdown()
         for server in self.servers:
             server.store.save()

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from tquic.cli import client, download
-from tquic.cli.failure import UsageError, not_yet
+from tquic.cli.failure import UsageError
 from tquic.cli.values import argument, duration
 
 
@@ -72,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--0rtt their first packets ask already",
     )
     client.add_congestion_option(parser)
+    client.add_path_options(parser)
     client.add_qlog_option(parser)
     parser.add_argument(
         "--connect-timeout",
@@ -81,7 +82,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give up when the server has not answered for this long (default: 10s)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document")
-    not_yet(parser, "multipath", "--path", "--scheduler")
 
 
 def _sha256(text: str) -> bytes:
@@ -110,4 +110,5 @@ def run(options: argparse.Namespace) -> int:
         return HqRun(options, download.plan(options)).run()
     from tquic.cli.fetch_h3 import H3Run
 
+    client.show_log()
     return H3Run(options, download.plan(options)).run()

@@ -52,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _server_options(parser: argparse.ArgumentParser) -> None:
     service.add_listen_options(parser)
+    service.add_multipath_options(parser)
     parser.add_argument(
         "--workers",
         type=argument(positive),
@@ -64,8 +65,6 @@ def _server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="at the end, print one JSON document of what came"
     )
-    not_yet(parser, "multipath", "--multipath", values=False)
-    not_yet(parser, "multipath", "--scheduler")
     parser.add_argument("--backend", choices=("udp", "xdp"), default="udp", help=argparse.SUPPRESS)
     not_yet(parser, "AF_XDP", "--interface")
 
@@ -119,6 +118,7 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
         help="at a time; each does all of it (default: 1)",
     )
     client.add_congestion_option(parser)
+    client.add_path_options(parser)
     client.add_qlog_option(parser)
     names = sorted({*CIPHERS, *CIPHERS.values()})
     parser.add_argument("--cipher", choices=names, metavar="NAME", help=", ".join(names))
@@ -133,7 +133,6 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
         help="measure inside the engine, or through the package's asyncio streams "
         "(default: %(default)s)",
     )
-    not_yet(parser, "multipath", "--path", "--scheduler")
 
 
 def _mtu_option(parser: argparse.ArgumentParser) -> None:
@@ -263,7 +262,8 @@ def _measure(options: argparse.Namespace) -> int:
     work = task(options)
     if options.api == "asyncio":
         return _measure_asyncio(options, work)
-    addresses = client.resolve(*options.server)
+    host, port = options.server
+    addresses = client.resolve(host, port, client.client_config(options, ALPN))
     for address in addresses[:-1]:
         # Nobody at ::1 is no reason not to find the server at 127.0.0.1.
         try:
@@ -285,8 +285,9 @@ def _measure_asyncio(options: argparse.Namespace, work: Task) -> int:
         raise UsageError("--api asyncio measures over one connection")
     from tquic.cli import perf_asyncio
 
+    client.show_log()
     host, port = options.server
-    address = (client.resolve(host, port)[0][0], port)
+    address = client.resolve(host, port, client.client_config(options, ALPN))[0]
     config = _config(options, address, None, SessionStore())
     try:
         return _report(options, perf_asyncio.run(options.server, config, work, options.spin))
@@ -337,6 +338,7 @@ def _run(
             ),
         )
     finally:
+        service.show_messages(engine._native)
         engine.shutdown()
 
 

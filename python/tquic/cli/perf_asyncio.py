@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tquic._engine import perf_mismatches, perf_pattern
+from tquic.cli.client import path_reports
 from tquic.client import connect
 from tquic.config import Config
 from tquic.connection import Connection
@@ -175,18 +176,7 @@ async def _report(connection: Connection, engine: Engine, tally: _Tally) -> dict
         "max_rss_bytes": _max_rss(),
         "lost_packets": sum(path.lost_packets for path in stats.paths),
         "latency_us": _latency(tally.latencies),
-        "paths": [
-            {
-                "id": path.id,
-                "local": "{}:{}".format(*path.local),
-                "remote": "{}:{}".format(*path.remote),
-                "bytes": stats.bytes_sent + stats.bytes_received,
-                "srtt_us": path.srtt * 1e6,
-                "lost": path.lost_packets,
-                "mtu": path.mtu,
-            }
-            for path in stats.paths
-        ],
+        "paths": path_reports(stats),
     }
 
 

@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     client.add_connect_to_option(parser)
     client.add_header_option(parser)
     client.add_congestion_option(parser)
+    client.add_path_options(parser)
     client.add_qlog_option(parser)
     parser.add_argument(
         "--connect-timeout",
@@ -61,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
     server, request = locate(options.url)
     if request.endswith("/"):
         raise UsageError(f"{options.url} names no file")
+    client.show_log()
     return asyncio.run(_put(options, server, request))
 
 
@@ -68,7 +70,7 @@ async def _put(options: argparse.Namespace, server: Address, request: str) -> in
     config = client.client_config(options, ALPN, handshake_timeout=options.connect_timeout)
     client.check(options, config)
     target: Address = options.connect_to or server
-    client.resolve(*target)
+    client.resolve(*target, config)
     size, started = options.file.stat().st_size, time.monotonic()
     status, text = None, ""
     try:

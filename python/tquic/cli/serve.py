@@ -11,7 +11,7 @@ from typing import Final
 
 from tquic._engine import Engine, HqServer
 from tquic.cli import service
-from tquic.cli.failure import CommandError, UsageError, not_yet
+from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.output import note
 from tquic.cli.values import argument, duration, positive, size
 from tquic.config import Config
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder to serve, and nothing outside of it; or an ASGI application",
     )
     service.add_listen_options(parser)
+    service.add_multipath_options(parser)
     parser.add_argument(
         "--alpn",
         metavar="NAMES",
@@ -112,8 +113,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="warning",
         help="what is told on stderr (default: %(default)s)",
     )
-    not_yet(parser, "multipath", "--multipath", values=False)
-    not_yet(parser, "multipath", "--scheduler")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from tquic.cli.client import (
     Address,
     add_congestion_option,
     add_qlog_option,
+    add_scheduler_option,
     read_file,
     resolve,
     settings,
@@ -32,6 +33,8 @@ HOST = "127.0.0.1"
 PORT = 4433
 # Days that a certificate made on the spot is good.
 DAYS = 30
+# Paths of a client with --multipath, where no setting says how many.
+PATHS = 8
 # Seconds between two looks at what the engine has to say.
 LOOK = 0.25
 
@@ -55,6 +58,16 @@ def add_listen_options(parser: argparse.ArgumentParser) -> None:
     add_qlog_option(parser)
 
 
+def add_multipath_options(parser: argparse.ArgumentParser) -> None:
+    """Declares that clients may have several paths, and what puts them in order."""
+    parser.add_argument(
+        "--multipath",
+        action="store_true",
+        help="let clients use several paths at the same time",
+    )
+    add_scheduler_option(parser)
+
+
 @contextmanager
 def server_config(
     options: argparse.Namespace, **others: Any
@@ -68,6 +81,8 @@ def server_config(
         raise UsageError("--cert and --key belong together: give both or none")
     try:
         config = Config.load(**others, **settings(options))
+        if options.multipath and config.max_paths == 1:
+            config = config.replace(max_paths=PATHS)
     except ConfigError as error:
         raise UsageError(str(error)) from None
     if options.cert is not None:

@@ -36,8 +36,9 @@ def connect(
         config: settings. Default `Config()`.
         tls: TLS settings, which come before those in `config`.
         engine: threads to use. Default: those of the process.
-        local: numeric address (and port) to send from. Default: a socket shared by all.
-        interface: network interface to send through; only together with `local`.
+        local: numeric address (and port) to send from, before all of `Config.paths`. Default: a
+            socket shared by all.
+        interface: network interface to send through.
         wait: wait until the handshake is complete. Without it, what is written before something
             waits goes out with the first packets, as early data (0-RTT) if a ticket allows it.
         timeout: seconds that this, and everything on the connection, waits at most; see

@@ -1,5 +1,6 @@
 //! Settings of an engine, its listeners and the connections it begins.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,10 +58,10 @@ impl Default for EngineConfig {
 pub struct ConnectRequest {
     /// The server.
     pub remote: SocketAddr,
-    /// Address and port to send from. Default: one socket shared by the shard's connections.
-    pub local: Option<SocketAddr>,
-    /// Network interface to send through; only together with `local`.
-    pub interface: Option<String>,
+    /// Where to send from. The handshake goes over the first; the others become more paths as soon
+    /// as the server allows it, and one that cannot be opened is told to the log. Default none: one
+    /// socket shared by the shard's connections.
+    pub paths: Vec<LocalAddress>,
     /// Name (or address) that the server's certificate must be for.
     pub server_name: String,
     /// Settings.
@@ -76,8 +77,7 @@ impl ConnectRequest {
     pub fn new(remote: SocketAddr, server_name: impl Into<String>, tls: Arc<ClientConfig>) -> Self {
         Self {
             remote,
-            local: None,
-            interface: None,
+            paths: Vec::new(),
             server_name: server_name.into(),
             transport: Arc::new(TransportConfig::default()),
             tls,
@@ -86,13 +86,24 @@ impl ConnectRequest {
     }
 }
 
-/// Another local address for a connection.
+/// A local address for a connection.
 #[derive(Clone, Debug, Default)]
 pub struct LocalAddress {
     /// Address and port; port 0 takes a free one. `None`: a fresh port on any address.
     pub address: Option<SocketAddr>,
     /// Network interface to send through.
     pub interface: Option<String>,
+}
+
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.interface, &self.address) {
+            (Some(name), Some(address)) => write!(f, "{name} ({})", address.ip()),
+            (Some(name), None) => f.write_str(name),
+            (None, Some(address)) => address.ip().fmt(f),
+            (None, None) => f.write_str("another port"),
+        }
+    }
 }
 
 /// A connection that has just been accepted: its first packet was authentic.

@@ -306,10 +306,7 @@ impl Engine {
     ) -> Result<Prepared, EngineError> {
         let at = self.turn.fetch_add(1, Ordering::Relaxed) % self.inboxes.len() as u64;
         let inbox = self.inboxes.get(at as usize).ok_or(EngineError::Ended)?;
-        let socket = match &request.local {
-            Some(_) => Some(bind_local(&request, &self.config.socket)?),
-            None => None,
-        };
+        let socket = bind_first(&request, &self.config.socket)?;
         let key = inbox.key();
         let application = make(key, inbox);
         let connect = Box::new(Connect { key, socket, source: None, request, application });
@@ -325,11 +322,7 @@ impl Engine {
     /// Moves a client's connection to another local address. Returns when the attempt has begun;
     /// `Event::Migrated` or `Event::PathFailed` tells its result.
     pub fn migrate(&self, key: ConnectionKey, to: &LocalAddress) -> Result<(), EngineError> {
-        let address = match to.address {
-            Some(address) => address,
-            None => self.any_address_like(key)?,
-        };
-        let socket = bind(address, to.interface.clone(), &self.config.socket)?;
+        let socket = bind_path(to, &self.server(key)?, &self.config.socket)?;
         let (reply, answer) = sync_channel(1);
         self.ask(key, Operation::Migrate { socket, reply })?;
         wait(&answer)?.map_err(EngineError::Refused)
@@ -344,12 +337,11 @@ impl Engine {
         from: &LocalAddress,
         remote: Option<SocketAddr>,
     ) -> Result<Option<u32>, EngineError> {
-        let address = match (from.address, remote) {
-            (Some(address), _) => address,
-            (None, Some(remote)) => any_address(&remote),
-            (None, None) => self.any_address_like(key)?,
+        let server = match remote {
+            Some(remote) => remote,
+            None => self.server(key)?,
         };
-        let socket = bind(address, from.interface.clone(), &self.config.socket)?;
+        let socket = bind_path(from, &server, &self.config.socket)?;
         let (reply, answer) = sync_channel(1);
         self.ask(key, Operation::OpenPath { socket, remote, reply })?;
         wait(&answer)?.map_err(EngineError::Refused)
@@ -419,11 +411,11 @@ impl Engine {
         wait(&answer)?.map_err(EngineError::Refused)
     }
 
-    /// The wildcard address of the family that the connection uses.
-    fn any_address_like(&self, key: ConnectionKey) -> Result<SocketAddr, EngineError> {
+    /// The peer's address.
+    fn server(&self, key: ConnectionKey) -> Result<SocketAddr, EngineError> {
         let stats = self.connection_stats(key)?;
         let path = stats.paths.first().ok_or(EngineError::Gone)?;
-        Ok(any_address(&path.addresses.remote))
+        Ok(path.addresses.remote)
     }
 
     /// Begins a key update; false if it is too early for another.
@@ -531,14 +523,29 @@ fn wait<T>(answer: &Receiver<T>) -> Result<T, EngineError> {
     })
 }
 
-/// The socket for a connection that wants a local address of its own.
-pub(crate) fn bind_local(
+/// The socket for the handshake, if it is to have one of its own.
+pub(crate) fn bind_first(
     request: &ConnectRequest,
     options: &SocketOptions,
-) -> io::Result<UdpSocket> {
+) -> io::Result<Option<UdpSocket>> {
     let options = SocketOptions { report_errors: true, ..options.clone() };
-    let address = request.local.unwrap_or_else(|| any_address(&request.remote));
-    bind(address, request.interface.clone(), &options)
+    let bind = |from| bind_path(from, &request.remote, &options);
+    request.paths.first().map(bind).transpose()
+}
+
+/// The socket for a path to `server`.
+pub(crate) fn bind_path(
+    from: &LocalAddress,
+    server: &SocketAddr,
+    options: &SocketOptions,
+) -> io::Result<UdpSocket> {
+    let address = from.address.unwrap_or_else(|| any_address(server));
+    let (ip, to) = (address.ip().to_canonical(), server.ip().to_canonical());
+    if ip.is_ipv4() != to.is_ipv4() && !ip.is_unspecified() {
+        let why = format!("{ip} cannot reach {to}: one is IPv4, the other IPv6");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    bind(address, from.interface.clone(), options)
 }
 
 /// Any address and port of the family of `remote`.

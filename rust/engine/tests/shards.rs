@@ -195,7 +195,7 @@ fn what_cannot_begin_is_refused() {
     client.connect(request.clone(), Box::new(Watcher(sender.clone()))).unwrap();
     let refused = received.recv_timeout(LONG).unwrap();
     assert!(matches!(refused, Event::Closed(ConnectionError::Local(_))), "{refused:?}");
-    request.local = Some("192.0.2.1:0".parse().unwrap());
+    request.paths = vec![LocalAddress { address: "192.0.2.1:0".parse().ok(), interface: None }];
     let result = client.connect(request, Box::new(Watcher(sender)));
     assert!(matches!(result, Err(EngineError::Io(_))));
 }

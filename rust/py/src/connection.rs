@@ -9,16 +9,16 @@ use pyo3::types::PyDict;
 
 use tquic_core::cc::Decision;
 use tquic_core::stream::Priority;
+use tquic_engine::Prepared;
 use tquic_engine::bridge::BridgeConnection;
 use tquic_engine::pump::{Frames, Sink, Source};
 use tquic_engine::scheduler::Board;
-use tquic_engine::{LocalAddress, Prepared};
 use tquic_wire::{Direction, StreamId, TransportErrorCode};
 
 use crate::bpf::BpfProgram;
 use crate::event::batch_dict;
 use crate::planner::Planner;
-use crate::settings::{address, congestion, ebpf, scheduler};
+use crate::settings::{address, congestion, ebpf, local_address, scheduler};
 use crate::{buffer, error};
 
 /// A path's ID, and what happened on it.
@@ -351,8 +351,7 @@ impl Connection {
         local: Option<(String, u16)>,
         interface: Option<String>,
     ) -> PyResult<()> {
-        let local = local.map(|(host, port)| address(py, &host, port)).transpose()?;
-        let to = LocalAddress { address: local, interface };
+        let to = local_address(py, local, interface)?;
         py.detach(|| self.engine.migrate(self.bridge.key(), &to)).map_err(|e| error::engine(py, e))
     }
 
@@ -366,9 +365,8 @@ impl Connection {
         interface: Option<String>,
         remote: Option<(String, u16)>,
     ) -> PyResult<Option<u32>> {
-        let parse = |a: Option<(String, u16)>| a.map(|(host, port)| address(py, &host, port));
-        let (local, remote) = (parse(local).transpose()?, parse(remote).transpose()?);
-        let from = LocalAddress { address: local, interface };
+        let from = local_address(py, local, interface)?;
+        let remote = remote.map(|(host, port)| address(py, &host, port)).transpose()?;
         py.detach(|| self.engine.open_path(self.bridge.key(), &from, remote))
             .map_err(|e| error::path(py, e))
     }

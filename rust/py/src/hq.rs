@@ -9,10 +9,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
 use tquic_engine::hq::{self, Piece, Target};
-use tquic_engine::{Acceptor, ByAlpn, ConnectRequest, ListenRequest, LocalAddress};
+use tquic_engine::perf;
+use tquic_engine::{Acceptor, ByAlpn, ListenRequest, LocalAddress};
 
 use crate::engine::Engine;
 use crate::error;
+use crate::perf::path_dicts;
 use crate::settings::{AcceptSettings, ClientTls, ServerTls, TicketStore, Transport, address};
 
 /// Waiting is done in pieces, so that signals are noticed.
@@ -192,9 +194,8 @@ impl HqFetch {
             };
             hq::Get { path, target, sha256, origin }
         });
-        let request = ConnectRequest::new(first, server_name, tls.0.clone());
         let setup = hq::FetchSetup {
-            request: ConnectRequest { transport: transport.0.clone(), ..request },
+            request: transport.request(first, server_name, tls),
             addresses,
             files: files.collect(),
             parallel: parallel.max(1),
@@ -267,6 +268,7 @@ impl HqFetch {
         dict.set_item("lost_packets", path.map_or(0, |p| p.lost_packets))?;
         dict.set_item("srtt_us", path.map(|p| p.srtt.as_secs_f64() * 1e6))?;
         dict.set_item("mtu", path.map(|p| p.mtu))?;
+        dict.set_item("paths", path_dicts(py, &perf::paths(&ending.snapshot))?)?;
         Ok(Some(dict))
     }
 }

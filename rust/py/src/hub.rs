@@ -12,7 +12,7 @@ use tquic_engine::{ConnectRequest, ListenRequest, ListenerId};
 use crate::connection::Connection;
 use crate::engine::{Engine, Messages, SharedPort};
 use crate::hq::HqService;
-use crate::settings::{AcceptSettings, ClientTls, ServerTls, Transport, address};
+use crate::settings::{AcceptSettings, ClientTls, ServerTls, Transport, address, local_address};
 use crate::{buffer, error, event};
 
 /// All connections of one event loop.
@@ -92,17 +92,12 @@ impl Hub {
         token: Vec<u8>,
         begin: bool,
     ) -> PyResult<Connection> {
-        let transport = transport.get().0.clone();
-        let local = local.map(|(host, port)| address(py, &host, port)).transpose()?;
-        let request = ConnectRequest {
-            remote: address(py, &remote.0, remote.1)?,
-            local,
-            interface,
-            server_name,
-            transport,
-            tls: tls.get().0.clone(),
-            token,
-        };
+        let remote = address(py, &remote.0, remote.1)?;
+        let mut request =
+            ConnectRequest { token, ..transport.get().request(remote, server_name, tls.get()) };
+        if local.is_some() || interface.is_some() {
+            request.paths.insert(0, local_address(py, local, interface)?);
+        }
         let made = py.detach(|| {
             let (connection, prepared) = self.bridge.prepare(&self.engine, request)?;
             if !begin {

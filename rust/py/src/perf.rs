@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict};
 
 use tquic_engine::perf::{
     self, Bulk, ClientOptions, DatagramLoad, HandshakeKind, Handshakes, PerfError, Report,
     Requests, Scenario,
 };
 use tquic_engine::pump::Checker;
-use tquic_engine::{ConnectRequest, ListenRequest, Listening};
+use tquic_engine::{ListenRequest, Listening};
 
 use crate::engine::Engine;
 use crate::settings::{AcceptSettings, ClientTls, ServerTls, TicketStore, Transport, address};
@@ -137,9 +137,8 @@ pub fn perf_run<'py>(
     port: u16,
     tickets: Option<Py<TicketStore>>,
 ) -> PyResult<Bound<'py, PyDict>> {
-    let request = ConnectRequest::new(address(py, host, port)?, server_name, tls.0.clone());
     let options = ClientOptions {
-        request: ConnectRequest { transport: transport.0.clone(), ..request },
+        request: transport.request(address(py, host, port)?, server_name, tls),
         tickets: tickets.map(|store| store.get().0.clone()),
         connections: task.connections,
         scenario: task.scenario(py)?,
@@ -176,7 +175,16 @@ fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyD
         PyResult::Ok(dict)
     });
     dict.set_item("latency_us", latency.transpose()?)?;
-    let paths = report.paths.iter().map(|path| {
+    dict.set_item("paths", path_dicts(py, &report.paths)?)?;
+    Ok(dict)
+}
+
+/// What reports say about paths.
+pub fn path_dicts<'py>(
+    py: Python<'py>,
+    paths: &[perf::PathReport],
+) -> PyResult<Vec<Bound<'py, PyDict>>> {
+    let dict = |path: &perf::PathReport| {
         let dict = PyDict::new(py);
         dict.set_item("id", path.id)?;
         dict.set_item("local", path.local.to_string())?;
@@ -185,10 +193,9 @@ fn report_dict<'py>(py: Python<'py>, report: &Report) -> PyResult<Bound<'py, PyD
         dict.set_item("srtt_us", path.srtt_us)?;
         dict.set_item("lost", path.lost)?;
         dict.set_item("mtu", path.mtu)?;
-        PyResult::Ok(dict)
-    });
-    dict.set_item("paths", PyList::new(py, paths.collect::<PyResult<Vec<_>>>()?)?)?;
-    Ok(dict)
+        Ok(dict)
+    };
+    paths.iter().map(dict).collect()
 }
 
 /// What loopback carries as plain UDP datagrams in trains (GSO and GRO), for `seconds`: Gbit/s sent

@@ -18,6 +18,7 @@ use tquic_core::trace::Mask;
 use tquic_crypto::session::{ClientAuth, Exported, Group, Tickets};
 use tquic_crypto::{ClientConfig, ServerConfig, Suite};
 use tquic_engine::scheduler::Ebpf;
+use tquic_engine::{ConnectRequest, LocalAddress};
 use tquic_trace::Tracing;
 use tquic_trace::qlog::{Form, QlogConfig, Severity};
 use tquic_wire::Version;
@@ -60,9 +61,14 @@ struct TransportSettings {
     #[pyo3(attribute("_scheduler"))]
     scheduler: (String, Option<Py<BpfProgram>>),
     reinject_after: Option<f64>,
+    #[pyo3(attribute("_local_addresses"))]
+    paths: Vec<(Option<Address>, Option<String>)>,
     #[pyo3(attribute("_qlog"))]
     qlog: Option<QlogSettings>,
 }
+
+/// Host and port, as Python writes them.
+type Address = (String, u16);
 
 /// Where the qlog files go: folder, mask, severity, whether in the old form, buffer in bytes.
 type QlogSettings = (PathBuf, u64, u32, bool, usize);
@@ -154,16 +160,36 @@ impl TransportSettings {
     }
 }
 
-/// Transport settings, checked and shared by the connections that use them.
+/// Transport settings, checked and shared by the connections that use them, and where clients send
+/// from.
 #[pyclass(frozen, module = "tquic._engine")]
-pub struct Transport(pub Arc<TransportConfig>);
+pub struct Transport(pub Arc<TransportConfig>, Vec<LocalAddress>);
+
+impl Transport {
+    /// What a client with these settings asks for.
+    pub fn request(
+        &self,
+        remote: SocketAddr,
+        server_name: String,
+        tls: &ClientTls,
+    ) -> ConnectRequest {
+        ConnectRequest {
+            transport: self.0.clone(),
+            paths: self.1.clone(),
+            ..ConnectRequest::new(remote, server_name, tls.0.clone())
+        }
+    }
+}
 
 #[pymethods]
 impl Transport {
     #[new]
     #[pyo3(signature = (config, /))]
-    fn new(py: Python<'_>, config: TransportSettings) -> PyResult<Self> {
-        Ok(Self(Arc::new(config.build(py)?)))
+    fn new(py: Python<'_>, mut config: TransportSettings) -> PyResult<Self> {
+        let paths = std::mem::take(&mut config.paths).into_iter();
+        let paths = paths.map(|(address, interface)| local_address(py, address, interface));
+        let paths = paths.collect::<PyResult<_>>()?;
+        Ok(Self(Arc::new(config.build(py)?), paths))
     }
 }
 
@@ -369,6 +395,16 @@ impl AcceptSettings {
         };
         Ok((accept, more, self.token_key))
     }
+}
+
+/// A local address of a client.
+pub fn local_address(
+    py: Python<'_>,
+    address: Option<Address>,
+    interface: Option<String>,
+) -> PyResult<LocalAddress> {
+    let address = address.map(|(host, port)| self::address(py, &host, port)).transpose()?;
+    Ok(LocalAddress { address, interface })
 }
 
 /// A scheduler by its name.

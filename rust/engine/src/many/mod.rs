@@ -34,7 +34,7 @@ pub use stage::{Sources, Variant};
 /// Connections to begin.
 #[derive(Clone)]
 pub struct ConnectMany {
-    /// Each of them; `local` and `token` are not used.
+    /// Each of them; `paths` and `token` are not used.
     pub request: ConnectRequest,
     /// How many.
     pub count: u32,

@@ -17,7 +17,7 @@ pub use client::{
     run,
 };
 pub use histogram::Histogram;
-pub use report::{Latency, PathReport, Report};
+pub use report::{Latency, PathReport, Report, paths};
 pub use server::{Server, ServerCounters, ServerTotals};
 
 /// The protocol's name (section 2.1 of the draft).

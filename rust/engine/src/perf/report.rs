@@ -146,13 +146,13 @@ impl Tally {
     }
 }
 
-fn paths(snapshot: &ConnectionSnapshot) -> Vec<PathReport> {
-    let bytes = snapshot.connection.bytes_sent + snapshot.connection.bytes_received;
+/// What is told of a connection's paths.
+pub fn paths(snapshot: &ConnectionSnapshot) -> Vec<PathReport> {
     let path = |p: &tquic_core::connection::PathStats| PathReport {
         id: p.id,
         local: p.addresses.local,
         remote: p.addresses.remote,
-        bytes,
+        bytes: p.bytes_sent + p.bytes_received,
         srtt_us: p.srtt.as_secs_f64() * 1e6,
         lost: p.lost_packets,
         mtu: p.mtu,

@@ -14,6 +14,7 @@ use super::outbox::BATCH;
 use super::service::{Place, Slot, panic_message};
 use super::{CLIENTS, Command, Connect, Shard};
 use crate::application::{Context, Spawned};
+use crate::engine::bind_first;
 
 /// Trains that a connection sends in its turn before others have theirs.
 const TURN: usize = BATCH;
@@ -40,7 +41,10 @@ impl Shard {
         }
         for &place in &dirty {
             match catch_unwind(AssertUnwindSafe(|| self.drive(place))) {
-                Ok(turn) => self.after(place, turn),
+                Ok(turn) => {
+                    self.after(place, turn);
+                    self.open_paths(place);
+                }
                 Err(panic) => self.contain(Some(place), &*panic),
             }
         }
@@ -198,18 +202,14 @@ impl Shard {
     fn begin_spawned(&mut self) {
         let spawned: Vec<Spawned> = std::mem::take(&mut self.scratch.spawned);
         for (request, application) in spawned {
-            let socket = match &request.local {
-                None => None,
-                Some(_) => match crate::engine::bind_local(&request, &self.settings.socket) {
-                    Ok(socket) => Some(socket),
-                    Err(error) => {
-                        let key = self.inbox.key();
-                        self.refuse(key, application, &format!("cannot bind a socket: {error}"));
-                        continue;
-                    }
-                },
-            };
             let key = self.inbox.key();
+            let socket = match bind_first(&request, &self.settings.socket) {
+                Ok(socket) => socket,
+                Err(error) => {
+                    self.refuse(key, application, &format!("cannot bind a socket: {error}"));
+                    continue;
+                }
+            };
             let connect = Connect { key, socket, source: None, request, application };
             self.execute(Command::Connect(Box::new(connect)));
             self.more = true;
@@ -241,6 +241,7 @@ fn call(slot: &mut Slot, connection: &mut Connection, now: Instant, spawned: &mu
     let closed = loop {
         match context.connection.poll_event() {
             Some(event) => {
+                slot.may_open |= matches!(event, Event::Connected | Event::PathsAvailable);
                 let last = matches!(event, Event::Closed(_));
                 app.on_event(&mut context, event);
                 if last {

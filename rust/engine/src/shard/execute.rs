@@ -15,6 +15,7 @@ use tquic_net::udp::{SocketOptions, UdpSocket};
 use super::service::{Listener, Place, Service, Slot};
 use super::{CLIENTS, Command, Connect, Listen, Operation, Shard};
 use crate::application::{Application, Message, Source, Tell};
+use crate::engine::bind_path;
 use crate::key::ConnectionKey;
 use crate::stats::ConnectionSnapshot;
 
@@ -116,6 +117,8 @@ impl Shard {
                     connection.limit_mtu(payload);
                 }
                 let mut slot = Slot::new(handle, key, application);
+                slot.paths = request.paths;
+                slot.paths.drain(..slot.paths.len().min(1));
                 if alone {
                     slot.sockets.push(at);
                 }
@@ -218,19 +221,65 @@ impl Shard {
                 let _ = reply.try_send(begun.map(|_| ()));
             }
             Operation::OpenPath { socket, remote, reply } => {
-                let open = |c: &mut Connection, now, local| {
-                    let server = c.path(0).map(|path| path.active().addresses.remote);
-                    let remote = remote.or(server).ok_or("there is no path")?;
-                    let addresses = FourTuple { local, remote };
-                    match c.open_path(now, addresses) {
-                        Ok(id) => Ok(Some(id)),
-                        Err(OpenPathError::NotConfirmed | OpenPathError::NoConnectionId) => {
-                            Ok(None)
-                        }
-                        Err(error) => Err(error.to_string()),
+                let _ = reply.try_send(self.open_path(place, socket, remote));
+            }
+        }
+    }
+
+    /// `None`: it is too early.
+    fn open_path(
+        &mut self,
+        place: Place,
+        socket: UdpSocket,
+        remote: Option<SocketAddr>,
+    ) -> Result<Option<u32>, String> {
+        self.with_socket(place, socket, |c, now, local| {
+            let server = c.path(0).map(|path| path.active().addresses.remote);
+            let remote = remote.or(server).ok_or("there is no path")?;
+            match c.open_path(now, FourTuple { local, remote }) {
+                Ok(id) => Ok(Some(id)),
+                Err(OpenPathError::NotConfirmed | OpenPathError::NoConnectionId) => Ok(None),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+
+    /// Opens the paths that were asked for with the connection, as far as the server allows it.
+    pub(super) fn open_paths(&mut self, place: Place) {
+        let Some(service) = self.services.get_mut(place.service) else { return };
+        let Some(slot) = service.table.get_mut(place.handle) else { return };
+        if !std::mem::take(&mut slot.may_open) || slot.paths.is_empty() {
+            return;
+        }
+        let wanted = std::mem::take(&mut slot.paths);
+        let Some(connection) = service.endpoint.connection(place.handle) else { return };
+        let Some(server) = connection.path(0).map(|path| path.active().addresses.remote) else {
+            return;
+        };
+        if !connection.is_multipath() {
+            for from in wanted {
+                self.warn(&format!("no path from {from}: {}", OpenPathError::NotNegotiated));
+            }
+            return;
+        }
+        // The connection's turn may be over.
+        self.more = true;
+        let mut wanted = wanted.into_iter();
+        while let Some(from) = wanted.next() {
+            let opened = match bind_path(&from, &server, &self.settings.socket) {
+                Ok(socket) => self.open_path(place, socket, None),
+                Err(error) => Err(error.to_string()),
+            };
+            match opened {
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    let slot = self.services.get_mut(place.service);
+                    if let Some(slot) = slot.and_then(|s| s.table.get_mut(place.handle)) {
+                        slot.paths = std::iter::once(from).chain(wanted).collect();
                     }
-                };
-                let _ = reply.try_send(self.with_socket(place, socket, open));
+                    return;
+                }
+                Err(why) => self.warn(&format!("no path from {from}: {why}")),
             }
         }
     }

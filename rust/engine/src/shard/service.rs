@@ -7,7 +7,7 @@ use tquic_core::time::Instant;
 use tquic_core::{ConnectionHandle, Endpoint};
 
 use crate::application::Application;
-use crate::config::{Acceptor, ListenerId};
+use crate::config::{Acceptor, ListenerId, LocalAddress};
 use crate::key::ConnectionKey;
 
 /// Where a connection lives.
@@ -39,6 +39,9 @@ pub(super) struct Slot {
     pub broken: bool,
     /// Sockets opened for this connection alone.
     pub sockets: SmallVec<[usize; 1]>,
+    /// Paths that are still to be opened, and whether there is reason to try.
+    pub paths: Vec<LocalAddress>,
+    pub may_open: bool,
 }
 
 impl Slot {
@@ -52,6 +55,8 @@ impl Slot {
             waiting: false,
             broken: false,
             sockets: SmallVec::new(),
+            paths: Vec::new(),
+            may_open: false,
         }
     }
 }
