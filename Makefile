@@ -31,7 +31,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop interop-short simulate congestion congestion-short fuzz idle compare docs \
+.PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets fuzz idle compare docs \
 	wheels clean
 
 # A hang must not use up a CI run.
@@ -172,6 +172,15 @@ congestion-short: ## plays what bands are known of with 3 seeds, as CI does
 	mkdir -p reports
 	$(CONGESTION) --seeds 3 --json reports/congestion.json | tee reports/congestion.txt
 	@echo "congestion-short: $$(tail -n 1 reports/congestion.txt); the facts are reports/congestion.json"
+
+# Links to measure at the same time, and other options of `python -m fairness --help`.
+JOBS ?= 2
+FAIRNESS ?=
+
+# Needs root, and as `compare` Go and a Rust toolchain for the others' stacks.
+congestion-sockets: $(PACKAGE) ## real flows in namespaces: tquic's controllers, quinn, quic-go, the kernel's TCP; writes docs/congestion.md
+	cd benches && $(BIN)/python -m fairness --jobs $(JOBS) --write ../docs/congestion.md $(FAIRNESS)
+	@echo "congestion-sockets: measured; the tables are in docs/congestion.md, the facts are reports/fairness.json"
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60
