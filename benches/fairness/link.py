@@ -2,8 +2,8 @@
 
 Usage: python -m fairness.link SENDER RECEIVER DELAY_MS: two namespaces, and how long packets from
 the receiver's take to the sender's. The kernel's token bucket is the rate and the queue; what it
-cannot do without netem, hold packets, is done here. Writes a line of JSON each STEP: bytes that have
-arrived at the receiver, by protocol and port of their sender.
+cannot do without netem, hold packets, is done here. Writes a line of JSON each STEP: bytes that
+have arrived at the receiver, by protocol and port of their sender.
 """
 
 from __future__ import annotations
@@ -83,14 +83,14 @@ def main() -> None:
     while True:
         now = time.monotonic()
         until = min(report, waiting[0][0] if waiting else report)
-        readable, _, _ = select.select([here, arrivals], [], [], max(until - now, 0.0))
+        readable, _, _ = select.select([here, arrivals.fileno()], [], [], max(until - now, 0.0))
         now = time.monotonic()
         if here in readable:
             for packet in packets(here):
                 waiting.append((now + delay, packet))
         while waiting and waiting[0][0] <= now:
             os.write(there, waiting.popleft()[1])
-        if arrivals in readable:
+        if arrivals.fileno() in readable:
             for packet, address in looks(arrivals):
                 if address[2] != socket.PACKET_OUTGOING:
                     count(packet, seen)
