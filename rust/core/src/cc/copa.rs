@@ -196,6 +196,8 @@ impl Copa {
     /// faster, and swing for ever. Nor must what led there fast lead away as fast.
     fn pass_target(&mut self, direction: Direction) {
         self.cwnd = match direction {
+            // The delay is others'.
+            _ if self.competitive => self.cwnd,
             Direction::Down => self.cwnd.min(self.cwnd_before),
             Direction::Up => self.cwnd.max(self.cwnd_before),
         };
