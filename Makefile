@@ -31,7 +31,8 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets fuzz idle compare docs \
+.PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets fuzz \
+	idle compare docs requirements \
 	wheels clean
 
 # A hang must not use up a CI run.
@@ -79,7 +80,7 @@ lint: $(PACKAGE) ## checks formatting, lints, types, stubs, sizes, workflows
 # The table of docs/interop.md, from real runs; needs root or user namespaces, and Go for quic-go.
 interop: $(PACKAGE) ## runs the interop cases with other people's stacks, writes docs/interop.md
 	mkdir -p reports
-	$(BIN)/python -m tests.interop --subject tquic --profile quick \
+	TQUIC_INTEROP_BUILD=1 $(BIN)/python -m tests.interop --subject tquic --profile quick \
 		--write docs/interop.md --write reports/interop.json
 	@echo "interop: no failed cell; the table is docs/interop.md, the facts are reports/interop.json"
 
@@ -118,6 +119,10 @@ compare: $(PACKAGE) $(COMPARE) ## measures tquic beside other stacks, writes doc
 		$(if $(WORK),--work "$(WORK)") $(if $(ROUNDS),--rounds $(ROUNDS)) \
 		$(if $(QUICK),--quick,$(patsubst docs/%,$(CURDIR)/docs/%,$(COMPARE_FLAGS)))
 	@echo "compare: measured; the tables are reports/compare/table.md, all facts reports/compare/session.json"
+
+requirements: $(TOOLS) ## says which requirements of the RFCs are met where, writes docs/requirements.md
+	$(BIN)/python scripts/requirements.py
+	@echo "requirements: each is cited by code and tests, or has a note; the page is docs/requirements.md"
 
 # The tools of the site; it reads the package without building it.
 DOCS := .venv-docs/.installed

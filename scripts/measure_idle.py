@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tquic import Config, Engine, __version__
-from tquic._engine import PerfServer, make_certificates
+from tquic import Config, Engine, __version__, perf
+from tquic._engine import make_certificates
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "reports" / "idle.json"
@@ -121,14 +121,7 @@ def _serve(folder: Path) -> None:
         idle_timeout=IDLE_TIMEOUT,
     )
     engine = Engine()
-    server = PerfServer(
-        engine._native,
-        config,
-        tls=config._server_tls,
-        transport=config._transport,
-        host="127.0.0.1",
-        port=0,
-    )
+    server = perf.Server(config=config, engine=engine)
     print(json.dumps({"port": server.addresses[0][1]}), flush=True)
     for _ in sys.stdin:
         held = sum(shard.connections for shard in engine.stats())

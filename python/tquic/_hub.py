@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
@@ -20,6 +21,8 @@ _logger = logging.getLogger("tquic.engine")
 _BATCH: Final = 512
 
 _hubs: dict[tuple[asyncio.AbstractEventLoop, Engine], Hub] = {}
+# Loops run in any number of threads.
+_hubs_lock = threading.Lock()
 
 
 class _Connection(Protocol):
@@ -108,12 +111,13 @@ class Hub(BaseHub):
     def current(cls, engine: Engine | None) -> Hub:
         """That of the running loop."""
         loop = asyncio.get_running_loop()
-        for key in [key for key in _hubs if key[0].is_closed()]:
-            del _hubs[key]
         key = (loop, engine or Engine.default())
-        hub = _hubs.get(key)
-        if hub is None:
-            hub = _hubs[key] = cls(*key)
+        with _hubs_lock:
+            for other in [other for other in _hubs if other[0].is_closed()]:
+                del _hubs[other]
+            hub = _hubs.get(key)
+            if hub is None:
+                hub = _hubs[key] = cls(*key)
         return hub
 
     def gather(self) -> None:
@@ -157,7 +161,8 @@ class Hub(BaseHub):
         if self._watching and not self._connections and not self._listeners:
             self._watching = False
             self.loop.remove_reader(self.native.fileno())
-            _hubs.pop((self.loop, self.engine), None)
+            with _hubs_lock:
+                _hubs.pop((self.loop, self.engine), None)
 
     def _failed(self, error: Exception) -> None:
         self.loop.call_exception_handler(

@@ -5,7 +5,8 @@ Everything comes from environment variables, as the runner sets them: ``ROLE`` (
 runner mounts at fixed places can lie elsewhere: ``WWW`` (``/www``), ``DOWNLOADS``
 (``/downloads``), ``CERTS`` (``/certs``: ``cert.pem``, ``priv.key``, ``ca.pem``), ``HOST`` and
 ``PORT`` (``::`` and 443). ``PREFERRED_V4`` is the preferred address that a server announces in the
-case ``connectionmigration``.
+case ``connectionmigration``. Files travel over HTTP/0.9, or over HTTP/3 in the case ``http3`` and
+wherever ``PROTOCOL`` is ``h3``, for peers that speak nothing else.
 
 The exit status is 127 for test cases that are not played, 0 when a client has every file.
 """
@@ -18,6 +19,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +46,8 @@ MAX_CHAIN = 7
 MOVE_STEP = 0.0005
 # Seconds for what is under way when a server is told to end.
 GRACE = 1.0
+# Seconds for what comes soon after a handshake, and between two looks for it.
+SOON, STEP = 5.0, 0.005
 
 # What clients of these cases do. Servers play the runner's names for them as well.
 PLAIN = {
@@ -76,6 +80,10 @@ def _setting(name: str, fallback: str) -> str:
     return os.environ.get(name) or fallback
 
 
+def _speaks_http3(case: str) -> bool:
+    return case == HTTP3 or os.environ.get("PROTOCOL") == "h3"
+
+
 def _config(case: str, **others: Any) -> Config:
     config = Config(alpn=ALPN, idle_timeout=IDLE, handshake_timeout=HANDSHAKE, **others)
     if case == "chacha20":
@@ -103,7 +111,7 @@ def _server(case: str) -> int:
         retry="always" if case == "retry" else "when-busy",
         preferred_address=preferred,
     )
-    if case == HTTP3:
+    if _speaks_http3(case):
         return asyncio.run(_serve_http3(config, host, port))
     engine = Engine()
     try:
@@ -206,7 +214,7 @@ class _Client:
                     return
         raise CommandError("the connection was over before it could move")
 
-    async def fetch_http3(self, urls: list[str]) -> None:
+    async def fetch_http3(self, urls: list[str], *, await_ticket: bool = False) -> None:
         """Everything over one HTTP/3 connection, in parallel."""
 
         async def fetch(url: str) -> None:
@@ -216,20 +224,48 @@ class _Client:
             await response.recv_to_file(self.downloads / Path(urlsplit(url).path).name)
 
         async with h3.connect(urls[0], config=self.config) as connection:
-            await asyncio.gather(*map(fetch, urls))
+            transfer = asyncio.gather(*map(fetch, urls))
+            if self.case in UPDATING:
+                await self._until(connection.quic.update_keys)
+            if self.case in MOVING:
+                while True:
+                    with contextlib.suppress(MigrationError):
+                        await connection.quic.migrate()
+                        break
+                    await asyncio.sleep(STEP)
+            await transfer
+            if await_ticket:
+                await self._until(lambda: bool(self.store))
+
+    @staticmethod
+    async def _until(condition: Callable[[], bool]) -> None:
+        """Looks until it holds: what it waits for has no event."""
+        async with asyncio.timeout(SOON):
+            while not condition():
+                await asyncio.sleep(STEP)
 
     def run(self, urls: list[str]) -> None:
         """Plays the case."""
-        if self.case == HTTP3:
-            asyncio.run(self.fetch_http3(urls))
-        elif self.case in EACH:
-            for url in urls:
-                self.fetch([url])
-        elif self.case in RESUMING:
-            self.fetch(urls[:1], await_ticket=self.store._tickets)
-            self.fetch(urls[1:])
+        if _speaks_http3(self.case):
+            self._run(urls, self._http3)
         else:
-            self.fetch(urls)
+            self._run(urls, self._hq)
+
+    def _hq(self, urls: list[str], more: bool) -> None:
+        self.fetch(urls, **({"await_ticket": self.store._tickets} if more else {}))
+
+    def _http3(self, urls: list[str], more: bool) -> None:
+        asyncio.run(self.fetch_http3(urls, await_ticket=more))
+
+    def _run(self, urls: list[str], fetch: Callable[[list[str], bool], None]) -> None:
+        if self.case in EACH:
+            for url in urls:
+                fetch([url], False)
+        elif self.case in RESUMING:
+            fetch(urls[:1], True)
+            fetch(urls[1:], False)
+        else:
+            fetch(urls, False)
 
 
 def _client(case: str) -> int:

@@ -88,7 +88,12 @@ class SessionStore:
         """
         if self._file is not None:
             with self._lock:
-                self._exchange(None, None)
+                self._exchange()
+
+    def _save_all(self) -> None:
+        """Also what was meant for connections that never began."""
+        with self._lock:
+            self._exchange(all=True)
 
     def knows(self, server_name: str) -> bool:
         """Whether there is a ticket for a server in the file (not: in memory)."""
@@ -100,9 +105,16 @@ class SessionStore:
             with self._lock:
                 self._exchange(server_name, server)
 
-    def _exchange(self, server_name: str | None, server: tuple[str, int] | None) -> None:
+    def _exchange(
+        self,
+        server_name: str | None = None,
+        server: tuple[str, int] | None = None,
+        *,
+        all: bool = False,
+    ) -> None:
         assert self._file is not None
-        tickets = [Ticket(*row) for row in self._tickets.take_out()]
+        # What was claimed stays: the connections that it is for begin in the engine's threads.
+        tickets = [Ticket(*row) for row in self._tickets.take_out(all)]
         tokens = {address: list(queue) for address, queue in self._tokens.items()}
         if not tickets and not tokens and server_name is None:
             return
@@ -142,7 +154,7 @@ class SessionStore:
 
 def _save_all() -> None:
     for store in list(_open):
-        store.save()
+        store._save_all()
 
 
 atexit.register(_save_all)

@@ -189,6 +189,7 @@ def test_frames_of_the_control_stream(kind: int) -> None:
     assert code is ErrorCode.H3_FRAME_UNEXPECTED
 
 
+# RFC 9114 sections 6.2.3 and 9
 def test_unknown_frames_are_nothing() -> None:
     server = Attacked(is_client=False).begun().connection
     grease = frame(0x21, b"x" * 100)
@@ -224,6 +225,7 @@ def test_nothing_is_told_of_a_failed_stream() -> None:
     assert server.streams == 0
 
 
+# RFC 9114 section 4.4
 def test_a_tunnel() -> None:
     ends = Ends()
     ends.request(CONNECT, end=False)
@@ -260,6 +262,7 @@ def test_extended_connect_must_be_offered() -> None:
     assert ends.server.streams == 1
 
 
+# RFC 9114 section 4.1.1
 def test_both_ends_may_give_up() -> None:
     ends = Ends()
     ends.request(POST, end=False)

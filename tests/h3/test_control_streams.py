@@ -89,6 +89,7 @@ def test_qpack_streams_do_not_end(is_client: bool, kind: int) -> None:
     assert code is ErrorCode.H3_CLOSED_CRITICAL_STREAM
 
 
+# RFC 9114 sections 6.2 and 9
 @ROLES
 def test_an_unknown_stream_is_stopped_and_no_error(is_client: bool) -> None:
     attacked = Attacked(is_client=is_client).begun()
@@ -101,6 +102,7 @@ def test_an_unknown_stream_is_stopped_and_no_error(is_client: bool) -> None:
     assert attacked.connection.receive(attacked.uni + 4, b"more", True) == []
 
 
+# RFC 9114 section 6.2
 @ROLES
 def test_a_stream_that_ends_without_a_type_is_no_error(is_client: bool) -> None:
     attacked = Attacked(is_client=is_client)
@@ -129,6 +131,7 @@ def test_a_server_opens_no_bidirectional_streams() -> None:
     assert code_of(lambda: client.receive(1, b"x")) is ErrorCode.H3_STREAM_CREATION_ERROR
 
 
+# RFC 9114 section 10.8
 @pytest.mark.parametrize(
     ("is_client", "data", "code"),
     [

@@ -127,6 +127,7 @@ def test_memory_follows_what_has_come_not_what_is_announced() -> None:
     assert decoder.buffered == 3
 
 
+# RFC 9114 section 7.1
 def test_a_stream_may_end_between_frames_only() -> None:
     FrameDecoder().finish()
     whole = frame(HEADERS, b"abc")

@@ -213,6 +213,7 @@ def test_priorities_come_back(urgency: int, incremental: bool) -> None:
     assert Priority.parse(priority.encode()) == priority
 
 
+# RFC 9114 section 4.2.1
 def test_cookie_crumbs() -> None:
     fields = [(b"cookie", b"a=1"), (b"x", b"y"), (b"cookie", b"b=2")]
     assert joined_cookies(fields) == [(b"x", b"y"), (b"cookie", b"a=1; b=2")]

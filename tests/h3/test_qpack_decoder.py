@@ -286,6 +286,7 @@ def test_strings_that_are_no_huffman_encoding(broken: bytes) -> None:
 # The encoder stream
 
 
+# RFC 9204 sections 3.2.3 and 4.3.1
 def test_a_capacity_over_the_limit() -> None:
     # RFC 9204 section 4.3.1
     decoder = Decoder(100, 0)
@@ -314,6 +315,7 @@ def test_an_instruction_that_refers_to_an_evicted_entry() -> None:
     stream_fails(decoder_with(3, capacity=100), integer(0x00, 5, 2))
 
 
+# RFC 9204 section 3.2.2
 @pytest.mark.parametrize("size", [0, 1, 5])
 def test_an_entry_larger_than_the_table(size: int) -> None:
     # RFC 9204 section 3.2.2
@@ -367,6 +369,7 @@ def test_a_smaller_capacity_evicts_and_a_larger_one_restores_nothing() -> None:
     assert decoder.decode(0, prefix(5, 5) + integer(0x80, 6, 0)) == [(b"a", b"b")]
 
 
+# RFC 9204 section 3.2
 def test_the_table_stays_within_its_capacity() -> None:
     decoder = Decoder(1000, 0)
     decoder.feed_encoder(set_capacity(1000))
@@ -475,6 +478,7 @@ def test_no_field_at_all_fits_a_limit_below_32_bytes() -> None:
 # The decoder stream
 
 
+# RFC 9204 section 2.2.2.1
 def test_acknowledgments_and_increments_are_put_together() -> None:
     decoder = decoder_with(0)
     decoder.feed_encoder(insert(b"a", b"") * 3)

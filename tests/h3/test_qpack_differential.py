@@ -199,6 +199,7 @@ def play(network: Network, dice: random.Random, count: int) -> None:
     network.finish()
 
 
+# RFC 9204 section 2.1
 @pytest.mark.parametrize("blocked", [0, 2, 100])
 @pytest.mark.parametrize("capacity", [0, 100, 512, 4096, 65536])
 @pytest.mark.parametrize("seed", range(3))
@@ -215,6 +216,7 @@ def test_our_encoder_and_their_decoder(seed: int, capacity: int, blocked: int) -
         assert network.waited
 
 
+# RFC 9204 section 2.2
 @pytest.mark.parametrize("blocked", [0, 2, 100])
 @pytest.mark.parametrize("capacity", [0, 100, 512, 4096, 65536])
 @pytest.mark.parametrize("seed", range(3))

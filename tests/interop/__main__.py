@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     refusals = {}
     for name, program in kit.programs.items():
         if not program.missing:
-            for role in ROLES:
+            for role in PEERS[name].roles:
                 folder = work / f"unknown-{name}-{role}"
                 refusals[f"{name} {role}"] = refuses_unknown_case(program, role, folder)
     results = _play(options, kit, work)
@@ -114,7 +114,10 @@ def _pairs(options: argparse.Namespace) -> list[tuple[str, str]]:
         return [
             (client, server) for client, _, server in (pair.partition(":") for pair in options.pair)
         ]
-    pairs = [(client, server) for client in options.peers for server in options.peers]
+    clients, servers = (
+        [name for name in options.peers if role in PEERS[name].roles] for role in ROLES
+    )
+    pairs = [(client, server) for client in clients for server in servers]
     if options.subject:
         pairs = [pair for pair in pairs if options.subject in pair]
     return pairs

@@ -22,7 +22,8 @@ run without containers: client and server are processes in one network namespace
 an MTU of 1500, links that delay, lose, damage or rebind are played by `tquic-relay`. A cell passes
 when the client ends with status 0, every file arrived byte for byte and nothing else did, and the
 captured packets, decrypted with the key logs by a dissector of the harness's own, show what the
-case asks for.
+case asks for. Files travel over HTTP/0.9 as in the runner; with peers that know nothing but HTTP/3,
+and in the case `http3`, over HTTP/3.
 """
 
 

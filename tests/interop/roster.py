@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 ROLES = ("client", "server")
 SUBJECT = "tquic"
+# HTTP/0.9 and HTTP/3, by their ALPN names.
+HQ, H3 = "hq-interop", "h3"
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,9 @@ class Peer:
     library: str
     impossible: dict[tuple[str, str], str] = field(default_factory=dict)
     quirks: tuple[str, ...] = ()
+    # Over which it can play every case; the case http3 goes over HTTP/3 anyway.
+    protocols: tuple[str, ...] = (HQ,)
+    roles: tuple[str, ...] = ROLES
 
 
 def _both(case: str, reason: str) -> dict[tuple[str, str], str]:
@@ -25,7 +30,7 @@ def _both(case: str, reason: str) -> dict[tuple[str, str], str]:
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer(SUBJECT, "this repository"),
+        Peer(SUBJECT, "this repository", protocols=(HQ, H3)),
         Peer(
             "quicgo",
             "github.com/quic-go/quic-go 0.65",
@@ -90,6 +95,61 @@ PEERS = {
                 "It is the one peer with compatible version negotiation, and the one client that "
                 "follows a preferred address.",
             ),
+        ),
+        Peer(
+            "ngtcp2",
+            "ngtcp2 0.12.1 with GnuTLS, and nghttp3 (Debian 12)",
+            {**_both("v2", "knows the draft of version 2 only, whose number was another")},
+            (
+                "Its programs speak HTTP/3 only. GnuTLS writes the key logs, by SSLKEYLOGFILE.",
+                "The client takes any certificate.",
+            ),
+            protocols=(H3,),
+        ),
+        Peer(
+            "quiche",
+            "quiche 0.30 with BoringSSL",
+            {
+                **_both("v2", "quiche knows version 1 only"),
+                **_both("ecn", "quiche neither marks packets nor reports ECN counts"),
+                ("client", "chacha20"): "BoringSSL lets nobody choose cipher suites of TLS 1.3",
+                ("client", "keyupdate"): "quiche follows key updates and begins none",
+                ("client", "connectionmigration"): "quiche clients ignore preferred_address",
+                (
+                    "server",
+                    "connectionmigration",
+                ): "quiche servers cannot announce preferred_address",
+            },
+            (
+                "A late packet for a connection ID that it has retired is a PROTOCOL_VIOLATION to "
+                "it: our client leaves its old socket as it moves.",
+                "BoringSSL looks for no IP addresses in certificates: our driver asks for "
+                "localhost.",
+            ),
+            protocols=(HQ, H3),
+        ),
+        Peer(
+            "curl",
+            "curl 8.21 with ngtcp2 1.20, nghttp3 1.15 and BoringSSL (curl_cffi 0.16)",
+            {
+                ("client", "v2"): "curl knows version 1 only",
+                ("client", "ecn"): "curl marks no packets",
+                ("client", "chacha20"): "BoringSSL lets nobody choose cipher suites of TLS 1.3",
+                ("client", "keyupdate"): "curl has no way to ask for a key update",
+                ("client", "clientmigration"): "curl does not move connections",
+                ("client", "connectionmigration"): "curl ignores preferred_address",
+                ("client", "multiplexing"): (
+                    "curl opens a second connection when the first allows no more streams"
+                ),
+                ("client", "resumption"): "curl_cffi keeps no sessions from one handle to another",
+                (
+                    "client",
+                    "zerortt",
+                ): "curl sends no early data over HTTP/3 without being told in C",
+            },
+            ("Parallel requests share a connection only with CURLOPT_PIPEWAIT.",),
+            protocols=(H3,),
+            roles=("client",),
         ),
     )
 }

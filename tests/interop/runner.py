@@ -20,7 +20,7 @@ from .evidence import Evidence
 from .files import Folders, compare, make_certificates, make_files
 from .namespace import wait_for_port
 from .relay import Relay
-from .roster import PEERS, SUBJECT
+from .roster import H3, PEERS, SUBJECT, Peer
 from .setup import Kit, Program
 
 UNSUPPORTED = 127
@@ -30,6 +30,8 @@ START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 # Time for the last acknowledgements and CONNECTION_CLOSE to be captured.
 SETTLE_SECONDS = 0.1
+# The one case that the runner plays over HTTP/3.
+H3_CASE = "http3"
 
 
 @dataclass
@@ -68,7 +70,10 @@ def run_case(case: Case, pair: tuple[str, str], kit: Kit, profile: str, work: Pa
                 raise _NotApplicableError(why)
             if program.missing:
                 raise _NotApplicableError(f"{program.name}: {program.missing}")
-        _Run(case, client, server, kit, profile, Folders(work), result).play()
+        protocol = protocol_of(case, PEERS[client.name], PEERS[server.name])
+        if protocol is None:
+            raise _NotApplicableError(f"{client.name} and {server.name} share no HTTP")
+        _Run(case, client, server, kit, profile, protocol, Folders(work), result).play()
     except _NotApplicableError as error:
         result.verdict, result.reason = NOT_APPLICABLE, str(error)
     except _FailedError as error:
@@ -81,7 +86,8 @@ def refuses_unknown_case(program: Program, role: str, work: Path) -> bool:
     """Whether a program leaves with 127 for a test case that does not exist."""
     folders = Folders(work)
     make_certificates(folders.certs, chain=1)
-    environment = _environment(role, "no-such-case-8d1f", folders)
+    protocol = PEERS[program.name].protocols[0]
+    environment = _environment(role, "no-such-case-8d1f", protocol, folders)
     environment["REQUESTS"] = f"https://127.0.0.1:{SERVER_PORT}/nothing"
     environment |= {"HOST": "127.0.0.1", "PORT": str(SERVER_PORT)}
     try:
@@ -97,12 +103,20 @@ def refuses_unknown_case(program: Program, role: str, work: Path) -> bool:
     return done.returncode == UNSUPPORTED
 
 
-def _environment(role: str, testcase: str, folders: Folders) -> dict[str, str]:
+def protocol_of(case: Case, client: Peer, server: Peer) -> str | None:
+    """What both speak in this case; HTTP/0.9 as in the runner, where they have the choice."""
+    if case.name == H3_CASE:
+        return H3
+    return next((one for one in client.protocols if one in server.protocols), None)
+
+
+def _environment(role: str, testcase: str, protocol: str, folders: Folders) -> dict[str, str]:
     """The contract's variables that do not depend on the case."""
     client = role == "client"
     return os.environ | {
         "ROLE": role,
         "TESTCASE": testcase,
+        "PROTOCOL": protocol,
         "CERTS": str(folders.certs),
         "WWW": str(folders.www),
         "DOWNLOADS": str(folders.downloads),
@@ -120,6 +134,7 @@ class _Run:
     server: Program
     kit: Kit
     profile: str
+    protocol: str
     folders: Folders
     result: Result
 
@@ -164,7 +179,8 @@ class _Run:
 
     @contextlib.contextmanager
     def _server(self) -> Iterator[None]:
-        environment = _environment("server", self.case.server_testcase, self.folders)
+        testcase = self.case.server_testcase
+        environment = _environment("server", testcase, self.protocol, self.folders)
         environment |= {"HOST": self.case.host, "PORT": str(SERVER_PORT)}
         if self.case.server_testcase == "connectionmigration":
             environment["PREFERRED_V4"] = f"{self.case.host}:{PREFERRED_PORT}"
@@ -206,7 +222,8 @@ class _Run:
 
     def _client(self, names: list[str], port: int, timeout: float) -> None:
         host = f"[{self.case.host}]" if ":" in self.case.host else self.case.host
-        environment = _environment("client", self.case.client_testcase, self.folders)
+        testcase = self.case.client_testcase
+        environment = _environment("client", testcase, self.protocol, self.folders)
         environment["REQUESTS"] = " ".join(f"https://{host}:{port}/{name}" for name in names)
         log = self.folders.root / "client.log"
         with log.open("wb") as output:

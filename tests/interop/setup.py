@@ -19,6 +19,9 @@ from .roster import SUBJECT
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 AIOQUIC = "aioquic==1.7.2"
+CURL = "curl_cffi==0.16.3"
+# Set by `make interop`: what takes many minutes to build is left out otherwise, unless it is there.
+BUILD_ALL = "TQUIC_INTEROP_BUILD"
 BUILD_SECONDS = 900.0
 
 
@@ -79,7 +82,15 @@ def build(names: list[str]) -> Kit:
 
 def prepare(name: str) -> Program:
     """A peer ready to start; builds what is not built yet."""
-    builders = {SUBJECT: _tquic, "quicgo": _quicgo, "quinn": _quinn, "aioquic": _aioquic}
+    builders = {
+        SUBJECT: _tquic,
+        "quicgo": _quicgo,
+        "quinn": _quinn,
+        "aioquic": _aioquic,
+        "ngtcp2": _ngtcp2,
+        "quiche": _quiche,
+        "curl": _curl,
+    }
     try:
         return builders[name]()
     except _CannotBuildError as error:
@@ -121,31 +132,59 @@ def _quicgo() -> Program:
 
 
 def _quinn() -> Program:
+    return _crate("quinn")
+
+
+def _quiche() -> Program:
+    if not (os.environ.get(BUILD_ALL) or (cache() / "quiche-target").exists()):
+        raise _CannotBuildError(f"quiche is not built: `make interop` or {BUILD_ALL}=1 builds it")
+    # For BoringSSL.
+    _need("cmake", "CMake")
+    return _crate("quiche")
+
+
+def _crate(name: str) -> Program:
     _need("cargo", "Rust")
-    target = cache() / "quinn-target"
+    target = cache() / f"{name}-target"
     _run(
         ["cargo", "build", "--release", "--locked", "--target-dir", str(target)],
-        HERE / "peers" / "quinn",
+        HERE / "peers" / name,
         "cargo build",
     )
-    binary = str(target / "release" / "tquic-interop-quinn")
-    return Program("quinn", (binary,), (binary,))
+    binary = str(target / "release" / f"tquic-interop-{name}")
+    return Program(name, (binary,), (binary,))
+
+
+def _ngtcp2() -> Program:
+    # Debian's packages ngtcp2-client and ngtcp2-server; servers lie where users do not look.
+    for program in ("gtlsclient", "gtlsserver"):
+        if not (shutil.which(program) or Path("/usr/sbin", program).exists()):
+            raise _CannotBuildError(f"no {program}: install ngtcp2-client and ngtcp2-server")
+    command = (sys.executable, str(HERE / "peers" / "ngtcp2" / "peer.py"))
+    return Program("ngtcp2", command, command)
 
 
 def _aioquic() -> Program:
-    folder = cache() / "aioquic-venv"
+    python = _python("aioquic", AIOQUIC)
+    scripts = HERE / "peers" / "aioquic"
+    client, server = ((python, str(scripts / f"{role}.py")) for role in ("client", "server"))
+    return Program("aioquic", client, server)
+
+
+def _curl() -> Program:
+    return Program("curl", (_python("curl", CURL), str(HERE / "peers" / "curl" / "client.py")))
+
+
+def _python(name: str, wanted: str) -> str:
+    """An interpreter in an environment that has one package."""
+    folder = cache() / f"{name}-venv"
     python = folder / "bin" / "python"
     stamp = folder / "installed"
-    if not stamp.exists() or stamp.read_text() != AIOQUIC:
+    if not stamp.exists() or stamp.read_text() != wanted:
         _run([sys.executable, "-m", "venv", "--clear", str(folder)], HERE, "venv")
-        _run([str(python), "-m", "pip", "install", "--quiet", AIOQUIC], HERE, "pip install")
-        stamp.write_text(AIOQUIC)
-    scripts = HERE / "peers" / "aioquic"
-    return Program(
-        "aioquic",
-        (str(python), str(scripts / "client.py")),
-        (str(python), str(scripts / "server.py")),
-    )
+        _run([str(python), "-m", "pip", "install", "--quiet", wanted], HERE, "pip install")
+        stamp.write_text(wanted)
+    return str(python)
 
 
 def _need(tool: str, language: str) -> None:

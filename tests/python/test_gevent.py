@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 # gevent replaces parts of the standard library for the whole process: it gets one of its own.
 PROGRAM = """
@@ -66,6 +69,9 @@ print("ok")
 """
 
 
+@pytest.mark.skipif(
+    importlib.util.find_spec("gevent") is None, reason="gevent is not to be had for this Python"
+)
 def test_greenlets(identity: object, tmp_path: Path) -> None:
     for name in ("ca", "cert", "key"):
         (tmp_path / f"{name}.pem").write_bytes(getattr(identity, name))

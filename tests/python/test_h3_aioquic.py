@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+pytest.importorskip("aioquic", reason="not to be had for this Python")
+
 from aioquic import asyncio as aioquic_asyncio
 from aioquic.asyncio.protocol import QuicConnectionProtocol
 from aioquic.h3 import events

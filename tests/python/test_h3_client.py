@@ -87,6 +87,7 @@ async def c(url: str, client_config: tquic.Config) -> AsyncIterator[tquic.h3.Cli
 Connection = tquic.h3.ClientConnection
 
 
+# RFC 9114 section 3.2
 async def test_get(c: Connection, url: str) -> None:
     response = await c.get("/hello")
     assert (response.status, response.method, response.url) == (200, "GET", f"{url}hello")
@@ -290,11 +291,13 @@ async def test_a_connection_that_ends(c: Connection, server: Server) -> None:
 async def test_another_protocol(server: Server, url: str, client_config: tquic.Config) -> None:
     with pytest.raises(tquic.AlpnError):
         await tquic.connect("127.0.0.1", server.address[1], config=client_config)
+    # RFC 9114 section 3.1.2
     for wrong in ("http://127.0.0.1/", "127.0.0.1", "https://"):
         with pytest.raises(ValueError, match="no https URL"):
             tquic.h3.connect(wrong)
 
 
+# RFC 9114 section 7.2.4.2
 async def test_early_data(server_config: tquic.Config, client_config: tquic.Config) -> None:
     store = tquic.SessionStore()
     config = client_config.replace(session_store=store, early_data=True)
@@ -318,6 +321,7 @@ async def test_early_data(server_config: tquic.Config, client_config: tquic.Conf
 # ---- Many servers ----
 
 
+# RFC 9114 section 3.3
 async def test_a_client_keeps_its_connections(
     server: Server, url: str, client_config: tquic.Config
 ) -> None:
@@ -337,6 +341,7 @@ async def test_a_client_keeps_its_connections(
         await client.get(url)
 
 
+# RFC 9114 section 5.4
 async def test_requests_behind_a_goaway_go_elsewhere(
     server: Server, url: str, client_config: tquic.Config
 ) -> None:

@@ -106,7 +106,8 @@ def parse_request(list fields, /, bint extended_connect):
 
 
 def parse_response(list fields, /):
-    """The parts of a response's header section: (status, fields, content_length)."""
+    """The parts of a response's header section: (status, fields, content_length). RFC 9114 section
+    4.3.2."""
     cdef _Regular regular = _Regular.__new__(_Regular)
     cdef bytes status
     cdef const uint8_t *digits

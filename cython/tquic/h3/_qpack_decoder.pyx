@@ -200,7 +200,8 @@ cdef class Decoder:
             return []
 
     def decode(self, stream_id, block, /):
-        """The fields of an encoded section that has come whole, as (name, value) in their order.
+        """The fields of an encoded section that has come whole, as (name, value) in their order
+        (RFC 9204 section 2.2).
 
         `Blocked` when entries it refers to have not come: keep the section, and give it again when
         `feed_encoder` names the stream. Later sections of a blocked stream are blocked too.
@@ -523,7 +524,7 @@ cdef class Decoder:
         return fields
 
     cdef int _acknowledge(self, uint64_t stream, uint64_t required) except -1:
-        # RFC 9204 section 4.4.1: after a section whose Required Insert Count is not zero.
+        # RFC 9204 sections 2.2.2.1 and 4.4.1: after a section whose Required Insert Count is not zero.
         if required:
             self._check_unsent()
             self._answer(0x80, 7, stream)

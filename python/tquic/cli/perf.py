@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from tquic._engine import Engine, PerfServer, perf_run
+from tquic._engine import perf_run
 from tquic.cli import client, service
 from tquic.cli.client import Address
 from tquic.cli.failure import CommandError, UsageError, not_yet
 from tquic.cli.output import print_json
 from tquic.cli.values import argument, duration, host_and_port, positive, show_size, size
 from tquic.config import CipherSuite, Config
+from tquic.engine import Engine
 from tquic.errors import ConfigError, HandshakeTimeout, QuicError
+from tquic.perf import Server
 from tquic.session import SessionStore
 
 ALPN = "perf"
@@ -243,18 +245,11 @@ def _serve(options: argparse.Namespace) -> int:
     with service.server_config(options, **settings) as (config, certificate):
         engine = Engine(options.workers, spin=options.spin)
         try:
-            server = PerfServer(
-                engine,
-                config,
-                tls=config._server_tls,
-                transport=config._transport,
-                host=address[0],
-                port=address[1],
-            )
+            server = Server(*address, config=config, engine=engine)
             service.announce(server.addresses, certificate)
-            service.serve_until_told(engine)
+            service.serve_until_told(engine._native)
             if options.json:
-                print_json(server.stats())
+                print_json(asdict(server.stats()))
         except ConfigError as error:
             raise CommandError(f"{options.cert or 'the certificate'}: {error}") from None
         except OSError as error:
@@ -331,7 +326,7 @@ def _run(
         return interruptible(
             engine,
             lambda: perf_run(
-                engine,
+                engine._native,
                 work,
                 tls=config._client_tls,
                 transport=config._transport,

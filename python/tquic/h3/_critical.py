@@ -169,7 +169,8 @@ class ControlStream:
 
 _Handler = Callable[[ControlStream, bytes, list[Event]], None]
 
-# What may come behind SETTINGS (RFC 9114 section 7.2, RFC 9218 section 7.2), by `_is_client`.
+# What may come behind SETTINGS, by `_is_client` (RFC 9114 sections 7.2 and 7.2.2, RFC 9218 section
+# 7.2).
 _HANDLERS: Final[dict[bool, dict[int, _Handler]]] = {
     True: {
         _frames.GOAWAY: ControlStream._on_goaway,

@@ -257,6 +257,8 @@ class Wire(tquic.connection.Connection):
         settings: Settings | None = None,
     ) -> None:
         super().__init__(home, native, config, remote)
+        # The peer broke a rule of the connection: nothing that follows is looked at.
+        self._failed = False
         self.h3: Final = Connection(is_client=self._is_client, settings=settings)
         self._started = False
 
@@ -318,6 +320,8 @@ class Wire(tquic.connection.Connection):
 
     def _flush_h3(self) -> None:
         """Writes what the state machine has for the critical streams."""
+        if self._failed:
+            return
         for number, data in self.h3.take_output():
             stream = self._streams.get(number)
             if stream is None:
@@ -415,10 +419,13 @@ class Wire(tquic.connection.Connection):
         super()._on_closed(error)
 
     def _taken(self, receive: Callable[..., list[Event]], *arguments: object) -> list[Event]:
-        """The events; none if the connection has to be closed for an error."""
+        """The events; none if the connection has to be closed for an error, now or before."""
+        if self._failed:
+            return []
         try:
             return receive(*arguments)
         except H3Error as error:
+            self._failed = True
             self.close(error.code, error.reason)
             return []
 

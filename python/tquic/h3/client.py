@@ -54,7 +54,7 @@ class Origin:
 
     @classmethod
     def of(cls, url: str) -> Origin:
-        """That of a URL.
+        """That of a URL. Only https is spoken (RFC 9114 sections 3.1.2 and 3.2).
 
         Raises:
             ValueError: it is no https URL.

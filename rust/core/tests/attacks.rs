@@ -61,6 +61,7 @@ fn connection_id_stuffing_ends_the_connection() {
 }
 
 /// The same with one frame that skips ahead: only IDs that were issued are retired.
+/// RFC 9000 section 5.1.2.
 #[test]
 fn a_leap_of_retire_prior_to_costs_nothing() {
     let mut a = established(Side::Server);
@@ -354,6 +355,7 @@ fn too_many_handshakes_are_refused() {
 }
 
 /// RFC 9000 section 8.1: three times what arrived, however long and whatever arrives later.
+/// RFC 9000 sections 8 and 8.1.
 #[test]
 fn a_spoofed_address_gets_three_times_what_it_sent_at_most() {
     for junk in [0, 50, 1200] {
@@ -433,6 +435,7 @@ fn answers(endpoint: &mut Endpoint, now: Instant, data: &[u8]) -> Vec<Vec<u8>> {
 
 /// RFC 9000 section 10.3.3: endpoints that know nothing of each other do not reset each other for
 /// ever, and no more than so many times a second.
+/// RFC 9000 sections 10.3 and 10.3.3.
 #[test]
 fn stateless_resets_come_to_an_end() {
     let (mut one, mut two) = (endpoint(1, 0, 1), endpoint(2, 0, 1));
@@ -469,6 +472,7 @@ fn a_shard_gives_no_reset_for_ids_of_another() {
 }
 
 /// The token of an ID in use is not to be had by sending what cannot be read.
+/// RFC 9000 section 11.
 #[test]
 fn an_id_in_use_gets_no_reset() {
     let mut a = established(Side::Server);
@@ -494,6 +498,7 @@ fn empty_datagrams_do_nothing() {
 }
 
 /// Packets that are too short for a sample of header protection, of every form.
+/// RFC 9001 section 5.4.2.
 #[test]
 fn packets_too_short_for_a_sample_are_dropped() {
     for under in BOTH {
@@ -516,6 +521,7 @@ fn packets_too_short_for_a_sample_are_dropped() {
 }
 
 /// RFC 9001 section 6.3: the key phase counts only in packets that authenticate.
+/// RFC 9001 section 5.5.
 #[test]
 fn junk_in_the_other_key_phase_changes_no_keys() {
     for under in BOTH {
@@ -536,6 +542,7 @@ fn junk_in_the_other_key_phase_changes_no_keys() {
 }
 
 /// Packets that come before their keys are kept, but few of them.
+/// RFC 9001 section 5.7.
 #[test]
 fn packets_kept_for_later_keys_are_few() {
     let mut a = Arena::new(Side::Server);
@@ -606,6 +613,7 @@ fn tokens_of_others_prove_nothing() {
 
 /// Spoofed packets from many addresses after the handshake: few are remembered, nothing much is
 /// sent there, and the true one stays.
+/// RFC 9000 section 9.3.2.
 #[test]
 fn forged_moves_of_the_peer_do_not_pile_up() {
     let mut a = established(Side::Server);

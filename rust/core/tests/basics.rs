@@ -14,6 +14,7 @@ use tquic_wire::{Direction, StreamId, Version};
 
 const SEC: Duration = Duration::from_secs(1);
 
+/// RFC 9001 section 4.1.2.
 #[test]
 fn handshake_completes_and_both_ends_agree() {
     let mut p = Pair::new();
@@ -52,6 +53,7 @@ fn lost_duplicated_and_corrupted_datagrams_change_nothing() {
     assert!(got == data);
 }
 
+/// RFC 9000 sections 8.1.2 and 8.1.3.
 #[test]
 fn retry_proves_the_address_and_a_token_saves_it_next_time() {
     let mut p = Pair::with(TransportConfig::default(), TransportConfig::default(), |mut a| {
@@ -119,6 +121,7 @@ fn pings_and_hurries_are_acknowledged_at_once() {
     }
 }
 
+/// RFC 9000 section 5.1.
 #[test]
 fn connection_ids_change_on_demand() {
     let mut p = Pair::new();
@@ -239,6 +242,7 @@ fn resumption_carries_data_in_the_first_flight() {
     assert_eq!(p.client_conn(h).handshake().zero_rtt(), tquic_core::handshake::ZeroRtt::Accepted);
 }
 
+/// RFC 9001 sections 5.3 and 6.4.
 #[test]
 fn keys_update_from_either_side_while_data_flows() {
     let frequent = TransportConfig { key_update_interval: Some(200), ..TransportConfig::default() };

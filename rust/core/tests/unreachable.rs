@@ -41,6 +41,7 @@ fn the_second_message_ends_a_handshake_that_nobody_answers() {
     assert!(pair.client.endpoint.is_empty());
 }
 
+/// RFC 9000 section 14.2.1.
 #[test]
 fn what_quotes_nothing_of_ours_is_not_believed() {
     let (mut pair, datagram) = unanswered();

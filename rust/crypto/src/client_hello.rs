@@ -21,6 +21,8 @@ pub struct ClientHello<'a> {
     pub transport_parameters: Option<&'a [u8]>,
     /// The host name that the client wants (RFC 6066 section 3), unchecked.
     pub server_name: Option<&'a [u8]>,
+    /// The client asks for the compatibility mode of TLS 1.3 (RFC 8446 appendix D.4).
+    pub is_compatible: bool,
     alpn: &'a [u8],
 }
 
@@ -88,7 +90,7 @@ pub fn parse(crypto: &[u8]) -> Result<Progress<'_>, NotAClientHello> {
 fn message(body: &[u8]) -> Result<ClientHello<'_>, NotAClientHello> {
     let mut r = Reader::new(body);
     r.bytes(2 + 32)?; // legacy_version, random
-    vector8(&mut r)?; // legacy_session_id
+    let is_compatible = !vector8(&mut r)?.is_empty(); // legacy_session_id
     vector16(&mut r)?; // cipher_suites
     vector8(&mut r)?; // legacy_compression_methods
     let mut extensions = Reader::new(vector16(&mut r)?);
@@ -112,6 +114,7 @@ fn message(body: &[u8]) -> Result<ClientHello<'_>, NotAClientHello> {
     }
     Ok(ClientHello {
         transport_parameters: parameters,
+        is_compatible,
         server_name: name.map(host_name).transpose()?.flatten(),
         alpn: alpn.map(protocols).transpose()?.unwrap_or_default(),
     })

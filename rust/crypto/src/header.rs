@@ -87,6 +87,7 @@ mod tests {
     use super::*;
 
     /// Every batch size gives the masks that ring gives one by one.
+    /// RFC 9001 section 5.4.1.
     #[test]
     fn batches_agree_with_ring() {
         for (suite, ring) in [

@@ -43,6 +43,7 @@ mod tests {
         ConnectionId::new(bytes).unwrap()
     }
 
+    /// RFC 9000 section 10.3.2.
     #[test]
     fn depends_on_key_and_id() {
         let key = ResetKey::new(&[1; 32]);

@@ -10,6 +10,7 @@ use tquic_crypto::session::Group;
 use tquic_crypto::{Level, Suite};
 use tquic_wire::{Side, Version};
 
+/// RFC 9001 section 5.1.
 #[test]
 fn each_suite_and_version() {
     let ca = Authority::new("CA");
@@ -76,6 +77,7 @@ fn nothing_in_common() {
     assert_eq!(error.reason, "the peer supports none of our key-exchange groups");
 }
 
+/// RFC 9000 section 7 and RFC 9001 section 8.1.
 #[test]
 fn no_common_alpn() {
     let ca = Authority::new("CA");
@@ -127,6 +129,7 @@ fn byte_by_byte() {
     }
 }
 
+/// RFC 9001 sections 4 and 4.9.
 #[test]
 fn the_levels_of_each_flight() {
     let ca = Authority::new("CA");

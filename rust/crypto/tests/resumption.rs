@@ -100,6 +100,7 @@ fn early_data_accepted() {
 }
 
 /// A captured first flight is worth nothing the second time.
+/// RFC 9001 section 9.2.
 #[test]
 fn early_data_replayed() {
     let ca = Authority::new("CA");
@@ -135,6 +136,7 @@ fn early_data_rejected() {
     assert!(pair.server.session.zero_rtt_keys().is_none());
 }
 
+/// RFC 9001 section 5.6.
 #[test]
 fn early_data_is_off_by_default() {
     let ca = Authority::new("CA");

@@ -16,7 +16,7 @@ fn first(ca: &Authority, server: &ServerConfig, suite: Suite) -> Vec<Exported> {
     let builder = client(ca).early_data(true).suites(&[suite]);
     let client = builder.tickets(Some(store.clone())).build().unwrap();
     assert!(!Pair::connected(&client, server).client.session.resumed());
-    let tickets = store.export();
+    let tickets = store.export(false);
     assert!(store.is_empty());
     tickets
 }
@@ -61,9 +61,25 @@ fn tickets_of_a_resumed_session_can_be_written_down_too() {
         assert!(store.import(&tickets.pop().unwrap().bytes));
         let client = client(&ca).tickets(Some(store.clone())).build().unwrap();
         assert!(Pair::connected(&client, &server).client.session.resumed());
-        tickets = store.export();
+        tickets = store.export(false);
         assert_eq!(tickets.len(), 2);
     }
+}
+
+#[test]
+fn what_was_put_in_stays_for_the_connection_that_needs_it() {
+    let ca = Authority::new("CA");
+    let server = server(&ca).build().unwrap();
+    let tickets = first(&ca, &server, Suite::Aes128Gcm);
+    let store = TicketStore::saving(16);
+    assert!(store.import(&tickets[0].bytes));
+    // Another connection of the process wants to begin.
+    assert!(store.export(false).is_empty());
+    let client = client(&ca).tickets(Some(store.clone())).build().unwrap();
+    assert!(Pair::connected(&client, &server).client.session.resumed());
+    assert!(store.import(&tickets[1].bytes));
+    assert_eq!(store.export(true).len(), 3);
+    assert!(store.is_empty());
 }
 
 #[test]

@@ -33,6 +33,7 @@ fn wrong_ca() {
     assert_eq!(error_of_client(&client, &server), (48, expected.to_owned()));
 }
 
+/// RFC 9114 section 3.1.
 #[test]
 fn wrong_name() {
     let ca = Authority::new("CA");

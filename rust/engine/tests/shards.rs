@@ -388,6 +388,7 @@ fn shutdown_tells_both_ends_and_ends_threads() {
     drop(client);
 }
 
+/// RFC 9000 sections 9.6.1 to 9.6.3.
 #[test]
 fn a_client_goes_to_the_preferred_address() {
     // A port that is free at both addresses, most likely.

@@ -5,11 +5,9 @@
 //!
 //! Out: large pieces become a `memoryview` of the engine's memory, small ones `bytes`.
 
-use std::mem;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::slice;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use pyo3::buffer::PyUntypedBuffer;
@@ -25,12 +23,43 @@ const SMALL: usize = 4096;
 /// of 64 KiB alive for little.
 const VIEW: usize = 32 * 1024;
 
-/// Python's side of buffers that the engine has dropped.
-static DROPPED: Mutex<Vec<PyUntypedBuffer>> = Mutex::new(Vec::new());
-/// Its length, to be looked at without the lock.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
+/// Python's side of buffers that the engine has dropped, the last one first. A list that is only
+/// pushed to and taken whole needs no lock: the engine's threads never wait for one that Python has.
+static DROPPED: AtomicPtr<Dropped> = AtomicPtr::new(ptr::null_mut());
 /// Buffers that the engine holds or has dropped and Python has not taken back.
 static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// A link of [`DROPPED`].
+struct Dropped {
+    buffer: PyUntypedBuffer,
+    next: *mut Dropped,
+}
+
+impl Dropped {
+    fn push(buffer: PyUntypedBuffer) {
+        let link = Box::into_raw(Box::new(Self { buffer, next: DROPPED.load(Ordering::Relaxed) }));
+        // SAFETY: nobody else knows `link` before it is in the list.
+        let next = unsafe { &mut (*link).next };
+        while let Err(first) =
+            DROPPED.compare_exchange_weak(*next, link, Ordering::Release, Ordering::Relaxed)
+        {
+            *next = first;
+        }
+    }
+
+    /// Empties the list.
+    fn take() -> Vec<PyUntypedBuffer> {
+        let mut taken = Vec::new();
+        let mut link = DROPPED.swap(ptr::null_mut(), Ordering::Acquire);
+        while !link.is_null() {
+            // SAFETY: it came from a `Box`, and who has taken the list has it alone.
+            let Self { buffer, next } = *unsafe { Box::from_raw(link) };
+            taken.push(buffer);
+            link = next;
+        }
+        taken
+    }
+}
 
 /// Python memory, held.
 struct Held {
@@ -57,25 +86,19 @@ impl AsRef<[u8]> for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(buffer) = self.buffer.take() {
-            let mut dropped = DROPPED.lock().unwrap_or_else(PoisonError::into_inner);
-            dropped.push(buffer);
-            WAITING.store(dropped.len(), Ordering::Release);
+            Dropped::push(buffer);
         }
     }
 }
 
 /// Gives Python back what the engine has dropped. Called whenever Python calls into the engine.
 pub fn release_dropped(py: Python<'_>) {
-    if WAITING.load(Ordering::Acquire) == 0 {
+    if DROPPED.load(Ordering::Relaxed).is_null() {
         return;
     }
-    let dropped = {
-        let mut dropped = DROPPED.lock().unwrap_or_else(PoisonError::into_inner);
-        WAITING.store(0, Ordering::Release);
-        mem::take(&mut *dropped)
-    };
+    let dropped = Dropped::take();
     HELD.fetch_sub(dropped.len(), Ordering::Relaxed);
-    // Not under the lock: an exporter's code may run, and call into here again.
+    // An exporter's code may run, and call into here again.
     for buffer in dropped {
         buffer.release(py);
     }

@@ -20,6 +20,7 @@ use crate::{buffer, error};
 /// Answers perf clients.
 #[pyclass(frozen, module = "tquic._engine")]
 pub struct PerfServer {
+    engine: Arc<tquic_engine::Engine>,
     listening: Listening,
     counters: Arc<perf::ServerCounters>,
 }
@@ -44,7 +45,11 @@ impl PerfServer {
         let acceptor = perf::Server::acceptor(counters.clone());
         let listening = py.detach(|| engine.engine.listen(&request, acceptor));
         let listening = listening.map_err(|e| error::engine(py, e))?;
-        Ok(Self { listening, counters })
+        Ok(Self { engine: engine.engine.clone(), listening, counters })
+    }
+
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.engine.unlisten(self.listening.id));
     }
 
     #[getter]

@@ -173,9 +173,11 @@ impl TicketStore {
         })
     }
 
-    /// Takes everything out, if the store is saving: server, version, expiry, bytes.
-    fn take_out(&self, py: Python<'_>) -> Vec<(String, u32, u64, Py<PyBytes>)> {
-        let exported = self.0.export().into_iter();
+    /// Takes out what servers gave, if the store is saving: server, version, expiry, bytes. With
+    /// `all` also what was put in.
+    #[pyo3(signature = (all, /))]
+    fn take_out(&self, py: Python<'_>, all: bool) -> Vec<(String, u32, u64, Py<PyBytes>)> {
+        let exported = self.0.export(all).into_iter();
         let row = |it: Exported| {
             (it.server, it.version.0, it.expires, PyBytes::new(py, &it.bytes).unbind())
         };

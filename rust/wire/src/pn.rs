@@ -69,6 +69,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// RFC 9000 section A.2.
+    /// RFC 9000 section 17.1.
     #[test]
     fn sample_lengths() {
         assert_eq!(len_for(0xac_5c02, Some(0xab_e8b3)), 2);

@@ -150,5 +150,6 @@ def _stream(kind: int, reader: Reader) -> Frame:
     stream = reader.varint()
     offset = reader.varint() if kind & 0x04 else 0
     length = reader.varint() if kind & 0x02 else reader.left
-    reader.take(length)
-    return Frame("STREAM", {"id": stream, "offset": offset, "length": length, "fin": kind & 0x01})
+    data = reader.take(length)
+    fields = {"id": stream, "offset": offset, "length": length, "fin": kind & 0x01, "data": data}
+    return Frame("STREAM", fields)

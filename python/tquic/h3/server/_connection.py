@@ -231,7 +231,7 @@ class ServerConnection(Wire):
         if exchange.error is not None or exchange.status:
             return
         if exchange.early and request.method not in _SAFE:
-            # RFC 8470 section 5.2
+            # RFC 9114 section 10.9, RFC 8470 section 5.2
             exchange.refuse(425)
         elif request.content_length is not None and (
             request.content_length > self.limits.body_size

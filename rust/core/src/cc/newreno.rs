@@ -29,7 +29,7 @@ impl NewReno {
             }
             return false;
         }
-        // kLossReductionFactor of RFC 9002 appendix B.1.
+        // RFC 9002 sections 7.3.1 and 7.3.2, kLossReductionFactor of appendix B.1.
         self.window.cut(now, self.window.cwnd() / 2, flight, undoable);
         self.acked = 0;
         true
@@ -123,6 +123,7 @@ mod tests {
         assert_eq!(p.cc.phase(), Phase::SlowStart);
     }
 
+    /// RFC 9002 sections 7.3.1 to 7.3.3.
     #[test]
     fn one_cut_per_round_trip_and_one_datagram_per_window() {
         let mut p = Path::new(Congestion::NewReno, 50);

@@ -1,4 +1,4 @@
-//! How connections end (RFC 9000 section 10).
+//! How connections end (RFC 9000 sections 10 and 11.1).
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

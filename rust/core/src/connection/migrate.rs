@@ -64,7 +64,8 @@ impl Connection {
         changed
     }
 
-    /// Client: the server would rather be reached elsewhere (RFC 9000 section 9.6.1).
+    /// Client: the server would rather be reached elsewhere (RFC 9000 sections 9.6.1 to 9.6.3).
+    /// Nothing but probes go there before it is validated (section 21.5.3).
     pub(crate) fn try_preferred_address(&mut self, now: Instant) {
         let Some(preferred) = &self.peer.preferred_address else { return };
         let FourTuple { local, remote } = self.paths[0].active().addresses;

@@ -38,7 +38,7 @@ impl ResetLimit {
 }
 
 impl Endpoint {
-    /// RFC 9000 section 10.3: we do not know this connection (any more).
+    /// RFC 9000 sections 10.3 and 11: we do not know this connection (any more).
     pub(super) fn reset_stranger(&mut self, batch: &mut Batch<'_>, datagram: &[u8]) {
         let dcid = header::short_dcid(datagram, crate::cid::CID_LEN);
         // RFC 9000 section 21.11: a packet for another shard that strayed here must not tell the
@@ -68,7 +68,7 @@ impl Endpoint {
         batch.replies.push(Reply { addresses: batch.addresses, data });
     }
 
-    /// RFC 9000 section 6.1: tells a client which versions we speak.
+    /// RFC 9000 sections 5.2.2 and 6.1: tells a client which versions we speak.
     pub(super) fn negotiate_version(&mut self, batch: &mut Batch<'_>, dcid: &[u8], scid: &[u8]) {
         let Some(accept) = &self.accept else {
             self.stats.dropped += 1;

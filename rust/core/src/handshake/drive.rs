@@ -113,7 +113,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Client: 1-RTT keys are there, 0-RTT is over (RFC 9001 section 4.9.3).
+    /// Client: 1-RTT keys are there, 0-RTT is over (RFC 9000 section 17.2.3, RFC 9001 sections 4.9.3
+    /// and 5.6).
     fn end_zero_rtt(&mut self, now: Instant) {
         self.keys.zero_rtt = None;
         if self.handshake.zero_rtt == ZeroRtt::Offered {
@@ -173,7 +174,7 @@ impl Connection {
         self.replenish_spares();
     }
 
-    /// RFC 9001 section 4.9: keys and everything else of a packet-number space go.
+    /// RFC 9001 sections 4.9 and 4.9.2: keys and everything else of a packet-number space go.
     pub(crate) fn discard_space(&mut self, now: Instant, space: Space) {
         let keys = match space {
             Space::Initial => {

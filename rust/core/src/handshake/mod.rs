@@ -152,6 +152,10 @@ impl Handshake {
         }
         match client_hello::parse(hello) {
             Ok(Progress::Incomplete) => Ok(None),
+            // RFC 9001 section 8.4: QUIC has no use for TLS's compatibility mode.
+            Ok(Progress::Complete(hello)) if hello.is_compatible => {
+                Err(TransportError::violation("the ClientHello has a legacy_session_id"))
+            }
             Ok(Progress::Complete(hello)) => match hello.transport_parameters {
                 Some(parameters) => Ok(Some(parameters.to_vec())),
                 // RFC 9001 section 8.2: without the extension it is missing_extension.
@@ -165,12 +169,13 @@ impl Handshake {
     /// Feeds TLS what arrived in order.
     pub(crate) fn read(&mut self) -> Result<(), TransportError> {
         while let Some(bytes) = self.recv[space_index(self.read_space)].read() {
-            if let Some(session) = &mut self.session {
-                session.read(&bytes).map_err(|e| tls_error(&e))?;
-            }
-            // From the first byte on: the session may go in the middle of a message.
+            // From the first byte on: the session may go in the middle of a message. Before it: TLS
+            // knows other codes than QUIC for the same.
             if self.complete {
                 self.remainder.read(self.side(), &bytes)?;
+            }
+            if let Some(session) = &mut self.session {
+                session.read(&bytes).map_err(|e| tls_error(&e))?;
             }
         }
         Ok(())

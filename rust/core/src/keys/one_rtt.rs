@@ -152,9 +152,10 @@ impl OneRttKeys {
         self.first_sent.begin(path, pn);
     }
 
-    /// Which key a packet needs. RFC 9001 section 6.3: the packet number tells an old packet from an
-    /// update. A path on which nothing has come in this phase may still bring old ones: the peer
-    /// updates no sooner than the old key is dropped (draft-ietf-quic-multipath-21 section 2.5).
+    /// Which key a packet needs; no other is tried (RFC 9001 sections 5.5 and 6.4). The packet number
+    /// tells an old packet from an update (section 6.3). A path on which nothing has come in this
+    /// phase may still bring old ones: the peer updates no sooner than the old key is dropped
+    /// (draft-ietf-quic-multipath-21 section 2.5).
     pub fn phase_of(&self, path: u32, pn: u64, phase: bool) -> Phase {
         if phase == self.phase {
             return Phase::Current;

@@ -1,4 +1,5 @@
-//! ECN on one 4-tuple: marking, validation, fallback (RFC 9000 section 13.4, appendix A.4).
+//! ECN on one 4-tuple: marking, validation, fallback (RFC 9000 sections 13.4.1 to 13.4.2.2,
+//! appendix A.4).
 
 use tquic_wire::frame::EcnCounts;
 
@@ -184,6 +185,7 @@ mod tests {
         assert_eq!(e.on_ack(2, [3, 0], counts(12, 1)), grown(2, 1));
     }
 
+    /// RFC 9000 section 13.4.2.2.
     #[test]
     fn bleached_missing_shrinking_or_remarked_counts_fail() {
         let odd = |ect0, ect1| Some(EcnCounts { ect0, ect1, ce: 0 });
@@ -218,6 +220,7 @@ mod tests {
         assert!(e.has_failed());
     }
 
+    /// RFC 9000 section 13.4.2.1.
     #[test]
     fn counts_of_one_packet_number_space_say_nothing_about_another() {
         let mut e = EcnPath::new(true);

@@ -219,6 +219,7 @@ mod tests {
         assert!((4336..=4352).contains(&found) && probes < 40, "{found} {probes}");
     }
 
+    /// RFC 9000 section 14.
     #[test]
     fn large_packets_that_vanish_bring_it_back_to_1200() {
         let mut m = Mtu::new(1472, true);

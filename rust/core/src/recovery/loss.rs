@@ -1,4 +1,4 @@
-//! Declaring packets lost (RFC 9002 sections 6.1, 7.6).
+//! Declaring packets lost (RFC 9002 sections 6.1, 7.4, 7.6).
 
 use super::spurious::Lost;
 use super::{BASE_DATAGRAM, LostPacket, Recovery, TokenSink, index};

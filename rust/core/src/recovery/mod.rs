@@ -450,7 +450,7 @@ impl Recovery {
     }
 
     /// Keys of `space` were discarded: its packets can no longer be acknowledged (RFC 9002
-    /// section 6.4). Their tokens are dropped.
+    /// sections 6.2.2 and 6.4). Their tokens are dropped.
     pub fn discard_space(&mut self, now: Instant, space: Space) {
         let s = &mut self.spaces[index(space)];
         self.bytes_in_flight -= s.clear();

@@ -6,7 +6,8 @@ use super::{Recovery, SPACES, TokenSink, index};
 use crate::time::{Duration, Instant};
 use tquic_wire::{Side, Space};
 
-/// Datagrams per probe timeout (RFC 9002 section 6.2.4).
+/// Datagrams per probe timeout (RFC 9002 section 6.2.4); the window does not hold them up
+/// (section 7.5).
 const PROBES: usize = 2;
 
 /// What the timers need to know about the connection.

@@ -114,6 +114,7 @@ mod tests {
         assert_eq!((rtt.smoothed(), rtt.var(), rtt.min()), (ms(100), ms(50), ms(100)));
     }
 
+    /// RFC 9002 section 5.3.
     #[test]
     fn ack_delay_is_taken_off_only_above_the_minimum() {
         let mut rtt = Rtt::new(ms(333));
@@ -128,6 +129,7 @@ mod tests {
         assert_eq!(rtt.smoothed(), ms(81), "88 - 15 would undercut 80");
     }
 
+    /// RFC 9002 section 5.2.
     #[test]
     fn minimum_ignores_ack_delay_and_restarts_after_persistent_congestion() {
         let mut rtt = Rtt::new(ms(333));

@@ -228,7 +228,7 @@ impl Connection {
     }
 
     /// After a packet authenticated: whether its source fits the handshake (RFC 9000 section 7.2),
-    /// and what its version means for a client (RFC 9369 section 4.1).
+    /// and what its version means for a client (RFC 9000 section 5.2.1, RFC 9369 section 4.1).
     fn accept_source(&mut self, parsed: &Parsed) -> bool {
         if self.ids.side == Side::Client {
             // A server's token is meaningless (RFC 9000 section 17.2.2).

@@ -26,7 +26,7 @@ impl Connection {
             && self.ids.peer.is_none()
     }
 
-    /// RFC 9000 section 17.2.5.2.
+    /// RFC 9000 sections 17.2.5.1 and 17.2.5.2.
     pub(crate) fn on_retry(&mut self, arrival: &Arrival, packet: &[u8], r: &Retry) {
         let acceptable = self.heard_nothing()
             && self.ids.retry.is_none()

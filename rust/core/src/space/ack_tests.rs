@@ -49,6 +49,7 @@ fn every_second_packet_or_after_the_delay() {
     assert_eq!(t.timeout(), None);
 }
 
+/// RFC 9000 section 13.2.1.
 #[test]
 fn packets_that_elicit_nothing_are_told_but_never_due() {
     let mut t = tracker();
@@ -58,6 +59,7 @@ fn packets_that_elicit_nothing_are_told_but_never_due() {
     assert_eq!(write(&mut t, at(0)).0, [0..=1]);
 }
 
+/// RFC 9000 section 13.2.1.
 #[test]
 fn initial_and_handshake_packets_are_acknowledged_at_once() {
     let mut t = AckTracker::new(Space::Handshake, DELAY);
@@ -168,6 +170,7 @@ fn ack_frequency_is_validated_and_ordered() {
     assert!(t.ack_due(at(0)));
 }
 
+/// RFC 9000 section 13.4.1.
 #[test]
 fn ce_marks_hurry_and_are_counted() {
     let mut t = tracker();
@@ -207,6 +210,7 @@ fn acknowledged_ack_frames_prune_what_is_told() {
     assert_eq!(write(&mut t, at(0)).0, [9..=10, 5..=6, 3..=3]);
 }
 
+/// RFC 9000 section 13.2.3.
 #[test]
 fn late_packet_is_told_until_a_frame_that_named_it_arrived() {
     let mut t = tracker();

@@ -131,6 +131,7 @@ fn one_byte_per_page_costs_no_more_than_the_credit_it_takes() {
 }
 
 proptest! {
+    /// RFC 9000 section 2.2.
     #[test]
     fn any_order_gives_the_same_bytes(
         mut cuts in prop::collection::vec(0u64..300_000, 0..80),

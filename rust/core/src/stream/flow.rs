@@ -128,6 +128,7 @@ mod tests {
         Instant::ZERO + Duration::from_millis(ms)
     }
 
+    /// RFC 9000 section 4.2.
     #[test]
     fn credit_comes_back_by_the_quarter() {
         let mut w = RecvWindow::new(1000, 1000);

@@ -264,7 +264,7 @@ impl RecvPart {
         Ok(Consumed { bytes, fin: self.on_read(bytes) })
     }
 
-    /// Whether limits still matter to the peer (RFC 9000 section 3.3: only in "Recv").
+    /// Whether limits still matter to the peer (RFC 9000 sections 3.3 and 4.4: only in "Recv").
     pub fn wants_limit(&self) -> bool {
         self.state == RecvState::Recv && !self.stopped
     }

@@ -126,6 +126,7 @@ fn stopping_in_every_state() {
     }
 }
 
+/// RFC 9000 section 4.4.
 #[test]
 fn after_stopping_everything_is_counted_and_discarded() {
     let mut rig = Rig::in_state(Recv);

@@ -61,6 +61,7 @@ fn every_state_can_be_reached() {
     }
 }
 
+/// RFC 9000 section 3.3.
 #[test]
 fn reset_by_the_application_in_every_state() {
     for (state, after) in

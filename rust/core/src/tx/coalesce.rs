@@ -147,7 +147,7 @@ impl Connection {
         }
     }
 
-    /// RFC 9000 section 14.1: a client pads every datagram with an Initial packet, a server those
+    /// RFC 9000 section 14.1, RFC 9001 section 9.3: a client pads every datagram with an Initial packet, a server those
     /// whose Initial packet is ack-eliciting.
     fn needs_padding(&self, packets: &[Placed]) -> bool {
         packets.iter().any(|p| {

@@ -65,6 +65,7 @@ fn packets_for_another_connection_id_in_a_datagram_are_ignored() {
 }
 
 /// RFC 9000 section 14.1.
+/// RFC 9001 section 9.3.
 #[test]
 fn a_small_datagram_begins_no_connection() {
     let mut a = Arena::new(Side::Server);
@@ -141,6 +142,7 @@ fn a_new_address_is_validated_twice_if_the_first_challenge_was_small() {
     assert!(a.events.iter().any(|e| matches!(e, Event::Migrated(_))));
 }
 
+/// RFC 9000 sections 8.2.1 and 19.17.
 #[test]
 fn challenges_that_are_not_answered_all_differ() {
     let mut a = established(Side::Server);
@@ -269,6 +271,7 @@ fn forged_version_negotiation_is_ignored() {
     assert_eq!(a.connection().version(), Version::V1);
 }
 
+/// RFC 9000 section 17.2.5.1.
 #[test]
 fn forged_retries_are_ignored_and_only_one_is_followed() {
     let mut a = Arena::new(Side::Client);
@@ -506,4 +509,35 @@ fn a_peer_that_leaves_no_connection_id_ends_the_connection() {
     a.advance(SEC);
     assert_eq!(a.rogue().heard.last().unwrap().dcid, ids[1]);
     assert!(!a.connection().is_closed());
+}
+
+/// RFC 9002 section 5.3: what a peer says of its delay is believed up to its max_ack_delay, but
+/// before the handshake is confirmed it may have waited for keys.
+#[test]
+fn delays_of_acknowledgements_are_limited_once_the_handshake_is_confirmed() {
+    let measured = |confirmed: bool| {
+        let mut a = Arena::new(Side::Client);
+        a.begin();
+        a.flush(&LEVELS);
+        if confirmed {
+            a.send(&[Frame::HandshakeDone]);
+        }
+        assert_eq!(a.connection().handshake().is_confirmed(), confirmed);
+        a.rogue().acknowledge = false;
+        let id = a.connection().streams().open(Direction::Bidirectional).unwrap();
+        a.connection().streams().write(id, bytes::Bytes::from_static(b"data")).unwrap();
+        a.pump();
+        let heard = a.rogue().heard.iter().filter(|h| h.level == Level::OneRtt);
+        let pn = heard.map(|h| h.pn).max().unwrap();
+        let before = a.connection().paths().next().unwrap().stats().srtt;
+        a.advance(400 * SEC / 1000);
+        // 300 ms in units of 8 microseconds.
+        a.send_at(Level::OneRtt, &varints(&[0x02, pn, 37_500, 0, 0]));
+        (before, a.connection().paths().next().unwrap().stats().srtt)
+    };
+    for (confirmed, sample) in [(false, 100), (true, 375)] {
+        let (before, after) = measured(confirmed);
+        let wanted = before * 7 / 8 + sample * SEC / 8000;
+        assert!(after.abs_diff(wanted) < SEC / 1_000_000, "{after:?}, not {wanted:?}");
+    }
 }

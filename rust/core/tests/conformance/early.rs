@@ -46,6 +46,7 @@ fn lowered(a: &mut Arena, change: fn(&mut TransportParameters)) {
 }
 
 violations! {
+    /// RFC 9000 section 12.5 and RFC 9001 section 8.3.
     h3spec_34_crypto_in_0rtt [Server] Fresh |a| {
         early(a, &bytes(&[Frame::Crypto { offset: 0, data: b"x" }]));
     } => Code::PROTOCOL_VIOLATION, 0x06;
@@ -62,6 +63,7 @@ violations! {
     path_response_in_0rtt [Server] Fresh |a| early(a, &bytes(&[Frame::PathResponse([1; 8])]))
         => Code::PROTOCOL_VIOLATION, 0x1b;
 
+    /// RFC 9000 section 12.5.
     retire_connection_id_in_0rtt [Server] Fresh |a| {
         early(a, &bytes(&[Frame::RetireConnectionId { path: None, sequence: 0 }]));
     } => Code::PROTOCOL_VIOLATION, 0x19;
@@ -76,6 +78,7 @@ violations! {
         lowered(a, |p| p.active_connection_id_limit -= 1);
     } => Code::PROTOCOL_VIOLATION, 0x06;
 
+    /// RFC 9000 section 7.4.1.
     lowered_initial_max_data [Client] Fresh |a| lowered(a, |p| p.initial_max_data -= 1)
         => Code::PROTOCOL_VIOLATION, 0x06;
 
@@ -103,6 +106,7 @@ violations! {
     } => Code::PROTOCOL_VIOLATION, 0x06;
 }
 
+/// RFC 9000 section 17.2.3.
 #[test]
 fn early_data_is_taken_when_the_rules_are_kept() {
     let mut a = Arena::new(Side::Server);

@@ -89,38 +89,47 @@ fn tls_message(a: &mut Arena, level: Level, data: &[u8]) {
 }
 
 violations! {
+    /// RFC 9000 section 7.3.
     h3spec_03_no_initial_source_connection_id [Server, Client] Fresh |a| {
         parameters(a, |p| p.initial_source_connection_id = None);
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 18.2.
     h3spec_04_original_destination_connection_id_from_a_client [Server] Fresh |a| {
         and_parameter(a, 0x00, b"original");
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 18.2.
     h3spec_05_preferred_address_from_a_client [Server] Fresh |a| {
         and_parameter(a, 0x0d, &[8; 4 + 2 + 16 + 2 + 1 + 8 + 16]);
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 18.2.
     h3spec_06_retry_source_connection_id_from_a_client [Server] Fresh |a| {
         and_parameter(a, 0x10, b"original");
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 18.2.
     h3spec_07_stateless_reset_token_from_a_client [Server] Fresh |a| {
         and_parameter(a, 0x02, &[7; 16]);
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 sections 7.4 and 18.2.
     h3spec_08_max_udp_payload_size_1090 [Server, Client] Fresh |a| {
         parameters(a, |p| p.max_udp_payload_size = 1090);
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 18.2.
     h3spec_09_ack_delay_exponent_30 [Server, Client] Fresh |a| {
         parameters(a, |p| p.ack_delay_exponent = 30);
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 18.2.
     h3spec_10_max_ack_delay_2_15 [Server, Client] Fresh |a| {
         parameters(a, |p| p.max_ack_delay = 1 << 15);
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 17.2.
     h3spec_13_reserved_bits_of_handshake_packets [Server, Client] Handshaking |a| {
         a.send_draft(Draft { first_bits: 0x0c, ..Draft::new(Level::Handshake, vec![1]) });
     } => Code::PROTOCOL_VIOLATION, 0;
@@ -129,36 +138,44 @@ violations! {
         a.send_draft(Draft { first_bits: 0x0c, ..Draft::new(Level::Initial, vec![1]) });
     } => Code::PROTOCOL_VIOLATION, 0;
 
+    /// RFC 9000 sections 12.5 and 17.2.4.
     h3spec_14_path_challenge_in_a_handshake_packet [Server, Client] Handshaking |a| {
         a.send_at(Level::Handshake, &bytes(&[Frame::PathChallenge([7; 8])]));
     } => Code::PROTOCOL_VIOLATION, 0x1a;
 
+    /// RFC 9001 section 6.
     h3spec_28_tls_key_update_in_the_handshake [Server, Client] Handshaking |a| {
         tls_message(a, Level::Handshake, &[24, 0, 0, 1, 0]);
     } => UNEXPECTED_MESSAGE, ANY;
 
+    /// RFC 9001 section 8.1.
     h3spec_30_unknown_application_protocol [Server] Fresh |a| {
         let other = client_tls().alpn(&["other"]).build().unwrap();
         a.script.client_tls = Arc::new(other);
         a.try_handshake();
     } => NO_APPLICATION_PROTOCOL, ANY;
 
+    /// RFC 9001 section 8.1.
     no_application_protocol_chosen [Client] Fresh |a| {
         extension(a, ALPN, None);
     } => NO_APPLICATION_PROTOCOL, ANY;
 
+    /// RFC 9001 section 8.2.
     h3spec_31_no_transport_parameters [Server, Client] Fresh |a| {
         extension(a, PARAMETERS, None);
     } => MISSING_EXTENSION, ANY;
 
+    /// RFC 9001 section 8.2.
     h3spec_32_transport_parameters_of_a_draft [Server] Fresh |a| {
         extension(a, PARAMETERS, Some(DRAFT_PARAMETERS));
     } => MISSING_EXTENSION, ANY;
 
+    /// RFC 9001 section 8.3.
     h3spec_33_end_of_early_data [Server, Client] Handshaking |a| {
         tls_message(a, Level::Handshake, &[5, 0, 0, 0]);
     } => UNEXPECTED_MESSAGE, ANY;
 
+    /// RFC 9000 section 7.3.
     initial_source_connection_id_of_somebody_else [Server, Client] Fresh |a| {
         parameters(a, |p| p.initial_source_connection_id = ConnectionId::new(b"stranger"));
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
@@ -171,18 +188,22 @@ violations! {
         parameters(a, |p| p.original_destination_connection_id = ConnectionId::new(b"stranger"));
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 7.3.
     retry_source_connection_id_without_a_retry [Client] Fresh |a| {
         parameters(a, |p| p.retry_source_connection_id = ConnectionId::new(b"stranger"));
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 18.2.
     active_connection_id_limit_1 [Server, Client] Fresh |a| {
         parameters(a, |p| p.active_connection_id_limit = 1);
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 4.6.
     initial_max_streams_above_2_60 [Server, Client] Fresh |a| {
         parameters(a, |p| p.initial_max_streams_uni = (1 << 60) + 1);
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 7.4.
     parameter_sent_twice [Server, Client] Fresh |a| {
         and_parameter(a, 0x04, &[1]);
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
@@ -204,6 +225,7 @@ violations! {
         parameters(a, |p| p.initial_max_path_id = Some(1 << 32));
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 18.2.
     preferred_address_without_a_connection_id [Client] Fresh |a| {
         and_parameter(a, 0x0d, &[0; 4 + 2 + 16 + 2 + 1 + 16]);
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
@@ -229,6 +251,7 @@ violations! {
         });
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// RFC 9000 section 12.5.
     stream_in_an_initial_packet [Server, Client] Handshaking |a| {
         a.send_at(Level::Initial, &[0x0a, 0, 1, 7]);
     } => Code::PROTOCOL_VIOLATION, 0x0a;
@@ -245,6 +268,7 @@ violations! {
         a.send_at(Level::Handshake, &bytes(&[Frame::HandshakeDone]));
     } => Code::PROTOCOL_VIOLATION, 0x1e;
 
+    /// RFC 9000 section 12.5.
     application_close_in_an_initial_packet [Server, Client] Handshaking |a| {
         a.send_at(Level::Initial, &[0x1d, 0, 0]);
     } => Code::PROTOCOL_VIOLATION, 0x1d;
@@ -257,6 +281,7 @@ violations! {
         a.send_at(Level::Handshake, &[0x20]);
     } => Code::FRAME_ENCODING_ERROR, 0x20;
 
+    /// RFC 9000 section 12.4.
     handshake_packet_without_frames [Server, Client] Handshaking |a| {
         a.send_at(Level::Handshake, &[]);
     } => Code::PROTOCOL_VIOLATION, 0;
@@ -272,10 +297,12 @@ violations! {
         a.deliver(&datagram);
     } => Code::PROTOCOL_VIOLATION, 0;
 
+    /// RFC 9000 section 13.1.
     ack_of_an_initial_packet_never_sent [Server, Client] Handshaking |a| {
         a.send_at(Level::Initial, &varints(&[0x02, 1000, 0, 0, 0]));
     } => Code::PROTOCOL_VIOLATION, 0x02;
 
+    /// RFC 9000 section 7.5.
     initial_crypto_data_far_ahead [Server, Client] Fresh |a| {
         a.begin();
         a.send_at(Level::Initial, &bytes(&[Frame::Crypto { offset: 1_000_000, data: b"x" }]));
@@ -304,6 +331,7 @@ violations! {
         a.flush(&LEVELS);
     } => Code::PROTOCOL_VIOLATION, 0x06;
 
+    /// RFC 9001 section 4.8.
     finished_that_does_not_verify [Server] Fresh |a| {
         a.script.tls_bytes = Box::new(|level, message| {
             if level == Level::Handshake && message.first() == Some(&20) {

@@ -1,6 +1,6 @@
 //! What went wrong in TLS: an alert for the peer and a sentence for people.
 
-use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible, PeerMisbehaved};
 use rustls_pki_types::UnixTime;
 use webpki::Error as WebPkiError;
 
@@ -32,7 +32,14 @@ impl TlsError {
 
     /// From an error of rustls and the alert it wanted to send. `alpn` is our own list.
     pub(super) fn new(error: &Error, alert: Option<AlertDescription>, alpn: &[Vec<u8>]) -> Self {
-        let alert = alert.unwrap_or_else(|| alert_for(error)).into();
+        let alert = match error {
+            // RFC 8446 section 4.1.3; rustls says handshake_failure.
+            Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => {
+                AlertDescription::IllegalParameter
+            }
+            _ => alert.unwrap_or_else(|| alert_for(error)),
+        };
+        let alert = alert.into();
         Self { alert, reason: reason(error, alpn) }
     }
 }

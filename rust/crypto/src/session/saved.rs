@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rustls::quic::Connection;
+use rustls_pki_types::ServerName;
 use tquic_wire::Version;
 use zeroize::Zeroizing;
 
@@ -47,6 +48,11 @@ pub(super) struct SavedTicket {
 }
 
 impl SavedTicket {
+    /// The server as the store knows it; `None` if that can be no server's name.
+    pub fn name(&self) -> Option<ServerName<'static>> {
+        ServerName::try_from(self.server.clone()).ok()
+    }
+
     pub fn expires(&self) -> u64 {
         self.issued.saturating_add(u64::from(self.lifetime.min(MAX_LIFETIME)))
     }

@@ -58,6 +58,20 @@ enum Ticket {
     Live(Tls13ClientSessionValue),
     /// As it can be written down.
     Saved(Box<SavedTicket>),
+    /// The same, put in for a connection that is about to begin.
+    Imported(Box<SavedTicket>),
+}
+
+impl Ticket {
+    fn exported(self) -> Option<Exported> {
+        let (Self::Saved(saved) | Self::Imported(saved)) = self else { return None };
+        Some(Exported {
+            server: saved.server.clone(),
+            version: saved.version,
+            expires: saved.expires(),
+            bytes: Zeroizing::new(saved.encode()),
+        })
+    }
 }
 
 #[derive(Default)]
@@ -83,23 +97,19 @@ impl TicketStore {
         Self { saving: true, ..Self::new(servers) }
     }
 
-    /// Takes out all tickets of a store that is [`saving`](Self::saving), oldest first: who has
-    /// these bytes can act as this client, and read what it resumes.
+    /// Takes out the tickets that servers gave a store which is [`saving`](Self::saving), oldest
+    /// first: who has these bytes can act as this client, and read what it resumes. Those that were
+    /// put in stay for the connections that they were put in for, but for `imported`.
     #[must_use]
-    pub fn export(&self) -> Vec<Exported> {
+    pub fn export(&self, imported: bool) -> Vec<Exported> {
         let mut servers = self.lock();
         let mut exported = Vec::new();
         for server in servers.known.values_mut() {
-            for (_, ticket) in server.tickets.drain(..) {
-                if let Ticket::Saved(saved) = ticket {
-                    exported.push(Exported {
-                        server: saved.server.clone(),
-                        version: saved.version,
-                        expires: saved.expires(),
-                        bytes: Zeroizing::new(saved.encode()),
-                    });
-                }
-            }
+            let stays = |ticket: &Ticket| matches!(ticket, Ticket::Imported(_)) && !imported;
+            let (kept, taken) = server.tickets.drain(..).partition(|(_, ticket)| stays(ticket));
+            server.tickets = kept;
+            let taken: VecDeque<_> = taken;
+            exported.extend(taken.into_iter().filter_map(|(_, ticket)| ticket.exported()));
         }
         exported
     }
@@ -110,18 +120,22 @@ impl TicketStore {
         if !self.saving {
             return false;
         }
-        let saved = SavedTicket::decode(bytes);
-        saved.is_some_and(|saved| self.put(saved).is_some())
+        let put = |saved: SavedTicket| {
+            let (name, version) = (saved.name()?, saved.version);
+            self.insert(name, version, Ticket::Imported(Box::new(saved)));
+            Some(())
+        };
+        SavedTicket::decode(bytes).and_then(put).is_some()
     }
 
     pub(super) fn is_saving(&self) -> bool {
         self.saving
     }
 
-    pub(super) fn put(&self, saved: SavedTicket) -> Option<()> {
-        let name = ServerName::try_from(saved.server.clone()).ok()?;
-        self.insert(name, saved.version, Ticket::Saved(Box::new(saved)));
-        Some(())
+    pub(super) fn put(&self, saved: SavedTicket) {
+        if let Some(name) = saved.name() {
+            self.insert(name, saved.version, Ticket::Saved(Box::new(saved)));
+        }
     }
 
     /// The newest ticket of this version that was put in, which is not given again.
@@ -131,7 +145,7 @@ impl TicketStore {
         version: Version,
     ) -> Option<SavedTicket> {
         match self.take(name, version)? {
-            Ticket::Saved(saved) => Some(*saved),
+            Ticket::Saved(saved) | Ticket::Imported(saved) => Some(*saved),
             Ticket::Live(_) => None,
         }
     }
@@ -271,7 +285,7 @@ impl ClientSessionStore for ConnectionTickets {
         }
         match self.store.take(name, self.original)? {
             Ticket::Live(value) => Some(value),
-            Ticket::Saved(_) => None,
+            Ticket::Saved(_) | Ticket::Imported(_) => None,
         }
     }
 

@@ -1,4 +1,5 @@
-//! Address validation tokens (RFC 9000 section 8.1): Retry tokens and those of `NEW_TOKEN` frames.
+//! Address validation tokens (RFC 9000 sections 8.1 and 8.1.1): Retry tokens and those of `NEW_TOKEN`
+//! frames.
 //!
 //! A token is opaque to everyone but the servers that share the key: 16 random bytes, then an
 //! AEAD-sealed body. Each token has its own AEAD key, derived from the random bytes, so the number

@@ -26,6 +26,7 @@ fn open(client: SocketAddr, now: u64, token: &[u8]) -> Result<Token, TokenError>
     key().open(Version::V1, client, now, &LIFETIMES, token)
 }
 
+/// RFC 9000 section 8.1.1.
 #[test]
 fn retry() {
     let sealed = key().seal_retry([3; 16], Version::V1, client(), &retry_token());
@@ -112,6 +113,7 @@ proptest! {
         prop_assert_eq!(opened, Ok(Token::Retry(token)));
     }
 
+    /// RFC 9000 section 8.1.4.
     #[test]
     fn tampered(at: prop::sample::Index, bit in 0..8_u32, cut: prop::sample::Index) {
         let sealed = key().seal_retry([3; 16], Version::V1, client(), &retry_token());

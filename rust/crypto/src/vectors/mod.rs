@@ -65,6 +65,7 @@ fn padded(payload: &str) -> Vec<u8> {
     payload
 }
 
+/// RFC 9001 section 5.1.
 #[test]
 fn v1_initial() {
     let (client, server) = initial_secrets(Version::V1, &odcid());

@@ -1,5 +1,5 @@
 //! Which frame is legal in which packet, and what it means for acknowledgment: RFC 9000 table 3
-//! and its extensions, as one table.
+//! (sections 12.4, 12.5, 17.2.3 and 17.2.4; RFC 9001 section 8.3) and its extensions, as one table.
 
 use super::ty;
 use crate::types::PacketType;

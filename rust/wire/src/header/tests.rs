@@ -65,6 +65,7 @@ fn sample_protected_packet() {
 }
 
 /// RFC 9001 section A.4 and RFC 9369 section A.4.
+/// RFC 9000 section 17.2.5.
 #[test]
 fn sample_retry() {
     let scid = cid(&hex("f067a5502a4262b5"));
@@ -136,6 +137,7 @@ fn type_bits_of_both_versions() {
     }
 }
 
+/// RFC 9000 section 17.2.1.
 #[test]
 fn version_negotiation() {
     let (dcid, scid) = ([1; 255], [2; 21]);

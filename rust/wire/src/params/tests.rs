@@ -108,6 +108,7 @@ fn duplicates() {
     }
 }
 
+/// RFC 9000 section 7.4.2.
 #[test]
 fn unknown_parameters_are_ignored() {
     for id in [0x12, 0x1f, 0x21, 61, 62 + 1, 64, id::reserved(0), id::reserved(9), MAX_VARINT] {

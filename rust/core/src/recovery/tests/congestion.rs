@@ -3,6 +3,7 @@
 use super::*;
 
 /// RFC 9002 section 7.6.3, with a probe timeout of 2 s.
+/// RFC 9002 section 7.6.2.
 #[test]
 fn persistent_congestion_example_of_the_rfc() {
     let mut b = Bench::new();
@@ -99,6 +100,7 @@ fn losses_of_one_flight_cut_once() {
     assert!(b.r.stats().lost_packets >= 7);
 }
 
+/// RFC 9002 section 7.
 #[test]
 fn budget_is_the_window_before_the_first_sample() {
     let mut b = Bench::new();
@@ -128,6 +130,7 @@ fn paced(window: u64, rtt: Duration) -> Bench {
     b
 }
 
+/// RFC 9002 section 7.7.
 #[test]
 fn bursts_follow_rate_window_and_segment_limits() {
     // Slow start paces at twice the window per RTT.

@@ -16,6 +16,7 @@ fn packet_threshold_of_three() {
     assert_eq!(b.r.bytes_in_flight(), 2 * MSS);
 }
 
+/// RFC 9002 section 6.1.2.
 #[test]
 fn time_threshold_of_nine_eighths_rtt() {
     let mut b = Bench::warmed(80);
@@ -28,6 +29,7 @@ fn time_threshold_of_nine_eighths_rtt() {
     assert_eq!(b.r.timeout(&established()), None);
 }
 
+/// RFC 9002 section 7.4.
 #[test]
 fn nothing_is_lost_without_a_later_acknowledgment() {
     let mut b = Bench::warmed(80);
@@ -66,6 +68,7 @@ fn acknowledging_a_skipped_packet_is_a_violation() {
     assert!((0..2000).all(|pn| b.r.take_pn(Space::Initial, &mut rng) == pn));
 }
 
+/// RFC 9002 section 5.1.
 #[test]
 fn rtt_sample_needs_a_new_largest_and_an_ack_eliciting_packet() {
     let mut b = Bench::new();
@@ -183,6 +186,7 @@ fn summary_counts_marked_packets() {
     assert_eq!((s.largest_newly_acked, s.largest_sent_at), (Some(2), at(0)));
 }
 
+/// RFC 9001 sections 4.9.1 and 4.9.2, RFC 9002 sections 6.2.2 and 6.4.
 #[test]
 fn discarding_a_space_takes_its_packets_out_of_flight() {
     let mut b = Bench::new();
@@ -222,6 +226,7 @@ fn rejected_early_data_leaves_flight_and_congestion_state_alone() {
     assert_eq!((b.r.bytes_in_flight(), b.sink.lost.len()), (MSS, 3));
 }
 
+/// RFC 9000 section 9.4.
 #[test]
 fn packets_of_the_old_path_say_nothing_about_the_new_one() {
     let mut b = Bench::warmed(10);

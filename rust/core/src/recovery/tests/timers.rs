@@ -18,6 +18,7 @@ fn first_timeout_is_a_second_and_doubles() {
     assert!(b.sink.lost.is_empty());
 }
 
+/// RFC 9002 section 6.2.1.
 #[test]
 fn application_data_waits_for_confirmation_and_adds_max_ack_delay() {
     let mut b = Bench::new();
@@ -27,6 +28,7 @@ fn application_data_waits_for_confirmation_and_adds_max_ack_delay() {
     assert_eq!(b.r.timeout(&established()), Some(at(999 + 25)));
 }
 
+/// RFC 9002 section 6.2.1.
 #[test]
 fn earliest_space_wins_and_loss_timers_come_first() {
     let mut b = Bench::new();
@@ -89,6 +91,7 @@ fn server_never_probes_for_its_own_address() {
     assert_eq!(b.timeout(5000, &handshaking()), PTO(Space::Initial), "due at once when unblocked");
 }
 
+/// RFC 9002 section 7.5.
 #[test]
 fn probes_carry_the_oldest_content_once_and_lose_it_no_more() {
     let mut b = Bench::warmed(100);

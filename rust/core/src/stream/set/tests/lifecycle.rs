@@ -226,6 +226,7 @@ fn a_hundred_thousand_streams_leave_nothing() {
     assert!(server.streams.capacity() < 100);
 }
 
+/// RFC 9001 section 4.6.2.
 #[test]
 fn a_rejected_zero_rtt_sends_everything_again_under_the_new_limits() {
     let config = StreamConfig::default();
