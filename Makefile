@@ -31,8 +31,8 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find build_backend cython -name '*.py' -o -name '*.pyx' -o -name '*.pxd') \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
-.PHONY: help demo test lint interop interop-short simulate congestion congestion-short multipath fuzz idle \
-	compare instructions docs requirements wheels clean
+.PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets \
+	multipath fuzz idle compare instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -195,6 +195,15 @@ multipath: $(PACKAGE) ## plays several paths between network namespaces, writes 
 	TQUIC_BENCH_RELAY=$(CURDIR)/target/simulate/tquic-relay \
 		$(BIN)/python -m tquic.bench.multipath $(MULTIPATH_FLAGS)
 	@echo "multipath: every figure is as wanted; the table is docs/multipath-results.md"
+
+# Links to measure at the same time, and other options of `python -m fairness --help`.
+JOBS ?= 2
+FAIRNESS ?=
+
+# Needs root, and as `compare` Go and a Rust toolchain for the others' stacks.
+congestion-sockets: $(PACKAGE) ## real flows in namespaces: tquic's controllers, quinn, quic-go, the kernel's TCP; writes docs/congestion.md
+	cd benches && $(BIN)/python -m fairness --jobs $(JOBS) --write ../docs/congestion.md $(FAIRNESS)
+	@echo "congestion-sockets: measured; the tables are in docs/congestion.md, the facts are reports/fairness.json"
 
 # Seconds for each fuzz target.
 FUZZ_SECONDS ?= 60

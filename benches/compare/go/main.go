@@ -18,6 +18,7 @@ import (
 type options struct {
 	listen, cert, key                                       string
 	to, ca, work, kind                                      string
+	congestion                                              string
 	download, upload, streams, requests, inflight, response uint64
 	connections, count, size, seconds                       uint64
 }
@@ -38,6 +39,7 @@ func run(arguments []string) error {
 	flags.StringVar(&o.listen, "listen", "127.0.0.1:0", "")
 	flags.StringVar(&o.cert, "cert", "", "")
 	flags.StringVar(&o.key, "key", "", "")
+	flags.StringVar(&o.congestion, "congestion", "", "")
 	flags.StringVar(&o.to, "to", "", "")
 	flags.StringVar(&o.ca, "ca", "", "")
 	flags.StringVar(&o.work, "work", "", "")

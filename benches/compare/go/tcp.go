@@ -2,12 +2,14 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -17,10 +19,11 @@ const alpnRequests = "perf-requests"
 
 func serveTCP(o *options, config *tls.Config, seen *totals) error {
 	config.NextProtos = []string{alpn, alpnRequests}
-	listener, err := tls.Listen("tcp", o.listen, config)
+	listener, err := listenTCP(o)
 	if err != nil {
 		return err
 	}
+	listener = tls.NewListener(listener, config)
 	fmt.Println("listening on", listener.Addr())
 	for {
 		conn, err := listener.Accept()
@@ -32,6 +35,26 @@ func serveTCP(o *options, config *tls.Config, seen *totals) error {
 			_ = attendTCP(conn.(*tls.Conn), seen)
 		}()
 	}
+}
+
+// listenTCP listens with the kernel's congestion controller of that name, or with its default. What is
+// accepted has the controller of the listener.
+func listenTCP(o *options) (net.Listener, error) {
+	var listen net.ListenConfig
+	// Multipath TCP has controllers of its own.
+	listen.SetMultipathTCP(false)
+	listen.Control = func(_, _ string, conn syscall.RawConn) error {
+		if o.congestion == "" {
+			return nil
+		}
+		var failed error
+		err := conn.Control(func(descriptor uintptr) {
+			failed = syscall.SetsockoptString(
+				int(descriptor), syscall.IPPROTO_TCP, syscall.TCP_CONGESTION, o.congestion)
+		})
+		return errors.Join(err, failed)
+	}
+	return listen.Listen(context.Background(), "tcp", o.listen)
 }
 
 func attendTCP(conn *tls.Conn, seen *totals) error {

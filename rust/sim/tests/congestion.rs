@@ -120,16 +120,13 @@ fn nobody_gets_more_than_the_link_has() {
     }
 }
 
-/// Recovery alone and whole connections, with all that they do besides, come to the same. Copa does
-/// not: it takes ACKs for many packets for a queue, which is open in `12-hosts.toml`.
+/// Recovery alone and whole connections, with all that they do besides, come to the same.
 #[test]
 fn both_tiers_agree() {
     let scenario = scenario(
         "rate = '10Mbps'\nrtt = '40ms'\nbuffer = '1bdp'\nflows = [{}]\nhost = { ack-every = 2 }\n",
     );
-    // Copa takes acknowledgements that a whole connection holds back for a queue: open, as the bands
-    // `host-ack-clumps` are.
-    for congestion in Congestion::SINGLE.into_iter().filter(|c| *c != Congestion::Copa) {
+    for congestion in Congestion::SINGLE {
         let of =
             |tier, what| run_on(tier, &scenario, congestion, 1).quantity(&scenario, what).unwrap();
         let name = congestion.name();

@@ -49,3 +49,13 @@ fn copa_does_not_listen_to_random_loss() {
     let used = play("loss-5", 25, Congestion::Copa)(Quantity::Utilization);
     assert!(used >= 0.95, "{used}");
 }
+
+/// What an ACK for many packets lets go must leave spread out: its last packet, whose RTT is known, would
+/// wait behind the others, in a queue that is nothing but this flow's burst.
+#[test]
+fn copa_takes_no_burst_of_its_own_for_a_queue() {
+    for name in ["host-ack-2", "host-ack-10", "host-late-timers", "host-ack-clumps"] {
+        let used = play(name, 25, Congestion::Copa)(Quantity::Utilization);
+        assert!(used >= 0.95, "{name}: {used}");
+    }
+}

@@ -31,19 +31,23 @@ impl<'a> Object<'a> {
 
     /// An integer.
     pub fn uint(&mut self, name: &str, value: u64) {
-        // Writing into a string does not fail; so everywhere here.
-        let _ = write!(self.value(name), "{value}");
+        digits(self.value(name), value);
     }
 
     /// A number; it must be finite.
     pub fn float(&mut self, name: &str, value: f64) {
+        // Writing into a string does not fail; so everywhere here.
         let _ = write!(self.value(name), "{value}");
     }
 
     /// Milliseconds, exact to the nanosecond.
     pub fn millis(&mut self, name: &str, nanos: u64) {
-        let (whole, part) = (nanos / 1_000_000, nanos % 1_000_000);
-        let _ = write!(self.value(name), "{whole}.{part:06}");
+        let out = self.value(name);
+        digits(out, nanos / 1_000_000);
+        // A one before the six digits, where the point goes.
+        let point = out.len();
+        digits(out, 1_000_000 + nanos % 1_000_000);
+        out.replace_range(point..=point, ".");
     }
 
     /// A truth value.
@@ -85,9 +89,29 @@ impl<'a> Object<'a> {
     }
 }
 
+/// A number in decimal digits: what most of a log is made of, without the machinery of formatting.
+pub fn digits(out: &mut String, mut value: u64) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend(digits[first..].iter().map(|digit| char::from(*digit)));
+}
+
 /// A string in quotes.
 pub fn text(out: &mut String, value: &str) {
     out.push('"');
+    // Names and numbers need no escapes.
+    if value.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push_str(value);
+        return out.push('"');
+    }
     for c in value.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
@@ -103,9 +127,8 @@ pub fn text(out: &mut String, value: &str) {
 /// Bytes as lower-case hexadecimal digits in quotes.
 pub fn hex(out: &mut String, bytes: &[u8]) {
     out.push('"');
-    bytes.iter().for_each(|byte| {
-        let _ = write!(out, "{byte:02x}");
-    });
+    let nibble = |value: u8| char::from(b"0123456789abcdef"[usize::from(value & 15)]);
+    out.extend(bytes.iter().flat_map(|byte| [nibble(byte >> 4), nibble(*byte)]));
     out.push('"');
 }
 

@@ -31,6 +31,12 @@ const HEAVY_LOSS: f64 = 0.3;
 const HEAVY_LOSS_BETA: f64 = 0.7;
 const LOSS_ROUNDS: u32 = 2;
 const MINIMUM_DATAGRAMS: u64 = 2;
+/// Most windows per RTTstanding (section 2.1).
+const MAX_GAIN: f64 = 2.0;
+/// What the pacing rate is above what the window needs, so that the window is the limit.
+const PACING_MARGIN: f64 = 0.05;
+/// As with Prague: a burst is a queue, and Copa's own is two packets.
+const BURST: Duration = Duration::from_micros(250);
 /// Initial window (RFC 9002 section 7.2).
 const INITIAL_DATAGRAMS: u64 = 10;
 
@@ -135,6 +141,21 @@ impl Copa {
         packets * delay.as_secs_f64() <= self.inverse_delta * standing.as_secs_f64()
     }
 
+    /// The pacing rate in windows per RTTstanding. The paper has 2, the most that a window may need
+    /// that grows by a packet per packet acknowledged. Where an ACK stands for many packets, twice
+    /// the rate makes each of them a burst, its last packets tell of the queue that the burst itself
+    /// is, and those are the ones whose RTT is known. So: as much as this window will grow.
+    fn pacing_gain(&self) -> f64 {
+        if self.slow_start {
+            return MAX_GAIN;
+        }
+        let growth = match self.direction {
+            Direction::Up => self.velocity * self.inverse_delta * self.mss as f64 / self.cwnd,
+            Direction::Down => 0.0,
+        };
+        (1.0 + growth + PACING_MARGIN).min(MAX_GAIN)
+    }
+
     fn on_round(&mut self, now: Instant) {
         self.update_velocity();
         self.update_mode(now);
@@ -170,6 +191,19 @@ impl Copa {
         self.steady = 0;
     }
 
+    /// The target was passed. The moves of this round trip cannot have been seen yet: of a window that
+    /// moved fast they are taken back, or it would overshoot by as much at every turn, the more the
+    /// faster, and swing for ever. Nor must what led there fast lead away as fast.
+    fn pass_target(&mut self, direction: Direction) {
+        self.cwnd = match direction {
+            // The delay is others'.
+            _ if self.competitive => self.cwnd,
+            Direction::Down => self.cwnd.min(self.cwnd_before),
+            Direction::Up => self.cwnd.max(self.cwnd_before),
+        };
+        self.turn(direction);
+    }
+
     /// Section 2.2: alone, Copa flows empty the queue once in five round trips.
     fn update_mode(&mut self, now: Instant) {
         let (Some(delay), Some(min)) = (self.emptiest.take(), self.min_rtt.value()) else {
@@ -197,6 +231,7 @@ impl Copa {
     fn yield_to_heavy_loss(&mut self, now: Instant) {
         if self.lost as f64 > HEAVY_LOSS * (self.acked + self.lost) as f64 {
             self.cwnd = (self.cwnd * HEAVY_LOSS_BETA).max(self.floor());
+            self.cwnd_before = self.cwnd;
             self.slow_start = false;
             self.turn(Direction::Down);
             self.reduced = Some(now);
@@ -237,8 +272,7 @@ impl Algorithm for Copa {
         }
         let direction = if below { Direction::Up } else { Direction::Down };
         if direction != self.direction && self.velocity > 1.0 {
-            // The target was passed: what led there fast must not lead away as fast.
-            self.turn(direction);
+            self.pass_target(direction);
         }
         let mss = self.mss as f64;
         let acked = ack.acked_bytes as f64 / mss;
@@ -315,8 +349,13 @@ impl Algorithm for Copa {
 
     fn pacing_rate(&self, rtt: &Rtt) -> Option<u64> {
         let standing = self.standing.value().unwrap_or(rtt.smoothed());
-        // Section 2.1: fast enough that the window is the limit.
-        rtt.has_sample().then(|| scale(self.window() * 2, 1_000_000_000, nanos(standing).max(1)))
+        rtt.has_sample().then(|| {
+            scale((self.cwnd * self.pacing_gain()) as u64, 1_000_000_000, nanos(standing).max(1))
+        })
+    }
+
+    fn burst_time(&self) -> Duration {
+        BURST
     }
 
     fn set_max_datagram(&mut self, bytes: u64) {

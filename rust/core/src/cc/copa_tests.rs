@@ -133,10 +133,45 @@ fn one_ack_for_a_whole_window_does_not_empty_it() {
 }
 
 #[test]
-fn pacing_is_twice_the_window_per_standing_rtt() {
+fn pacing_follows_what_the_window_will_be() {
     let mut p = Path::new(Congestion::Copa, 50);
     p.round();
-    assert_eq!(p.cc.pacing_rate(p.estimate()), Some(p.cc.window() * 2 * 20));
+    assert_eq!(p.cc.pacing_rate(p.estimate()), Some(p.cc.window() * 2 * 20), "slow start");
+    rounds(&mut p, ms(50), 80, 30);
+    let mut copa = copa(&p).clone();
+    let packets = copa.cwnd / MSS as f64;
+    (copa.direction, copa.velocity) = (Direction::Up, 1.0);
+    assert!((copa.pacing_gain() - (1.05 + 2.0 / packets)).abs() < 1e-9, "{}", copa.pacing_gain());
+    copa.velocity = packets / 2.0;
+    assert_eq!(copa.pacing_gain(), 2.0, "a packet per packet acknowledged");
+    copa.direction = Direction::Down;
+    assert_eq!(copa.pacing_gain(), 1.05);
+    assert!(copa.burst_time() <= ms(1) / 4);
+}
+
+#[test]
+fn a_window_that_moved_fast_goes_back_when_it_passes_its_target() {
+    let mut p = Path::new(Congestion::Copa, 50);
+    rounds(&mut p, ms(50), 80, 30);
+    let mut up = copa(&p).clone();
+    (up.direction, up.velocity) = (Direction::Up, 16.0);
+    up.cwnd_before = up.cwnd;
+    let before = up.cwnd;
+    up.cwnd += 30.0 * MSS as f64;
+    let mut lossy = up.clone();
+    up.pass_target(Direction::Down);
+    assert_eq!((up.cwnd, up.direction, up.velocity), (before, Direction::Down, 1.0));
+    up.velocity = 16.0;
+    up.cwnd -= 30.0 * MSS as f64;
+    up.pass_target(Direction::Up);
+    assert_eq!((up.cwnd, up.direction, up.velocity), (before, Direction::Up, 1.0));
+    // What heavy loss took is not given back by a turn.
+    (lossy.acked, lossy.lost) = (50, 50);
+    lossy.yield_to_heavy_loss(p.now);
+    let after = lossy.cwnd;
+    assert!(after < before);
+    lossy.pass_target(Direction::Up);
+    assert_eq!(lossy.cwnd, after);
 }
 
 #[test]

@@ -576,7 +576,7 @@ pub(super) fn address(info: &mut Object<'_>, address: &SocketAddr) {
 }
 
 fn uint(out: &mut String, value: u64) {
-    out.push_str(&value.to_string());
+    json::digits(out, value);
 }
 
 fn version(version: Version) -> String {

@@ -100,10 +100,14 @@ impl Style {
         o.millis("ack_delay", ack.delay_us(self.ack_delay_exponent).saturating_mul(1000));
         o.list("acked_ranges", ack.ranges(), |out, range| {
             let (from, to) = range.into_inner();
-            let text = if from == to { format!("[{from}]") } else { format!("[{from},{to}]") };
+            out.push('[');
+            json::digits(out, from);
             // Older tools want two numbers always.
-            let both = format!("[{from},{to}]");
-            out.push_str(if self.form == Form::Old { &both } else { &text });
+            if from != to || self.form == Form::Old {
+                out.push(',');
+                json::digits(out, to);
+            }
+            out.push(']');
         });
         if let Some(ecn) = ack.ecn {
             o.uint("ect1", ecn.ect1);
