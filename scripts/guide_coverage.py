@@ -82,7 +82,6 @@ def _socket() -> Iterator[Section]:
                 "the schedulers of `Config.scheduler`; a name that the engine does not have is "
                 "refused",
                 "tests/sockets/test_guide.py::test_schedulers",
-                "partly",
             ),
             _option("TQUIC_SOCKOPT_ADD_PATH", "waits until the path works"),
         ],

@@ -4,7 +4,8 @@ from typing import Any, Final, TypeAlias, TypedDict, final, type_check_only
 
 from _typeshed import ReadableBuffer, StrPath
 
-from tquic.config import ClientMaterial, Config, ServerMaterial
+from tquic._material import ClientMaterial, ServerMaterial
+from tquic.config import Config
 from tquic.many import ConnectionPlan, RequestPlan
 
 __all__ = [

@@ -212,12 +212,12 @@ class PathManager:
         try:
             held.path = await self._connection.add_path(interface=choice.interface, **options)
             held.pause = _RETRY
+        except ConnectionClosed:
+            pass
         except (PathError, OSError) as error:
             _logger.info("no path through %s: %s", choice.interface, error)
             held.retry_at = asyncio.get_running_loop().time() + held.pause
             held.pause = min(2 * held.pause, _MAX_RETRY)
-        except ConnectionClosed:
-            pass
         finally:
             held.opening = None
 

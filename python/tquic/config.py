@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import ipaddress
 import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
-from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, get_args
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 from tquic import _engine, _load
+from tquic._material import (
+    ClientMaterial,
+    Credential,
+    ServerMaterial,
+    certificates_in,
+    content_of,
+    pin_of,
+)
 from tquic._scheduler import Scheduler as PathScheduler
 from tquic.bpf import SchedulerProgram, load_scheduler
 from tquic.errors import ConfigError
@@ -35,9 +40,6 @@ __all__ = [
     "SniCallback",
     "Version",
 ]
-
-Credential: TypeAlias = str | bytes | os.PathLike[str]
-"""A certificate or key: the path of a file, or the content itself as `bytes`; PEM or DER."""
 
 SniCallback: TypeAlias = Callable[[str], tuple[Credential, Credential] | None]
 """Finds a certificate and its key for a host name, in lower case."""
@@ -436,7 +438,7 @@ class Config:
         _check_addresses(self.preferred_address)
         _check_events(self.qlog_events)
         for pin in self.pins:
-            _pin(pin)
+            pin_of(pin)
         _check_certificates(self.certificates)
 
     def replace(self, **changes: Any) -> Self:
@@ -577,7 +579,7 @@ class Config:
         material = ClientMaterial(
             roots=self._roots,
             system_roots=not self.insecure and (self.system_ca or not self._roots),
-            pins=[_pin(pin) for pin in self.pins],
+            pins=[pin_of(pin) for pin in self.pins],
             cert=None if self.cert is None else content_of("cert", self.cert),
             key=None if self.key is None else content_of("key", self.key),
             password=self._password,
@@ -600,7 +602,7 @@ class Config:
     def _roots(self) -> list[bytes]:
         roots = [] if self.ca is None else [content_of("ca", self.ca)]
         if self.ca_path is not None:
-            roots += _certificates_in(self.ca_path)
+            roots += certificates_in(self.ca_path)
         return roots
 
     @cached_property
@@ -656,31 +658,6 @@ _SECRET: Final = {"key", "key_password", "token_key", "certificates"}
 @cache
 def _qlog_kinds() -> dict[str, int]:
     return {name.lower(): bit for name, bit in _engine.qlog_kinds()}
-
-
-class ClientMaterial(NamedTuple):
-    """What the engine needs of a client besides plain settings."""
-
-    roots: list[bytes]
-    system_roots: bool
-    pins: list[bytes]
-    cert: bytes | None
-    key: bytes | None
-    password: bytes | None
-    keylog: str | None
-    tickets: _engine.TicketStore | None
-
-
-class ServerMaterial(NamedTuple):
-    """What the engine needs of a server besides plain settings."""
-
-    cert: bytes
-    key: bytes
-    password: bytes | None
-    client_roots: list[bytes]
-    certificates: list[tuple[str, bytes, bytes]]
-    lookup: Callable[[str], tuple[bytes, bytes, bytes | None] | None] | None
-    keylog: str | None
 
 
 def _check_number(name: str, value: object, low: float, high: float) -> None:
@@ -765,45 +742,3 @@ def _check_certificates(certificates: tuple[tuple[str, Credential, Credential], 
     names = [name for name, _, _ in certificates]
     if len(set(map(str.lower, names))) < len(names):
         raise ConfigError("certificates: a name stands there twice")
-
-
-def _pin(text: str) -> bytes:
-    prefix, _, digest = text.partition("//")
-    try:
-        content = base64.b64decode(digest, validate=True)
-    except binascii.Error:
-        content = b""
-    if prefix != "sha256" or len(content) != 32:
-        raise ConfigError(f"pins: {text!r} is no pin: write sha256// and 44 digits of base64")
-    return content
-
-
-# Files of certificates are not larger.
-_MAX_CERTIFICATES: Final = 4 << 20
-
-
-def _certificates_in(folder: str | os.PathLike[str]) -> list[bytes]:
-    found = []
-    try:
-        for path in sorted(Path(folder).iterdir()):
-            if path.is_file() and path.stat().st_size <= _MAX_CERTIFICATES:
-                content = path.read_bytes()
-                if b"-----BEGIN CERTIFICATE-----" in content:
-                    found.append(content)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(f"ca_path: cannot read {os.fspath(folder)}: {reason}") from error
-    if not found:
-        raise ConfigError(f"ca_path: there is no certificate in {os.fspath(folder)}")
-    return found
-
-
-def content_of(name: str, credential: Credential) -> bytes:
-    """What a credential holds; `name` is the setting to blame if its file cannot be read."""
-    if isinstance(credential, bytes):
-        return credential
-    try:
-        return Path(credential).read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ConfigError(f"{name}: cannot read {os.fspath(credential)}: {reason}") from error

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, get_args
 
 from tquic import _engine
-from tquic.config import CipherSuite, Config, Credential, content_of
+from tquic._material import content_of
+from tquic.config import CipherSuite, Config, Credential
 from tquic.errors import ConfigError
 from tquic.session import SessionStore
 

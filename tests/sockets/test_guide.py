@@ -124,7 +124,7 @@ def test_defaults(make: Callable[..., socket]) -> None:
         assert fd.getsockopt(SOL_TQUIC, option) == value, option
 
 
-@pytest.mark.parametrize("scheduler", ["minrtt", "roundrobin", "weighted"])
+@pytest.mark.parametrize("scheduler", ["minrtt", "roundrobin", "weighted", "blest", "ecf"])
 def test_schedulers(make: Callable[..., socket], scheduler: str) -> None:
     fd = make()
     fd.setsockopt(SOL_TQUIC, TQUIC_SOCKOPT_SCHEDULER, scheduler)

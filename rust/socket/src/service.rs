@@ -12,7 +12,7 @@ use tquic_core::config::AcceptConfig;
 use tquic_engine::bridge::{Bridge, BridgeConnection, BridgeEvent, EventKind};
 use tquic_engine::{
     ConnectRequest, ConnectionKey, Engine, EngineConfig, ListenRequest, ListenerId, Listening,
-    Prepared,
+    LocalAddress, Prepared,
 };
 
 use crate::errno::Failure;
@@ -126,8 +126,9 @@ impl Service {
         options: &Options,
     ) -> Result<(BridgeConnection, Prepared), Failure> {
         let name = options.hostname.clone().unwrap_or_else(|| remote.ip().to_string());
+        let local = local.map(|address| LocalAddress { address: Some(address), interface: None });
         let request = ConnectRequest {
-            local,
+            paths: local.into_iter().collect(),
             transport: Arc::new(options.transport()?),
             ..ConnectRequest::new(remote, name, Arc::new(options.client_tls()?))
         };

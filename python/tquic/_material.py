@@ -1,0 +1,85 @@
+"""What TLS needs besides plain settings: certificates, keys and pins, read from where they are."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NamedTuple, TypeAlias
+
+from tquic import _engine
+from tquic.errors import ConfigError
+
+Credential: TypeAlias = str | bytes | os.PathLike[str]
+"""A certificate or key: the path of a file, or the content itself as `bytes`; PEM or DER."""
+
+
+class ClientMaterial(NamedTuple):
+    """What the engine needs of a client besides plain settings."""
+
+    roots: list[bytes]
+    system_roots: bool
+    pins: list[bytes]
+    cert: bytes | None
+    key: bytes | None
+    password: bytes | None
+    keylog: str | None
+    tickets: _engine.TicketStore | None
+
+
+class ServerMaterial(NamedTuple):
+    """What the engine needs of a server besides plain settings."""
+
+    cert: bytes
+    key: bytes
+    password: bytes | None
+    client_roots: list[bytes]
+    certificates: list[tuple[str, bytes, bytes]]
+    lookup: Callable[[str], tuple[bytes, bytes, bytes | None] | None] | None
+    keylog: str | None
+
+
+def pin_of(text: str) -> bytes:
+    """The digest of a pin."""
+    prefix, _, digest = text.partition("//")
+    try:
+        content = base64.b64decode(digest, validate=True)
+    except binascii.Error:
+        content = b""
+    if prefix != "sha256" or len(content) != 32:
+        raise ConfigError(f"pins: {text!r} is no pin: write sha256// and 44 digits of base64")
+    return content
+
+
+# Files of certificates are not larger.
+_MAX_CERTIFICATES: Final = 4 << 20
+
+
+def certificates_in(folder: str | os.PathLike[str]) -> list[bytes]:
+    """Every file of certificates in a folder (`Config.ca_path`)."""
+    found = []
+    try:
+        for path in sorted(Path(folder).iterdir()):
+            if path.is_file() and path.stat().st_size <= _MAX_CERTIFICATES:
+                content = path.read_bytes()
+                if b"-----BEGIN CERTIFICATE-----" in content:
+                    found.append(content)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"ca_path: cannot read {os.fspath(folder)}: {reason}") from error
+    if not found:
+        raise ConfigError(f"ca_path: there is no certificate in {os.fspath(folder)}")
+    return found
+
+
+def content_of(name: str, credential: Credential) -> bytes:
+    """What a credential holds; `name` is the setting to blame if its file cannot be read."""
+    if isinstance(credential, bytes):
+        return credential
+    try:
+        return Path(credential).read_bytes()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"{name}: cannot read {os.fspath(credential)}: {reason}") from error
