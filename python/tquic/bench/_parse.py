@@ -40,9 +40,7 @@ class Benchmark(NamedTuple):
 
 BENCHMARKS: Final[Mapping[str, Benchmark]] = {
     "throughput": Benchmark("bytes over one stream", (_seconds(10),)),
-    "latency": Benchmark(
-        "one small request after another, and full handshakes", (_count("N", 1000, 10**7),)
-    ),
+    "latency": Benchmark("small requests and handshakes, one by one", (_count("N", 1000, 10**7),)),
     "crypto": Benchmark("packet protection alone, by one thread", (_seconds(10),)),
     "multipath": Benchmark(
         "bytes over several paths, each of 25 Mbit/s", (_count("PATHS", 4, 8), _seconds(10))

@@ -18,11 +18,11 @@ from tquic.errors import QuicError
 
 # What is no benchmark.
 ACTIONS = {
-    "-": "run the lines of standard input, such as `throughput 10`",
-    "results": "show the last result, or that of the benchmark or number behind it",
+    "-": "run the lines of standard input",
+    "results": "show the last result, or of NAME or NUMBER",
     "history": "list all results",
-    "compare": "show what changed from A to B: numbers of the history, or files",
-    "report": "write a page about all results into the file behind it",
+    "compare": "show what changed between two results",
+    "report": "write a page about all results into FILE",
     "reset": "forget all results",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 from tquic import bpf
@@ -64,7 +64,8 @@ def _check(options: argparse.Namespace) -> int:
     except ConfigError as error:
         raise CommandError(f"{options.object}: {error}") from None
     if options.json:
-        output.print_json({"ok": True, **asdict(program)})
+        told = {one.name: getattr(program, one.name) for one in fields(program) if one.repr}
+        output.print_json({"ok": True, **told})
         return 0
     why = program.interpreted_because
     how = "machine code" if why is None else f"interpreted: {why}"

@@ -109,7 +109,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "congestion": options.congestion,
         "qlog": options.qlog,
         "paths": getattr(options, "paths", None),
-        "scheduler": options.scheduler,
+        "scheduler": getattr(options, "scheduler", None),
     }
     return {name: value for name, value in given.items() if value is not None}
 

@@ -39,8 +39,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "examples:\n"
         "  tquic load https://localhost:4433/ -c 100 -m 10 -n 100000\n"
-        "  tquic load https://localhost:4433/ -c 1000 --rate 5000 --ramp 10s -d 60s --json\n"
-        "  tquic load https://localhost:4433/ -c 50 --per-connection 1 --resume 50 --0rtt 25"
+        "  tquic load https://localhost:4433/ -c 1000 --rate 5000 --ramp 10s -d 60s\n"
+        "  tquic load https://localhost:4433/ --per-connection 1 --resume 50 --0rtt 25"
     )
     parser.add_argument(
         "urls", nargs="+", metavar="URL", help="what to request; several URLs take turns"

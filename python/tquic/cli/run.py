@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "arguments", nargs=argparse.REMAINDER, metavar="ARGS", help="the program's own arguments"
     )
     parser.epilog = (
-        "A server reads its certificate from the files TQUIC_CERT_FILE and TQUIC_KEY_FILE, a "
-        "client its CAs from SSL_CERT_FILE, unless the program sets them. TQUIC_SOCKET_DEBUG=1 "
-        "says why calls fail.\n"
+        "A server reads its certificate from the files TQUIC_CERT_FILE and\n"
+        "TQUIC_KEY_FILE, a client its CAs from SSL_CERT_FILE, unless the program sets\n"
+        "them. TQUIC_SOCKET_DEBUG=1 says why calls fail.\n"
         "to compile one:\n"
         "  cc -I$(python -c 'import tquic; print(tquic.get_include())') program.c"
     )

@@ -38,8 +38,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     server.epilog = (
         "example:\n"
-        "  tquic tunnel server --host :: --cert cert.pem --key key.pem --client-ca ca.pem "
-        "--allow db.example:5432"
+        "  tquic tunnel server --cert cert.pem --key key.pem --client-ca ca.pem \\\n"
+        "    --allow db.example:5432"
     )
     service.add_listen_options(server)
     client.add_scheduler_option(server)
@@ -65,7 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     near.epilog = (
         "example:\n"
-        "  tquic tunnel client gate.example:4433 5432:db.example:5432 --path eth0 --path wwan0"
+        "  tquic tunnel client gate.example:4433 5432:db.example:5432 \\\n"
+        "    --path eth0 --path wwan0"
     )
     near.add_argument("server", type=argument(host_and_port), metavar="HOST:PORT")
     near.add_argument(

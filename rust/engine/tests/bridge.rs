@@ -499,8 +499,19 @@ fn the_end_is_told_to_both_with_its_fields() {
     assert_eq!((here.code, there.code), (Some(41), Some(41)));
     assert_eq!(there.reason, "good bye");
     assert!(there.message.contains("peer") && !there.clean);
-    assert_eq!(near.connection.open(Direction::Bidirectional), Err(BridgeError::Closed));
-    assert_eq!(far.connection.ping(), Err(BridgeError::Closed));
+    // What comes too late is told why, too.
+    let late = [
+        near.connection.open(Direction::Bidirectional).unwrap_err(),
+        far.connection.ping().unwrap_err(),
+    ];
+    let why = late.map(|error| match error {
+        BridgeError::Closed(why) => CloseFields::of(&why),
+        other => panic!("{other}"),
+    });
+    assert_eq!(
+        why.map(|why| (why.kind, why.code)),
+        [(here.kind, Some(41)), (there.kind, Some(41))]
+    );
 }
 
 #[test]

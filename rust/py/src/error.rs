@@ -83,7 +83,7 @@ pub fn file(error: std::io::Error, path: &Path) -> PyErr {
 /// Why a command of a connection was refused.
 pub fn bridge(py: Python<'_>, error: BridgeError) -> PyErr {
     match error {
-        BridgeError::Closed => raised(silent(py, "ConnectionClosed", &error.to_string())),
+        BridgeError::Closed(why) => raised(closed(py, &why)),
         BridgeError::UnknownStream | BridgeError::Ended | BridgeError::WrongDirection => {
             exception(py, "StreamClosed", &error.to_string())
         }

@@ -97,7 +97,7 @@ impl From<BridgeError> for Failure {
     fn from(error: BridgeError) -> Self {
         let errno = match error {
             // The event that says how is on its way.
-            BridgeError::Closed => Errno::AGAIN,
+            BridgeError::Closed(_) => Errno::AGAIN,
             BridgeError::UnknownStream | BridgeError::Ended => Errno::PIPE,
             BridgeError::WrongDirection => Errno::INVALID,
             BridgeError::Busy => Errno::NO_BUFFERS,

@@ -73,7 +73,7 @@ impl BridgeApp {
         self.closed = true;
         let dropped = {
             let mut shared = self.mailbox.lock();
-            shared.closed = true;
+            shared.closed = Some(Arc::new(error.clone()));
             (std::mem::take(&mut shared.commands), std::mem::take(&mut shared.streams))
         };
         drop(dropped);

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tquic_core::cc::{Congestion, Decision};
+use tquic_core::events::ConnectionError;
 use tquic_core::stream::Priority;
 use tquic_wire::{Direction, Side, StreamId};
 
@@ -148,7 +149,7 @@ pub(super) struct Shared {
     pub datagrams_refused: bool,
     pub datagrams_in: usize,
     pub datagrams_starved: bool,
-    pub closed: bool,
+    pub closed: Option<Arc<ConnectionError>>,
 }
 
 /// See the module.
@@ -194,7 +195,7 @@ impl Mailbox {
                 datagrams_refused: false,
                 datagrams_in: 0,
                 datagrams_starved: false,
-                closed: false,
+                closed: None,
             }),
             called: AtomicBool::new(false),
             backlog: AtomicUsize::new(0),
@@ -220,7 +221,10 @@ impl Mailbox {
 
     fn open_shared(&self) -> Result<MutexGuard<'_, Shared>, BridgeError> {
         let shared = self.lock();
-        if shared.closed { Err(BridgeError::Closed) } else { Ok(shared) }
+        match &shared.closed {
+            Some(why) => Err(BridgeError::Closed(why.clone())),
+            None => Ok(shared),
+        }
     }
 
     /// Has the shard look into the mailbox.

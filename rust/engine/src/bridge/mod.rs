@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tquic_core::cc::{AckBatch, Congestion, Decision};
+use tquic_core::events::ConnectionError;
 use tquic_core::stream::Priority;
 use tquic_wire::{Direction, Side, StreamId};
 
@@ -34,10 +35,10 @@ use queue::EventQueue;
 pub use event::{BridgeEvent, CloseFields, ConnectedInfo, EventKind};
 
 /// Why a command was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BridgeError {
-    /// The connection is over.
-    Closed,
+    /// The connection is over, and why; its last event may not have been taken yet.
+    Closed(Arc<ConnectionError>),
     /// No such stream: never opened, or over on both sides.
     UnknownStream,
     /// The stream was finished, reset, stopped by the peer, or is fed by a source.
@@ -56,7 +57,7 @@ pub enum BridgeError {
 impl fmt::Display for BridgeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Closed => f.write_str("the connection is closed"),
+            Self::Closed(why) => why.fmt(f),
             Self::UnknownStream => f.write_str("no such stream"),
             Self::Ended => f.write_str("the stream takes no more data"),
             Self::WrongDirection => f.write_str("the stream does not go this way"),
