@@ -9,6 +9,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -76,13 +77,20 @@ def tunnel(server: Server, to: str, *options: object) -> Iterator[int]:
 
 
 def through(port: int, content: bytes) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), PATIENCE) as connection:
-        sending = threading.Thread(
-            target=lambda: (connection.sendall(content), connection.shutdown(socket.SHUT_WR))
-        )
-        sending.start()
+    with (
+        ThreadPoolExecutor(1) as executor,
+        socket.create_connection(("127.0.0.1", port), PATIENCE) as connection,
+    ):
+
+        def send() -> None:
+            connection.sendall(content)
+            connection.shutdown(socket.SHUT_WR)
+
+        sending = executor.submit(send)
         received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
-        sending.join()
+        # Linux tells of a reset once: whichever call comes first.
+        if error := sending.exception(PATIENCE):
+            raise ConnectionResetError from error
         return received
 
 
