@@ -168,7 +168,7 @@ def write(page: Path, session: Session, text: str) -> None:
     links = [f"![{path.stem}](compare/{path.name})" for path in pictures]
     before, rest = page.read_text().split(MARKS[0])
     after = rest.split(MARKS[1], 1)[1]
-    page.write_text(f"{before}{MARKS[0]}{text}\n{chr(10).join(links)}\n{MARKS[1]}{after}")
+    page.write_text(f"{before}{MARKS[0]}\n{text}\n{chr(10).join(links)}\n{MARKS[1]}{after}")
 
 
 if __name__ == "__main__":
