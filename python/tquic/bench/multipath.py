@@ -105,6 +105,9 @@ class Play:
         return cls(relay=Path(relay) if relay else None, **others)
 
 
+PAUSE: Final = Band(high=100)
+"""Milliseconds without a byte when a path fails, its queue included."""
+
 Measure = Callable[["_Stage"], Iterator[Figure]]
 
 
@@ -193,7 +196,7 @@ def _cut(stage: _Stage) -> Iterator[Figure]:
     network = stage.network
     actions = [(cut, commands(network.cut(0))), (mend, commands(network.mend(0)))]
     course = stage.watch((0, 1), seconds, actions)
-    yield Figure("longest pause", 1e3 * course.longest_pause(cut, mend), "ms", Band(high=250))
+    yield Figure("longest pause", 1e3 * course.longest_pause(cut, mend), "ms", PAUSE)
     yield Figure("wrong bytes", course.wrong, "", Band(high=0))
     other = network.links[1].rate
     meanwhile = course.rate(cut + 0.5, mend) / other * 100
@@ -217,7 +220,7 @@ def _unplug(stage: _Stage) -> Iterator[Figure]:
     seconds = 2 * stage.play.seconds
     begin = seconds * 0.5
     course = stage.watch((0, 1), seconds, [(begin, commands(stage.network.unplug(0)))])
-    yield Figure("longest pause", 1e3 * course.longest_pause(begin, seconds), "ms", Band(high=250))
+    yield Figure("longest pause", 1e3 * course.longest_pause(begin, seconds), "ms", PAUSE)
     yield Figure("wrong bytes", course.wrong, "", Band(high=0))
     after = course.rate(begin + 0.5, seconds) / stage.network.links[1].rate * 100
     yield Figure("afterwards, of the other path", after, "%", Band(low=80))

@@ -23,6 +23,7 @@ use crate::udp::{
 pub struct UdpSocket {
     socket: Socket,
     local: SocketAddr,
+    interface: Option<String>,
     /// As found at `bind`; whether GSO still works is in `gso`.
     capabilities: Capabilities,
     gso: AtomicBool,
@@ -64,12 +65,19 @@ impl UdpSocket {
         socket.bind(&addr.into())?;
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let gso = AtomicBool::new(capabilities.gso_max_segments > 1);
-        Ok(Self { socket, local, capabilities, gso, reports, counters: Counters::default() })
+        let interface = options.interface.clone();
+        let counters = Counters::default();
+        Ok(Self { socket, local, interface, capabilities, gso, reports, counters })
     }
 
     /// The address it is bound to.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The interface that it is bound to.
+    pub fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
     }
 
     /// What it can do at this time: GSO may go away.
