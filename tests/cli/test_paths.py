@@ -51,7 +51,7 @@ def test_auto_leaves_loopback_to_the_routes(perf: Server) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(document(done)["paths"]) == 1
-    done = tquic("get", "https://localhost/", "--path", "auto", "--path", "127.0.0.1")
+    done = tquic("get", "https://localhost/x", "--path", "auto", "--path", "127.0.0.1")
     assert done.returncode == 2
     assert "--path auto stands alone" in done.stderr
 

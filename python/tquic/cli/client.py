@@ -91,8 +91,8 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
         type=argument(_path),
         metavar="LOCAL",
         help="use this network: an interface, an address, or ADDRESS@INTERFACE; several times for "
-        "several paths at the same time, the handshake over the first; auto: all networks that this "
-        "machine has for the server",
+        "several paths at the same time, the handshake over the first; auto: all networks that "
+        "this machine has for the server",
     )
     add_scheduler_option(parser)
 

@@ -187,7 +187,8 @@ impl Connection {
             // RFC 9002 section 6.2.2.1: a blocked server waits for the client's next datagram.
             amplification_blocked: server
                 && self.paths[path].active().ledger.allowance() < u64::from(mtu::BASE),
-            peer_max_ack_delay: self.longest_ack_delay(path),
+            peer_max_ack_delay: self.peer_max_ack_delay(),
+            ack_threshold: self.has_other_path(path).then(|| self.control.ack_threshold()),
             longest_backoff: if self.has_other_path(path) { PATH_PROBES } else { Duration::MAX },
         }
     }

@@ -280,10 +280,10 @@ impl Connection {
         self.replenish_cids();
     }
 
-    /// Everything in flight on a path is sent on others as well. Answers how many packets those are.
-    pub(super) fn hand_over(&mut self, now: Instant, path: usize) -> usize {
+    /// Everything in flight on a path is sent on others as well.
+    pub(super) fn hand_over(&mut self, now: Instant, path: usize) {
         let (recovery, mut router) = self.recovery_and_router(now, path);
-        recovery.hand_over(Space::Data, &mut router)
+        recovery.hand_over(Space::Data, &mut router);
     }
 
     /// An abandoned path is forgotten (section 3.4).

@@ -10,7 +10,8 @@ use crate::connection::Connection;
 use crate::multipath::reinject::SHARE;
 use crate::multipath::{News, PathNews};
 use crate::path::{FourTuple, Path, Stage};
-use crate::time::{Duration, Instant};
+use crate::recovery::AckSummary;
+use crate::time::Instant;
 
 /// A path that may be dead, and whose round-trip time says nothing: data goes elsewhere until
 /// something is acknowledged there.
@@ -60,9 +61,15 @@ impl Connection {
         *probes = (*probes).max(1);
     }
 
-    /// A packet that was sent at `sent` has been acknowledged on a path that was suspect.
-    pub(crate) fn on_path_back(&mut self, path: usize, sent: Instant) {
-        self.paths[path].standing.rise(sent);
+    /// Packets have been acknowledged on a path, which may have been given up too early.
+    pub(crate) fn on_sign_of_life(&mut self, path: usize, summary: &AckSummary) {
+        let standing = &mut self.paths[path].standing;
+        standing.rise(summary.largest_sent_at);
+        let Some(given_up) = standing.given_up else { return };
+        if summary.largest_newly_acked >= Some(given_up) {
+            standing.given_up = None;
+        }
+        self.on_reinjected(summary.repeated_bytes);
     }
 
     /// The probe timeout of a path has passed.
@@ -93,19 +100,9 @@ impl Connection {
         let reinjected = self.multipath.as_ref().map_or(0, |m| m.reinjected);
         let dead = self.paths[path].recovery.pto_count() > 1;
         if dead || reinjected <= self.stats.bytes_sent / SHARE {
-            let packets = self.hand_over(now, path);
-            self.count_reinjected(path, packets);
+            self.hand_over(now, path);
+            let one = &mut self.paths[path];
+            one.standing.given_up = Some(one.recovery.next_pn(Space::Data));
         }
-    }
-
-    /// How long the peer may keep back an acknowledgement that a probe timeout waits for.
-    pub(crate) fn longest_ack_delay(&self, path: usize) -> Duration {
-        let outstanding = self.paths[path].recovery.ack_eliciting_in_flight(Space::Data);
-        // draft-ietf-quic-ack-frequency-12, "Computation of Probe Timeout Period": with more packets
-        // in flight than its threshold the peer does not wait. Single paths do not need the haste.
-        if self.has_other_path(path) && outstanding as u64 > self.control.ack_threshold() {
-            return Duration::ZERO;
-        }
-        self.peer_max_ack_delay()
     }
 }

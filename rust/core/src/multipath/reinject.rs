@@ -97,8 +97,12 @@ impl Connection {
         usize::try_from(allowed / size).ok().filter(|packets| *packets > 0)
     }
 
-    pub(super) fn count_reinjected(&mut self, path: usize, packets: usize) {
-        let bytes = packets as u64 * u64::from(self.paths[path].active().mtu.current());
+    fn count_reinjected(&mut self, path: usize, packets: usize) {
+        self.on_reinjected(packets as u64 * u64::from(self.paths[path].active().mtu.current()));
+    }
+
+    /// So many bytes were sent on a second path.
+    pub(super) fn on_reinjected(&mut self, bytes: u64) {
         self.stats.reinjected_bytes += bytes;
         if let Some(multipath) = &mut self.multipath {
             multipath.reinjected += bytes;

@@ -78,6 +78,8 @@ pub struct Standing {
     pub theirs: Advice,
     /// Everything below this packet number was sent on other paths as well.
     pub handed_over: u64,
+    /// The same, because the path failed: what of it is acknowledged was sent twice for nothing.
+    pub given_up: Option<u64>,
 }
 
 impl Default for Standing {
@@ -91,6 +93,7 @@ impl Default for Standing {
             pending: false,
             theirs: Advice::default(),
             handed_over: 0,
+            given_up: None,
         }
     }
 }

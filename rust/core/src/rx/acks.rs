@@ -267,7 +267,7 @@ impl Connection {
         self.sync_mtu(path);
         self.on_progress(now, space, (self.paths[path].id, ack.largest));
         if self.multipath.is_some() {
-            self.on_path_back(path, summary.largest_sent_at);
+            self.on_sign_of_life(path, &summary);
             let back = silent && !self.is_silent(path);
             self.tell_scheduler_of_ack(now, path, &summary, back);
         }

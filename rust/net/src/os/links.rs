@@ -31,8 +31,7 @@ impl LinkWatch {
             // SAFETY: the buffer outlives the call, and its size is told.
             let n = unsafe { libc::recv(self.0.as_raw_fd(), data, buffer.len(), 0) };
             // More than the socket could keep (ENOBUFS) is news as well.
-            let overrun =
-                n < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOBUFS);
+            let overrun = n < 0 && io::Error::last_os_error().raw_os_error() == Some(libc::ENOBUFS);
             if n <= 0 && !overrun {
                 return any;
             }
