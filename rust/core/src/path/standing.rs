@@ -116,9 +116,9 @@ impl Standing {
         self.tell();
     }
 
-    /// The peer has a packet that was sent then.
+    /// The peer has a packet that was sent then: at the earliest the probe that left with the news.
     pub fn rise(&mut self, sent: Instant) {
-        if self.down.is_some_and(|since| sent > since) {
+        if self.down.is_some_and(|since| sent >= since) {
             self.down = None;
             self.tell();
         }

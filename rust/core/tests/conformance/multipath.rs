@@ -27,7 +27,7 @@ fn new_cid(path: u64, sequence: u64, retire_prior_to: u64) -> Frame<'static> {
         sequence,
         retire_prior_to,
         cid: ConnectionId::new(&name).unwrap(),
-        reset_token: ResetToken::new([path as u8 * 16 + sequence as u8; 16]),
+        reset_token: ResetToken::new([(path as u8 * 16).wrapping_add(sequence as u8); 16]),
     }
 }
 
@@ -229,7 +229,7 @@ fn sequence_numbers_at_the_end_of_their_range() {
         });
         assert_eq!(retired, [(1, 0), (2, 0)]);
         // Below what was retired: each is, and a peer that never lets go is stopped in the end.
-        for sequence in 1..1000 {
+        for sequence in 1..200 {
             a.send(&[new_cid(1, sequence, 0)]);
         }
         assert!(a.closed().is_none_or(|closed| closed.code == Code::CONNECTION_ID_LIMIT_ERROR));
