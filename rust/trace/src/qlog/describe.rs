@@ -300,7 +300,7 @@ fn moved(log: &mut Qlog, now: Instant, packet: &Packet<'_>, (from, to): (&str, &
     frames::each(packet, |frame, tail| {
         let tquic_wire::Frame::Stream(f) = frame else { return };
         let length = (f.data.len() + tail) as u64;
-        log.record(now, name::DATA_MOVED, |data| {
+        log.record(Mask::DATA_MOVED, now, name::DATA_MOVED, |data| {
             data.uint("stream_id", f.id.0);
             data.uint("offset", f.offset);
             data.text("from", from);
