@@ -378,9 +378,9 @@ class Config:
     qlog_mode: QlogMode = "file"
     """Where events go. ``"file"``: into files in the folder `qlog`, or nowhere if there is none.
     ``"ring"``: the newest stay in memory (`tquic.qlog.rings`), and those of a connection that fails
-    are written into the folder `qlog`, if there is one. ``"unix"``: to who listens at the Unix socket
-    `qlog`, by default that of ``tquic qlog listen``. ``"netlink"``: to the netlink multicast group.
-    Default ``"file"``; the last two are on Linux only."""
+    are written into the folder `qlog`, if there is one. ``"unix"``: to who listens at the Unix
+    socket `qlog`, by default that of ``tquic qlog listen``. ``"netlink"``: to the netlink multicast
+    group. Default ``"file"``; the last two are on Linux only."""
 
     qlog_events: tuple[str, ...] = ()
     """Names of the events to write, as `tquic.qlog.EVENTS` has them. Default: all."""
@@ -449,9 +449,7 @@ class Config:
         check_scheduler(self.scheduler)
         _check_paths(self)
         _check_addresses(self.preferred_address)
-        _check_events(self.qlog_events)
-        if self.qlog_mode in ("unix", "netlink") and sys.platform != "linux":
-            raise ConfigError(f"qlog_mode: {self.qlog_mode!r} needs Linux")
+        _check_qlog(self)
         for pin in self.pins:
             pin_of(pin)
         _check_certificates(self.certificates)
@@ -751,7 +749,10 @@ def _check_paths(config: Config) -> None:
         raise ConfigError(f"paths: {error}") from None
 
 
-def _check_events(names: tuple[str, ...]) -> None:
+def _check_qlog(config: Config) -> None:
+    if config.qlog_mode in ("unix", "netlink") and sys.platform != "linux":
+        raise ConfigError(f"qlog_mode: {config.qlog_mode!r} needs Linux")
+    names = config.qlog_events
     if unknown := set(names) - set(_qlog_kinds()):
         raise ConfigError(f"qlog_events: there is no event {min(unknown)}")
 

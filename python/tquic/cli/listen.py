@@ -45,7 +45,9 @@ def _listener(options: argparse.Namespace) -> Listener:
         raise CommandError(f"cannot listen at {error.filename or options.unix}: {error}") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise CommandError("another listener is there; --unix PATH names another place") from None
+            raise CommandError(
+                "another listener is there; --unix PATH names another place"
+            ) from None
         raise CommandError(f"cannot listen: {error.strerror or error}") from None
 
 

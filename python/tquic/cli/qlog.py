@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tquic.cli.listen import listen
 from tquic.cli.failure import CommandError
+from tquic.cli.listen import listen
 from tquic.cli.output import print_json
 from tquic.cli.parser import Parser
 from tquic.cli.values import argument, positive
@@ -57,7 +57,6 @@ def add_arguments(parser: Parser) -> None:
         metavar="IMAGE",
         help="where to; .png, .svg or .pdf (default: FILE with .png)",
     )
-
 
     _add_listen(roles)
 

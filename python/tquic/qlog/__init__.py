@@ -1,7 +1,7 @@
-"""qlog: read files, check them against the drafts, draw them; listen to running processes; look into
-the rings of this one.
+"""qlog: read files, check them against the drafts, draw them; hear of connections of running
+processes; look into the rings of this one.
 
-`Config.qlog` and `Config.qlog_mode` say where connections' events go; see the page on observability.
+`Config.qlog` and `Config.qlog_mode` say where events go; see the page on observability.
 """
 
 from __future__ import annotations

@@ -271,9 +271,10 @@ fn note(form: Form, time: u64, dropped: u64, why: &str) -> Batch {
     batch
 }
 
+#[inline(always)]
 fn write_record(
     out: &mut String,
-    name: &str,
+    name: &'static str,
     time: u64,
     tuple: Option<usize>,
     data: impl FnOnce(&mut Object<'_>),
@@ -282,7 +283,7 @@ fn write_record(
     out.push('\u{1e}');
     Object::write(out, |record| {
         record.millis("time", time);
-        record.text("name", name);
+        record.word("name", name);
         if let Some(at) = tuple {
             record.text("tuple", &at.to_string());
         }
