@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tquic.cli.failure import CommandError
+from tquic.cli.values import count
 from tquic.qlog import Heard, Listener
 
 # What stands in front of each record of a file (RFC 7464).
@@ -76,11 +77,11 @@ class _Book:
         before = self._dropped.get(key, 0)
         self._dropped[key] = heard.dropped
         if heard.dropped > before:
-            count = heard.dropped - before
-            print(f"{heard.id} {heard.role}: {count} events were dropped", file=sys.stderr)
+            gone = count(heard.dropped - before, "event")
+            print(f"{heard.id} {heard.role}: {gone} dropped", file=sys.stderr)
 
     def lose(self, lost: int) -> None:
-        print(f"{lost - self.lost} events came too fast and are lost", file=sys.stderr)
+        print(f"{count(lost - self.lost, 'event')} came too fast and got lost", file=sys.stderr)
         self.lost = lost
 
     def _keep(self, heard: Heard, events: list[dict[str, Any]], *, begins: bool) -> None:
@@ -105,7 +106,7 @@ class _Book:
         dropped = sum(self._dropped.values())
         lost = f", {self.lost} lost" if self.lost else ""
         return (
-            f"{self.events} events of {len(self._dropped)} connections heard, "
+            f"{count(self.events, 'event')} of {count(len(self._dropped), 'connection')} heard, "
             f"{dropped} dropped by their processes{lost}"
         )
 
