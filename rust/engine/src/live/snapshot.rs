@@ -84,7 +84,7 @@ impl PathView {
 
 /// Writes the snapshots of an engine's shards as one JSON document.
 pub(crate) fn write(shards: &[Snapshot]) -> String {
-    let mut out = String::new();
+    let mut out = Vec::new();
     Object::write(&mut out, |document| {
         document.uint("pid", u64::from(std::process::id()));
         document.text("version", env!("CARGO_PKG_VERSION"));
@@ -97,7 +97,7 @@ pub(crate) fn write(shards: &[Snapshot]) -> String {
             Object::write(out, |o| write_connection(o, connection));
         });
     });
-    out
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn write_shard(o: &mut Object<'_>, shard: &ShardStats) {

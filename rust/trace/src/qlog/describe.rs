@@ -369,16 +369,16 @@ fn datagrams(data: &mut Object<'_>, len: usize, segment: usize, ecn: Option<Ecn>
     let count = len.div_ceil(segment);
     data.uint("count", count as u64);
     let raw = data.value("raw");
-    raw.push('[');
+    raw.push(b'[');
     // All but the last have the same length.
     repeat(raw, count.saturating_sub(1), |out| {
         Object::write(out, |raw| raw.uint("length", segment as u64));
-        out.push(',');
+        out.push(b',');
     });
     if let Some(last) = count.checked_sub(1) {
         Object::write(raw, |raw| raw.uint("length", (len - last * segment) as u64));
     }
-    raw.push(']');
+    raw.push(b']');
     let mark = match ecn {
         None => "Not-ECT",
         Some(Ecn::Ect1) => "ECT(1)",
@@ -386,19 +386,19 @@ fn datagrams(data: &mut Object<'_>, len: usize, segment: usize, ecn: Option<Ecn>
         Some(Ecn::Ce) => "CE",
     };
     let ecn = data.value("ecn");
-    ecn.push('[');
+    ecn.push(b'[');
     repeat(ecn, count.saturating_sub(1), |out| {
         json::text(out, mark);
-        out.push(',');
+        out.push(b',');
     });
     if count > 0 {
         json::text(ecn, mark);
     }
-    ecn.push(']');
+    ecn.push(b']');
 }
 
 /// Writes the same again and again.
-fn repeat(out: &mut String, count: usize, once: impl FnOnce(&mut String)) {
+fn repeat(out: &mut Vec<u8>, count: usize, once: impl FnOnce(&mut Vec<u8>)) {
     if count == 0 {
         return;
     }
@@ -614,7 +614,7 @@ pub(super) fn address(info: &mut Object<'_>, address: &SocketAddr) {
     info.uint(port, u64::from(address.port()));
 }
 
-fn uint(out: &mut String, value: u64) {
+fn uint(out: &mut Vec<u8>, value: u64) {
     json::digits(out, value);
 }
 

@@ -32,15 +32,15 @@ impl Style {
     /// The frames of a packet.
     pub fn frames(self, data: &mut Object<'_>, packet: &Packet<'_>) {
         let out = data.value("frames");
-        out.push('[');
+        out.push(b'[');
         let mut first = true;
         each(packet, |frame, tail| {
             if !std::mem::take(&mut first) {
-                out.push(',');
+                out.push(b',');
             }
             Object::write(out, |o| self.frame(o, frame, tail));
         });
-        out.push(']');
+        out.push(b']');
     }
 
     fn frame(self, o: &mut Object<'_>, frame: &Frame<'_>, tail: usize) {
@@ -100,14 +100,14 @@ impl Style {
         o.millis("ack_delay", ack.delay_us(self.ack_delay_exponent).saturating_mul(1000));
         o.list("acked_ranges", ack.ranges(), |out, range| {
             let (from, to) = range.into_inner();
-            out.push('[');
+            out.push(b'[');
             json::digits(out, from);
             // Older tools want two numbers always.
             if from != to || self.form == Form::Old {
-                out.push(',');
+                out.push(b',');
                 json::digits(out, to);
             }
-            out.push(']');
+            out.push(b']');
         });
         if let Some(ecn) = ack.ecn {
             o.uint("ect1", ecn.ect1);

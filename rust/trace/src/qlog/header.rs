@@ -5,15 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use tquic_core::trace::Subject;
 
-use super::Form;
+use super::{Form, SEPARATOR};
 use crate::json::Object;
 
 /// Writes it. Times of all records count from the connection's beginning, which was about `now`.
-pub(super) fn write(out: &mut String, form: Form, subject: &Subject, now: SystemTime) {
+pub(super) fn write(out: &mut Vec<u8>, form: Form, subject: &Subject, now: SystemTime) {
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let odcid = subject.original_dcid.to_string();
     let side = if subject.side.is_client() { "client" } else { "server" };
-    out.push('\u{1e}');
+    out.push(SEPARATOR);
     Object::write(out, |file| {
         match form {
             Form::New => {
@@ -61,7 +61,7 @@ pub(super) fn write(out: &mut String, form: Form, subject: &Subject, now: System
             }
         });
     });
-    out.push('\n');
+    out.push(b'\n');
 }
 
 /// RFC 3339, UTC, with milliseconds.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tquic_wire::ConnectionId;
 
+use super::SEPARATOR;
 use super::writer::Writer;
 
 /// Bytes that wait for the writer, of all connections together; more are dropped.
@@ -35,7 +36,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Default)]
 pub(super) struct Batch {
     /// Each begins with a record separator and ends with a line feed (RFC 7464).
-    pub text: String,
+    pub text: Vec<u8>,
     /// How many.
     pub records: u64,
     /// Events dropped before of which one of the records tells.
@@ -55,7 +56,7 @@ impl Batch {
 
     /// Puts these behind its own.
     pub fn append(&mut self, other: &mut Self) {
-        self.text.push_str(&other.text);
+        self.text.extend_from_slice(&other.text);
         self.marks.append(&mut other.marks);
         self.records += other.records;
         self.noted += other.noted;
@@ -91,7 +92,7 @@ pub(super) struct Log {
     pub id: ConnectionId,
     pub is_client: bool,
     /// The first record.
-    pub header: String,
+    pub header: Vec<u8>,
     /// When it began, in nanoseconds since 1970.
     pub began: u64,
     pub place: Place,
@@ -101,7 +102,7 @@ pub(super) struct Log {
 
 #[derive(Default)]
 pub(super) struct Buffer {
-    text: String,
+    text: Vec<u8>,
     marks: VecDeque<Mark>,
     /// No more will come since then.
     closed: Option<Instant>,
@@ -112,7 +113,13 @@ pub(super) struct Buffer {
 }
 
 impl Log {
-    pub fn new(id: ConnectionId, is_client: bool, began: u64, header: String, place: Place) -> Self {
+    pub fn new(
+        id: ConnectionId,
+        is_client: bool,
+        began: u64,
+        header: Vec<u8>,
+        place: Place,
+    ) -> Self {
         let (buffer, dropped) = (Mutex::default(), AtomicU64::new(0));
         Self { id, is_client, header, began, place, buffer, dropped }
     }
@@ -128,7 +135,7 @@ impl Log {
     }
 
     /// What waits, and since when nothing more will come.
-    pub fn take(&self) -> (String, VecDeque<Mark>, Option<Instant>) {
+    pub fn take(&self) -> (Vec<u8>, VecDeque<Mark>, Option<Instant>) {
         let mut buffer = lock(&self.buffer);
         let (text, marks) = (std::mem::take(&mut buffer.text), std::mem::take(&mut buffer.marks));
         WAITING.fetch_sub(text.len(), Ordering::Relaxed);
@@ -137,16 +144,15 @@ impl Log {
 
     /// What could not be delivered now goes before what has come since.
     #[cfg(target_os = "linux")]
-    pub fn put_back(&self, rest: &str) {
+    pub fn put_back(&self, rest: &[u8]) {
         WAITING.fetch_add(rest.len(), Ordering::Relaxed);
-        lock(&self.buffer).text.insert_str(0, rest);
+        lock(&self.buffer).text.splice(..0, rest.iter().copied());
     }
 }
 
 /// Records in a text.
-#[cfg(target_os = "linux")]
-pub(super) fn records(text: &str) -> u64 {
-    text.bytes().filter(|byte| *byte == 0x1e).count() as u64
+pub(super) fn records(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == SEPARATOR).count() as u64
 }
 
 /// A connection's end of its log. Never waits.
@@ -196,8 +202,8 @@ impl Sink {
             return;
         };
         let len = batch.text.len();
-        let full = buffer.text.len() + len > self.limit
-            || WAITING.load(Ordering::Relaxed) + len > TOTAL;
+        let full =
+            buffer.text.len() + len > self.limit || WAITING.load(Ordering::Relaxed) + len > TOTAL;
         if full {
             drop(buffer);
             return self.drop_batch(batch);
@@ -250,7 +256,7 @@ impl Buffer {
 
     fn take_in(&mut self, batch: &mut Batch) {
         WAITING.fetch_add(batch.text.len(), Ordering::Relaxed);
-        self.text.push_str(&batch.text);
+        self.text.extend_from_slice(&batch.text);
         self.marks.extend(batch.marks.iter().copied());
         batch.clear();
     }
@@ -261,12 +267,12 @@ mod tests {
     use super::*;
 
     fn batch(text: &str, records: u64) -> Batch {
-        Batch { text: text.to_owned(), records, ..Batch::default() }
+        Batch { text: text.into(), records, ..Batch::default() }
     }
 
     fn sink(name: &str) -> Sink {
         let path = std::env::temp_dir().join(format!("tquic-qlog-{name}-{}", std::process::id()));
-        let log = Log::new(ConnectionId::default(), true, 0, String::new(), Place::File(path));
+        let log = Log::new(ConnectionId::default(), true, 0, Vec::new(), Place::File(path));
         Sink::new(log, 100)
     }
 
@@ -275,7 +281,7 @@ mod tests {
         let (mut sink, before) = (sink("full"), dropped());
         let mut many = batch(&"\u{1e}{}\n".repeat(30), 30);
         sink.push(&mut many);
-        assert_eq!((many.text.as_str(), many.records, sink.dropped()), ("", 0, 30));
+        assert_eq!((many.text.len(), many.records, sink.dropped()), (0, 0, 30));
         assert!(dropped() >= before + 30);
         assert_eq!(sink.take_dropped_before(101), None);
         assert_eq!(sink.take_dropped_before(100), Some(30));

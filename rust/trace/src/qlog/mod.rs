@@ -39,6 +39,8 @@ use crate::json::Object;
 use log::{Batch, Log, Mark, Place, Sink};
 use ring::RingEnd;
 
+/// What stands before each record; a line feed is behind it (RFC 7464 section 2.2).
+const SEPARATOR: u8 = 0x1e;
 /// Records are handed over when there are so many bytes, or at the end of a batch of packets.
 const CHUNK: usize = 16 << 10;
 
@@ -156,12 +158,9 @@ impl Qlog {
             genuine: subject.side.is_client(),
         };
         if !subject.side.is_client() {
-            this.record_of(
-                Mask::SERVER_LISTENING,
-                subject.began,
-                name::SERVER_LISTENING,
-                |data| describe::address(data, &subject.addresses.local),
-            );
+            this.record_of(Mask::SERVER_LISTENING, subject.began, name::SERVER_LISTENING, |data| {
+                describe::address(data, &subject.addresses.local)
+            });
         }
         this
     }
@@ -273,14 +272,13 @@ fn note(form: Form, time: u64, dropped: u64, why: &str) -> Batch {
 
 #[inline(always)]
 fn write_record(
-    out: &mut String,
+    out: &mut Vec<u8>,
     name: &'static str,
     time: u64,
     tuple: Option<usize>,
     data: impl FnOnce(&mut Object<'_>),
 ) {
-    // RFC 7464: a record separator before, a line feed behind.
-    out.push('\u{1e}');
+    out.push(SEPARATOR);
     Object::write(out, |record| {
         record.millis("time", time);
         record.word("name", name);
@@ -289,7 +287,7 @@ fn write_record(
         }
         record.object("data", data);
     });
-    out.push('\n');
+    out.push(b'\n');
 }
 
 /// Whether a connection ended otherwise than it was to.
@@ -307,7 +305,7 @@ impl Outlet {
     fn new(config: &QlogConfig, subject: &Subject) -> Self {
         let (id, is_client) = (subject.original_dcid, subject.side.is_client());
         let now = SystemTime::now();
-        let mut header = String::new();
+        let mut header = Vec::new();
         header::write(&mut header, config.form, subject, now);
         let place = match &config.output {
             Output::Files(folder) => Place::File(file_in(folder, subject)),
@@ -318,8 +316,7 @@ impl Outlet {
             Output::Ring(folder) => {
                 let end = RingEnd::new(id, is_client, header, config.form, config.buffer);
                 let folder = folder.as_ref();
-                let dump =
-                    folder.map(|f| Dump { path: file_in(f, subject), subject: *subject });
+                let dump = folder.map(|f| Dump { path: file_in(f, subject), subject: *subject });
                 return Self::Ring { end, dump, failed: false };
             }
         };
@@ -339,8 +336,8 @@ impl Dump {
     fn write(&self, text: String) {
         let Subject { original_dcid, side, .. } = self.subject;
         let place = Place::File(self.path.clone());
-        let log = Log::new(original_dcid, side.is_client(), 0, String::new(), place);
-        let mut all = Batch { text, ..Batch::default() };
+        let log = Log::new(original_dcid, side.is_client(), 0, Vec::new(), place);
+        let mut all = Batch { text: text.into(), ..Batch::default() };
         // What a ring held is little enough.
         Sink::new(log, usize::MAX).close(&mut all, |_| Batch::default());
     }

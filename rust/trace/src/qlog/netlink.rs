@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::net::netlink::{SocketAddrNetlink, USERSOCK};
 use rustix::net::{self, AddressFamily, SendFlags, SocketFlags, SocketType};
 
+use super::SEPARATOR;
 use super::log::{Log, Mark, lock};
 use super::name::Severity;
 use super::writer::Outcome;
@@ -50,9 +51,9 @@ impl Group {
         if begins {
             self.add(&mut datagram, log, &log.header, HEADER, &Mark::NONE);
         }
-        let mut rest = text.as_str();
+        let mut rest = text.as_slice();
         for mark in marks {
-            let (record, after) = rest.split_at_checked(mark.len as usize).unwrap_or((rest, ""));
+            let (record, after) = rest.split_at_checked(mark.len as usize).unwrap_or((rest, &[]));
             let kind = if mark.kind < 64 { u32::from(mark.kind) } else { OTHER };
             self.add(&mut datagram, log, record, kind, &mark);
             rest = after;
@@ -61,8 +62,9 @@ impl Group {
         if closed.is_some() { Outcome::Over } else { Outcome::Open }
     }
 
-    fn add(&mut self, datagram: &mut Datagram, log: &Log, record: &str, kind: u32, mark: &Mark) {
-        let record = record.trim_matches(['\u{1e}', '\n']);
+    fn add(&mut self, datagram: &mut Datagram, log: &Log, record: &[u8], kind: u32, mark: &Mark) {
+        let record = record.strip_prefix(&[SEPARATOR]).unwrap_or(record);
+        let record = record.trim_ascii_end();
         if record.len() > TEXT {
             return log.drop_events(1);
         }
@@ -153,9 +155,9 @@ impl Datagram {
     }
 
     /// A text as C programs want it, with a zero behind.
-    fn text(&mut self, kind: u16, value: &str) {
+    fn text(&mut self, kind: u16, value: &[u8]) {
         self.head(kind, value.len() + 1);
-        self.bytes.extend_from_slice(value.as_bytes());
+        self.bytes.extend_from_slice(value);
         self.bytes.push(0);
         self.pad();
     }
@@ -198,13 +200,16 @@ mod tests {
         let mut datagram = Datagram { bytes: Vec::new(), events: 0 };
         let start = datagram.begin(7, 9);
         datagram.attribute(3, &[0xaa; 5]);
-        datagram.text(6, "{}");
+        datagram.text(6, b"{}");
         datagram.end(start);
         let bytes = &datagram.bytes;
         assert_eq!(bytes.len(), 16 + 4 + (4 + 8) + (4 + 4));
         assert_eq!(bytes[..4], 40_u32.to_ne_bytes());
         assert_eq!(bytes[4..6], FAMILY.to_ne_bytes());
-        assert_eq!((&bytes[8..12], &bytes[12..16]), (&7_u32.to_ne_bytes()[..], &9_u32.to_ne_bytes()[..]));
+        assert_eq!(
+            (&bytes[8..12], &bytes[12..16]),
+            (&7_u32.to_ne_bytes()[..], &9_u32.to_ne_bytes()[..])
+        );
         assert_eq!(bytes[16..20], [20, 1, 0, 0]);
         assert_eq!(bytes[20..22], 9_u16.to_ne_bytes());
         assert_eq!(bytes[32..34], 7_u16.to_ne_bytes());

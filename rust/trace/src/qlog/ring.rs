@@ -26,7 +26,7 @@ struct Rings {
 pub struct Ring {
     id: ConnectionId,
     is_client: bool,
-    header: String,
+    header: Vec<u8>,
     form: Form,
     limit: usize,
     held: Mutex<Held>,
@@ -35,9 +35,9 @@ pub struct Ring {
 #[derive(Default)]
 struct Held {
     /// With the number of records in each.
-    pieces: VecDeque<(Arc<str>, u64)>,
+    pieces: VecDeque<(Arc<[u8]>, u64)>,
     /// Being filled.
-    open: (String, u64),
+    open: (Vec<u8>, u64),
     bytes: usize,
     /// Records that newer ones pushed out.
     overwritten: u64,
@@ -70,10 +70,11 @@ impl Ring {
         let mut text = self.header.clone();
         if overwritten > 0 {
             let why = "newer ones pushed them out of the ring";
-            text.push_str(&note(self.form, 0, overwritten, why).text);
+            text.extend_from_slice(&note(self.form, 0, overwritten, why).text);
         }
-        pieces.iter().for_each(|(piece, _)| text.push_str(piece));
-        text + &open
+        pieces.iter().for_each(|(piece, _)| text.extend_from_slice(piece));
+        text.extend_from_slice(&open);
+        String::from_utf8_lossy(&text).into_owned()
     }
 }
 
@@ -94,7 +95,7 @@ impl RingEnd {
     pub fn new(
         id: ConnectionId,
         is_client: bool,
-        header: String,
+        header: Vec<u8>,
         form: Form,
         limit: usize,
     ) -> Self {
@@ -145,7 +146,7 @@ impl RingEnd {
 impl Held {
     fn take_in(&mut self, batch: &mut Batch, limit: usize) {
         self.bytes += batch.text.len();
-        self.open.0.push_str(&batch.text);
+        self.open.0.extend_from_slice(&batch.text);
         self.open.1 += batch.records;
         batch.clear();
         if self.open.0.len() >= PIECE {
@@ -167,13 +168,13 @@ mod tests {
 
     fn end(limit: usize) -> RingEnd {
         let id = ConnectionId::new(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes()).unwrap();
-        RingEnd::new(id, true, "\u{1e}head\n".to_owned(), Form::New, limit)
+        RingEnd::new(id, true, b"\x1ehead\n".to_vec(), Form::New, limit)
     }
 
     fn push(end: &mut RingEnd, from: u64, to: u64) {
         for n in from..to {
             let text = format!("\u{1e}{n:0>99}\n");
-            end.push(&mut Batch { text, records: 1, ..Batch::default() });
+            end.push(&mut Batch { text: text.into(), records: 1, ..Batch::default() });
         }
     }
 
@@ -204,7 +205,7 @@ mod tests {
         assert!(found(&good).is_none());
         let mut bad = end(64 << 10);
         push(&mut bad, 0, 3);
-        let mut last = Batch { text: "\u{1e}last\n".to_owned(), records: 1, ..Batch::default() };
+        let mut last = Batch { text: b"\x1elast\n".to_vec(), records: 1, ..Batch::default() };
         let text = bad.close(&mut last, true).unwrap();
         assert!(text.starts_with("\u{1e}head\n") && text.ends_with("\u{1e}last\n"));
         assert!(found(&bad).unwrap().has_failed());

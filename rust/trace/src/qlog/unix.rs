@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
+use super::SEPARATOR;
 use super::log::{Log, lock, records};
 use super::writer::Outcome;
 use crate::json::Object;
@@ -65,15 +66,15 @@ impl Listener {
             let buffer = lock(&log.buffer);
             (buffer.introduced == self.generation, buffer.messages)
         };
-        let mut rest = text.as_str();
+        let mut rest = text.as_slice();
         let mut gone = false;
         while !rest.is_empty() || closed.is_some() {
             let (part, after) = rest.split_at(whole_records(rest, MESSAGE));
-            let header = if introduced { "" } else { log.header.as_str() };
+            let header = if introduced { &[] } else { log.header.as_slice() };
             let over = closed.is_some() && after.is_empty();
-            let message = envelope(log, number, over) + header + part;
+            let message = [&envelope(log, number, over), header, part].concat();
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match net::send(socket, message.as_bytes(), flags) {
+            match net::send(socket, &message, flags) {
                 Ok(_) => (introduced, number) = (true, number + 1),
                 Err(Errno::AGAIN | Errno::NOBUFS | Errno::INTR) => break,
                 // The system's bound for one message.
@@ -136,8 +137,8 @@ fn absent(log: &Log) -> Outcome {
 }
 
 /// Whose records these are.
-fn envelope(log: &Log, number: u64, over: bool) -> String {
-    let mut out = "\u{1e}".to_owned();
+fn envelope(log: &Log, number: u64, over: bool) -> Vec<u8> {
+    let mut out = vec![SEPARATOR];
     Object::write(&mut out, |o| {
         o.uint("tquic_qlog", 1);
         o.uint("pid", u64::from(std::process::id()));
@@ -149,23 +150,22 @@ fn envelope(log: &Log, number: u64, over: bool) -> String {
             o.flag("end", true);
         }
     });
-    out.push('\n');
+    out.push(b'\n');
     out
 }
 
 /// Where to cut so that at most `limit` bytes come before, if one record has no more.
-fn whole_records(text: &str, limit: usize) -> usize {
+fn whole_records(text: &[u8], limit: usize) -> usize {
     if text.len() <= limit {
         return text.len();
     }
-    let bytes = text.as_bytes();
-    let separator = |byte: &u8| *byte == 0x1e;
-    match bytes.get(1..limit).and_then(|head| head.iter().rposition(separator)) {
+    let separator = |byte: &u8| *byte == SEPARATOR;
+    match text.get(1..limit).and_then(|head| head.iter().rposition(separator)) {
         Some(at) => at + 1,
-        None => bytes
+        None => text
             .get(limit..)
             .and_then(|tail| tail.iter().position(separator))
-            .map_or(bytes.len(), |at| limit + at),
+            .map_or(text.len(), |at| limit + at),
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn texts_are_cut_between_records() {
-        let text = "\u{1e}12\n\u{1e}3\n\u{1e}456789\n";
+        let text = b"\x1e12\n\x1e3\n\x1e456789\n";
         assert_eq!(whole_records(text, 100), text.len());
         assert_eq!(whole_records(text, 8), 7);
         assert_eq!(whole_records(text, 7), 4);

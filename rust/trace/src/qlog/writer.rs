@@ -134,7 +134,7 @@ fn write(log: &Log, path: &Path) -> Outcome {
     let (text, _, closed) = log.take();
     if !text.is_empty() {
         let begins = std::mem::replace(&mut lock(&log.buffer).introduced, 1) == 0;
-        let header = if begins { log.header.as_str() } else { "" };
+        let header = if begins { log.header.as_slice() } else { &[] };
         // A disk that is full or a folder that cannot be made costs the log and nothing else.
         if append(path, header, &text).is_err() {
             log.drop_events(super::log::records(&text));
@@ -144,7 +144,7 @@ fn write(log: &Log, path: &Path) -> Outcome {
 }
 
 /// No descriptor is kept: thousands of connections may have files.
-fn append(path: &Path, header: &str, text: &str) -> io::Result<()> {
+fn append(path: &Path, header: &[u8], text: &[u8]) -> io::Result<()> {
     let open = || OpenOptions::new().create(true).append(true).open(path);
     let mut file = match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -153,8 +153,8 @@ fn append(path: &Path, header: &str, text: &str) -> io::Result<()> {
         }
         result => result?,
     };
-    file.write_all(header.as_bytes())?;
-    file.write_all(text.as_bytes())
+    file.write_all(header)?;
+    file.write_all(text)
 }
 
 /// Waits until what was told before has left, at most for `patience`. For the end of a program.
@@ -191,13 +191,13 @@ mod tests {
         let _ = fs::remove_dir_all(&folder);
         let path = folder.join("deep").join("a.sqlog");
         let place = Place::File(path.clone());
-        let log = Log::new(ConnectionId::default(), true, 0, "header".to_owned(), place);
+        let log = Log::new(ConnectionId::default(), true, 0, b"header".to_vec(), place);
         let mut sink = Sink::new(log, 1 << 20);
         let mut told = "header".to_owned();
         for n in 0..100 {
             let text = format!("\u{1e}{n}\n");
             told.push_str(&text);
-            let mut batch = Batch { text, records: 1, ..Batch::default() };
+            let mut batch = Batch { text: text.into(), records: 1, ..Batch::default() };
             while !batch.text.is_empty() {
                 sink.push(&mut batch);
             }
