@@ -102,7 +102,10 @@ pub(super) struct Log {
 
 #[derive(Default)]
 pub(super) struct Buffer {
-    text: Vec<u8>,
+    /// Batches as they came, not put together: nothing is copied in the thread of a connection.
+    pieces: VecDeque<Vec<u8>>,
+    /// Bytes of the pieces.
+    size: usize,
     marks: VecDeque<Mark>,
     /// No more will come since then.
     closed: Option<Instant>,
@@ -137,16 +140,26 @@ impl Log {
     /// What waits, and since when nothing more will come.
     pub fn take(&self) -> (Vec<u8>, VecDeque<Mark>, Option<Instant>) {
         let mut buffer = lock(&self.buffer);
-        let (text, marks) = (std::mem::take(&mut buffer.text), std::mem::take(&mut buffer.marks));
-        WAITING.fetch_sub(text.len(), Ordering::Relaxed);
-        (text, marks, buffer.closed)
+        let pieces = std::mem::take(&mut buffer.pieces);
+        let (size, closed) = (std::mem::take(&mut buffer.size), buffer.closed);
+        let marks = std::mem::take(&mut buffer.marks);
+        drop(buffer);
+        WAITING.fetch_sub(size, Ordering::Relaxed);
+        let mut text = Vec::with_capacity(size);
+        pieces.iter().for_each(|piece| text.extend_from_slice(piece));
+        (text, marks, closed)
     }
 
     /// What could not be delivered now goes before what has come since.
     #[cfg(target_os = "linux")]
     pub fn put_back(&self, rest: &[u8]) {
+        if rest.is_empty() {
+            return;
+        }
         WAITING.fetch_add(rest.len(), Ordering::Relaxed);
-        lock(&self.buffer).text.splice(..0, rest.iter().copied());
+        let mut buffer = lock(&self.buffer);
+        buffer.size += rest.len();
+        buffer.pieces.push_front(rest.to_vec());
     }
 }
 
@@ -188,7 +201,7 @@ impl Sink {
         if self.untold == 0 {
             return None;
         }
-        let room = self.log.buffer.try_lock().is_ok_and(|b| b.text.len() + len <= self.limit);
+        let room = self.log.buffer.try_lock().is_ok_and(|b| b.size + len <= self.limit);
         room.then(|| std::mem::take(&mut self.untold))
     }
 
@@ -202,14 +215,13 @@ impl Sink {
             return;
         };
         let len = batch.text.len();
-        let full =
-            buffer.text.len() + len > self.limit || WAITING.load(Ordering::Relaxed) + len > TOTAL;
+        let full = buffer.size + len > self.limit || WAITING.load(Ordering::Relaxed) + len > TOTAL;
         if full {
             drop(buffer);
             return self.drop_batch(batch);
         }
         buffer.take_in(batch);
-        let filled = buffer.text.len();
+        let filled = buffer.size;
         drop(buffer);
         self.introduce();
         let part = self.limit / PART;
@@ -229,7 +241,7 @@ impl Sink {
         self.push(rest);
         let mut buffer = lock(&self.log.buffer);
         // The connection is over and the buffer ours: what the writer's lock kept out still fits.
-        if buffer.text.len() + rest.text.len() <= self.limit {
+        if buffer.size + rest.text.len() <= self.limit {
             buffer.take_in(rest);
         }
         if self.untold > 0 {
@@ -255,9 +267,15 @@ impl Buffer {
     }
 
     fn take_in(&mut self, batch: &mut Batch) {
-        WAITING.fetch_add(batch.text.len(), Ordering::Relaxed);
-        self.text.extend_from_slice(&batch.text);
-        self.marks.extend(batch.marks.iter().copied());
+        let text = &mut batch.text;
+        WAITING.fetch_add(text.len(), Ordering::Relaxed);
+        self.size += text.len();
+        match self.pieces.back_mut() {
+            Some(last) if last.capacity() - last.len() >= text.len() => last.append(text),
+            _ if text.is_empty() => {}
+            _ => self.pieces.push_back(std::mem::take(text)),
+        }
+        self.marks.extend(batch.marks.drain(..));
         batch.clear();
     }
 }

@@ -224,6 +224,9 @@ impl Qlog {
         let tuple = self.tuples.iter().rposition(|(path, _)| self.path == Some(*path));
         let batch = &mut self.batch;
         let start = batch.text.len();
+        if batch.text.capacity() == 0 {
+            batch.text.reserve(CHUNK + CHUNK / 4);
+        }
         // The first has the name that events without a tuple mean.
         write_record(&mut batch.text, name.of(self.form), time, tuple.filter(|at| *at > 0), data);
         if batch.records == 0 {
