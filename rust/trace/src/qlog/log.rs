@@ -138,16 +138,13 @@ impl Log {
     }
 
     /// What waits, and since when nothing more will come.
-    pub fn take(&self) -> (Vec<u8>, VecDeque<Mark>, Option<Instant>) {
+    pub fn take(&self) -> (Vec<Vec<u8>>, VecDeque<Mark>, Option<Instant>) {
         let mut buffer = lock(&self.buffer);
         let pieces = std::mem::take(&mut buffer.pieces);
         let (size, closed) = (std::mem::take(&mut buffer.size), buffer.closed);
         let marks = std::mem::take(&mut buffer.marks);
-        drop(buffer);
         WAITING.fetch_sub(size, Ordering::Relaxed);
-        let mut text = Vec::with_capacity(size);
-        pieces.iter().for_each(|piece| text.extend_from_slice(piece));
-        (text, marks, closed)
+        (pieces.into(), marks, closed)
     }
 
     /// What could not be delivered now goes before what has come since.

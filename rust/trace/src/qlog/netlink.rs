@@ -45,7 +45,8 @@ pub(super) struct Group {
 
 impl Group {
     pub fn deliver(&mut self, log: &Log) -> Outcome {
-        let (text, marks, closed) = log.take();
+        let (pieces, marks, closed) = log.take();
+        let text = pieces.concat();
         let begins = std::mem::replace(&mut lock(&log.buffer).introduced, 1) == 0;
         let mut datagram = Datagram { bytes: Vec::with_capacity(DATAGRAM), events: 0 };
         if begins {

@@ -61,7 +61,8 @@ impl Listener {
     fn deliver(&mut self, log: &Log, path: &Path) -> Outcome {
         self.connect(path);
         let Some(socket) = &self.socket else { return absent(log) };
-        let (text, _, closed) = log.take();
+        let (pieces, _, closed) = log.take();
+        let text = pieces.concat();
         let (mut introduced, mut number) = {
             let buffer = lock(&log.buffer);
             (buffer.introduced == self.generation, buffer.messages)
@@ -131,8 +132,8 @@ fn absent(log: &Log) -> Outcome {
     if !closed {
         return Outcome::Open;
     }
-    let (text, ..) = log.take();
-    log.drop_events(records(&text));
+    let (pieces, ..) = log.take();
+    log.drop_events(pieces.iter().map(|piece| records(piece)).sum());
     Outcome::Over
 }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::log::{Log, Place, lock};
+use super::log::{Log, Place, lock, records};
 
 /// How often logs are written while there is something to write.
 const PERIOD: Duration = Duration::from_millis(100);
@@ -131,20 +131,20 @@ impl Outlets {
 }
 
 fn write(log: &Log, path: &Path) -> Outcome {
-    let (text, _, closed) = log.take();
-    if !text.is_empty() {
+    let (pieces, _, closed) = log.take();
+    if !pieces.is_empty() {
         let begins = std::mem::replace(&mut lock(&log.buffer).introduced, 1) == 0;
         let header = if begins { log.header.as_slice() } else { &[] };
         // A disk that is full or a folder that cannot be made costs the log and nothing else.
-        if append(path, header, &text).is_err() {
-            log.drop_events(super::log::records(&text));
+        if append(path, header, &pieces).is_err() {
+            log.drop_events(pieces.iter().map(|piece| records(piece)).sum());
         }
     }
     if closed.is_some() { Outcome::Over } else { Outcome::Open }
 }
 
 /// No descriptor is kept: thousands of connections may have files.
-fn append(path: &Path, header: &[u8], text: &[u8]) -> io::Result<()> {
+fn append(path: &Path, header: &[u8], pieces: &[Vec<u8>]) -> io::Result<()> {
     let open = || OpenOptions::new().create(true).append(true).open(path);
     let mut file = match open() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -154,7 +154,7 @@ fn append(path: &Path, header: &[u8], text: &[u8]) -> io::Result<()> {
         result => result?,
     };
     file.write_all(header)?;
-    file.write_all(text)
+    pieces.iter().try_for_each(|piece| file.write_all(piece))
 }
 
 /// Waits until what was told before has left, at most for `patience`. For the end of a program.
