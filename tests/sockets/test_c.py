@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -159,21 +160,21 @@ def test_the_guides_netlink_fragment(
     """The C client tells by netlink, and the program that the guide has for it hears that."""
     if os.geteuid():
         pytest.skip("netlink groups are for root")
-    hearer = start(environment, netlink, 60)
-    assert hearer.stdout is not None
-    if hearer.stdout.readline() != "listening\n":
-        assert hearer.wait(LONG) == 4
-        pytest.skip("no netlink groups in this place, although for root")
-    server = start(environment, programs / "server")
-    assert server.stdout is not None
-    client = start(environment, programs / "client", server.stdout.readline().strip())
-    try:
-        assert client.communicate(timeout=LONG)[1] is None
+    with contextlib.ExitStack() as processes:
+        hearer = processes.enter_context(start(environment, netlink, 60))
+        processes.callback(hearer.kill)
+        assert hearer.stdout is not None
+        if hearer.stdout.readline() != "listening\n":
+            pytest.skip("no netlink groups in this place, although for root")
+        server = processes.enter_context(start(environment, programs / "server"))
+        processes.callback(server.kill)
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        client = processes.enter_context(start(environment, programs / "client", port))
+        processes.callback(client.kill)
+        assert client.communicate(timeout=LONG)[0] == CLIENT
         lines = hearer.communicate(timeout=LONG)[0].splitlines()
         assert hearer.returncode == 0
-    finally:
-        for process in (client, server, hearer):
-            process.kill()
     assert len(lines) == 60
     events = []
     for line in lines:
