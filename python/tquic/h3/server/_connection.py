@@ -186,9 +186,9 @@ class ServerConnection(Wire):
                 self._use(stream_id, size)
         self._flush_h3()
 
-    def _on_reset(self, number: int, error: Any, _: Any) -> None:
+    def _on_reset(self, number: int, error: Any, reliable_size: int) -> None:
         if number & 3 or number in self._streams:
-            super()._on_reset(number, error, _)
+            super()._on_reset(number, error, reliable_size)
         elif number in self._reading:
             self._told(self._taken(self.h3.receive_reset, number, error.code), number, 0)
 
