@@ -98,8 +98,12 @@ fn resets_in_every_state() {
         // A reset does not take away what is all there (RFC 9000 section 3.2).
         match after {
             DataRecvd => assert_eq!(rig.read(999), Ok(Some((20, 180, true)))),
-            ResetRecvd if state == ResetRecvd => assert_eq!(rig.read(9), Err(ReadError::Reset { code: 5, reliable_size: 0 })),
-            ResetRecvd => assert_eq!(rig.read(9), Err(ReadError::Reset { code: 9, reliable_size: 0 })),
+            ResetRecvd if state == ResetRecvd => {
+                assert_eq!(rig.read(9), Err(ReadError::Reset { code: 5, reliable_size: 0 }))
+            }
+            ResetRecvd => {
+                assert_eq!(rig.read(9), Err(ReadError::Reset { code: 9, reliable_size: 0 }))
+            }
             _ => {}
         }
     }

@@ -110,7 +110,7 @@ impl StreamSet {
         if reliable_size > 0 && !known {
             return Err(StreamError::NoResetAt);
         }
-        if reliable_size > send.written() {
+        if reliable_size > send.written() && !send.state().is_reset() {
             return Err(StreamError::NotWritten);
         }
         send.done = true;

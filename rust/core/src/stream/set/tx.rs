@@ -87,10 +87,13 @@ impl StreamSet {
         let Stream { id, send, recv, .. } = &mut self.streams[slot];
         let id = *id;
         if let Some(send) = send {
-            if let Some(Reset { code: error_code, final_size, reliable_size }) = send.pending_reset()
+            if let Some(Reset { code: error_code, final_size, reliable_size }) =
+                send.pending_reset()
             {
                 let (frame, token) = match reliable_size {
-                    0 => (Frame::ResetStream { id, error_code, final_size }, Token::ResetStream(id)),
+                    0 => {
+                        (Frame::ResetStream { id, error_code, final_size }, Token::ResetStream(id))
+                    }
                     _ => (
                         Frame::ResetStreamAt { id, error_code, final_size, reliable_size },
                         Token::ResetStreamAt { id, reliable_size },

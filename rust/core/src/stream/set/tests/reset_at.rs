@@ -17,8 +17,7 @@ fn the_promised_beginning_arrives_through_losses() {
     let first = build(&mut client, Instant::ZERO, MTU).unwrap();
     client.reset_at(id, 7, 3000).unwrap();
     assert_eq!(client.write(id, Bytes::from_static(b"x")), Err(StreamError::Finished));
-    let rest: Vec<_> =
-        std::iter::from_fn(|| build(&mut client, Instant::ZERO, MTU)).collect();
+    let rest: Vec<_> = std::iter::from_fn(|| build(&mut client, Instant::ZERO, MTU)).collect();
     let last = rest.last().unwrap();
     assert_eq!(frames(last), [at(id, 3000, 3000)]);
     // The reset comes first, then what it promises; the first packet was lost.
