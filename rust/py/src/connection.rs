@@ -145,9 +145,11 @@ impl Connection {
         self.bridge.finish(StreamId(stream)).map_err(|e| error::bridge(py, e))
     }
 
-    #[pyo3(signature = (stream, code, /))]
-    fn reset(&self, py: Python<'_>, stream: u64, code: u64) -> PyResult<()> {
-        self.bridge.reset(StreamId(stream), code).map_err(|e| error::bridge(py, e))
+    #[pyo3(signature = (stream, code, reliable_size=0, /))]
+    fn reset(&self, py: Python<'_>, stream: u64, code: u64, reliable_size: u64) -> PyResult<()> {
+        self.bridge
+            .reset_at(StreamId(stream), code, reliable_size)
+            .map_err(|e| error::bridge(py, e))
     }
 
     #[pyo3(signature = (stream, code, /))]
@@ -274,6 +276,11 @@ impl Connection {
     #[getter]
     fn max_datagram(&self) -> usize {
         self.bridge.max_datagram()
+    }
+
+    #[getter]
+    fn can_reset_at(&self) -> bool {
+        self.bridge.can_reset_at()
     }
 
     #[pyo3(signature = (count, bytes, /))]

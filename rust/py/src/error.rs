@@ -119,7 +119,7 @@ pub fn stream(py: Python<'_>, error: StreamError) -> PyErr {
 /// Why reading was refused.
 pub fn read(py: Python<'_>, error: ReadError) -> PyErr {
     match error {
-        ReadError::Reset(code) => raised(reset(py, code)),
+        ReadError::Reset { code, .. } => raised(reset(py, code)),
         other => exception(py, "StreamClosed", &other.to_string()),
     }
 }

@@ -40,6 +40,7 @@ struct TransportSettings {
     max_bidi_streams: u64,
     max_uni_streams: u64,
     send_buffer: u64,
+    reset_stream_at: bool,
     congestion: String,
     initial_rtt: f64,
     initial_window: Option<u64>,
@@ -117,6 +118,7 @@ impl TransportSettings {
                 max_streams_bidi: self.max_bidi_streams,
                 max_streams_uni: self.max_uni_streams,
                 send_buffer: self.send_buffer,
+                reset_stream_at: self.reset_stream_at,
                 ..StreamConfig::default()
             },
             recovery: RecoveryConfig {

@@ -172,6 +172,6 @@ impl Inflow {
 
     /// The peer reset the stream.
     pub fn reset(&mut self, code: u64) -> Outcome {
-        self.finish(Some(PumpError::Read(ReadError::Reset(code))))
+        self.finish(Some(PumpError::Read(ReadError::Reset { code, reliable_size: 0 })))
     }
 }

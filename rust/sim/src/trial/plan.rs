@@ -195,6 +195,8 @@ pub struct Cut {
     pub by_sender: bool,
     /// After so many bytes written or read.
     pub after: u64,
+    /// How many of them a sender wants delivered nevertheless (RESET_STREAM_AT).
+    pub reliable: u64,
 }
 
 /// Something that an application does by the clock.

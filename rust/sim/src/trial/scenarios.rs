@@ -210,8 +210,9 @@ fn streams(plan: &mut Plan, dice: &mut Dice) {
         if dice.percent(30) {
             let response = t.direction == Direction::Bidirectional && dice.percent(50);
             let len = if response { t.response } else { t.request };
-            t.cut =
-                Some(Cut { response, by_sender: dice.percent(50), after: dice.between(0, len) });
+            let (by_sender, after) = (dice.percent(50), dice.between(0, len));
+            let reliable = if dice.percent(50) { dice.between(0, after) } else { 0 };
+            t.cut = Some(Cut { response, by_sender, after, reliable });
         }
     }
     if dice.percent(50) {

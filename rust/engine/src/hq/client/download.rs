@@ -81,7 +81,7 @@ impl Downloads {
         match event {
             StreamEvent::Readable { id } => self.take(streams, id, context.now),
             StreamEvent::Reset { id, code } => {
-                let error = PumpError::Read(ReadError::Reset(code));
+                let error = PumpError::Read(ReadError::Reset { code, reliable_size: 0 });
                 self.give_up(streams, id, context.now, error);
             }
             StreamEvent::Opened { id } => {
@@ -291,7 +291,7 @@ fn close(
 
 fn explain(error: &PumpError) -> String {
     match error {
-        PumpError::Read(ReadError::Reset(code)) => {
+        PumpError::Read(ReadError::Reset { code, .. }) => {
             format!("the server refused: {} (code 0x{code:x})", code::explain(*code))
         }
         other => other.to_string(),
