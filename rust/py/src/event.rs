@@ -250,6 +250,8 @@ fn stats<'py>(py: Python<'py>, snapshot: &ConnectionSnapshot) -> PyResult<Bound<
         ("datagrams_lost", d.lost),
         ("datagrams_received", d.received),
         ("datagrams_dropped", d.dropped_unsent + d.dropped_too_large + d.dropped_unread),
+        ("qlog_events", c.events.told),
+        ("qlog_dropped", c.events.lost),
     ] {
         dict.set_item(name, value)?;
     }

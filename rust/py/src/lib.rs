@@ -25,6 +25,7 @@ mod material;
 mod perf;
 mod planner;
 mod probe;
+mod ring;
 #[cfg(unix)]
 mod root;
 mod settings;
@@ -61,6 +62,8 @@ mod _engine {
     use crate::planner::Planner;
     #[pymodule_export]
     use crate::probe::{cpu_features, crypto_backends, probe_udp, protection_rate, seal_rates};
+    #[pymodule_export]
+    use crate::ring::QlogRing;
     #[cfg(unix)]
     #[pymodule_export]
     use crate::root::{Root, path_parts};
@@ -99,6 +102,32 @@ mod _engine {
     #[pyfunction]
     fn qlog_kinds() -> Vec<(&'static str, u64)> {
         tquic_core::trace::Mask::KINDS.iter().map(|(name, mask)| (*name, mask.0)).collect()
+    }
+
+    /// Rings of qlog events: those of connections that live, then those of the last that failed.
+    #[pyfunction]
+    fn qlog_rings() -> Vec<QlogRing> {
+        tquic_trace::qlog::rings().into_iter().map(QlogRing::new).collect()
+    }
+
+    /// qlog events of this process that found no room.
+    #[pyfunction]
+    fn qlog_dropped() -> u64 {
+        tquic_trace::qlog::dropped()
+    }
+
+    /// Where qlog goes in mode "unix", and where `tquic qlog listen` listens, if nobody says where.
+    #[cfg(target_os = "linux")]
+    #[pyfunction]
+    fn qlog_socket() -> std::path::PathBuf {
+        tquic_trace::qlog::default_socket()
+    }
+
+    /// The netlink group of qlog and the type of its messages.
+    #[cfg(target_os = "linux")]
+    #[pyfunction]
+    fn qlog_netlink() -> (u32, u16) {
+        (tquic_trace::qlog::NETLINK_GROUP, tquic_trace::qlog::NETLINK_FAMILY)
     }
 
     /// Python buffers that the engine holds, or has dropped and not yet given back.
