@@ -101,13 +101,13 @@ fn a_queue_that_is_full_now_and_then_loses_nothing() {
 #[test]
 fn trains_that_the_kernel_refuses_are_losses_and_counted() {
     for code in [EPERM, ENOMEM, ENETDOWN, ENETUNREACH] {
-        let (report, ends) = transfer(|| every(10, sending, Fault::Error(code)));
-        for end in ends {
-            assert!(end.unsent_trains > 0, "error {code}");
-            // Clients report errors: an ICMP message may be behind ENETUNREACH, and is forgiven.
-            assert!(end.socket.soft_errors >= end.unsent_trains, "error {code}");
-        }
-        assert!(report.lost_packets > 0, "error {code}");
+        let (report, ends) = transfer(|| every(5, sending, Fault::Error(code)));
+        let [near, far] = ends.map(|end| (end.unsent_trains, end.socket.soft_errors));
+        // Clients report errors: an ICMP message may be behind this one, so they try again at once.
+        let forgiven = code == ENETUNREACH;
+        assert_eq!(near.0 == 0, forgiven, "error {code}: {near:?}");
+        assert!(near.1 > 0 && far.0 > 0 && far.1 == far.0, "error {code}: {far:?}");
+        assert_eq!(report.lost_packets == 0, forgiven, "error {code}");
     }
 }
 
@@ -127,7 +127,7 @@ fn segmentation_refused_in_the_middle_of_a_transfer() {
         let make = || {
             let calls = AtomicU64::new(0);
             Faults::new(move |call| match call {
-                Call::Send { train: true, .. } if calls.fetch_add(1, Relaxed) >= 20 => {
+                Call::Send { train: true, .. } if calls.fetch_add(1, Relaxed) >= 5 => {
                     Some(Fault::Error(code))
                 }
                 _ => None,
@@ -147,7 +147,7 @@ fn datagrams_that_are_suddenly_too_large() {
         let calls = AtomicU64::new(0);
         Faults::new(move |call| match call {
             Call::Send { datagram, .. } if datagram > 1300 => {
-                (calls.fetch_add(1, Relaxed) >= 30).then_some(Fault::Error(EMSGSIZE))
+                (calls.fetch_add(1, Relaxed) >= 5).then_some(Fault::Error(EMSGSIZE))
             }
             _ => None,
         })
@@ -164,11 +164,11 @@ fn wake_ups_for_nothing() {
     assert!(ends.iter().all(|end| end.socket.soft_errors == 0));
 }
 
-/// For half a second from the hundredth such call on.
+/// For half a second from the tenth such call on.
 fn bout(wanted: fn(Call) -> bool, code: i32) -> Faults {
     let (calls, begun) = (AtomicU64::new(0), Mutex::new(None));
     Faults::new(move |call| {
-        if !wanted(call) || calls.fetch_add(1, Relaxed) < 100 {
+        if !wanted(call) || calls.fetch_add(1, Relaxed) < 10 {
             return None;
         }
         let begun = *begun.lock().unwrap().get_or_insert_with(Instant::now);
@@ -232,7 +232,8 @@ fn a_socket_that_sends_nothing() {
         assert!(matches!(error, PerfError::Connection(_)), "error {code}: {error}");
         assert!(begun.elapsed() < timeout + Duration::from_secs(5), "error {code}");
         let end = stats(&client);
-        let bound = if code == ENOBUFS { 4 * 1500 } else { 100 };
+        // The poller says that there is room, so only a timer helps.
+        let bound = if matches!(code, ENOBUFS | EAGAIN) { 3 * 1500 } else { 100 };
         assert!(end.turns < bound, "error {code}: {} turns", end.turns);
         assert!(said.lock().unwrap().len() < 20, "error {code}: {:?}", said.lock().unwrap());
         assert_eq!(end.socket.sent_datagrams, 0);

@@ -66,7 +66,10 @@ pub fn recv(
                 Counters::add(&counters.soft_errors, 1);
                 forgiven += 1;
             }
-            _ => return Err(error),
+            _ => {
+                Counters::add(&counters.soft_errors, 1);
+                return Err(error);
+            }
         }
     };
     if count == 0 {
