@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.cli.support import ENVIRONMENT, PATIENCE
 
 import tquic
 import tquic.sync
-from tests.cli.support import ENVIRONMENT, PATIENCE
 from tquic import congestion, multipath, streams
 from tquic.compat.aioquic import asyncio as aioquic
 from tquic.compat.aioquic.quic.configuration import QuicConfiguration
 from tquic.compat.aioquic.quic.events import StreamDataReceived
 
 
-class Trouble(Exception):
+class Trouble(Exception):  # noqa: N818 - it is on purpose
     """What the callbacks raise."""
 
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from tests.cli.support import ENVIRONMENT, PATIENCE, Server, command, serving
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills and looks into /proc")
@@ -239,19 +238,3 @@ def test_a_file_that_cannot_grow(www: Path, certs: Path, tmp_path: Path, content
         assert 0 < len(kept) <= most
         file = resumed(url, certs, tmp_path, server, content)
         assert file["resumed_at"] == len(kept)
-
-
-def test_no_descriptors_left(www: Path, certs: Path, tmp_path: Path) -> None:
-    with server_of(www, certs) as server:
-        client = subprocess.Popen(
-            command("get", "--cacert", certs / "ca.pem", server.url("big.bin")),
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=tmp_path,
-            env=IMPATIENT,
-            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8)),
-        )
-        _, told = client.communicate(timeout=PATIENCE)
-    assert client.returncode == 1, told
-    assert "Too many open files" in told
-    assert "Traceback" not in told

@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests.cli.support import ENVIRONMENT, PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="programs for Unix")
@@ -278,3 +277,41 @@ server.close()
 def test_another_interpreter_is_refused_in_words(certs: Path) -> None:
     said = runs(certs, SUBINTERPRETER)
     assert "subinterpreters" in said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts in /proc")
+def test_no_descriptors_are_left(certs: Path) -> None:
+    """Neither for an engine nor for a socket: told as such, and all is well when there are some."""
+    out = runs(
+        certs,
+        """
+        import errno, resource
+        def short_of_descriptors(act):
+            before = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+            taken = []
+            try:
+                while True:
+                    try:
+                        taken.append(os.dup(0))
+                    except OSError:
+                        break
+                act()
+            except OSError as error:
+                print(errno.errorcode[error.errno])
+            finally:
+                for one in taken:
+                    os.close(one)
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        short_of_descriptors(tquic.Engine)
+        engine = tquic.Engine()
+        short_of_descriptors(lambda: tquic.sync.serve("127.0.0.1", 0, config=config, engine=engine))
+        with tquic.sync.serve("127.0.0.1", 0, config=config, engine=engine) as server:
+            connect = lambda: tquic.sync.connect(*server.address, config=config, engine=engine)
+            short_of_descriptors(connect)
+            with connect() as client:
+                client.open_stream().write(b"x")
+                print(bytes(server.accept().accept_stream().readexactly(1)).decode())
+        """,
+    )
+    assert out.split() == ["EMFILE"] * 3 + ["x"]

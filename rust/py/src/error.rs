@@ -59,8 +59,9 @@ pub fn path(py: Python<'_>, error: EngineError) -> PyErr {
     }
 }
 
-/// With its number, Python picks the subclass of `OSError`.
-fn os(error: std::io::Error) -> PyErr {
+/// An error of the system. With its number, Python picks the subclass of `OSError`; the conversion
+/// of PyO3 loses it.
+pub fn os(error: std::io::Error) -> PyErr {
     match error.raw_os_error() {
         Some(number) => PyOSError::new_err((number, strerror(&error))),
         None => error.into(),

@@ -65,7 +65,11 @@ impl Faults {
         let segment = |m: &Message<'_>| m.control.segment().map(usize::from);
         let call = Call::Send {
             messages: messages.len(),
-            datagram: messages.iter().map(|m| segment(m).unwrap_or(m.data.len())).max().unwrap_or(0),
+            datagram: messages
+                .iter()
+                .map(|m| segment(m).unwrap_or(m.data.len()))
+                .max()
+                .unwrap_or(0),
             train: messages.first().is_some_and(|m| segment(m).is_some()),
         };
         match (faults.0)(call) {
