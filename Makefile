@@ -32,7 +32,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets \
-	multipath fuzz idle compare instructions docs requirements wheels clean
+	multipath fuzz soak sanitize supply mutants idle compare instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -97,6 +97,13 @@ IDLE_CONNECTIONS ?= 10000
 idle: $(PACKAGE) ## measures what IDLE_CONNECTIONS (10000) idle connections cost, writes docs/embedding.md
 	$(BIN)/python scripts/measure_idle.py --connections $(IDLE_CONNECTIONS) --write docs/embedding.md
 	@echo "idle: measured; the table is in docs/embedding.md, the facts are reports/idle.json"
+
+# Seconds of load; 86400 is a day.
+SOAK_SECONDS ?= 1800
+
+soak: $(PACKAGE) ## mixed load with churn for SOAK_SECONDS (1800), memory and descriptors watched, writes docs/soak.md
+	$(BIN)/python scripts/soak.py --seconds $(SOAK_SECONDS) --write docs/soak.md
+	@echo "soak: no byte, connection or descriptor was lost; the table is docs/soak.md, all samples are reports/soak.json"
 
 # Peers and works to compare (names or groups; all without), rounds, and a tenth of everything.
 PEERS ?=

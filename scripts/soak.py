@@ -79,13 +79,13 @@ async def answer(request: Request) -> Response:
 
 async def serve(folder: Path) -> None:
     """Serves until standard input ends; tells its state for each line of it."""
-    identity = {"cert": folder / "cert.pem", "key": folder / "key.pem"}
-    config = tquic.Config(**identity, max_paths=4, max_datagram_frame_size=65_535)
+    http = tquic.Config(cert=folder / "cert.pem", key=folder / "key.pem")
+    config = http.replace(max_paths=4, max_datagram_frame_size=65_535)
     async with (
         tquic.serve("127.0.0.1", 0, echo, config=config) as plain,
-        tquic.h3.serve(answer, "127.0.0.1", 0, config=tquic.Config(**identity)) as http,
+        tquic.h3.serve(answer, "127.0.0.1", 0, config=http) as pages,
     ):
-        print(json.dumps({"plain": plain.address[1], "http": http.address[1]}), flush=True)
+        print(json.dumps({"plain": plain.address[1], "http": pages.address[1]}), flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
             shards = tquic.Engine.default().stats()
             state = {
@@ -336,7 +336,7 @@ def sample(begun: float, far: Far, tally: Tally) -> Sample:
 
 
 def slope(samples: Sequence[Sample], end: int) -> float:
-    """The growth of resident memory at one end in percent of its mean, in an hour (least squares)."""
+    """Growth of resident memory at one end in percent of its mean per hour (least squares)."""
     late = [one for one in samples if one.at >= WARM_UP * samples[-1].at]
     times = [one.at for one in late]
     sizes = [one.resident[end] for one in late]

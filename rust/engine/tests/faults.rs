@@ -150,22 +150,26 @@ fn segmentation_refused_in_the_middle_of_a_transfer() {
     }
 }
 
-/// The interface's MTU shrinks under a connection that has found a larger one.
+/// The interface's MTU shrinks under a connection that has found a larger one, and uses it.
 #[test]
 fn datagrams_that_are_suddenly_too_large() {
     let make = || {
-        let calls = AtomicU64::new(0);
+        let trains = AtomicU64::new(0);
         Faults::new(move |call| match call {
-            Call::Send { datagram, .. } if datagram > 1300 => {
-                (calls.fetch_add(1, Relaxed) >= 5).then_some(Fault::Error(EMSGSIZE))
+            Call::Send { datagram, train, .. } if datagram > 1300 => {
+                let before = trains.fetch_add(u64::from(train), Relaxed);
+                (before >= 3).then_some(Fault::Error(EMSGSIZE))
             }
             _ => None,
         })
     };
     let (report, ends) = transfer(make);
     assert!((1200..=1300).contains(&report.paths[0].mtu), "{report:?}");
-    // Clients report errors: an ICMP message may be behind it, so they try again before they believe.
-    assert!(ends[1].unsent_trains > 0 && ends.iter().all(|end| end.socket.soft_errors > 0));
+    for end in ends {
+        // Clients report errors: an ICMP message may be behind this one, so they try again at once,
+        // some times.
+        assert!(end.unsent_trains > 0 && end.socket.soft_errors > 0, "{end:?}");
+    }
 }
 
 #[test]

@@ -486,7 +486,7 @@ mod tests {
             sockets.entries[at].on_full(at, now, true, &mut poller).unwrap();
             let until = now + Duration::from_millis(rest);
             assert_eq!(sockets.retry_at(), Some(until));
-            sockets.on_timeout(until - Duration::from_nanos(1), &mut poller);
+            sockets.on_timeout(Instant::from_nanos(until.as_nanos() - 1), &mut poller);
             assert!(!reported(&mut poller));
             sockets.on_timeout(until, &mut poller);
             now = until;
