@@ -30,6 +30,7 @@ mod root;
 mod settings;
 #[cfg(target_os = "linux")]
 mod socket;
+mod stack;
 
 /// Fails in a subinterpreter: what is kept in statics (classes, modules) belongs to one interpreter.
 /// From Python 3.12 on the interpreter refuses the module before it comes to this.
@@ -41,6 +42,11 @@ fn only_main_interpreter(_: pyo3::Python<'_>) -> pyo3::PyResult<()> {
     }
     let why = "tquic works in the main interpreter only: it does not support subinterpreters";
     Err(pyo3::exceptions::PyImportError::new_err(why))
+}
+
+/// What [`stack`] is made of; the model checks in `rust/models` put theirs in place.
+mod sync {
+    pub use std::sync::atomic::{AtomicPtr, Ordering};
 }
 
 /// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
