@@ -315,3 +315,22 @@ def test_no_descriptors_are_left(certs: Path) -> None:
         """,
     )
     assert out.split() == ["EMFILE"] * 3 + ["x"]
+
+
+def test_a_disk_that_is_full_has_its_number(certs: Path, tmp_path: Path) -> None:
+    out = runs(
+        certs,
+        f"""
+        import errno, resource
+        server, client, far = serve_and_connect()
+        stream = client.open_stream()
+        stream.write(bytes(100_000))
+        stream.finish()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
+        try:
+            far.accept_stream().recv_to_file({str(tmp_path / "x")!r})
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+        """,
+    )
+    assert out == "EFBIG\n"
