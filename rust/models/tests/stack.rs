@@ -36,7 +36,9 @@ fn what_is_pushed_is_taken_once() {
             .map(|numbers| {
                 let (stack, dropped) = (stack.clone(), dropped.clone());
                 thread::spawn(move || {
-                    numbers.map(|number| stack.push(Counted(number, dropped.clone())));
+                    for number in numbers {
+                        stack.push(Counted(number, dropped.clone()));
+                    }
                 })
             })
             .collect();
