@@ -15,8 +15,6 @@ Plays connections between two endpoints in virtual time, with faults by chance, 
   --every N        play every Nth trial twice and compare (default 16, 0 for never); not
                    those with corruption, which may hit what TLS draws at random
   --courses        tell the course of each trial, as a hash; not of those with corruption
-  --train BYTES    what an end sends in one piece at most, but always a datagram
-                   (default 65536)
   --list           list the scenarios
 
 With TQUIC_SIM_TRACE=1 in the environment every datagram and event is printed.
@@ -29,19 +27,11 @@ struct Options {
     failures: usize,
     every: u64,
     courses: bool,
-    train: Option<usize>,
 }
 
 fn options() -> Result<Option<Options>, lexopt::Error> {
-    let mut options = Options {
-        runs: 1000,
-        seed: 1,
-        scenario: None,
-        failures: 20,
-        every: 16,
-        courses: false,
-        train: None,
-    };
+    let mut options =
+        Options { runs: 1000, seed: 1, scenario: None, failures: 20, every: 16, courses: false };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -51,7 +41,6 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             Long("failures") => options.failures = parser.value()?.parse()?,
             Long("every") => options.every = parser.value()?.parse()?,
             Long("courses") => options.courses = true,
-            Long("train") => options.train = Some(parser.value()?.parse()?),
             Long("list") => {
                 trial::scenarios().for_each(|(name, about)| println!("{name:<12} {about}"));
                 return Ok(None);
@@ -68,8 +57,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
 
 /// Plays one trial, twice if asked to.
 fn one(options: &Options, seed: u64, twice: bool) -> Option<Result<Counts, Failure>> {
-    let mut plan = draw(options.scenario.as_deref(), seed)?;
-    plan.train = options.train.unwrap_or(plan.train);
+    let plan = draw(options.scenario.as_deref(), seed)?;
     let name = plan.scenario;
     let told = options.courses && plan.is_repeatable();
     let again = (twice && plan.is_repeatable()).then(|| plan.clone());
