@@ -60,7 +60,7 @@ impl Part<'_> {
                 // SAFETY: borrowed for the length of this call only, in which the caller, who holds
                 // the interpreter, cannot close it; a number that is no descriptor is refused.
                 let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
-                let file = std::fs::File::from(borrowed.try_clone_to_owned()?);
+                let file = std::fs::File::from(borrowed.try_clone_to_owned().map_err(error::os)?);
                 Ok(Source::File { file, range: offset..offset.saturating_add(size) })
             }
         }

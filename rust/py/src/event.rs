@@ -191,7 +191,7 @@ fn pump_error(py: Python<'_>, error: Option<PumpError>) -> Option<Py<PyBaseExcep
     let error = match error? {
         PumpError::Write(why) => error::stream(py, why),
         PumpError::Read(why) => error::read(py, why),
-        PumpError::File(why) => pyo3::exceptions::PyOSError::new_err(why),
+        PumpError::File(file) => error::disk(file),
     };
     Some(error.into_value(py))
 }

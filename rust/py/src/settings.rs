@@ -343,7 +343,7 @@ impl ServerTls {
             builder = builder.certificate_for(name, cert, key, password).map_err(fail)?;
         }
         if let Some(callback) = material.lookup {
-            builder = builder.lookup(material::lookup(callback)?);
+            builder = builder.lookup(material::lookup(callback).map_err(error::os)?);
         }
         if !config.resumption {
             builder = builder.tickets(Tickets::Off);
