@@ -71,18 +71,28 @@ class Plan:
 class Rogue:
     """A client, or a server for one client. `outgoing` are datagrams to send."""
 
-    def __init__(self, plan: Plan, original: bytes, identity: Identity | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        original: bytes,
+        identity: Identity | None = None,
+        token: bytes = b"",
+    ) -> None:
         self.plan = plan
         self.is_client = identity is None
         self.scid = os.urandom(8)
         # Where packets go; until the server has chosen, what the client made up.
         self.dcid = original
-        self.token = b""
+        self.token = token
         self.outgoing: list[bytes] = []
         self.frames: dict[str, list[Frame]] = defaultdict(list)
         self.streams: dict[int, bytearray] = defaultdict(bytearray)
         self.ended: set[int] = set()
         # Version Negotiation packets, and the first bytes of short headers.
+        self.closed: Closed | None = None
+        """Why the other end closed."""
+        self.acknowledged = -1
+        """The highest packet number of ours that was acknowledged in a 1-RTT packet."""
         self.negotiations: list[LongHeader] = []
         self.first_bytes: list[int] = []
         self._sent: dict[int, int] = defaultdict(int)
@@ -143,15 +153,6 @@ class Rogue:
         self._go_on()
 
     @property
-    def closed(self) -> Closed | None:
-        """Why the other end closed."""
-        for level, frame in self.heard("CONNECTION_CLOSE"):
-            kind = frame.fields.get("frame")
-            application = "frame" not in frame.fields
-            return Closed(frame["error"], application, kind, frame["reason"].decode(), level)
-        return None
-
-    @property
     def ready(self) -> bool:
         """The handshake is confirmed here and there."""
         if self.is_client:
@@ -163,11 +164,9 @@ class Rogue:
         """Of the 1-RTT packet sent last."""
         return self._numbers[ONE_RTT] - 1
 
-    @property
-    def acknowledged(self) -> int:
-        """The highest packet number of ours that was acknowledged in a 1-RTT packet."""
-        acks = (f["largest"] for f in self.frames[ONE_RTT] if f.name in ("ACK", "ACK_ECN"))
-        return max(acks, default=-1)
+    def numbers(self, level: str) -> set[int]:
+        """Packet numbers that were received."""
+        return self._received[level]
 
     def has_keys(self, level: str) -> bool:
         """Whether packets of this level can be sent."""
@@ -214,7 +213,14 @@ class Rogue:
         self.frames[level].append(frame)
         if frame.name not in ("ACK", "ACK_ECN", "CONNECTION_CLOSE"):
             self._owes.add(level)
-        if frame.name == "CRYPTO":
+        if frame.name in ("ACK", "ACK_ECN") and level == ONE_RTT:
+            self.acknowledged = max(self.acknowledged, frame["largest"])
+        elif frame.name == "CONNECTION_CLOSE" and self.closed is None:
+            application = "frame" not in frame.fields
+            reason = frame["reason"].decode()
+            kind = frame.fields.get("frame")
+            self.closed = Closed(frame["error"], application, kind, reason, level)
+        elif frame.name == "CRYPTO":
             for kind, body in self._crypto[level].add(frame["offset"], frame["data"]):
                 self.tls.receive(kind, body)
         elif frame.name == "STREAM":
@@ -239,6 +245,10 @@ class Rogue:
         """The next bytes of a level's CRYPTO stream."""
         self.send(level, encode.crypto(self.crypto_sent[level], data))
         self.crypto_sent[level] += len(data)
+
+    def skip(self, level: str, count: int) -> None:
+        """Leaves out packet numbers."""
+        self._numbers[self._space(level)] += count
 
     def seal(
         self,
