@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .acts import frames, handshake, http
+from .acts import frames, handshake, http, network, paths
 from .row import ROWS
 
-__all__ = ["ROWS", "frames", "handshake", "http"]
+__all__ = ["ROWS", "frames", "handshake", "http", "network", "paths"]

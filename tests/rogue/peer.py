@@ -28,6 +28,8 @@ STREAMS_BIDI, STREAMS_UNI, ACK_DELAY_EXPONENT, MAX_ACK_DELAY = 0x08, 0x09, 0x0A,
 PREFERRED_ADDRESS, CID_LIMIT, INITIAL_SOURCE, RETRY_SOURCE = 0x0D, 0x0E, 0x0F, 0x10
 DATAGRAM_SIZE: Final = 0x20
 
+ACKS: Final = ("ACK", "ACK_ECN", "PATH_ACK", "PATH_ACK_ECN")
+
 Parameters = dict[int, bytes | int]
 
 
@@ -211,9 +213,9 @@ class Rogue:
 
     def _frame(self, level: str, frame: Frame) -> None:
         self.frames[level].append(frame)
-        if frame.name not in ("ACK", "ACK_ECN", "CONNECTION_CLOSE"):
+        if frame.name not in (*ACKS, "CONNECTION_CLOSE"):
             self._owes.add(level)
-        if frame.name in ("ACK", "ACK_ECN") and level == ONE_RTT:
+        if frame.name in ACKS and level == ONE_RTT and not frame.fields.get("path"):
             self.acknowledged = max(self.acknowledged, frame["largest"])
         elif frame.name == "CONNECTION_CLOSE" and self.closed is None:
             application = "frame" not in frame.fields
@@ -282,6 +284,12 @@ class Rogue:
         return self._keys[level, self.is_client].seal(
             header + number.to_bytes(NUMBER), number, payload
         )
+
+    def seal_on(self, path: int, dcid: bytes, number: int, payload: bytes) -> bytes:
+        """A 1-RTT packet of another path, whose ID is part of the nonce
+        (draft-ietf-quic-multipath-21 section 2.4)."""
+        header = bytes([0x40 | NUMBER - 1]) + dcid + number.to_bytes(NUMBER)
+        return self._keys[ONE_RTT, self.is_client].seal(header, path << 64 | number, payload)
 
     @staticmethod
     def _space(level: str) -> str:
