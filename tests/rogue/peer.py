@@ -97,9 +97,14 @@ class Rogue:
         """The highest packet number of ours that was acknowledged in a 1-RTT packet."""
         self.negotiations: list[LongHeader] = []
         self.first_bytes: list[int] = []
+        # Connection IDs of ours for other paths than the first. What comes there is read, and not
+        # acknowledged.
+        self.paths: dict[bytes, int] = {}
         self._sent: dict[int, int] = defaultdict(int)
         self._numbers: dict[str, int] = defaultdict(int)
         self._received: dict[str, set[int]] = defaultdict(set)
+        # The highest packet number by level and path.
+        self._highest: dict[tuple[str, int], int] = defaultdict(lambda: -1)
         self._owes: set[str] = set()
         self._crypto: dict[str, CryptoStream] = defaultdict(CryptoStream)
         self.crypto_sent: dict[str, int] = defaultdict(int)
@@ -199,11 +204,14 @@ class Rogue:
             a ^ b for a, b in zip(packet[offset : offset + length], mask[1:], strict=False)
         )
         header = bytes([first]) + packet[1:offset] + number
-        # Few packets are exchanged: their numbers are whole.
-        payload = keys.open(header, int.from_bytes(number), packet[offset + length :])
+        path = self.paths.get(packet[1:offset], 0) if level == ONE_RTT else 0
+        whole = _whole(int.from_bytes(number), length, self._highest[level, path] + 1)
+        payload = keys.open(header, path << 64 | whole, packet[offset + length :])
         if payload is None:
             return False
-        self._received[level].add(int.from_bytes(number))
+        self._highest[level, path] = max(self._highest[level, path], whole)
+        if not path:
+            self._received[level].add(whole)
         if level == ONE_RTT:
             self.first_bytes.append(first)
         frames, _ = parse_frames(payload)
@@ -320,6 +328,16 @@ class Rogue:
             self._confirmed = True
             payload += b"\x1e"
         return payload
+
+
+def _whole(truncated: int, length: int, expected: int) -> int:
+    """The packet number that ends with these bytes and is nearest to the one that is expected (RFC
+    9000 appendix A.3)."""
+    window = 1 << 8 * length
+    nearest = expected - expected % window + truncated
+    if nearest > expected + window // 2 and nearest >= window:
+        return nearest - window
+    return nearest + window if nearest <= expected - window // 2 else nearest
 
 
 def _ranges(numbers: set[int]) -> list[range]:

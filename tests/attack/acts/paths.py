@@ -38,9 +38,10 @@ def allowed(peer: Peer) -> int:
     return max(limits, default=PATHS - 1)
 
 
-def cid_for(path: int, sequence: int) -> bytes:
+def cid_for(peer: Peer, path: int, sequence: int) -> bytes:
     """A frame with a connection ID of ours for a path."""
     cid = path.to_bytes(4) + sequence.to_bytes(4)
+    peer.rogue.paths[cid] = path
     return varints(PATH_NEW_CONNECTION_ID, path, sequence, 0) + b"\x08" + cid + bytes(16)
 
 
@@ -51,7 +52,7 @@ def path_exhaustion(field: Field, size: int) -> str:
     peers = [connect(field) for _ in range(size)]
     for peer in peers:
         for path, cid in given(peer).items():
-            peer.send(b"".join(cid_for(path, sequence) for sequence in range(8)))
+            peer.send(b"".join(cid_for(peer, path, sequence) for sequence in range(8)))
             for number in range(3):
                 packet = peer.rogue.seal_on(path, cid, number, b"\x1a" + bytes(7) + bytes([number]))
                 peer.port.send(packet, loopback(field.ledger.datagrams))
@@ -60,7 +61,7 @@ def path_exhaustion(field: Field, size: int) -> str:
     field.note("goes_on", goes_on and all(peer.served() for peer in peers[:10]))
     field.note("worst_address", field.ledger.worst_of_others())
     for peer in peers:
-        peer.send(cid_for(allowed(peer) + 1, 0))
+        peer.send(cid_for(peer, allowed(peer) + 1, 0))
         peer.until(lambda rogue: rogue.closed)
     field.note("closed_share", closed_with(peers, PROTOCOL_VIOLATION))
     return f"{size} connections with {PATHS - 1} more paths each that are never proved"
@@ -76,7 +77,7 @@ def path_abandoning(field: Field, size: int) -> str:
             peer.take(0.05)
             continue
         path, quiet = path + 1, time.monotonic() + 5.0
-        frames = cid_for(path, 0)
+        frames = cid_for(peer, path, 0)
         if cid := given(peer).get(path):
             packet = peer.rogue.seal_on(path, cid, 0, b"\x1a" + bytes(8))
             peer.port.send(packet, loopback(path))
@@ -92,7 +93,7 @@ def path_moving(field: Field, size: int) -> str:
     peer = connect(field)
     ids = given(peer)
     for path in ids:
-        peer.send(cid_for(path, 0) + cid_for(path, 1))
+        peer.send(cid_for(peer, path, 0) + cid_for(peer, path, 1))
     for number in range(size):
         for path, cid in ids.items():
             peer.port.send(peer.rogue.seal_on(path, cid, number, b"\x01"), loopback(number))
