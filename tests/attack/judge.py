@@ -11,7 +11,9 @@ from .field import MIB, Result
 
 TABLE: Final = Path(__file__).with_name("bounds.toml")
 # Not judged where other work may be going on.
-TIMES: Final = ("cpu", "honest", "after")
+TIMES: Final = (
+    "cpu", "honest", "after", "slowest", "cost_ratio", "answered_share", "recovered_share",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,14 @@ def bounds(name: str) -> list[Bound]:
 
 def measures(result: Result) -> dict[str, float]:
     """All that was measured, under the names of the table."""
-    return {
-        "memory": (result.memory_peak - result.memory_before) / MIB,
+    traffic = {
         "amplification": result.amplification,
         "cpu": result.cpu / max(result.datagrams, 1) * 1e6,
+    }
+    return {
+        "memory": (result.memory_peak - result.memory_before) / MIB,
+        # Files and honest clients send no datagrams of an attacker.
+        **(traffic if result.datagrams else {}),
         "honest_share": min(phase.share for phase in (result.during, result.after)),
         "honest": result.during.median * 1000,
         "after": result.after.median * 1000,

@@ -25,8 +25,6 @@ class Row:
     """Of `tquic serve`; a row without options may share its server with others."""
     settings: tuple[tuple[str, str], ...] = ()
     """Variables `TQUIC_...` of the server."""
-    local: bool = False
-    """Nobody is attacked over a socket: this process is the one that is measured."""
 
     @property
     def own_server(self) -> bool:
@@ -43,14 +41,13 @@ def row(
     full: int,
     fast: int,
     options: tuple[str, ...] = (),
-    local: bool = False,
     **settings: str,
 ) -> Callable[[Act], Act]:
     """Enters an attack into the list."""
 
     def enter(act: Act) -> Act:
         variables = tuple((f"TQUIC_{key.upper()}", value) for key, value in settings.items())
-        ROWS[name] = Row(name, act, full, fast, options, variables, local)
+        ROWS[name] = Row(name, act, full, fast, options, variables)
         return act
 
     return enter

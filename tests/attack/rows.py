@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .acts import frames, handshake, http, network, paths
+from .acts import frames, handshake, http, local, network, overload, paths
 from .row import ROWS
 
-__all__ = ["ROWS", "frames", "handshake", "http", "network", "paths"]
+__all__ = ["ROWS", "frames", "handshake", "http", "local", "network", "overload", "paths"]

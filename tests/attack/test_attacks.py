@@ -35,7 +35,10 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Row], 
 @pytest.mark.parametrize("name", ROWS)
 def test_bounds_hold(name: str, place: Callable[[Row], Site]) -> None:
     row = ROWS[name]
-    result = place(row).run(row, row.fast, seed=1)
+    try:
+        result = place(row).run(row, row.fast, seed=1)
+    except PermissionError as error:
+        pytest.skip(f"only root may do this: {error}")
     broken = [str(finding) for finding in judge(result, times=False) if not finding.holds]
     assert not broken, (result.sent, broken)
 

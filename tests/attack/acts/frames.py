@@ -23,7 +23,7 @@ def closed_with(peers: list[Peer], code: int) -> float:
     return sum(peer.closed is not None and peer.closed.code == code for peer in peers) / len(peers)
 
 
-@row("cid-stuffing", full=300, fast=4)
+@row("cid-stuffing", full=100, fast=4)
 def cid_stuffing(field: Field, size: int) -> str:
     """Connection IDs that retire all others, and no acknowledgement of the retirements."""
     peers, taken = [], 0
@@ -63,7 +63,7 @@ def cid_retiring(field: Field, size: int) -> str:
     return f"{retired} connection IDs retired as soon as they came"
 
 
-@row("path-challenges", full=1_000_000, fast=20_000)
+@row("path-challenges", full=500_000, fast=20_000)
 def path_challenges(field: Field, size: int) -> str:
     """Nothing but PATH_CHALLENGE, a hundred in a packet, acknowledging nothing."""
     peer = field.connect()

@@ -72,7 +72,7 @@ def initial_flood(field: Field, size: int) -> str:
     return f"{size} Initial packets with a ClientHello from {size} addresses"
 
 
-@row("initial-garbage", full=300_000, fast=3_000)
+@row("initial-garbage", full=100_000, fast=3_000)
 def initial_garbage(field: Field, size: int) -> str:
     """Initial packets that do not authenticate, with foreign packets behind them."""
     maker = Initials()
@@ -128,7 +128,7 @@ def crypto_fragments(field: Field, size: int) -> str:
     return f"{size} connections with Handshake bytes of which every fourth comes, up to 200 kB"
 
 
-@row("colliding-ids", full=20_000, fast=1_000)
+@row("colliding-ids", full=10_000, fast=1_000)
 def colliding_ids(field: Field, size: int) -> str:
     """Connection IDs that an unkeyed hash puts into one bucket; beside as many that are random."""
     maker = Initials()
