@@ -40,7 +40,7 @@ def cid_stuffing(field: Field, size: int) -> str:
     return f"{size} connections, up to 2,000 NEW_CONNECTION_ID each, retirements not acknowledged"
 
 
-@row("cid-retiring", full=20_000, fast=500)
+@row("cid-retiring", full=5000, fast=500)
 def cid_retiring(field: Field, size: int) -> str:
     """Retires every connection ID of the server as it comes, so that it has to issue more."""
     peer = field.connect()
@@ -63,7 +63,7 @@ def cid_retiring(field: Field, size: int) -> str:
     return f"{retired} connection IDs retired as soon as they came"
 
 
-@row("path-challenges", full=500_000, fast=20_000)
+@row("path-challenges", full=200_000, fast=20_000)
 def path_challenges(field: Field, size: int) -> str:
     """Nothing but PATH_CHALLENGE, a hundred in a packet, acknowledging nothing."""
     peer = field.connect()
@@ -109,7 +109,7 @@ def stream_bytes(field: Field, size: int) -> str:
     return f"{size} segments of one byte with a gap after each, in one stream"
 
 
-@row("ack-unsent", full=200, fast=5)
+@row("ack-unsent", full=100, fast=5)
 def ack_unsent(field: Field, size: int) -> str:
     """Acknowledges packets that the server never sent."""
     peers = []
@@ -146,7 +146,7 @@ def ack_ahead(field: Field, size: int) -> str:
     return f"{size} downloads of 64 MiB that acknowledge what they did not receive"
 
 
-@row("ack-ranges", full=100_000, fast=2_000)
+@row("ack-ranges", full=30_000, fast=2_000)
 def ack_ranges(field: Field, size: int) -> str:
     """Packets with every second number, so that the server has as many ranges to acknowledge, and
     ACK frames of as many ranges as fit."""
@@ -171,7 +171,7 @@ def ack_ranges(field: Field, size: int) -> str:
     return f"{sent} packets with every second number, and ACK frames of 601 ranges below zero"
 
 
-@row("key-updates", full=50_000, fast=2_000)
+@row("key-updates", full=30_000, fast=2_000)
 def key_updates(field: Field, size: int) -> str:
     """Junk that looks like the next key phase, then updates faster than they are acknowledged."""
     peer = field.connect()
@@ -187,7 +187,7 @@ def key_updates(field: Field, size: int) -> str:
     return f"{size} packets of the other key phase that do not authenticate"
 
 
-@row("empty-work", full=200_000, fast=5_000)
+@row("empty-work", full=50_000, fast=5_000)
 def empty_work(field: Field, size: int) -> str:
     """Whatever costs the sender nothing: empty datagrams, PING, PADDING, empty STREAM frames."""
     peer = field.connect()
@@ -206,7 +206,7 @@ def empty_work(field: Field, size: int) -> str:
     return f"{size} datagrams: empty, or packets of PING, PADDING or empty STREAM frames"
 
 
-@row("random-frames", full=1_500, fast=30, options=("--qlog", "{folder}/qlog"))
+@row("random-frames", full=300, fast=30, options=("--qlog", "{folder}/qlog"))
 def random_frames(field: Field, size: int) -> str:
     """Frames drawn at random, mostly wrong, with the server's qlog on."""
     internal = 0

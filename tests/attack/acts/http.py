@@ -60,7 +60,7 @@ def http(field: Field, plan: Plan | None = None) -> Peer:
     return peer
 
 
-@row("qpack-bomb", full=200, fast=6)
+@row("qpack-bomb", full=100, fast=6)
 def qpack_bomb(field: Field, size: int) -> str:
     """One byte for each field line of a hundred, in headers."""
     bomb = frame(HEADERS, b"\0\0" + STATIC_LINE * 60_000)
@@ -75,7 +75,7 @@ def qpack_bomb(field: Field, size: int) -> str:
     return f"{size} header sections of 60 kB that decode to 6 MB each"
 
 
-@row("qpack-bomb-trailers", full=200, fast=6)
+@row("qpack-bomb-trailers", full=100, fast=6)
 def qpack_bomb_trailers(field: Field, size: int) -> str:
     """The same behind a body."""
     bomb = headers(POST) + frame(DATA, b"x") + frame(HEADERS, b"\0\0" + STATIC_LINE * 60_000)
@@ -90,7 +90,7 @@ def qpack_bomb_trailers(field: Field, size: int) -> str:
     return f"{size} trailer sections of 60 kB that decode to 6 MB each"
 
 
-@row("qpack-blocked", full=300, fast=5)
+@row("qpack-blocked", full=100, fast=5)
 def qpack_blocked(field: Field, size: int) -> str:
     """Sections that wait for entries which never come, on more streams than the server allows."""
     peers = []
@@ -118,7 +118,7 @@ def qpack_blocked_bytes(field: Field, size: int) -> str:
     return f"{size} connections with 100 sections of 30 kB that wait for an entry never inserted"
 
 
-@row("encoder-streams", full=300, fast=6)
+@row("encoder-streams", full=99, fast=6)
 def encoder_streams(field: Field, size: int) -> str:
     """A second encoder stream; a table larger than allowed; an instruction of 1 GiB."""
     stories = (
@@ -140,7 +140,7 @@ def encoder_streams(field: Field, size: int) -> str:
     return f"{size} connections that open the encoder stream twice or insert without leave"
 
 
-@row("settings", full=300, fast=6)
+@row("settings", full=100, fast=6)
 def settings(field: Field, size: int) -> str:
     """A SETTINGS frame that announces 1 GiB; an unknown frame of megabytes, which is skipped."""
     peers = []
@@ -161,7 +161,7 @@ def settings(field: Field, size: int) -> str:
     return f"{size} connections with SETTINGS of 1 GiB or unknown frames of 1 TiB on control"
 
 
-@row("smuggling", full=2_000, fast=40)
+@row("smuggling", full=1000, fast=40)
 def smuggling(field: Field, size: int) -> str:
     """Bodies that are shorter or longer than content-length; two lengths; none at all."""
     put = [(b":method", b"PUT"), *GET[1:3], (b":path", b"/smuggled.bin")]
@@ -187,7 +187,7 @@ def smuggling(field: Field, size: int) -> str:
     return f"{size} uploads whose length is not what was said"
 
 
-@row("rapid-reset", full=100, fast=2)
+@row("rapid-reset", full=30, fast=2)
 def rapid_reset(field: Field, size: int) -> str:
     """Requests that are given up at once, as fast as the server allows streams."""
     peers, made = [], 0
@@ -216,7 +216,7 @@ def rapid_reset(field: Field, size: int) -> str:
     return f"{size} connections that give up each request in the packet that makes it"
 
 
-@row("made-you-reset", full=50, fast=2)
+@row("made-you-reset", full=20, fast=2)
 def made_you_reset(field: Field, size: int) -> str:
     """Requests that make the server reset: malformed ones, one after the other."""
     goes_on, made = True, 0
@@ -263,7 +263,7 @@ def slow_readers(field: Field, size: int) -> str:
     return f"{size} connections, 100 requests for 64 MiB each, 1,000 bytes of each accepted"
 
 
-@row("slow-senders", full=100, fast=2)
+@row("slow-senders", full=50, fast=2)
 def slow_senders(field: Field, size: int) -> str:
     """Headers of which one byte comes in a while."""
     peers = [http(field) for _ in range(size)]

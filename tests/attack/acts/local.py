@@ -28,21 +28,21 @@ def attacked(field: Field, kind: str, rounds: int) -> dict[str, Any]:
     return found
 
 
-@row("ebpf-objects", full=20_000, fast=200)
+@row("ebpf-objects", full=2000, fast=200)
 def ebpf_objects(field: Field, size: int) -> str:
     """Objects of schedulers that were damaged, or are a megabyte of noise."""
     found = attacked(field, "objects", size)
     return f"{size} damaged eBPF objects, of which {found['refused']} were refused"
 
 
-@row("configuration-files", full=5_000, fast=100)
+@row("configuration-files", full=1000, fast=100)
 def configuration_files(field: Field, size: int) -> str:
     """TOML and environment variables with values that nobody means."""
     found = attacked(field, "configurations", size)
     return f"{2 * size} configurations, of which {found['refused']} were refused"
 
 
-@row("parsers", full=60, fast=1)
+@row("parsers", full=10, fast=1)
 def parsers(field: Field, size: int) -> str:
     """A megabyte of noise for everything that reads bytes."""
     found = attacked(field, "parsers", size)

@@ -155,7 +155,7 @@ def checksum(data: bytes) -> int:
     return ~(total + (total >> 16)) & 0xFFFF
 
 
-@row("stateless-resets", full=200_000, fast=5_000)
+@row("stateless-resets", full=100_000, fast=5_000)
 def stateless_resets(field: Field, size: int) -> str:
     """Packets of connections that do not exist; then each reset is sent back as if it came from
     another endpoint that knows nothing either."""
@@ -197,7 +197,7 @@ def moving(field: Field, size: int) -> str:
     return f"{size} packets of one connection, each from another address"
 
 
-@row("early-data-replay", full=3_000, fast=100, options=("--access-log",))
+@row("early-data-replay", full=2000, fast=100, options=("--access-log",))
 def early_data_replay(field: Field, size: int) -> str:
     """A request in 0-RTT, caught and sent again from everywhere."""
     teacher = field.connect()

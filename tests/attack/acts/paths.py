@@ -45,7 +45,7 @@ def cid_for(peer: Peer, path: int, sequence: int) -> bytes:
     return varints(PATH_NEW_CONNECTION_ID, path, sequence, 0) + b"\x08" + cid + bytes(16)
 
 
-@row("path-exhaustion", full=200, fast=3, options=("--multipath",))
+@row("path-exhaustion", full=100, fast=3, options=("--multipath",))
 def path_exhaustion(field: Field, size: int) -> str:
     """All connection IDs for all paths, a packet on each path, from addresses that are never
     proved; and in the end a path beyond the limit."""
@@ -67,7 +67,7 @@ def path_exhaustion(field: Field, size: int) -> str:
     return f"{size} connections with {PATHS - 1} more paths each that are never proved"
 
 
-@row("path-abandoning", full=100, fast=8, options=("--multipath",))
+@row("path-abandoning", full=50, fast=8, options=("--multipath",))
 def path_abandoning(field: Field, size: int) -> str:
     """Opens a path and abandons it, one after the other, as long as the server allows new ones."""
     peer = connect(field)
@@ -87,7 +87,7 @@ def path_abandoning(field: Field, size: int) -> str:
     return f"{path} paths opened and abandoned, one after the other"
 
 
-@row("path-moving", full=20_000, fast=500, options=("--multipath",))
+@row("path-moving", full=5000, fast=500, options=("--multipath",))
 def path_moving(field: Field, size: int) -> str:
     """Every packet of every path from another address."""
     peer = connect(field)

@@ -67,6 +67,10 @@ impl StreamSet {
     /// to ask again.
     pub fn read_ahead(&mut self, id: StreamId) -> u64 {
         let (room, credit) = (self.writable(id), self.credit.left());
+        if room == 0 {
+            // The next write is refused, and asks to be told in time.
+            return 0;
+        }
         let left = self.config.send_buffer.saturating_sub(self.held);
         let Ok((_, send)) = self.send_part(id) else { return 0 };
         let share = left.max(AHEAD.saturating_sub(send.buffered()));

@@ -82,3 +82,20 @@ fn a_file_goes_on_with_each_acknowledgement_and_each_limit() {
         assert!(received > before || left == 0, "nothing tells to read on, {left} left");
     }
 }
+
+#[test]
+fn a_file_alone_is_read_on_when_half_the_buffer_is_free() {
+    let config = StreamConfig::default();
+    let mut client = ready(Client, &config);
+    client.on_max_data(1 << 40);
+    let id = client.open(Bidirectional).unwrap();
+    client.on_max_stream_data(id, 1 << 40).unwrap();
+    fill(&mut client, id, &mut (64 << 20));
+    assert_eq!(client.held, config.send_buffer);
+    while client.held > config.send_buffer / 2 {
+        assert_eq!(events(&mut client), []);
+        let packet = build(&mut client, Instant::ZERO, MTU).unwrap();
+        acked(&mut client, &packet);
+    }
+    assert_eq!(events(&mut client), [StreamEvent::Writable { id }]);
+}
