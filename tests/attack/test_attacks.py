@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,10 @@ from .row import Row
 from .rows import ROWS
 from .server import make_site
 from .session import Site, site
+
+
+# Addresses of 127.0.0.0/8 and /proc.
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
 
 @pytest.fixture(scope="module")
