@@ -18,7 +18,6 @@ from .rows import ROWS
 from .server import make_site
 from .session import Site, site
 
-
 # Addresses of 127.0.0.0/8 and /proc.
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux")
 
