@@ -32,7 +32,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets \
-	multipath fuzz soak audit reproduce idle compare instructions docs requirements wheels clean
+	multipath fuzz attack soak audit reproduce idle compare instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -90,6 +90,15 @@ interop-short: $(PACKAGE) ## runs the short interop cases, as CI does
 	@# 2: nothing could be run here, the reasons are printed.
 	$(BIN)/python -m tests.interop --subject tquic --cases $(SHORT) || test $$? -eq 2
 	@echo "interop-short: no failed cell; no report, results are printed"
+
+# Names of attacks, all without; the seed of everything random.
+ROWS ?=
+SEED ?= 1
+
+attack: $(PACKAGE) ## attacks a running server in every known way (ROWS, SEED), writes docs/reliability.md
+	mkdir -p reports
+	$(BIN)/python -m tests.attack --seed $(SEED) --json reports/attack.json --write docs/reliability.md $(ROWS)
+	@echo "attack: every bound holds; the tables are docs/reliability.md, the facts reports/attack.json"
 
 # Idle connections to open, and the table of docs/embedding.md.
 IDLE_CONNECTIONS ?= 10000

@@ -8,6 +8,9 @@ use crate::delivery::{Blocked, Once};
 use bytes::Bytes;
 use tquic_wire::StreamId;
 
+/// What a stream may hold of a file beyond what can be sent, in bytes, whatever others hold.
+pub(super) const AHEAD: u64 = 64 * 1024;
+
 /// The states of RFC 9000 figure 2. A stream whose RESET_STREAM still waits for a packet counts as
 /// `ResetSent`: it already sends nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +79,10 @@ pub(super) struct SendPart {
     stopped: Option<u64>,
     /// Whether the application ended its use of the part itself.
     pub done: bool,
-    /// Whether a write found the buffer full, so that the application waits for room.
-    starved: bool,
+    /// The application waits until the buffer holds no more than this.
+    waits_for: Option<u64>,
+    /// Bytes of the buffer that the owner has counted.
+    pub counted: u64,
 }
 
 impl SendPart {
@@ -94,7 +99,8 @@ impl SendPart {
             blocked: Blocked::default(),
             stopped: None,
             done: false,
-            starved: false,
+            waits_for: None,
+            counted: 0,
         }
     }
 
@@ -139,7 +145,7 @@ impl SendPart {
     pub fn write(&mut self, data: Bytes, bound: u64) -> Result<(), StreamError> {
         self.usable()?;
         if self.buf.buffered() >= bound {
-            self.starved = true;
+            self.waits_for = Some(bound / 2);
             return Err(StreamError::Full);
         }
         // RFC 9000 section 4.5: no offset beyond 2^62-1 can be expressed.
@@ -148,7 +154,8 @@ impl SendPart {
         }
         self.buf.push(data);
         if self.buf.buffered() >= bound {
-            self.starved = true;
+            // Half of it, so that it is not woken for every packet.
+            self.waits_for = Some(bound / 2);
         }
         Ok(())
     }
@@ -182,7 +189,7 @@ impl SendPart {
         self.buf.truncate(reliable_size);
         self.fin.cancel();
         self.blocked.clear();
-        self.starved = false;
+        self.waits_for = None;
         self.reset.request();
         true
     }
@@ -310,14 +317,23 @@ impl SendPart {
         complete
     }
 
-    /// Whether the application waited for room and has enough of it again: half the bound, so that
-    /// it is not woken for every packet.
-    pub fn take_room(&mut self, bound: u64) -> bool {
-        let room = self.starved && self.buf.buffered() <= bound / 2;
-        if room {
-            self.starved = false;
+    /// Bytes to take from a file now, at most `room`: as many as `credit`, the connection's, and the
+    /// stream's own limit let be sent, and [`AHEAD`] more. 0: that is too few to be worth a read, and
+    /// what is acknowledged next, or a new limit, will tell.
+    pub fn read_ahead(&mut self, room: u64, credit: u64) -> u64 {
+        let unsent = self.buf.end() - self.buf.next();
+        let permitted = self.max_data.saturating_sub(self.buf.next()).min(credit);
+        let room = room.min(permitted.saturating_add(AHEAD).saturating_sub(unsent));
+        if room < AHEAD / 2 && self.buf.buffered() > 0 {
+            self.waits_for = Some(u64::MAX);
+            return 0;
         }
         room
+    }
+
+    /// Whether the application waited for room and has enough of it again.
+    pub fn take_room(&mut self) -> bool {
+        self.waits_for.take_if(|level| self.buf.buffered() <= *level).is_some()
     }
 
     pub fn on_lost(&mut self, offset: u64, len: u16, fin: bool) {

@@ -193,9 +193,9 @@ fn a_full_buffer_refuses_and_calls_back() {
     assert_eq!(p.writable(BOUND), 0);
     while send(&mut p, 300).is_some() {}
     p.on_acked(0, 900, false);
-    assert!(!p.take_room(BOUND));
+    assert!(!p.take_room());
     p.on_acked(900, 100, false);
-    assert!(p.take_room(BOUND) && !p.take_room(BOUND));
+    assert!(p.take_room() && !p.take_room());
     assert_eq!(p.writable(BOUND), 500);
 }
 

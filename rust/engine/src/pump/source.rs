@@ -209,10 +209,10 @@ impl Outflow {
 
     fn fill(&mut self, streams: &mut StreamSet) -> Result<bool, PumpError> {
         while self.source.remaining() > 0 {
-            let room = streams.writable(self.id);
+            let room = streams.read_ahead(self.id);
             if room == 0 {
-                // Either the buffer is full, and the stream will tell when it has room, or it takes
-                // nothing any more: a write, which is refused in both cases, knows which.
+                // Either enough waits to be sent, and the stream will tell when it wants more, or it
+                // takes nothing any more: a write knows which.
                 return match streams.write(self.id, Bytes::new()) {
                     Ok(()) | Err(StreamError::Full) => Ok(false),
                     Err(error) => Err(PumpError::Write(error)),

@@ -2,7 +2,7 @@
 
 use super::super::recv::RecvPart;
 use super::super::schedule::Priority;
-use super::super::send::SendPart;
+use super::super::send::{AHEAD, SendPart};
 use super::super::{Chunk, Consumed, ReadError, StreamError};
 use super::{StreamSet, kind};
 use bytes::Bytes;
@@ -58,6 +58,25 @@ impl StreamSet {
             None if self.is_silent(id) => self.config.send_buffer,
             None => 0,
         }
+    }
+
+    /// Bytes that are worth reading from a file for this stream now, at most [`Self::writable`]. All
+    /// of a connection's streams together get what one stream may hold, and 64 KiB each beyond
+    /// that, and none gets more than 64 KiB beyond what the peer's limits let it send: somebody who
+    /// asks for many files and takes none of them costs little. 0: nothing now; an event tells when
+    /// to ask again.
+    pub fn read_ahead(&mut self, id: StreamId) -> u64 {
+        let (room, credit) = (self.writable(id), self.credit.left());
+        if room == 0 {
+            // The next write is refused, and asks to be told in time.
+            return 0;
+        }
+        let left = self.config.send_buffer.saturating_sub(self.held);
+        let Ok((_, send)) = self.send_part(id) else { return 0 };
+        let share = left.max(AHEAD.saturating_sub(send.buffered()));
+        let wanted = send.read_ahead(room.min(share), credit);
+        self.reads_ahead |= wanted == 0;
+        wanted
     }
 
     /// Bytes written and not yet acknowledged; 0 for a stream that is gone, and for what a reset has

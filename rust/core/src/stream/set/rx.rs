@@ -118,6 +118,7 @@ impl StreamSet {
         if let Some(send) = &mut self.streams[slot].send {
             send.raise_limit(max);
             self.sync(slot);
+            self.tell_room(slot);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 mod attack;
 mod errors;
+mod files;
 mod lifecycle;
 mod pair;
 mod reset_at;

@@ -4,7 +4,7 @@ use super::super::chunk::StreamChunk;
 use super::super::schedule::Work;
 use super::super::send::{Reset, SendPart};
 use super::app::wants_frame;
-use super::{DIRECTIONS, Stream, StreamSet, kind};
+use super::{DIRECTIONS, Stream, StreamSet, count, kind};
 use crate::recovery::Token;
 use crate::time::Instant;
 use crate::tx::FrameWriter;
@@ -251,10 +251,10 @@ impl StreamSet {
 
     fn on_stream_acked(&mut self, id: StreamId, offset: u64, len: u16, fin: bool) {
         let Some(slot) = self.index.get(id) else { return };
-        let bound = self.config.send_buffer;
         let Some(send) = &mut self.streams[slot].send else { return };
         let complete = send.on_acked(offset, len, fin);
-        let room = send.take_room(bound);
+        count(&mut self.held, send);
+        let room = send.take_room();
         let over = send.state().is_terminal();
         self.scheduler.set(slot, Work::Owed, send.has_owed());
         if room && !complete {
