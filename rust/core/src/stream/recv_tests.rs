@@ -99,10 +99,10 @@ fn resets_in_every_state() {
         match after {
             DataRecvd => assert_eq!(rig.read(999), Ok(Some((20, 180, true)))),
             ResetRecvd if state == ResetRecvd => {
-                assert_eq!(rig.read(9), Err(ReadError::Reset { code: 5, reliable_size: 0 }))
+                assert_eq!(rig.read(9), Err(ReadError::Reset { code: 5, reliable_size: 0 }));
             }
             ResetRecvd => {
-                assert_eq!(rig.read(9), Err(ReadError::Reset { code: 9, reliable_size: 0 }))
+                assert_eq!(rig.read(9), Err(ReadError::Reset { code: 9, reliable_size: 0 }));
             }
             _ => {}
         }

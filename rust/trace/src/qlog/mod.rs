@@ -159,7 +159,7 @@ impl Qlog {
         };
         if !subject.side.is_client() {
             this.record_of(Mask::SERVER_LISTENING, subject.began, name::SERVER_LISTENING, |data| {
-                describe::address(data, &subject.addresses.local)
+                describe::address(data, &subject.addresses.local);
             });
         }
         this
