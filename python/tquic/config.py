@@ -282,6 +282,10 @@ class Config:
     """Bytes of one stream that may wait in the engine for their acknowledgement. Bounds the
     throughput of one stream to this per round trip. Default 8 MiB; 1 KiB to 4 GiB."""
 
+    reset_stream_at: bool = True
+    """Take streams of which the peer gives up the end only: RESET_STREAM_AT
+    (draft-ietf-quic-reliable-stream-reset-10); see `Stream.reset`. Default on."""
+
     write_buffer: int = 16 * _MiB
     """Bytes of one stream that may wait for room in `send_buffer` because `Stream.write` was not
     awaited; more raise `WriteBufferFull`. Default 16 MiB; up to 1 GiB."""

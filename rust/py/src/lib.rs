@@ -31,6 +31,24 @@ mod root;
 mod settings;
 #[cfg(target_os = "linux")]
 mod socket;
+mod stack;
+
+/// Fails in a subinterpreter: what is kept in statics (classes, modules) belongs to one interpreter.
+/// From Python 3.12 on the interpreter refuses the module before it comes to this.
+fn only_main_interpreter(_: pyo3::Python<'_>) -> pyo3::PyResult<()> {
+    // SAFETY: both need an attached thread, whose interpreter lives as long; that is the argument.
+    let id = unsafe { pyo3::ffi::PyInterpreterState_GetID(pyo3::ffi::PyInterpreterState_Get()) };
+    if id == 0 {
+        return Ok(());
+    }
+    let why = "tquic works in the main interpreter only: it does not support subinterpreters";
+    Err(pyo3::exceptions::PyImportError::new_err(why))
+}
+
+/// What [`stack`] is made of; the model checks in `rust/models` put theirs in place.
+mod sync {
+    pub use std::sync::atomic::{AtomicPtr, Ordering};
+}
 
 /// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
 #[pyo3::pymodule(gil_used = false)]
@@ -75,6 +93,7 @@ mod _engine {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::only_main_interpreter(module.py())?;
         for (name, number) in crate::event::KINDS {
             module.add(*name, number)?;
         }

@@ -40,6 +40,7 @@ struct TransportSettings {
     max_bidi_streams: u64,
     max_uni_streams: u64,
     send_buffer: u64,
+    reset_stream_at: bool,
     congestion: String,
     initial_rtt: f64,
     initial_window: Option<u64>,
@@ -128,6 +129,7 @@ impl TransportSettings {
                 max_streams_bidi: self.max_bidi_streams,
                 max_streams_uni: self.max_uni_streams,
                 send_buffer: self.send_buffer,
+                reset_stream_at: self.reset_stream_at,
                 ..StreamConfig::default()
             },
             recovery: RecoveryConfig {
@@ -341,7 +343,7 @@ impl ServerTls {
             builder = builder.certificate_for(name, cert, key, password).map_err(fail)?;
         }
         if let Some(callback) = material.lookup {
-            builder = builder.lookup(material::lookup(callback)?);
+            builder = builder.lookup(material::lookup(callback).map_err(error::os)?);
         }
         if !config.resumption {
             builder = builder.tickets(Tickets::Off);

@@ -6,6 +6,8 @@ mod cpu;
 mod epoll;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;
+#[cfg(target_os = "linux")]
+mod wake;
 
 #[cfg(target_os = "linux")]
 #[cfg(test)]

@@ -263,6 +263,7 @@ fn limits(data: &mut Object<'_>, p: &TransportParameters) {
     ] {
         data.uint(name, value);
     }
+    data.flag("reset_stream_at", p.reset_stream_at);
     data.flag("grease_quic_bit", p.grease_quic_bit);
 }
 

@@ -57,6 +57,13 @@ impl Style {
                 application_error(o, "error", *error_code);
                 o.uint("final_size", *final_size);
             }
+            Frame::ResetStreamAt { id, error_code, final_size, reliable_size } => {
+                o.text("frame_type", "reset_stream_at");
+                o.uint("stream_id", id.0);
+                application_error(o, "error", *error_code);
+                o.uint("final_size", *final_size);
+                o.uint("reliable_size", *reliable_size);
+            }
             Frame::StopSending { id, error_code } => {
                 o.word("frame_type", "stop_sending");
                 o.uint("stream_id", id.0);
@@ -273,6 +280,7 @@ fn token_type(token: &Token) -> u64 {
         Token::Crypto { .. } => ty::CRYPTO,
         Token::Ack { .. } => ty::ACK,
         Token::ResetStream(_) => ty::RESET_STREAM,
+        Token::ResetStreamAt { .. } => ty::RESET_STREAM_AT,
         Token::StopSending(_) => ty::STOP_SENDING,
         Token::MaxData => ty::MAX_DATA,
         Token::MaxStreamData(_) => ty::MAX_STREAM_DATA,
