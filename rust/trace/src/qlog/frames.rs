@@ -58,7 +58,7 @@ impl Style {
                 o.uint("final_size", *final_size);
             }
             Frame::ResetStreamAt { id, error_code, final_size, reliable_size } => {
-                o.text("frame_type", "reset_stream_at");
+                o.word("frame_type", "reset_stream_at");
                 o.uint("stream_id", id.0);
                 application_error(o, "error", *error_code);
                 o.uint("final_size", *final_size);
