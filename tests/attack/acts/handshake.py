@@ -45,8 +45,9 @@ class Initials:
 
 
 def flood(field: Field, port: Port, datagrams: Iterator[bytes]) -> int:
-    """Sends each from an address of its own, as fast as it goes. Watches how many connections the
-    server has meanwhile; answers how many of the answers were Retry packets."""
+    """Sends each from an address of its own, as fast as it goes. Watches how many more connections
+    the server has meanwhile; answers how many of the answers were Retry packets."""
+    before = field.server.counters()["connections"]
     held = retries = 0
     for number, datagram in enumerate(datagrams):
         port.send(datagram, loopback(number))
@@ -56,7 +57,8 @@ def flood(field: Field, port: Port, datagrams: Iterator[bytes]) -> int:
             held = max(held, field.server.counters()["connections"])
     while answers := list(port.receive(0.3)):
         retries += sum(is_retry(answer) for answer, _ in answers)
-    field.note("connections", max(held, field.server.counters()["connections"]))
+    held = max(held, field.server.counters()["connections"])
+    field.note("connections", held - before)
     return retries
 
 
