@@ -62,21 +62,10 @@ def flood(field: Field, port: Port, datagrams: Iterator[bytes]) -> int:
     return retries
 
 
-@row("initial-flood", full=100_000, fast=3_000)
-def initial_flood(field: Field, size: int) -> str:
-    """Whole ClientHellos, each from another address, and nothing after them."""
-    maker = Initials()
-    prepared = [maker.make(field.random.randbytes(8)) for _ in range(size)]
-    field.prepared()
-    retries = flood(field, field.port(), iter(prepared))
-    field.note("retries_share", retries / size)
-    field.note("worst_address", field.ledger.worst)
-    return f"{size} Initial packets with a ClientHello from {size} addresses"
-
-
 @row("initial-garbage", full=100_000, fast=3_000)
 def initial_garbage(field: Field, size: int) -> str:
-    """Initial packets that do not authenticate, with foreign packets behind them."""
+    """Initial packets that do not authenticate, with foreign packets behind them. First of the
+    floods: after one, a server that is asking for proofs answers everything with a Retry."""
     maker = Initials()
     whole = [maker.make(field.random.randbytes(8)) for _ in range(64)]
 
@@ -94,6 +83,18 @@ def initial_garbage(field: Field, size: int) -> str:
     flood(field, field.port(), broken())
     field.note("answers", field.ledger.answers)
     return f"{size} Initial packets that do not authenticate, each for another connection"
+
+
+@row("initial-flood", full=100_000, fast=3_000)
+def initial_flood(field: Field, size: int) -> str:
+    """Whole ClientHellos, each from another address, and nothing after them."""
+    maker = Initials()
+    prepared = [maker.make(field.random.randbytes(8)) for _ in range(size)]
+    field.prepared()
+    retries = flood(field, field.port(), iter(prepared))
+    field.note("retries_share", retries / size)
+    field.note("worst_address", field.ledger.worst)
+    return f"{size} Initial packets with a ClientHello from {size} addresses"
 
 
 @row("initial-split", full=20_000, fast=1_000)
