@@ -215,7 +215,10 @@ def _handshake_kind(options: argparse.Namespace) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Plays the role."""
-    return _serve(options) if options.role == "server" else _measure(options)
+    if options.role == "server":
+        return _serve(options)
+    client.choose_paths(options, options.server)
+    return _measure(options)
 
 
 def payload(mtu: int | None, address: str) -> dict[str, int]:

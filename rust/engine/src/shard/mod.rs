@@ -4,6 +4,7 @@
 mod command;
 mod drive;
 mod execute;
+mod links;
 mod mtu;
 mod outbox;
 mod receive;
@@ -23,7 +24,7 @@ use tquic_core::config::EndpointConfig;
 use tquic_core::endpoint::{EndpointSecrets, EndpointStats, Reply};
 use tquic_core::time::{Duration, Instant};
 use tquic_core::trace::Mask;
-use tquic_net::os::{self, Events, Poller};
+use tquic_net::os::{self, Events, LinkWatch, Poller};
 use tquic_net::udp::{RecvBatch, SocketOptions};
 
 use crate::application::{Spawned, Supply};
@@ -40,6 +41,8 @@ use socket::{Failure, Sockets};
 
 /// The service of all clients.
 const CLIENTS: usize = 0;
+/// The poller's name for news of interfaces; sockets count from 0.
+const LINKS: usize = usize::MAX - 1;
 /// Events taken from the poller at a time.
 const EVENTS: usize = 64;
 /// While no more trains can be written, deadlines wait at least this long for a socket.
@@ -78,6 +81,8 @@ pub(crate) struct Shard {
     /// The time of this turn.
     now: Instant,
     mtus: RouteMtus,
+    /// Once a connection has a socket of its own.
+    links: Option<LinkWatch>,
     /// What tools at the probes want to hear of.
     probed: Mask,
     settings: Settings,
@@ -142,6 +147,7 @@ impl Shard {
             more: false,
             now: clock(),
             mtus: RouteMtus::default(),
+            links: None,
             probed: Mask::NONE,
             settings: Settings { socket: setup.socket, spin: setup.spin, log: setup.log },
             counters: Counters::default(),

@@ -16,6 +16,10 @@ impl Shard {
     pub(super) fn receive_ready(&mut self) {
         let ready: ArrayVec<_, { super::EVENTS }> = self.events.iter().collect();
         for event in ready {
+            if event.token == super::LINKS {
+                self.on_links();
+                continue;
+            }
             if event.writable
                 && let Err(error) = self.sockets.on_writable(event.token, &mut self.poller)
             {

@@ -57,6 +57,7 @@ pub(super) struct Entry {
 pub(super) struct Failure {
     pub place: Place,
     pub error: TrainError,
+    pub addresses: FourTuple,
     /// Size of its datagrams.
     pub segment: usize,
 }
@@ -250,8 +251,8 @@ impl Sockets {
             };
             for &(i, error) in &sent.errors {
                 if let Some(train) = entry.queue.get(i) {
-                    let segment = train.transmit.segment;
-                    failures.push(Failure { place: train.place, error, segment });
+                    let tquic_core::tx::Transmit { addresses, segment, .. } = train.transmit;
+                    failures.push(Failure { place: train.place, error, addresses, segment });
                 }
             }
             let done = sent.trains.min(entry.queue.len());

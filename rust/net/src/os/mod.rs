@@ -4,6 +4,8 @@
 mod cpu;
 #[cfg(target_os = "linux")]
 mod epoll;
+#[cfg(target_os = "linux")]
+mod links;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;
 #[cfg(target_os = "linux")]
@@ -14,6 +16,7 @@ mod wake;
 mod tests;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::Instant;
 
@@ -21,8 +24,12 @@ use std::time::Instant;
 pub use cpu::{allowed_cpus, pin_thread, thread_cpu_time};
 #[cfg(target_os = "linux")]
 pub use epoll::{Events, Poller, Waker};
+#[cfg(target_os = "linux")]
+pub use links::{LinkWatch, links};
 #[cfg(not(target_os = "linux"))]
-pub use portable::{Events, Poller, Waker, allowed_cpus, pin_thread, thread_cpu_time};
+pub use portable::{
+    Events, LinkWatch, Poller, Waker, allowed_cpus, links, pin_thread, thread_cpu_time,
+};
 
 /// Nanoseconds on a monotonic clock, the same for all threads of the process; it starts near 0
 /// with the first call. Read it once per batch, not per packet.
@@ -36,6 +43,17 @@ pub fn random_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::from)?;
     Ok(seed)
+}
+
+/// An interface, and an address that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// An IP address of it.
+    pub address: Option<IpAddr>,
+    /// Whether it is up and has a carrier.
+    pub up: bool,
 }
 
 /// What to wait for.

@@ -54,6 +54,11 @@ impl UdpSocket {
         self.local
     }
 
+    /// The interface that it is bound to: none here.
+    pub fn interface(&self) -> Option<&str> {
+        None
+    }
+
     /// What it can do.
     pub fn capabilities(&self) -> Capabilities {
         Capabilities {

@@ -26,6 +26,7 @@ use crate::udp::{
 pub struct UdpSocket {
     socket: Socket,
     local: SocketAddr,
+    interface: Option<String>,
     /// As found at `bind`; whether GSO still works is in `gso`.
     capabilities: Capabilities,
     gso: AtomicBool,
@@ -74,6 +75,7 @@ impl UdpSocket {
         Ok(Self {
             socket,
             local,
+            interface: options.interface.clone(),
             capabilities,
             gso,
             reports,
@@ -86,6 +88,11 @@ impl UdpSocket {
     /// The address it is bound to.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The interface that it is bound to.
+    pub fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
     }
 
     /// What it can do at this time: GSO may go away.
