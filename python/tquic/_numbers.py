@@ -4,77 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = [
-    "IPPROTO_QUIC",
-    "IPPROTO_TQUIC",
-    "IPPROTO_TQUIC_DOC",
-    "MSG_FIN",
-    "MSG_ZEROCOPY",
-    "QLOG_MASK_ALL",
-    "SOL_TQUIC",
-    "TQUIC_ACK_DELAY",
-    "TQUIC_ALLOW_SELF_SIGNED",
-    "TQUIC_CA",
-    "TQUIC_CERT",
-    "TQUIC_CERT_VERIFY",
-    "TQUIC_DATAGRAM",
-    "TQUIC_ECN",
-    "TQUIC_ERROR",
-    "TQUIC_EXPECTED_HOSTNAME",
-    "TQUIC_INFO",
-    "TQUIC_KEY",
-    "TQUIC_MAX_CONNECTIONS",
-    "TQUIC_MAX_DATAGRAM",
-    "TQUIC_MAX_STREAMS_UNI",
-    "TQUIC_MIGRATION",
-    "TQUIC_OFFLOAD_CAP_CPU_AES",
-    "TQUIC_OFFLOAD_CAP_CPU_VAES",
-    "TQUIC_OFFLOAD_CAP_CRYPTO",
-    "TQUIC_OFFLOAD_CAP_GRO",
-    "TQUIC_OFFLOAD_CAP_GSO",
-    "TQUIC_OFFLOAD_CRYPTO",
-    "TQUIC_PACING",
-    "TQUIC_PATH_INFO",
-    "TQUIC_PATH_PRIORITY",
-    "TQUIC_PATH_WEIGHT",
-    "TQUIC_QLOG_ENABLE",
-    "TQUIC_QLOG_MODE_DISABLED",
-    "TQUIC_QLOG_MODE_FILE",
-    "TQUIC_QLOG_MODE_NETLINK",
-    "TQUIC_QLOG_MODE_RING",
-    "TQUIC_QLOG_PATH",
-    "TQUIC_QLOG_SEV_BASE",
-    "TQUIC_QLOG_SEV_CORE",
-    "TQUIC_QLOG_SEV_DEBUG",
-    "TQUIC_QLOG_SEV_EXTRA",
-    "TQUIC_SESSION_TICKET",
-    "TQUIC_SOCKOPT_ADD_PATH",
-    "TQUIC_SOCKOPT_AF_XDP",
-    "TQUIC_SOCKOPT_ALPN",
-    "TQUIC_SOCKOPT_CONGESTION",
-    "TQUIC_SOCKOPT_INITIAL_MAX_DATA",
-    "TQUIC_SOCKOPT_INITIAL_MAX_STREAMS_BIDI",
-    "TQUIC_SOCKOPT_INITIAL_MAX_STREAM_DATA_BIDI",
-    "TQUIC_SOCKOPT_MAX_IDLE_TIMEOUT",
-    "TQUIC_SOCKOPT_MULTIPATH_ENABLE",
-    "TQUIC_SOCKOPT_OFFLOAD_ENABLE",
-    "TQUIC_SOCKOPT_OFFLOAD_INFO",
-    "TQUIC_SOCKOPT_SCHEDULER",
-    "TQUIC_SOCKOPT_STREAM_OPEN",
-    "TQUIC_SOCKOPT_ZEROCOPY",
-    "TQUIC_SO_DATAGRAM",
-    "TQUIC_STREAM_FIN",
-    "TQUIC_STREAM_FLAG_DATAGRAM",
-    "TQUIC_STREAM_FLAG_FIN",
-    "TQUIC_STREAM_FLAG_NEW",
-    "TQUIC_STREAM_FLAG_RESET",
-    "TQUIC_STREAM_FLAG_UNI",
-    "TQUIC_STREAM_ID",
-    "TQUIC_STREAM_INFO",
-    "TQUIC_STREAM_PRIORITY",
-    "TQUIC_STREAM_RESET",
-]
-
 IPPROTO_QUIC: Final = 261
 """The protocol, as Linux numbers it."""
 IPPROTO_TQUIC: Final = 253
@@ -135,6 +64,8 @@ TQUIC_SOCKOPT_AF_XDP: Final = 210
 """Packets past the kernel's stack: 0 off, 1 copy, 2 zero copy."""
 TQUIC_QLOG_ENABLE: Final = 250
 """`struct tquic_qlog_args`."""
+TQUIC_QLOG_STATS: Final = 251
+"""Read only: `struct tquic_qlog_stats`."""
 TQUIC_SOCKOPT_ALPN: Final = 300
 """Application protocols, separated by commas."""
 TQUIC_SOCKOPT_STREAM_OPEN: Final = 301
@@ -150,11 +81,13 @@ TQUIC_ERROR: Final = 306
 TQUIC_PATH_INFO: Final = 307
 """Read only: the paths, an array of `struct tquic_path_info`."""
 TQUIC_QLOG_PATH: Final = 308
-"""The folder of qlog files."""
+"""The folder of qlog files, or the Unix socket of a listener."""
 TQUIC_ECN: Final = 309
 """Whether explicit congestion notification is used: int."""
 TQUIC_MAX_CONNECTIONS: Final = 310
 """Connections that a listener has at most: u32."""
+TQUIC_QLOG_RING: Final = 311
+"""Read only: the connection's ring of qlog events, as text."""
 TQUIC_STREAM_ID: Final = 100
 """Ancillary data: the stream of a message, u64."""
 TQUIC_STREAM_PRIORITY: Final = 101
@@ -182,11 +115,13 @@ MSG_FIN: Final = 0x200
 TQUIC_QLOG_MODE_DISABLED: Final = 0
 """Modes of qlog: off."""
 TQUIC_QLOG_MODE_RING: Final = 1
-"""A ring in memory."""
+"""A ring in memory, to be read with TQUIC_QLOG_RING."""
 TQUIC_QLOG_MODE_NETLINK: Final = 2
 """The netlink multicast group `qlog`."""
 TQUIC_QLOG_MODE_FILE: Final = 3
 """A file for each connection, in TQUIC_QLOG_PATH or QLOGDIR."""
+TQUIC_QLOG_MODE_UNIX: Final = 4
+"""To whoever listens at the Unix socket TQUIC_QLOG_PATH."""
 TQUIC_QLOG_SEV_CORE: Final = 0
 """Severities: packets, losses, measures, parameters."""
 TQUIC_QLOG_SEV_BASE: Final = 1

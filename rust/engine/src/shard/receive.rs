@@ -43,9 +43,16 @@ impl Shard {
     /// used.
     fn receive(&mut self, socket: usize) {
         let Some(entry) = self.sockets.get(socket) else { return };
-        if let Err(error) = entry.socket.recv(&mut self.scratch.recv) {
-            return self.warn(&format!("receiving failed: {error}"));
+        let result = entry.socket.recv(&mut self.scratch.recv);
+        if self.sockets.on_received(socket, self.now, result.is_ok(), &mut self.poller)
+            && let Err(error) = &result
+        {
+            self.warn(&format!("receiving failed: {error}"));
         }
+        if result.is_err() {
+            return;
+        }
+        let Some(entry) = self.sockets.get(socket) else { return };
         let service = entry.service;
         let Some(s) = self.services.get_mut(service) else { return };
         let (now, replies) = (self.now, &mut self.scratch.replies);

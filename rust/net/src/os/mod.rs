@@ -8,6 +8,8 @@ mod epoll;
 mod links;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;
+#[cfg(target_os = "linux")]
+mod wake;
 
 #[cfg(target_os = "linux")]
 #[cfg(test)]
