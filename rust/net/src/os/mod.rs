@@ -1,11 +1,15 @@
 //! What a shard needs from the operating system besides sockets.
 
 #[cfg(target_os = "linux")]
+pub(crate) mod bpf;
+#[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
 mod epoll;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;
+#[cfg(target_os = "linux")]
+pub(crate) mod xsk;
 
 #[cfg(target_os = "linux")]
 #[cfg(test)]

@@ -57,7 +57,7 @@ fn receive(socket: &UdpSocket, bytes: usize) -> Vec<Got> {
         while socket.recv(&mut batch).unwrap() > 0 {
             for slot in batch.slots() {
                 sum += slot.data.len();
-                let Slot { remote, local_ip, ecn, stride, interface, data } = slot;
+                let Slot { remote, local_ip, ecn, stride, interface, data, .. } = slot;
                 let data = data.to_vec();
                 got.push(Got { remote, local_ip, ecn, stride, interface, data });
             }

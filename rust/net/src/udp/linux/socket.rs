@@ -28,6 +28,10 @@ pub struct UdpSocket {
     gso: AtomicBool,
     /// Whether ICMP errors are kept (`IP_RECVERR`).
     reports: bool,
+    /// What it is bound to (`SO_BINDTODEVICE`).
+    interface: Option<String>,
+    /// Whether IPv4 comes in, too, though it is an IPv6 socket.
+    dual_stack: bool,
     counters: Counters,
 }
 
@@ -64,12 +68,31 @@ impl UdpSocket {
         socket.bind(&addr.into())?;
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let gso = AtomicBool::new(capabilities.gso_max_segments > 1);
-        Ok(Self { socket, local, capabilities, gso, reports, counters: Counters::default() })
+        Ok(Self {
+            socket,
+            local,
+            capabilities,
+            gso,
+            reports,
+            interface: options.interface.clone(),
+            dual_stack: families.v4 && families.v6,
+            counters: Counters::default(),
+        })
     }
 
     /// The address it is bound to.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The only interface it sends and receives through, if there is one.
+    pub(crate) fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
+    }
+
+    /// Whether it is an IPv6 socket that carries IPv4 as well.
+    pub(crate) fn is_dual_stack(&self) -> bool {
+        self.dual_stack
     }
 
     /// What it can do at this time: GSO may go away.
