@@ -144,7 +144,7 @@ impl End {
         if xdp {
             let mut opened = Interface::open(&Options::new("tqx0"))?;
             opened.watch(&mut poller, |queue| queue)?;
-            opened.claim(&socket)?;
+            opened.claim(&socket);
             interface = Some(opened);
         }
         let (events, batch) = (Events::with_capacity(8), RecvBatch::default());

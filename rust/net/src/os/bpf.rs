@@ -74,15 +74,20 @@ impl<const K: usize> Map<K> {
 
     /// Sets the value of `key`. In a map of sockets it is a descriptor.
     pub fn insert(&self, key: [u8; K], value: u32) -> io::Result<()> {
-        self.element(MAP_UPDATE_ELEM, &key, &value)
+        self.element(MAP_UPDATE_ELEM, &key, Some(&value))
     }
 
     /// Forgets `key`; that it is not there is an error.
     pub fn remove(&self, key: [u8; K]) -> io::Result<()> {
-        self.element(MAP_DELETE_ELEM, &key, &0)
+        self.element(MAP_DELETE_ELEM, &key, None)
     }
 
-    fn element(&self, command: libc::c_long, key: &[u8; K], value: &u32) -> io::Result<()> {
+    fn element(
+        &self,
+        command: libc::c_long,
+        key: &[u8; K],
+        value: Option<&u32>,
+    ) -> io::Result<()> {
         #[repr(C)]
         struct Attributes {
             map: u32,
@@ -95,7 +100,8 @@ impl<const K: usize> Map<K> {
             map: number(self.0.as_fd()),
             padding: 0,
             key: key.as_ptr() as u64,
-            value: std::ptr::from_ref(value) as u64,
+            // What a command does not read must be 0.
+            value: value.map_or(0, |value| std::ptr::from_ref(value) as u64),
             flags: 0,
         };
         // SAFETY: the pointers name the key and the value of this map, whose sizes were fixed when

@@ -125,17 +125,24 @@ impl Interface {
     }
 
     /// Takes what is sent to this socket's address, or, if it is bound to any address, to the
-    /// addresses that the interface has now. A socket of another interface keeps its datagrams.
-    pub fn claim(&mut self, socket: &UdpSocket) -> io::Result<()> {
+    /// addresses that the interface has now. A socket of another interface keeps its datagrams. What
+    /// cannot be taken goes on coming through the socket; [`Self::take_news`] tells why.
+    pub fn claim(&mut self, socket: &UdpSocket) {
         if socket.interface().is_some_and(|name| name != self.name) {
-            return Ok(());
+            return;
         }
         let local = socket.local_addr();
+        if let Err(error) = self.take(local, socket.is_dual_stack()) {
+            self.tell(&format!("what is sent to {local} goes through the kernel: {error}"));
+        }
+    }
+
+    fn take(&mut self, local: SocketAddr, dual_stack: bool) -> io::Result<()> {
         let mine: Vec<SocketAddr> = self
             .hops
             .addresses()?
             .into_iter()
-            .filter(|ip| suits(local.ip(), *ip, socket.is_dual_stack()))
+            .filter(|ip| suits(local.ip(), *ip, dual_stack))
             .map(|ip| SocketAddr::new(ip, local.port()))
             .collect();
         for address in &mine {
