@@ -16,7 +16,7 @@ use tquic_core::multipath::{Scheduler, UserScheduler};
 use tquic_core::time::{Instant, nanos};
 use tquic_net::os::{self, Poller};
 use tquic_net::udp::{BufferSize, SocketOptions, UdpSocket, reuseport_by_cid};
-use tquic_net::xdp::Interface;
+use tquic_net::xdp::{self, Interface};
 use tquic_wire::TransportErrorCode;
 
 use crate::application::Application;
@@ -115,6 +115,8 @@ pub struct Engine {
     next_listener: AtomicU64,
     /// Takes the next connection.
     turn: AtomicU64,
+    /// The interface as it was opened.
+    xdp: Option<xdp::Stats>,
     #[cfg(target_os = "linux")]
     live: Mutex<Option<crate::live::Live>>,
     warned: Mutex<Vec<&'static str>>,
@@ -142,6 +144,7 @@ impl Engine {
             config,
             next_listener: AtomicU64::new(1),
             turn: AtomicU64::new(0),
+            xdp: None,
             #[cfg(target_os = "linux")]
             live: Mutex::default(),
             warned: Mutex::default(),
@@ -159,6 +162,7 @@ impl Engine {
         let interface = self.config.xdp.as_ref().map(Interface::open).transpose()?;
         if let Some(interface) = &interface {
             interface.watch(&mut poller, queue_token)?;
+            self.xdp = Some(interface.stats());
         }
         let inbox = Arc::new(Inbox::new(shard, poller.waker()));
         let setup = ShardSetup {
@@ -208,6 +212,11 @@ impl Engine {
         let (shard, shards) =
             if engines > 1 { (number, engines) } else { (shard, self.config.shards as u8) };
         EndpointConfig { shard, shards, ..EndpointConfig::default() }
+    }
+
+    /// The interface that packets go through past the kernel, as it was opened; if there is one.
+    pub fn xdp(&self) -> Option<&xdp::Stats> {
+        self.xdp.as_ref()
     }
 
     /// The shards' number.
