@@ -265,6 +265,8 @@ import errno
 from tquic.socket import *
 fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_QUIC)
 print(fd.getsockopt(SOL_TQUIC, TQUIC_SOCKOPT_AF_XDP))
+assert fd.offload().enabled & TQUIC_OFFLOAD_CAP_AF_XDP
+assert not fd.offload().caps & TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY
 fd.setsockopt(SOL_TQUIC, TQUIC_SOCKOPT_AF_XDP, 1)
 for wanted in (0, 2):
     try:

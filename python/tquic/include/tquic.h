@@ -129,6 +129,8 @@ struct tquic_offload_info {
 #define TQUIC_OFFLOAD_CAP_GRO 0x04
 #define TQUIC_OFFLOAD_CAP_CPU_AES 0x08
 #define TQUIC_OFFLOAD_CAP_CPU_VAES 0x10
+#define TQUIC_OFFLOAD_CAP_AF_XDP 0x20             /* enabled if TQUIC_XDP names an interface */
+#define TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY 0x40       /* of that interface */
 
 struct tquic_qlog_args {
 	uint32_t mode;

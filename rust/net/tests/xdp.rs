@@ -18,6 +18,8 @@ const TRAIN: usize = 10;
 const ROUNDS: usize = 50;
 const PATIENCE: Duration = Duration::from_secs(10);
 const SOCKET: usize = 1000;
+/// Of both interfaces: datagrams to port 7001 leave through one, those to 7002 through the other.
+const QUEUES: &str = "numtxqueues 2 numrxqueues 2";
 
 /// Runs `ip` and says whether it worked.
 fn ip(arguments: &str) -> bool {
@@ -47,7 +49,9 @@ impl Network {
         let [a, b] = &network.names;
         let made = ip(&format!("netns add {a}"))
             && ip(&format!("netns add {b}"))
-            && ip(&format!("link add tqx0 netns {a} type veth peer name tqx0 netns {b}"))
+            && ip(&format!(
+                "link add tqx0 netns {a} {QUEUES} type veth peer name tqx0 netns {b} {QUEUES}"
+            ))
             && [(a, 1), (b, 2)].into_iter().all(|(name, n)| {
                 ip(&format!("-n {name} addr add 10.77.0.{n}/24 dev tqx0"))
                     && ip(&format!("-n {name} addr add fd77::{n}/64 dev tqx0 nodad"))
@@ -262,6 +266,7 @@ fn frames_on_both_ends() {
         let Some(done) = echo(test, addresses, ("xdp", "xdp")) else { return };
         assert!(done.contains(&format!("recv_datagrams: {}", ROUNDS * TRAIN)), "{done}");
         assert!(done.contains("damaged: 0, errors: 0"), "{done}");
+        assert!(done.contains("queues: 2"), "{done}");
     }
 }
 

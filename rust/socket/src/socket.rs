@@ -485,7 +485,7 @@ impl Socket {
                 let max = self.lock().session()?.connection.max_datagram();
                 Ok(u32::try_from(max).unwrap_or(u32::MAX).to_ne_bytes().to_vec())
             }
-            TQUIC_SOCKOPT_OFFLOAD_INFO => Ok(info::offload()),
+            TQUIC_SOCKOPT_OFFLOAD_INFO => Ok(info::offload(self.service.engine().xdp())),
             TQUIC_SOCKOPT_STREAM_OPEN => {
                 let flags = StreamInfo::from_bytes(given).map_or(0, |info| info.flags);
                 Ok(self.lock().session()?.open_next(flags)?.to_bytes().to_vec())

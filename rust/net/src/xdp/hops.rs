@@ -69,7 +69,7 @@ impl Hops {
             Resolved::Elsewhere => (Way::Kernel, ELSEWHERE),
         };
         let until = now.saturating_add(lifetime);
-        if self.known.len() >= CAPACITY {
+        if self.known.len() >= CAPACITY && !self.known.contains_key(&key) {
             self.known.clear();
         }
         self.known.insert(key, (way, until));
@@ -127,5 +127,51 @@ fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hops() -> Hops {
+        Hops::new(Netlink::new().unwrap(), 1)
+    }
+
+    #[test]
+    fn what_stays_here_or_is_link_local_is_for_the_kernel() {
+        let mut hops = hops();
+        for to in ["127.0.0.1", "::1", "fe80::1", "169.254.1.1", "224.0.0.1", "ff02::1"] {
+            assert_eq!(hops.way(0, to.parse().unwrap(), None), Way::Kernel, "{to}");
+        }
+    }
+
+    #[test]
+    fn answers_hold_for_their_time() {
+        let mut hops = hops();
+        let to = "127.0.0.1".parse().unwrap();
+        hops.way(0, to, None);
+        let known = Way::Frames { mac: [1; 6], source: to };
+        hops.known.insert((to, None), (known, 10));
+        assert_eq!(hops.way(ELSEWHERE - 1, to, None), Way::Kernel, "the last answer holds");
+        hops.last = None;
+        assert_eq!(hops.way(9, to, None), known);
+        assert_eq!(hops.way(9, to, None), known);
+        assert_eq!(hops.way(10, to, None), Way::Kernel, "asked again");
+        hops.known.insert((to, None), (known, u64::MAX));
+        hops.clear();
+        assert_eq!(hops.way(11, to, None), Way::Kernel);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut hops = hops();
+        for n in 0..CAPACITY as u32 {
+            hops.known.insert((IpAddr::from(n.to_be_bytes()), None), (Way::Kernel, 0));
+        }
+        hops.way(0, IpAddr::from([0; 4]), None);
+        assert_eq!(hops.known.len(), CAPACITY, "it was among them");
+        hops.way(0, "::1".parse().unwrap(), None);
+        assert_eq!(hops.known.len(), 1, "no room: all start over");
     }
 }

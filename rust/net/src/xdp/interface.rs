@@ -10,7 +10,7 @@ use super::packet::{self, ETHERNET, Head};
 use super::program::{self, Addresses, PASS, Queues};
 use super::{MAX_QUEUES, Mode, Options, Stats};
 use crate::os::bpf::{self, Attach, Program};
-use crate::os::xsk::{HEADROOM, Xsk};
+use crate::os::xsk::{self, HEADROOM, Xsk};
 use crate::os::{Interest, Poller, monotonic_nanos};
 use crate::udp::{self, MAX_TRAINS, RecvBatch, Sent, TrainError, Transmit, UdpSocket};
 
@@ -337,6 +337,13 @@ impl Interface {
         let kernel_drops = self.queues.iter().map(Xsk::drops).sum();
         udp::Stats { kernel_drops, ..self.totals }
     }
+}
+
+/// Whether this process may use AF_XDP: the kernel has it, and grants the rights. An interface may
+/// still refuse.
+pub fn is_available() -> bool {
+    let load = || program::load([0; 6], &Addresses::new()?, &Queues::new(1)?, PASS);
+    xsk::is_available() && load().is_ok()
 }
 
 /// By the driver, or by the network stack if the driver cannot.

@@ -24,9 +24,9 @@ mod program;
 #[cfg(target_os = "linux")]
 pub use crate::os::xsk::Mode;
 #[cfg(target_os = "linux")]
-pub use interface::Interface;
+pub use interface::{Interface, is_available};
 #[cfg(not(target_os = "linux"))]
-pub use portable::{Interface, Mode};
+pub use portable::{Interface, Mode, is_available};
 
 /// Queues of an interface that are used, at most.
 pub const MAX_QUEUES: usize = 64;

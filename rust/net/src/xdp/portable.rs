@@ -19,6 +19,11 @@ pub enum Mode {
     ZeroCopy,
 }
 
+/// Whether this process may use AF_XDP.
+pub fn is_available() -> bool {
+    false
+}
+
 /// An interface; there are none.
 pub struct Interface(Infallible);
 

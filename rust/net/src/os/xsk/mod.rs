@@ -64,14 +64,7 @@ pub struct Xsk {
 impl Xsk {
     /// Opens queue `queue` of an interface. `frame_size`: 2048 or 4096 bytes.
     pub fn open(interface: u32, queue: u32, mode: Mode, frame_size: u32) -> io::Result<Self> {
-        // SAFETY: takes no pointer; the descriptor is new and nobody else's.
-        let socket = unsafe {
-            let fd = libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            OwnedFd::from_raw_fd(fd)
-        };
+        let socket = socket()?;
         let fd = socket.as_fd();
         let frames = Mapping::anonymous(2 * FRAMES as usize * frame_size as usize)?;
         // SAFETY: a structure of numbers, for which all zeros is a valid value.
@@ -254,6 +247,21 @@ impl AsFd for Xsk {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Whether there are such sockets for this process.
+pub fn is_available() -> bool {
+    socket().is_ok()
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    // SAFETY: takes no pointer.
+    let fd = unsafe { libc::socket(libc::AF_XDP, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the descriptor is new and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 fn bind(socket: BorrowedFd<'_>, interface: u32, queue: u32, mode: Mode) -> io::Result<()> {
