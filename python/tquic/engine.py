@@ -50,7 +50,9 @@ class Engine:
         socket_buffer: bytes asked of the system for each socket and direction. Default 4 MiB; Linux
             gives at most ``net.core.rmem_max`` and ``net.core.wmem_max``.
         interface: send and receive past the kernel's network stack through this network interface
-            (AF_XDP, on Linux, with the right to); such an engine has one thread. Default: not.
+            (AF_XDP, on Linux, with the right to); such an engine has one thread, and is the only
+            one at that interface. Default: the one that the environment variable ``TQUIC_XDP``
+            names, or none; an empty name is none.
         xdp_mode: ``copy``, ``zero-copy`` (an error where the driver cannot), or ``auto``: what the
             driver can.
         live: let ``tquic top`` and ``tquic stats`` of the same user look in, on Linux. Default:
@@ -82,8 +84,9 @@ class Engine:
             raise ConfigError(f"shards must be from 1 to {_MOST_SHARDS}, not {shards}")
         if not 0 <= spin <= _LONGEST_SPIN:
             raise ConfigError(f"spin must be from 0 to {_LONGEST_SPIN:g} s, not {spin!r}")
-        if interface is not None and shards != 1:
-            raise ConfigError("an engine with AF_XDP has one thread: interface needs shards=1")
+        interface = os.environ.get("TQUIC_XDP") if interface is None else interface
+        if interface and shards != 1:
+            raise ConfigError(f"an engine with AF_XDP ({interface}) has one thread, not {shards}")
         self._native = _engine.Engine(
             shards,
             cpus=list(cpus),
@@ -92,7 +95,7 @@ class Engine:
             gro=gro,
             socket_buffer=socket_buffer,
             live=live,
-            interface=interface,
+            interface=interface or None,
             xdp_mode=xdp_mode,
         )
 
@@ -108,8 +111,7 @@ class Engine:
         """The engine of this process, begun when first needed.
 
         The environment variable ``TQUIC_SHARDS`` sets its number of threads, default 1, and
-        ``TQUIC_SPIN`` the time `spin`, like ``100us``, default 0, and ``TQUIC_XDP`` names the
-        `interface`, if there is to be one; `gso` and `gro` are those of
+        ``TQUIC_SPIN`` the time `spin`, like ``100us``, default 0; `gso` and `gro` are those of
         `tquic.sysctl`.
         """
         with cls._lock:
@@ -120,7 +122,6 @@ class Engine:
                     spin=_spin_of_environment(),
                     gso=bool(system["gso_enable"]),
                     gro=bool(system["gro_enable"]),
-                    interface=os.environ.get("TQUIC_XDP") or None,
                 )
             return cls._default
 

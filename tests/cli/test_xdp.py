@@ -1,4 +1,4 @@
-"""AF_XDP: commands over a veth pair between two network namespaces, with it on one and on both ends."""
+"""AF_XDP on one and on both ends of a veth pair between two network namespaces."""
 
 from __future__ import annotations
 
@@ -84,6 +84,12 @@ class End:
     def attached(self) -> bool:
         """Whether a program is on the interface."""
         return "prog/xdp" in ip("-n", self.namespace, "link", "show", INTERFACE).stdout
+
+    def sent(self) -> int:
+        """Bytes that have left through the interface."""
+        told = ip("-n", self.namespace, "-j", "-s", "link", "show", INTERFACE).stdout
+        sent: int = json.loads(told)[0]["stats64"]["tx"]["bytes"]
+        return sent
 
 
 @dataclass
@@ -212,13 +218,17 @@ def test_a_killed_server_leaves_nothing_behind(pair: Pair, perf: Perf, certs: Pa
 def test_the_interface_goes_down_and_comes_back(pair: Pair, certs: Path) -> None:
     keys = ("--cert", certs / "cert.pem", "--key", certs / "key.pem")
     server_words = ("perf", "server", *keys, "--json", *XDP)
+    before = pair.server.sent()
     with pair.server.serving(THERE[0], *server_words) as (process, place):
         words = ("perf", "client", place, "--insecure", "--json", "--duration", "5s", *XDP)
         client = subprocess.Popen(
             pair.client.command(*command(*words)),
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
         )  # fmt: skip
-        time.sleep(2)
+        until = time.monotonic() + PATIENCE
+        while pair.server.sent() < before + 1_000_000:
+            assert time.monotonic() < until
+            time.sleep(0.05)
         ip("-n", pair.server.namespace, "link", "set", INTERFACE, "down")
         time.sleep(0.5)
         ip("-n", pair.server.namespace, "link", "set", INTERFACE, "up")
@@ -248,6 +258,13 @@ def test_interfaces_that_cannot_be_used(pair: Pair, interface: str, sentence: st
     done = pair.client.tquic(*words)
     assert done.returncode == 1, done.stdout
     assert f"AF_XDP on {interface}: {sentence}" in done.stderr
+
+
+def test_the_environment_names_an_interface_that_cannot_be_used(pair: Pair) -> None:
+    for words in (("get", "https://127.0.0.1:1/x"), ("serve", ".", "--alpn", "hq-interop")):
+        done = pair.client.tquic(*words, TQUIC_XDP="not-here")
+        assert done.returncode == 1, done.stdout
+        assert done.stderr.startswith(f"tquic {words[0]}: AF_XDP on not-here: no such interface")
 
 
 def test_an_interface_has_one_program(pair: Pair, certs: Path) -> None:

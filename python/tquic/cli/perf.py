@@ -171,15 +171,12 @@ def open_engine(options: argparse.Namespace, threads: int = 1) -> Engine:
     if options.backend == "udp":
         if options.interface is not None:
             raise UsageError("--interface is that of --backend xdp")
-        return Engine(threads, spin=options.spin)
+        return service.begin_engine(threads, spin=options.spin, interface="")
     if options.interface is None:
         raise UsageError("--backend xdp needs --interface")
     if threads > 1:
         raise UsageError("--backend xdp works with one thread: --workers 1")
-    try:
-        return Engine(spin=options.spin, interface=options.interface)
-    except OSError as error:
-        raise CommandError(str(error.strerror or error)) from None
+    return service.begin_engine(spin=options.spin, interface=options.interface)
 
 
 @dataclass
@@ -287,7 +284,7 @@ def _measure(options: argparse.Namespace) -> int:
     work = task(options)
     if options.api == "asyncio":
         if options.backend != "udp":
-            raise UsageError("--api asyncio takes the default engine: set TQUIC_XDP instead")
+            raise UsageError("--api asyncio takes AF_XDP from the environment: set TQUIC_XDP")
         return _measure_asyncio(options, work)
     host, port = options.server
     addresses = client.resolve(host, port, client.client_config(options, ALPN))
@@ -437,8 +434,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     if xdp := report.get("xdp"):
         way = "without copies" if xdp["zero_copy"] else "with copies"
         text.append(
-            f"AF_XDP on {xdp['interface']} ({way}): {xdp['datagrams_sent']} datagrams sent past the "
-            f"kernel, {xdp['datagrams_received']} received"
+            f"AF_XDP on {xdp['interface']} ({way}): {xdp['datagrams_sent']} datagrams sent past "
+            f"the kernel, {xdp['datagrams_received']} received"
         )
     gigabytes = report["bytes"] / 1e9
     cost = f", {report['cpu_seconds'] / gigabytes:.2f} s per GB" if gigabytes >= 0.01 else ""

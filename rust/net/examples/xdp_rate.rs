@@ -111,7 +111,8 @@ fn receive(socket: &UdpSocket, mut interface: Option<Interface>) -> io::Result<(
         }
     }
     print("received", datagrams, first.map_or(Duration::ZERO, |first| last - first));
-    let drops = socket.stats().kernel_drops + interface.map_or(0, |i| i.socket_stats().kernel_drops);
+    let drops =
+        socket.stats().kernel_drops + interface.map_or(0, |i| i.socket_stats().kernel_drops);
     println!("dropped for want of room: {drops}");
     Ok(())
 }

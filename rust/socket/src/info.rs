@@ -123,10 +123,14 @@ pub(crate) fn offload(xdp: Option<&xdp::Stats>) -> Vec<u8> {
         }
     }
     // What is there is used, but for AF_XDP, which has to be asked for.
-    let zero_copy = if xdp.is_some_and(|xdp| xdp.zero_copy) { TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY } else { 0 };
+    let zero_copy =
+        if xdp.is_some_and(|xdp| xdp.zero_copy) { TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY } else { 0 };
     let possible = if xdp::is_available() { TQUIC_OFFLOAD_CAP_AF_XDP } else { 0 };
     let used = if xdp.is_some() { TQUIC_OFFLOAD_CAP_AF_XDP } else { 0 };
-    [caps | possible | used | zero_copy, caps | used | zero_copy].iter().flat_map(|word| word.to_ne_bytes()).collect()
+    [caps | possible | used | zero_copy, caps | used | zero_copy]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .collect()
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -33,11 +33,11 @@ use crate::key::ConnectionKey;
 use crate::live::{ConnectionView, Snapshot};
 use crate::stats::{ShardStats, add_endpoint};
 
-pub(crate) use socket::queue_token;
 pub(crate) use command::{Command, Connect, Inbox, Listen, Operation, Refusal};
 use mtu::RouteMtus;
 use outbox::Outbox;
 use service::{Place, Service, panic_message};
+pub(crate) use socket::queue_token;
 use socket::{Failure, Sockets};
 
 /// The service of all clients.

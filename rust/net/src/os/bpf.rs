@@ -82,12 +82,7 @@ impl<const K: usize> Map<K> {
         self.element(MAP_DELETE_ELEM, &key, None)
     }
 
-    fn element(
-        &self,
-        command: libc::c_long,
-        key: &[u8; K],
-        value: Option<&u32>,
-    ) -> io::Result<()> {
+    fn element(&self, command: libc::c_long, key: &[u8; K], value: Option<&u32>) -> io::Result<()> {
         #[repr(C)]
         struct Attributes {
             map: u32,

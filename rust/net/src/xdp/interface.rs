@@ -87,9 +87,11 @@ impl Interface {
             }
             _ => explain(&format!("the kernel refuses the program: {error}"), &error),
         })?;
-        let (attached, how) = attach(&program, link.index, options.mode).map_err(|error| match error.raw_os_error() {
-            Some(libc::EBUSY | libc::EEXIST) => explain("another XDP program is there", &error),
-            _ => explain(&format!("the program cannot be attached: {error}"), &error),
+        let (attached, how) = attach(&program, link.index, options.mode).map_err(|error| {
+            match error.raw_os_error() {
+                Some(libc::EBUSY | libc::EEXIST) => explain("another XDP program is there", &error),
+                _ => explain(&format!("the program cannot be attached: {error}"), &error),
+            }
         })?;
         let queues = open_queues(&link, options.mode, frame_size, &map)
             .map_err(|error| explain(&format!("no socket: {error}"), &error))?;
@@ -119,9 +121,9 @@ impl Interface {
 
     /// Has `poller` report the queues that have received: queue `i` as `token(i)`.
     pub fn watch(&self, poller: &mut Poller, token: impl Fn(usize) -> usize) -> io::Result<()> {
-        (0..).zip(&self.queues).try_for_each(|(i, queue)| {
-            poller.add(queue, token(i), Interest::Readable)
-        })
+        (0..)
+            .zip(&self.queues)
+            .try_for_each(|(i, queue)| poller.add(queue, token(i), Interest::Readable))
     }
 
     /// Takes what is sent to this socket's address, or, if it is bound to any address, to the
@@ -353,7 +355,10 @@ fn attach(program: &Program, interface: u32, mode: Mode) -> io::Result<(bpf::Lin
         // Busy is busy in either way, and without a driver's help there is no zero-copy.
         Err(error)
             if mode == Mode::ZeroCopy
-                || matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EEXIST | libc::EPERM)) =>
+                || matches!(
+                    error.raw_os_error(),
+                    Some(libc::EBUSY | libc::EEXIST | libc::EPERM)
+                ) =>
         {
             Err(error)
         }

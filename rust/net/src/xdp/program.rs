@@ -285,12 +285,8 @@ mod tests {
         let to: SocketAddr = to.parse().unwrap();
         let from = if to.is_ipv4() { "192.0.2.9:1000" } else { "[2001:db8::9]:1000" };
         let mut frame = vec![0; 200];
-        let head = Head {
-            macs: (MAC, [2, 0, 0, 0, 0, 9]),
-            from: from.parse().unwrap(),
-            to,
-            ecn: None,
-        };
+        let head =
+            Head { macs: (MAC, [2, 0, 0, 0, 0, 9]), from: from.parse().unwrap(), to, ecn: None };
         let len = packet::write(&mut frame, &head, &[7; 50]).unwrap();
         frame.truncate(len);
         frame

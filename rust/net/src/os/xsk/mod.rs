@@ -280,12 +280,7 @@ fn bind(socket: BorrowedFd<'_>, interface: u32, queue: u32, mode: Mode) -> io::R
 
 /// # Safety
 /// The option reads a `T`, and what that points to stays valid for as long as the kernel uses it.
-unsafe fn set<T>(
-    socket: BorrowedFd<'_>,
-    level: c_int,
-    name: c_int,
-    value: &T,
-) -> io::Result<()> {
+unsafe fn set<T>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &T) -> io::Result<()> {
     let (value, len) = (ptr::from_ref(value).cast(), size_of::<T>() as socklen_t);
     // SAFETY: promised by the caller; the value lives through the call.
     let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, len) };
@@ -305,8 +300,7 @@ fn option<T: Numbers>(socket: BorrowedFd<'_>, name: c_int) -> io::Result<T> {
     let pointer = (&raw mut value).cast();
     // SAFETY: the pointer and length name `value`; the kernel writes no more, and any bits are
     // valid for `Numbers`.
-    let done = unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_XDP, name, pointer, &raw mut len)
-    };
+    let done =
+        unsafe { libc::getsockopt(socket.as_raw_fd(), libc::SOL_XDP, name, pointer, &raw mut len) };
     if done == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
 }
