@@ -254,7 +254,7 @@ def _tuning() -> Iterator[Section]:
             _option(
                 "TQUIC_SOCKOPT_AF_XDP",
                 "1 (copies), 2 (none) where the environment names an interface (TQUIC_XDP), which "
-                "the option does not; else EOPNOTSUPP. `Engine(interface=...)` and "
+                "the option does not; else EOPNOTSUPP. `tquic.Engine` and "
                 "`tquic perf --backend xdp` have it, too: see [AF_XDP](af-xdp.md)",
                 "tests/cli/test_xdp.py::test_sockets_of_the_guide",
             )

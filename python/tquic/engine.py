@@ -24,11 +24,8 @@ from tquic.many import (
 )
 from tquic.stats import ShardStats
 
-__all__ = ["Engine", "XdpMode"]
+__all__ = ["Engine"]
 
-
-XdpMode = Literal["auto", "copy", "zero-copy"]
-"""How frames come to an interface (AF_XDP)."""
 
 _MOST_SHARDS: Final = 128
 # Seconds. Who wants a thread that never sleeps has it with this.
@@ -77,7 +74,7 @@ class Engine:
         gro: bool = True,
         socket_buffer: int = 4 << 20,
         interface: str | None = None,
-        xdp_mode: XdpMode = "auto",
+        xdp_mode: Literal["auto", "copy", "zero-copy"] = "auto",
         live: bool | None = None,
     ) -> None:
         if not 1 <= shards <= _MOST_SHARDS:

@@ -365,7 +365,7 @@ impl Socket {
     fn set_xdp(&self, value: &[u8]) -> Result<(), Failure> {
         let wanted = options::number(value, "AF_XDP", 0, 2)?;
         let why = match (wanted, self.xdp()) {
-            (1, 0) | (2, 0) => "AF_XDP: TQUIC_XDP must name the interface when the program starts",
+            (1 | 2, 0) => "AF_XDP: TQUIC_XDP must name the interface when the program starts",
             (2, 1) => "AF_XDP: this interface's driver copies packets",
             (0, 1 | 2) => "AF_XDP: TQUIC_XDP has turned it on for the whole program",
             _ => return Ok(()),
