@@ -220,6 +220,7 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "ClientAuth": str,
     "Congestion": str,
     "QlogFormat": str,
+    "QlogMode": str,
     "RetryPolicy": str,
     "SchedulerChoice": str,
     "Severity": str,

@@ -300,14 +300,36 @@ def _spin_of_environment() -> float:
         raise ConfigError(f"TQUIC_SPIN: {error}") from None
 
 
+# The program ends: this thread runs the last of it, the others are daemons.
+_last_thread: threading.Thread | None = None
+
+
+def is_left_behind() -> bool:
+    """Whether the program ends and this thread is a daemon that has nothing to do with it."""
+    return _last_thread is not None and _last_thread is not threading.current_thread()
+
+
 def _end_default() -> None:
+    global _last_thread
+    _last_thread = threading.current_thread()
     engine = Engine._default
     if engine is not None:
         engine.shutdown()
 
 
+# How often this process is a child by a fork: what was made before has its engine elsewhere.
+_generation = 0
+
+
+def generation() -> int:
+    """Changes with a fork, in the child."""
+    return _generation
+
+
 def _forget_default() -> None:
     # Threads do not survive a fork: the child begins an engine of its own.
+    global _generation
+    _generation += 1
     Engine._default = None
     Engine._lock = threading.Lock()
 

@@ -145,6 +145,10 @@ class ConnectionStats:
     """DATAGRAM frames received."""
     datagrams_dropped: int
     """Datagrams dropped at this end: pushed out by newer ones, or too large for the path."""
+    qlog_events: int
+    """qlog events written down."""
+    qlog_dropped: int
+    """Of them, those that found no room, or were pushed out of the ring."""
     paths: tuple[PathStats, ...]
     """The paths."""
 

@@ -170,7 +170,7 @@ class ServerRun:
             except QuicError as error:
                 why = client.explain(error, self.target, PROTOCOL)
             except OSError as error:
-                why = f"cannot write {download.part}: {error.strerror}"
+                why = f"cannot write {download.part}: {error.strerror or error}"
             download.result["error"] = why
             download.result["seconds"] = time.monotonic() - started
 

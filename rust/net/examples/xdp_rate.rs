@@ -60,7 +60,7 @@ fn send(
     let data = vec![7; TRAIN * SIZE];
     let train = Transmit { remote, local_ip: None, ecn: None, segment_size: SIZE, data: &data };
     let batch = [train; TRAINS];
-    assert!(TRAINS <= MAX_TRAINS);
+    const { assert!(TRAINS <= MAX_TRAINS) };
     let (start, mut datagrams, mut blocked) = (Instant::now(), 0, 0_u64);
     while start.elapsed() < duration {
         let sent = match &mut interface {

@@ -9,3 +9,9 @@
 pub mod os;
 pub mod udp;
 pub mod xdp;
+
+/// What `os::wake` is made of; the model checks in `rust/models` put theirs in place.
+#[cfg(target_os = "linux")]
+mod sync {
+    pub use std::sync::atomic::{AtomicU8, Ordering};
+}

@@ -9,7 +9,7 @@ use tquic_engine::bridge::CloseFields;
 use tquic_net::xdp;
 
 use crate::abi::*;
-use crate::errno::Failure;
+use crate::errno::{Errno, Failure};
 
 /// States of a socket in `struct tquic_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,27 @@ pub(crate) fn info(phase: Phase, version: u32, stats: Option<&ConnectionSnapshot
         out.extend_from_slice(&word.to_ne_bytes());
     }
     out
+}
+
+/// `struct tquic_qlog_stats`.
+pub(crate) fn qlog(stats: &ConnectionSnapshot) -> Vec<u8> {
+    let events = stats.connection.events;
+    [events.told.to_ne_bytes(), events.lost.to_ne_bytes()].concat()
+}
+
+/// The ring of a connection, if it has one: of its newest records as many as there is `room` for, all
+/// if it is 0.
+pub(crate) fn ring(id: Option<&[u8]>, is_client: bool, room: usize) -> Result<Vec<u8>, Failure> {
+    let rings = tquic_trace::qlog::rings();
+    let ours = rings.iter().find(|r| Some(r.id().as_slice()) == id && r.is_client() == is_client);
+    let why = "QLOG_RING: TQUIC_QLOG_MODE_RING was not set, or the handshake is not over";
+    let text = ours.ok_or_else(|| Failure::new(Errno::INVALID, why))?.text();
+    if room == 0 || text.len() <= room {
+        return Ok(text.into_bytes());
+    }
+    let tail = text.as_bytes().get(text.len() - room..).unwrap_or_default();
+    let first = tail.iter().position(|byte| *byte == 0x1e).unwrap_or(tail.len());
+    Ok(tail.get(first..).unwrap_or_default().to_vec())
 }
 
 /// An array of `struct tquic_path_info`.

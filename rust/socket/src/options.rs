@@ -11,13 +11,15 @@ use tquic_core::trace::Mask;
 use tquic_crypto::session::{ClientAuth, Exported, TicketStore};
 use tquic_crypto::{ClientConfig, ServerConfig};
 use tquic_trace::Tracing;
-use tquic_trace::qlog::{QlogConfig, Severity};
+use tquic_trace::qlog::{Output, QlogConfig, Severity, default_socket};
 
 use crate::abi::*;
 use crate::errno::{Errno, Failure};
 
 /// Paths of a connection with multipath.
 pub(crate) const PATHS: u32 = 8;
+/// Bytes of a ring of qlog events, at least and at most.
+const RING: (usize, usize) = (64 << 10, 1 << 30);
 /// Longest value of any option.
 const MAX_VALUE: usize = 1 << 20;
 
@@ -257,10 +259,10 @@ impl Options {
             .ok_or_else(|| invalid("QLOG_ENABLE: 24 bytes, struct tquic_qlog_args"))?;
         match args.mode {
             TQUIC_QLOG_MODE_DISABLED => self.qlog = None,
-            TQUIC_QLOG_MODE_FILE if args.severity <= TQUIC_QLOG_SEV_DEBUG => self.qlog = Some(args),
-            TQUIC_QLOG_MODE_RING | TQUIC_QLOG_MODE_NETLINK => {
-                let why = "QLOG_ENABLE: of the modes, files (TQUIC_QLOG_MODE_FILE) are there";
-                return Err(Failure::new(Errno::NOT_SUPPORTED, why));
+            TQUIC_QLOG_MODE_RING..=TQUIC_QLOG_MODE_UNIX
+                if args.severity <= TQUIC_QLOG_SEV_DEBUG =>
+            {
+                self.qlog = Some(args);
             }
             _ => return Err(invalid("QLOG_ENABLE: an unknown mode or severity")),
         }
@@ -365,8 +367,16 @@ impl Options {
 
     fn qlog(&self) -> Option<QlogConfig> {
         let args = self.qlog?;
-        let folder = self.qlog_folder.clone().unwrap_or_else(|| PathBuf::from("."));
-        let mut config = QlogConfig::new(folder);
+        let place = self.qlog_folder.clone();
+        let mut config = QlogConfig::to(match args.mode {
+            TQUIC_QLOG_MODE_RING => Output::Ring(place),
+            TQUIC_QLOG_MODE_NETLINK => Output::Netlink,
+            TQUIC_QLOG_MODE_UNIX => Output::Unix(place.unwrap_or_else(default_socket)),
+            _ => Output::Files(place.unwrap_or_else(|| PathBuf::from("."))),
+        });
+        if args.ring_size > 0 {
+            config.buffer = (args.ring_size as usize).clamp(RING.0, RING.1);
+        }
         config.mask = Mask(args.event_mask);
         config.severity = Severity::from_number(args.severity).unwrap_or(config.severity);
         Some(config)
@@ -481,7 +491,7 @@ mod tests {
     #[test]
     fn wrong_values_are_refused_with_a_reason() {
         let mut options = Options::default();
-        let netlink = QlogArgs { mode: TQUIC_QLOG_MODE_NETLINK, ..QlogArgs::everything() };
+        let unknown = QlogArgs { mode: 5, ..QlogArgs::everything() };
         for (option, value, errno) in [
             (TQUIC_SOCKOPT_ALPN, &b"h3,"[..], Errno::INVALID),
             (TQUIC_SOCKOPT_MAX_IDLE_TIMEOUT, b"abc", Errno::INVALID),
@@ -489,7 +499,7 @@ mod tests {
             (TQUIC_SOCKOPT_CONGESTION, b"fast", Errno::INVALID),
             (TQUIC_SOCKOPT_SCHEDULER, b"", Errno::INVALID),
             (TQUIC_SOCKOPT_OFFLOAD_ENABLE, &1_u32.to_ne_bytes(), Errno::NOT_SUPPORTED),
-            (TQUIC_QLOG_ENABLE, &netlink.to_bytes(), Errno::NOT_SUPPORTED),
+            (TQUIC_QLOG_ENABLE, &unknown.to_bytes(), Errno::INVALID),
             (TQUIC_QLOG_ENABLE, b"short", Errno::INVALID),
             (TQUIC_SESSION_TICKET, b"\x01\0\0\0\0", Errno::INVALID),
             (TQUIC_SESSION_TICKET, b"\xff\xff\xff\xff", Errno::INVALID),

@@ -475,6 +475,18 @@ impl Socket {
                 let key = self.lock().session()?.connection.key();
                 Ok(info::paths(&self.service.engine().connection_stats(key)?.paths))
             }
+            TQUIC_QLOG_STATS => {
+                let key = self.lock().session()?.connection.key();
+                Ok(info::qlog(&self.service.engine().connection_stats(key)?))
+            }
+            TQUIC_QLOG_RING => {
+                let mut state = self.lock();
+                let session = state.session()?;
+                let is_client = session.connection.side().is_client();
+                let id = session.info.as_ref().map(|info| info.original_dcid.clone());
+                drop(state);
+                info::ring(id.as_deref(), is_client, given.len())
+            }
             TQUIC_ERROR => {
                 let mut state = self.lock();
                 let error = state.session().ok().and_then(|session| session.error.as_ref());

@@ -73,6 +73,7 @@ impl TokenSink for Router<'_> {
         match token {
             Token::Stream { .. }
             | Token::ResetStream(_)
+            | Token::ResetStreamAt { .. }
             | Token::StopSending(_)
             | Token::MaxData
             | Token::MaxStreamData(_)
@@ -127,6 +128,7 @@ impl TokenSink for Router<'_> {
         match token {
             Token::Stream { .. }
             | Token::ResetStream(_)
+            | Token::ResetStreamAt { .. }
             | Token::StopSending(_)
             | Token::MaxData
             | Token::MaxStreamData(_)

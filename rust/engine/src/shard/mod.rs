@@ -235,7 +235,7 @@ impl Shard {
     }
 
     fn on_timeouts(&mut self) {
-        self.sockets.on_timeout(self.now);
+        self.sockets.on_timeout(self.now, &mut self.poller);
         let mut panics = Vec::new();
         for (service, s) in &mut self.services {
             while s.endpoint.timeout().is_some_and(|at| at <= self.now) {

@@ -38,8 +38,14 @@ impl Shard {
     /// had their turn. Reading on first costs more, for the bytes leave the cache before they are
     /// used.
     fn receive(&mut self, socket: usize) {
-        if let Err(error) = self.sockets.recv(socket, &mut self.scratch.recv) {
-            return self.warn(&format!("receiving failed: {error}"));
+        let result = self.sockets.recv(socket, &mut self.scratch.recv);
+        if self.sockets.on_received(socket, self.now, result.is_ok(), &mut self.poller)
+            && let Err(error) = &result
+        {
+            self.warn(&format!("receiving failed: {error}"));
+        }
+        if result.is_err() {
+            return;
         }
         let (now, replies) = (self.now, &mut self.scratch.replies);
         let mut panics = Vec::new();

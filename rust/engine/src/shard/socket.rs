@@ -30,6 +30,10 @@ fn queue_of(token: usize) -> Option<usize> {
     (RESERVED_TOKEN - 1).checked_sub(token).filter(|queue| *queue < MAX_QUEUES)
 }
 
+/// A socket that cannot receive is left alone for a while, for the poller would report it again at
+/// once: the first time so long as the first of these, then twice as long each time up to the other.
+const REST: [Duration; 2] = [RETRY, Duration::from_millis(100)];
+
 /// Whether a socket takes trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Room {
@@ -54,6 +58,10 @@ pub(super) struct Entry {
     room: Room,
     /// The last try after the poller said that there is room sent nothing.
     lied: bool,
+    /// The poller does not watch it until then, because receiving failed.
+    deaf_until: Option<Instant>,
+    /// For how long it was left alone the last time; zero if receiving went well since.
+    rest: Duration,
 }
 
 /// A train that did not leave.
@@ -170,6 +178,8 @@ impl Sockets {
             queue,
             room: Room::Free,
             lied: false,
+            deaf_until: None,
+            rest: Duration::ZERO,
         });
         Ok(at)
     }
@@ -346,31 +356,57 @@ impl Sockets {
         match self.entries.get_mut(at) {
             Some(entry) if entry.room == Room::Full => {
                 entry.room = Room::Free;
-                poller.modify(&entry.socket, at, Interest::Readable)
+                entry.watch(at, poller)
             }
             _ => Ok(()),
         }
     }
 
-    /// When a socket is to be tried again.
-    pub fn retry_at(&self) -> Option<Instant> {
-        let time = |(_, e): (usize, &Entry)| match e.room {
-            Room::Until(at) => Some(at),
-            _ => None,
-        };
-        self.entries.iter().filter_map(time).chain(self.flush_at).min()
+    /// How receiving went. Answers whether somebody should be told that it fails.
+    pub fn on_received(
+        &mut self,
+        at: usize,
+        now: Instant,
+        well: bool,
+        poller: &mut Poller,
+    ) -> bool {
+        let Some(entry) = self.entries.get_mut(at) else { return false };
+        if well {
+            entry.rest = Duration::ZERO;
+            return false;
+        }
+        let first = entry.rest.is_zero();
+        entry.rest = (entry.rest * 2).clamp(REST[0], REST[1]);
+        entry.deaf_until = Some(now + entry.rest);
+        // What the poller does not know any more, it reports no more.
+        let _ = poller.remove(&entry.socket, at);
+        first
     }
 
-    /// Tries sockets again whose time has come.
-    pub fn on_timeout(&mut self, now: Instant) {
+    /// When a socket is to be tried again.
+    pub fn retry_at(&self) -> Option<Instant> {
+        let times = |(_, e): (usize, &Entry)| match (e.room, e.deaf_until) {
+            (Room::Until(at), Some(deaf)) => Some(at.min(deaf)),
+            (Room::Until(at), None) => Some(at),
+            (_, deaf) => deaf,
+        };
+        self.entries.iter().filter_map(times).chain(self.flush_at).min()
+    }
+
+    /// Tries sockets, and the interface, again whose time has come.
+    pub fn on_timeout(&mut self, now: Instant, poller: &mut Poller) {
         if self.flush_at.is_some_and(|at| at <= now)
             && let Some(interface) = &mut self.interface
         {
             interface.flush();
         }
-        for (_, entry) in &mut self.entries {
+        for (at, entry) in &mut self.entries {
             if matches!(entry.room, Room::Until(at) if at <= now) {
                 entry.room = Room::Free;
+            }
+            if entry.deaf_until.is_some_and(|at| at <= now) {
+                let watched = poller.add(&entry.socket, at, entry.interest());
+                entry.deaf_until = watched.is_err().then(|| now + entry.rest);
             }
         }
     }
@@ -392,6 +428,18 @@ impl Sockets {
 }
 
 impl Entry {
+    fn interest(&self) -> Interest {
+        if self.room == Room::Full { Interest::ReadableWritable } else { Interest::Readable }
+    }
+
+    /// Tells the poller what is of interest, unless it does not watch the socket at the time.
+    fn watch(&self, at: usize, poller: &mut Poller) -> io::Result<()> {
+        match self.deaf_until {
+            Some(_) => Ok(()),
+            None => poller.modify(&self.socket, at, self.interest()),
+        }
+    }
+
     fn on_full(
         &mut self,
         at: usize,
@@ -405,7 +453,7 @@ impl Entry {
         }
         self.lied = !progress;
         self.room = Room::Full;
-        poller.modify(&self.socket, at, Interest::ReadableWritable)
+        self.watch(at, poller)
     }
 }
 
@@ -499,7 +547,7 @@ mod tests {
         assert_eq!(sockets.retry_at(), Some(now + RETRY));
         sockets.on_writable(at, &mut poller).unwrap();
         assert_eq!(sockets.retry_at(), Some(now + RETRY));
-        sockets.on_timeout(now + RETRY);
+        sockets.on_timeout(now + RETRY, &mut poller);
         sockets.flush(at, now, &mut poller, &mut outbox, &mut failures).unwrap();
         assert!(failures.is_empty() && !sockets.has_queued() && !outbox.is_full());
         for n in 0..32 {
@@ -507,5 +555,37 @@ mod tests {
             assert_eq!(peer.recv(&mut byte).unwrap(), 1);
             assert_eq!(byte, [n]);
         }
+    }
+
+    #[test]
+    fn a_socket_that_cannot_receive_is_left_alone_for_a_while() {
+        let (mut poller, mut sockets) = (Poller::new().unwrap(), Sockets::default());
+        let mut events = tquic_net::os::Events::with_capacity(2);
+        let mut reported = |poller: &mut Poller| {
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            events.iter().next().is_some()
+        };
+        let at = sockets.add(&mut poller, bind("127.0.0.1:0"), 0, false).unwrap();
+        let to = sockets.get(at).unwrap().local;
+        std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&[1], to).unwrap();
+        let mut now = Instant::ZERO;
+        for (first, rest) in [(true, 1), (false, 2), (false, 4)] {
+            assert!(reported(&mut poller));
+            assert_eq!(sockets.on_received(at, now, false, &mut poller), first);
+            assert!(!reported(&mut poller));
+            // A full one would be watched, but not now.
+            sockets.entries[at].on_full(at, now, true, &mut poller).unwrap();
+            let until = now + Duration::from_millis(rest);
+            assert_eq!(sockets.retry_at(), Some(until));
+            sockets.on_timeout(Instant::from_nanos(until.as_nanos() - 1), &mut poller);
+            assert!(!reported(&mut poller));
+            sockets.on_timeout(until, &mut poller);
+            now = until;
+        }
+        assert!(reported(&mut poller));
+        assert!(!sockets.on_received(at, now, true, &mut poller));
+        assert_eq!(sockets.retry_at(), None);
+        assert!(sockets.on_received(at, now, false, &mut poller), "told again");
+        assert_eq!(sockets.retry_at(), Some(now + REST[0]));
     }
 }

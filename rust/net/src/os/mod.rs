@@ -9,6 +9,8 @@ mod epoll;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;
 #[cfg(target_os = "linux")]
+mod wake;
+#[cfg(target_os = "linux")]
 pub(crate) mod xsk;
 
 #[cfg(target_os = "linux")]

@@ -23,6 +23,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
 
+#[cfg(all(target_os = "linux", feature = "faults"))]
+pub use linux::faults;
 #[cfg(target_os = "linux")]
 pub use linux::{RecvBatch, UdpSocket, mtu_of_route, reuseport_by_cid};
 #[cfg(not(target_os = "linux"))]
@@ -99,6 +101,9 @@ pub struct SocketOptions {
     pub interface: Option<String>,
     /// Keep what ICMP says about sent datagrams for `UdpSocket::take_refusals`. Default off.
     pub report_errors: bool,
+    /// Which of its system calls fail. Default none.
+    #[cfg(all(target_os = "linux", feature = "faults"))]
+    pub faults: Option<faults::Faults>,
 }
 
 impl Default for SocketOptions {
@@ -113,6 +118,8 @@ impl Default for SocketOptions {
             ecn: true,
             interface: None,
             report_errors: false,
+            #[cfg(all(target_os = "linux", feature = "faults"))]
+            faults: None,
         }
     }
 }

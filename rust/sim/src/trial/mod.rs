@@ -113,6 +113,7 @@ fn play(plan: Plan) -> Result<Report, (Vec<String>, String)> {
     let tls = Tls::new(&plan.tls);
     let mut simulation = Simulation::new(network::build(&plan), seed);
     let connections = plan.connections.len();
+    let pauses = plan.pauses.clone();
     let record = Rc::new(RefCell::new(Record::new(plan, trace)));
     let mut mine = Vec::new();
     for c in 0..connections {
@@ -123,6 +124,11 @@ fn play(plan: Plan) -> Result<Report, (Vec<String>, String)> {
     let client = simulation.add(Party::new(Side::Client, &record, tls.clone()), host, &mine);
     let servers = [SERVER, SocketAddr::V4(PREFERRED)];
     let server = simulation.add(Party::new(Side::Server, &record, tls), host, &servers);
+
+    for (side, span) in pauses {
+        let id = if side == Side::Client { client } else { server };
+        simulation.pause(id, Instant::ZERO + span.start..Instant::ZERO + span.end);
+    }
 
     let all_over = || (0..connections).all(|index| record.borrow().is_over(index));
     let mut outcome = simulation.run_until(limit, |_| all_over());

@@ -1,11 +1,10 @@
 //! `recvmmsg` into pooled slots.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use arrayvec::ArrayVec;
 
-use super::syscall::{self, Envelope};
+use super::syscall::Envelope;
 use super::{MAX_ICMP_RETRIES, is_from_icmp};
 use crate::udp::stats::Counters;
 use crate::udp::{Arrived, DEFAULT_SLOTS, MAX_SEGMENTS, MAX_SLOTS, Meta, SLOT_SIZE, Slot};
@@ -98,8 +97,9 @@ impl Meta {
     }
 }
 
+/// Fills `batch`. `kernel` is `recvmmsg`, or a test's script of what it might answer.
 pub fn recv(
-    socket: BorrowedFd<'_>,
+    mut kernel: impl FnMut(&mut [u8], &mut [Envelope]) -> io::Result<usize>,
     batch: &mut RecvBatch,
     reports: bool,
     counters: &Counters,
@@ -107,7 +107,7 @@ pub fn recv(
     batch.filled.clear();
     let mut forgiven = 0;
     let count = loop {
-        let error = match syscall::recvmmsg(socket, &mut batch.buffer, &mut batch.envelopes) {
+        let error = match kernel(&mut batch.buffer, &mut batch.envelopes) {
             Ok(count) => break count,
             Err(error) => error,
         };
@@ -118,7 +118,10 @@ pub fn recv(
                 Counters::add(&counters.soft_errors, 1);
                 forgiven += 1;
             }
-            _ => return Err(error),
+            _ => {
+                Counters::add(&counters.soft_errors, 1);
+                return Err(error);
+            }
         }
     };
     if count == 0 {
