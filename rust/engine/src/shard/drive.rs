@@ -144,6 +144,9 @@ impl Shard {
         if let Some(error) = error {
             self.warn(&format!("sending failed: {error}"));
         }
+        if let Some(news) = self.sockets.settle(self.now) {
+            self.warn(&news);
+        }
         for failure in std::mem::take(&mut self.scratch.failures) {
             self.counters.unsent_trains += 1;
             let Some(service) = self.services.get_mut(failure.place.service) else { continue };

@@ -26,6 +26,7 @@ use tquic_core::time::{Duration, Instant};
 use tquic_core::trace::Mask;
 use tquic_net::os::{self, Events, LinkWatch, Poller};
 use tquic_net::udp::{RecvBatch, SocketOptions};
+use tquic_net::xdp::Interface;
 
 use crate::application::{Spawned, Supply};
 use crate::config::{Fitted, Log};
@@ -37,6 +38,7 @@ pub(crate) use command::{Command, Connect, Inbox, Listen, Operation, Refusal};
 use mtu::RouteMtus;
 use outbox::Outbox;
 use service::{Place, Service, panic_message};
+pub(crate) use socket::queue_token;
 use socket::{Failure, Sockets};
 
 /// The service of all clients.
@@ -55,6 +57,8 @@ pub(crate) struct ShardSetup {
     pub endpoint: EndpointConfig,
     pub secrets: EndpointSecrets,
     pub socket: SocketOptions,
+    /// Its queues are watched by the poller: see [`queue_token`].
+    pub interface: Option<Interface>,
     pub spin: Duration,
     pub log: Option<Log>,
 }
@@ -134,7 +138,7 @@ impl Shard {
         Self {
             services,
             keys: HashMap::new(),
-            sockets: Sockets::default(),
+            sockets: Sockets::new(setup.interface),
             poller: setup.poller,
             events: Events::with_capacity(EVENTS),
             inbox: setup.inbox,
@@ -296,6 +300,7 @@ impl Shard {
             connections: self.services.iter().map(|(_, s)| s.endpoint.len()).sum(),
             endpoint,
             socket: self.sockets.stats(),
+            xdp: self.sockets.interface().map(Interface::stats),
             turns: self.counters.turns,
             sleeps: self.counters.sleeps,
             panics: self.counters.panics,

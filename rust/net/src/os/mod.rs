@@ -1,6 +1,8 @@
 //! What a shard needs from the operating system besides sockets.
 
 #[cfg(target_os = "linux")]
+pub(crate) mod bpf;
+#[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
 mod epoll;
@@ -10,6 +12,8 @@ mod links;
 mod portable;
 #[cfg(target_os = "linux")]
 mod wake;
+#[cfg(target_os = "linux")]
+pub(crate) mod xsk;
 
 #[cfg(target_os = "linux")]
 #[cfg(test)]

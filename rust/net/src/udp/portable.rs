@@ -141,7 +141,15 @@ impl UdpSocket {
                     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
                     let stride = len;
                     let (local_ip, ecn, interface) = (None, None, 0);
-                    batch.filled.push(Meta { remote, local_ip, ecn, stride, interface, len });
+                    batch.filled.push(Meta {
+                        remote,
+                        local_ip,
+                        local_port: None,
+                        ecn,
+                        stride,
+                        interface,
+                        len,
+                    });
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => break,

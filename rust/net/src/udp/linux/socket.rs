@@ -26,12 +26,15 @@ use crate::udp::{
 pub struct UdpSocket {
     socket: Socket,
     local: SocketAddr,
-    interface: Option<String>,
     /// As found at `bind`; whether GSO still works is in `gso`.
     capabilities: Capabilities,
     gso: AtomicBool,
     /// Whether ICMP errors are kept (`IP_RECVERR`).
     reports: bool,
+    /// What it is bound to (`SO_BINDTODEVICE`).
+    interface: Option<String>,
+    /// Whether IPv4 comes in, too, though it is an IPv6 socket.
+    dual_stack: bool,
     counters: Counters,
     #[cfg(feature = "faults")]
     faults: Option<Faults>,
@@ -75,10 +78,11 @@ impl UdpSocket {
         Ok(Self {
             socket,
             local,
-            interface: options.interface.clone(),
             capabilities,
             gso,
             reports,
+            interface: options.interface.clone(),
+            dual_stack: families.v4 && families.v6,
             counters: Counters::default(),
             #[cfg(feature = "faults")]
             faults: options.faults.clone(),
@@ -90,9 +94,14 @@ impl UdpSocket {
         self.local
     }
 
-    /// The interface that it is bound to.
+    /// The only interface that it sends and receives through, if it is bound to one.
     pub fn interface(&self) -> Option<&str> {
         self.interface.as_deref()
+    }
+
+    /// Whether it is an IPv6 socket that carries IPv4 as well.
+    pub(crate) fn is_dual_stack(&self) -> bool {
+        self.dual_stack
     }
 
     /// What it can do at this time: GSO may go away.
