@@ -132,8 +132,8 @@ class ConnectionStats:
     zero_rtt_bytes: int
     """Bytes of 0-RTT packets, sent or received."""
     reinjected_bytes: int
-    """Bytes that were sent on a second path as well, although they were not lost on the first: as far
-    as is known; what a path that failed had not delivered does not count."""
+    """Bytes that were sent on a second path as well, although they were not lost on the first; what
+    a path that failed had not delivered does not count."""
     scheduler_failures: int
     """Decisions that a scheduler in C or Python should have made and could not."""
     datagrams_sent: int

@@ -2,6 +2,7 @@
 //! ends. Where namespaces cannot be made or programs not be attached, it is said and skipped.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests, too")]
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;

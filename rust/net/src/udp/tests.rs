@@ -538,6 +538,7 @@ fn the_portable_socket_does_the_same_one_by_one() {
     assert_eq!((a.stats().sent_datagrams, b.stats().recv_datagrams), (8, 8));
     assert!(a.take_refusals().is_empty());
     let shared = SocketOptions { reuse_port: true, ..options.clone() };
+    assert_eq!(b.interface(), None);
     let error = portable::UdpSocket::bind(b.local_addr(), &shared).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::Unsupported);
 }
