@@ -37,6 +37,7 @@ OTHERS: Final = frozenset(
         "TQUIC_SOCKET_DEBUG",
         "TQUIC_SPIN",
         "TQUIC_SYSCTL",
+        "TQUIC_XDP",
     }
 )
 # Those of tests and tools.
@@ -220,6 +221,7 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "ClientAuth": str,
     "Congestion": str,
     "QlogFormat": str,
+    "QlogMode": str,
     "RetryPolicy": str,
     "SchedulerChoice": str,
     "Severity": str,

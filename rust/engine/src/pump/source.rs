@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tquic_core::stream::{StreamError, StreamSet};
 use tquic_wire::StreamId;
 
-use super::{Outcome, PumpError, pattern};
+use super::{FileError, Outcome, PumpError, pattern};
 
 /// Bytes read from a file at a time.
 const FILE_CHUNK: u64 = 256 * 1024;
@@ -126,9 +126,9 @@ impl Source {
                 let wanted = max.min(FILE_CHUNK) as usize;
                 let mut buffer = buffers.get_or_insert_default().take(wanted);
                 let got = read_at(file, &mut buffer.bytes[..wanted], range.start)
-                    .map_err(|e| PumpError::File(format!("the file cannot be read: {e}")))?;
+                    .map_err(|e| PumpError::File(FileError::new("the file cannot be read", &e)))?;
                 if got == 0 {
-                    return Err(PumpError::File("the file became shorter".to_owned()));
+                    return Err(PumpError::File("the file became shorter".to_owned().into()));
                 }
                 buffer.len = got;
                 range.start += got as u64;

@@ -142,6 +142,8 @@ pub struct StreamSet {
     /// What the peer allows on a new stream: bidirectional of ours, bidirectional of its own,
     /// unidirectional of ours.
     initial_limits: [u64; 3],
+    /// Whether the peer takes RESET_STREAM_AT.
+    peer_reset_at: bool,
     scheduler: Scheduler,
     pool: ChunkPool,
     /// Bytes that all streams together have written and that are not acknowledged.
@@ -174,6 +176,7 @@ impl StreamSet {
             local: [Local::default(), Local::default()],
             remote: [Remote::new(config.max_streams_bidi), Remote::new(config.max_streams_uni)],
             initial_limits: [0; 3],
+            peer_reset_at: false,
             scheduler: Scheduler::new(config.turn),
             pool: ChunkPool::default(),
             held: 0,
@@ -199,12 +202,17 @@ impl StreamSet {
             params.initial_max_stream_data_bidi_local,
             params.initial_max_stream_data_uni,
         ];
+        self.peer_reset_at = params.reset_stream_at;
         self.raise_data_limit(params.initial_max_data);
         for slot in self.slots() {
             let stream = &mut self.streams[slot];
             let limit = initial_limit(self.side, self.initial_limits, stream.id);
             if let Some(send) = &mut stream.send {
                 send.raise_limit(limit);
+                // A server that has rejected 0-RTT may have forgotten the extension, too.
+                if !params.reset_stream_at && send.reduce(0) {
+                    self.push_control(slot);
+                }
             }
             self.sync(slot);
         }
