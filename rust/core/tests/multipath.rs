@@ -232,7 +232,7 @@ fn stall(victim: u16) -> Duration {
     p.server.meddler = Some(Box::new(move |d, _| !(*back.lock().unwrap() && d.to.port() == port)));
     let (mut at, mut longest, mut before) = (None, Duration::ZERO, 0);
     upload(&mut p, h, &content(6_000_000), |p, got| {
-        if got > after {
+        if got > 2_000_000 {
             *cut.lock().unwrap() = true;
         }
         if got != before {

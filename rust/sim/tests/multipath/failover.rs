@@ -1,5 +1,7 @@
 //! A network that fails in mid-transfer beside another that does not.
 
+#![expect(clippy::single_range_in_vec_init, reason = "one outage is a span of time")]
+
 use tquic_sim::Duration;
 
 use crate::bond::{Bond, MS};
