@@ -32,7 +32,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets \
-	multipath fuzz attack soak audit reproduce idle compare instructions docs requirements wheels clean
+	multipath fuzz attack soak sanitize audit reproduce idle compare instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -256,6 +256,16 @@ audit: $(CARGO_DENY) $(CARGO_AUDIT) $(PIP_AUDIT) ## licences, sources and known 
 reproduce: $(TOOLS) ## builds the wheel twice in two places and compares every byte
 	$(BIN)/python scripts/reproduce.py
 	@echo "reproduce: both builds gave the same wheel; no report, its SHA-256 is printed"
+
+# Crates whose tests run under AddressSanitizer, which stable compilers have behind this variable.
+# ThreadSanitizer would need a standard library that is built with it.
+SANITIZE ?= tquic-sched
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+sanitize: ## runs the tests of SANITIZE (tquic-sched: compiled schedulers) under AddressSanitizer
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test $(CARGO_FLAGS) --lib --tests \
+		--target $(HOST) --target-dir target/sanitize $(patsubst %,-p %,$(SANITIZE))
+	@echo "sanitize: no error in $(SANITIZE); no report, errors are printed"
 
 clean: ## deletes everything that was built, installed or reported here
 	rm -rf $(VENV) .venv-audit .venv-docs .venv-compare site .tools build dist wheels reports target fuzz/target fuzz/artifacts

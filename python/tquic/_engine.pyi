@@ -221,6 +221,8 @@ class Engine:
         socket_buffer: int = ...,
         place: tuple[int, int] = ...,
         live: bool | None = None,
+        interface: str | None = None,
+        xdp_mode: str = "auto",
     ) -> Engine: ...
     @property
     def shards(self) -> int: ...

@@ -37,6 +37,7 @@ OTHERS: Final = frozenset(
         "TQUIC_SOCKET_DEBUG",
         "TQUIC_SPIN",
         "TQUIC_SYSCTL",
+        "TQUIC_XDP",
     }
 )
 # Those of tests and tools.

@@ -142,6 +142,10 @@ TQUIC_OFFLOAD_CAP_CPU_AES: Final = 0x08
 """The CPU has AES instructions."""
 TQUIC_OFFLOAD_CAP_CPU_VAES: Final = 0x10
 """The CPU has vector AES instructions, and they are used."""
+TQUIC_OFFLOAD_CAP_AF_XDP: Final = 0x20
+"""Packets may go past the kernel's network stack (AF_XDP); enabled if they do."""
+TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY: Final = 0x40
+"""And that without copies: known of an interface in use."""
 QLOG_MASK_ALL: Final = 0x31FC1FFFC3F
 """All events of `QlogArgs.event_mask`."""
 MSG_ZEROCOPY: Final = 0x4000000

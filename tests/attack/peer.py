@@ -49,14 +49,24 @@ class Peer:
         if not self.rogue.token:
             self.rogue = Rogue(self.rogue.plan, header.source, token=header.token)
 
-    def until(self, condition: Callable[[Rogue], object], seconds: float = SECONDS) -> bool:
-        """Waits until something holds of the rogue; whether it does."""
-        deadline = time.monotonic() + seconds
+    def until(
+        self,
+        condition: Callable[[Rogue], object],
+        seconds: float = SECONDS,
+        again: bytes = b"",
+    ) -> bool:
+        """Waits until something holds of the rogue; whether it does. The rogue repeats nothing that
+        was lost: these frames are sent every second."""
+        begun = time.monotonic()
+        repeated = 0
         while not condition(self.rogue):
-            left = deadline - time.monotonic()
-            if left <= 0:
+            passed = time.monotonic() - begun
+            if passed >= seconds:
                 return False
-            self.take(min(left, 0.1))
+            if again and passed > repeated + 1:
+                repeated += 1
+                self.send(again)
+            self.take(min(seconds - passed, 0.1))
         return True
 
     def shake_hands(self) -> None:
@@ -93,14 +103,16 @@ class Peer:
     def settle(self, seconds: float = SECONDS) -> bool:
         """Waits until the server has dealt with everything; whether it has."""
         number = self.rogue.last_number
-        return self.until(lambda rogue: rogue.closed or rogue.acknowledged >= number, seconds)
+        done = lambda rogue: rogue.closed or rogue.acknowledged >= number  # noqa: E731
+        return self.until(done, seconds, again=b"\x01")
 
     def served(self, stream: int = 0) -> bool:
         """Asks for a page on this very connection; whether it came."""
-        self.rogue.write(stream, encode.headers([*encode.GET[:3], (b":path", b"/honest.bin")]),
-                         end=True)  # fmt: skip
-        self.flush()
-        return self.until(lambda rogue: rogue.closed or stream in rogue.ended) and not self.closed
+        request = encode.headers([*encode.GET[:3], (b":path", b"/honest.bin")])
+        frame = encode.stream(stream, 0, request, end=True)
+        self.send(frame)
+        done = lambda rogue: rogue.closed or stream in rogue.ended  # noqa: E731
+        return self.until(done, again=frame) and not self.closed
 
     @property
     def closed(self) -> Closed | None:

@@ -42,7 +42,7 @@
 #define TQUIC_MAX_CONNECTIONS 310                 /* uint32_t, of a listener; default 100000 */
 #define TQUIC_SOCKOPT_STREAM_OPEN 301             /* struct tquic_stream_info; connected */
 #define TQUIC_SOCKOPT_ZEROCOPY 21                 /* int: MSG_ZEROCOPY counts; at any time */
-#define TQUIC_SOCKOPT_AF_XDP 210                  /* int; only 0 here */
+#define TQUIC_SOCKOPT_AF_XDP 210                  /* int: 0 off, 1 copies, 2 does not; needs TQUIC_XDP in the environment */
 #define TQUIC_SOCKOPT_OFFLOAD_INFO 302            /* struct tquic_offload_info, read only */
 #define TQUIC_SOCKOPT_OFFLOAD_ENABLE 303          /* int */
 #define TQUIC_QLOG_ENABLE 250                     /* struct tquic_qlog_args */
@@ -131,6 +131,8 @@ struct tquic_offload_info {
 #define TQUIC_OFFLOAD_CAP_GRO 0x04
 #define TQUIC_OFFLOAD_CAP_CPU_AES 0x08
 #define TQUIC_OFFLOAD_CAP_CPU_VAES 0x10
+#define TQUIC_OFFLOAD_CAP_AF_XDP 0x20             /* enabled if TQUIC_XDP names an interface */
+#define TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY 0x40       /* of that interface */
 
 struct tquic_qlog_args {
 	uint32_t mode;

@@ -12,13 +12,21 @@ mod sync {
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::thread;
 use stack::Stack;
 use sync::AtomicPtr;
 
-/// Counts itself out when it is dropped.
-struct Counted(u32, std::sync::Arc<AtomicUsize>);
+/// Counts itself out when it is dropped. Loom watches who reads what is in it, and when.
+struct Counted(UnsafeCell<u32>, std::sync::Arc<AtomicUsize>);
+
+impl Counted {
+    fn number(&self) -> u32 {
+        // SAFETY: nobody writes after the push; loom checks that this comes after it.
+        self.0.with(|number| unsafe { *number })
+    }
+}
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -33,17 +41,21 @@ fn what_is_pushed_is_taken_once() {
         let dropped = std::sync::Arc::new(AtomicUsize::new(0));
         let writers: Vec<_> = (1..=2)
             .map(|number| {
-                let (stack, one) = (stack.clone(), Counted(number, dropped.clone()));
-                thread::spawn(move || stack.push(one))
+                let (stack, one) = (stack.clone(), Counted(UnsafeCell::new(0), dropped.clone()));
+                thread::spawn(move || {
+                    // SAFETY: not shared yet.
+                    one.0.with_mut(|place| unsafe { *place = number });
+                    stack.push(one);
+                })
             })
             .collect();
         // In the middle of it, and after the end.
-        let mut taken: Vec<u32> = stack.take().iter().map(|one| one.0).collect();
+        let mut taken: Vec<u32> = stack.take().iter().map(Counted::number).collect();
         for writer in writers {
             writer.join().unwrap();
         }
         assert_eq!(stack.is_empty(), taken.len() == 2);
-        taken.extend(stack.take().iter().map(|one| one.0));
+        taken.extend(stack.take().iter().map(Counted::number));
         taken.sort_unstable();
         assert_eq!(taken, [1, 2]);
         assert_eq!(dropped.load(Ordering::Relaxed), 2);

@@ -154,6 +154,10 @@ numbers! {
     TQUIC_OFFLOAD_CAP_CPU_AES: u32 = 0x08;
     /// The CPU has vector AES instructions, and they are used.
     TQUIC_OFFLOAD_CAP_CPU_VAES: u32 = 0x10;
+    /// Packets may go past the kernel's network stack (AF_XDP); enabled if they do.
+    TQUIC_OFFLOAD_CAP_AF_XDP: u32 = 0x20;
+    /// And that without copies: known of an interface in use.
+    TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY: u32 = 0x40;
 }
 
 /// Whether a protocol number is that of QUIC.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tquic_core::cc::Congestion;
 use tquic_core::multipath::Scheduler;
 use tquic_net::udp::SocketOptions;
+use tquic_net::xdp;
 
 use crate::abi::*;
 use crate::options::{Material, Options, PATHS, QlogArgs};
@@ -30,6 +31,12 @@ pub(crate) fn udp() -> SocketOptions {
     let parameters = parameters();
     let on = |name| parameters.get(name).is_none_or(|value| value != "0");
     SocketOptions { gso: on("gso_enable"), gro: on("gro_enable"), ..SocketOptions::default() }
+}
+
+/// The interface that packets go through past the kernel, if there is to be one: one for the whole
+/// process, and no option of a socket names it.
+pub(crate) fn xdp() -> Option<xdp::Options> {
+    variable("TQUIC_XDP").map(xdp::Options::new)
 }
 
 fn variable(name: &str) -> Option<String> {

@@ -6,6 +6,7 @@ use tquic_core::connection::PathStats;
 use tquic_core::events::ConnectionError;
 use tquic_engine::ConnectionSnapshot;
 use tquic_engine::bridge::CloseFields;
+use tquic_net::xdp;
 
 use crate::abi::*;
 use crate::errno::{Errno, Failure};
@@ -130,7 +131,7 @@ pub(crate) fn error(error: Option<&ConnectionError>) -> Vec<u8> {
 }
 
 /// `struct tquic_offload_info`: what this host can do, and what of it is in use.
-pub(crate) fn offload() -> Vec<u8> {
+pub(crate) fn offload(xdp: Option<&xdp::Stats>) -> Vec<u8> {
     let mut caps = cpu();
     let loopback = std::net::Ipv4Addr::LOCALHOST;
     let probe = tquic_net::udp::probe(loopback.into(), &tquic_net::udp::SocketOptions::default());
@@ -142,8 +143,15 @@ pub(crate) fn offload() -> Vec<u8> {
             caps |= TQUIC_OFFLOAD_CAP_GRO;
         }
     }
-    // What is there is used.
-    [caps, caps].iter().flat_map(|word| word.to_ne_bytes()).collect()
+    // What is there is used, but for AF_XDP, which has to be asked for.
+    let zero_copy =
+        if xdp.is_some_and(|xdp| xdp.zero_copy) { TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY } else { 0 };
+    let possible = if xdp::is_available() { TQUIC_OFFLOAD_CAP_AF_XDP } else { 0 };
+    let used = if xdp.is_some() { TQUIC_OFFLOAD_CAP_AF_XDP } else { 0 };
+    [caps | possible | used | zero_copy, caps | used | zero_copy]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .collect()
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -186,7 +194,7 @@ mod tests {
 
     #[test]
     fn no_card_here_seals_packets() {
-        let caps = offload();
+        let caps = offload(None);
         assert_eq!(caps.len(), 8);
         assert_eq!(integer(&caps[..4]).unwrap() as u32 & TQUIC_OFFLOAD_CAP_CRYPTO, 0);
     }

@@ -141,7 +141,7 @@ fn invalid(why: impl Into<String>) -> Failure {
     Failure::new(Errno::INVALID, why)
 }
 
-fn number(value: &[u8], what: &str, low: u64, high: u64) -> Result<u64, Failure> {
+pub(crate) fn number(value: &[u8], what: &str, low: u64, high: u64) -> Result<u64, Failure> {
     let number = integer(value).ok_or_else(|| invalid(format!("{what}: 4 or 8 bytes")))?;
     if (low..=high).contains(&number) {
         return Ok(number);
@@ -220,12 +220,6 @@ impl Options {
             TQUIC_SOCKOPT_ZEROCOPY => self.zerocopy = flag(value, "ZEROCOPY")?,
             TQUIC_MAX_CONNECTIONS => {
                 self.max_connections = small(value, "MAX_CONNECTIONS", 1 << 24)?.max(1);
-            }
-            TQUIC_SOCKOPT_AF_XDP => {
-                if flag(value, "AF_XDP")? {
-                    let why = "AF_XDP: packets go through UDP sockets here";
-                    return Err(Failure::new(Errno::NOT_SUPPORTED, why));
-                }
             }
             TQUIC_SOCKOPT_OFFLOAD_ENABLE => {
                 if number(value, "OFFLOAD_ENABLE", 0, u64::MAX)? & u64::from(TQUIC_OFFLOAD_CRYPTO)
@@ -323,7 +317,7 @@ impl Options {
             TQUIC_MIGRATION => int(self.migration),
             TQUIC_SO_DATAGRAM => int(self.datagrams),
             TQUIC_SOCKOPT_ZEROCOPY => int(self.zerocopy),
-            TQUIC_SOCKOPT_AF_XDP | TQUIC_SOCKOPT_OFFLOAD_ENABLE => int(false),
+            TQUIC_SOCKOPT_OFFLOAD_ENABLE => int(false),
             TQUIC_MAX_CONNECTIONS => self.max_connections.to_ne_bytes().to_vec(),
             TQUIC_CERT_VERIFY => self.verify.unwrap_or(2).to_ne_bytes().to_vec(),
             TQUIC_ALLOW_SELF_SIGNED => int(self.self_signed),
@@ -504,7 +498,6 @@ mod tests {
             (TQUIC_SOCKOPT_MAX_IDLE_TIMEOUT, &u32::MAX.to_ne_bytes(), Errno::RANGE),
             (TQUIC_SOCKOPT_CONGESTION, b"fast", Errno::INVALID),
             (TQUIC_SOCKOPT_SCHEDULER, b"", Errno::INVALID),
-            (TQUIC_SOCKOPT_AF_XDP, &1_u32.to_ne_bytes(), Errno::NOT_SUPPORTED),
             (TQUIC_SOCKOPT_OFFLOAD_ENABLE, &1_u32.to_ne_bytes(), Errno::NOT_SUPPORTED),
             (TQUIC_QLOG_ENABLE, &unknown.to_bytes(), Errno::INVALID),
             (TQUIC_QLOG_ENABLE, b"short", Errno::INVALID),

@@ -45,8 +45,9 @@ class Initials:
 
 
 def flood(field: Field, port: Port, datagrams: Iterator[bytes]) -> int:
-    """Sends each from an address of its own, as fast as it goes. Watches how many connections the
-    server has meanwhile; answers how many of the answers were Retry packets."""
+    """Sends each from an address of its own, as fast as it goes. Watches how many more connections
+    the server has meanwhile; answers how many of the answers were Retry packets."""
+    before = field.server.counters()["connections"]
     held = retries = 0
     for number, datagram in enumerate(datagrams):
         port.send(datagram, loopback(number))
@@ -56,25 +57,15 @@ def flood(field: Field, port: Port, datagrams: Iterator[bytes]) -> int:
             held = max(held, field.server.counters()["connections"])
     while answers := list(port.receive(0.3)):
         retries += sum(is_retry(answer) for answer, _ in answers)
-    field.note("connections", max(held, field.server.counters()["connections"]))
+    held = max(held, field.server.counters()["connections"])
+    field.note("connections", held - before)
     return retries
-
-
-@row("initial-flood", full=100_000, fast=3_000)
-def initial_flood(field: Field, size: int) -> str:
-    """Whole ClientHellos, each from another address, and nothing after them."""
-    maker = Initials()
-    prepared = [maker.make(field.random.randbytes(8)) for _ in range(size)]
-    field.prepared()
-    retries = flood(field, field.port(), iter(prepared))
-    field.note("retries_share", retries / size)
-    field.note("worst_address", field.ledger.worst)
-    return f"{size} Initial packets with a ClientHello from {size} addresses"
 
 
 @row("initial-garbage", full=100_000, fast=3_000)
 def initial_garbage(field: Field, size: int) -> str:
-    """Initial packets that do not authenticate, with foreign packets behind them."""
+    """Initial packets that do not authenticate, with foreign packets behind them. First of the
+    floods: after one, a server that is asking for proofs answers everything with a Retry."""
     maker = Initials()
     whole = [maker.make(field.random.randbytes(8)) for _ in range(64)]
 
@@ -92,6 +83,18 @@ def initial_garbage(field: Field, size: int) -> str:
     flood(field, field.port(), broken())
     field.note("answers", field.ledger.answers)
     return f"{size} Initial packets that do not authenticate, each for another connection"
+
+
+@row("initial-flood", full=100_000, fast=3_000)
+def initial_flood(field: Field, size: int) -> str:
+    """Whole ClientHellos, each from another address, and nothing after them."""
+    maker = Initials()
+    prepared = [maker.make(field.random.randbytes(8)) for _ in range(size)]
+    field.prepared()
+    retries = flood(field, field.port(), iter(prepared))
+    field.note("retries_share", retries / size)
+    field.note("worst_address", field.ledger.worst)
+    return f"{size} Initial packets with a ClientHello from {size} addresses"
 
 
 @row("initial-split", full=20_000, fast=1_000)

@@ -105,7 +105,7 @@ def qpack_blocked(field: Field, size: int) -> str:
     return f"{size} connections with 101 field sections that wait for entries never inserted"
 
 
-@row("qpack-blocked-bytes", full=30, fast=2)
+@row("qpack-blocked-bytes", full=10, fast=2)
 def qpack_blocked_bytes(field: Field, size: int) -> str:
     """As many as it allows, and large ones: what it keeps while they wait."""
     peers = [http(field) for _ in range(size)]

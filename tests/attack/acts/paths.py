@@ -6,7 +6,7 @@ import time
 from typing import Final
 
 from ...rogue.encode import varints
-from ...rogue.peer import Plan
+from ...rogue.peer import IDLE_TIMEOUT, Plan
 from ..field import Field
 from ..peer import Peer
 from ..ports import loopback
@@ -21,7 +21,8 @@ PATH_ABANDON, PATH_NEW_CONNECTION_ID = 0x3E75, 0x3E78
 
 def connect(field: Field) -> Peer:
     """A connection that may have several paths; waits for what the server gives for them."""
-    peer = field.connect(Plan(parameters={INITIAL_MAX_PATH_ID: 1 << 20}))
+    # However long the attack takes, none of its connections is idle.
+    peer = field.connect(Plan(parameters={INITIAL_MAX_PATH_ID: 1 << 20, IDLE_TIMEOUT: 300_000}))
     peer.until(lambda _: len(given(peer)) >= PATHS - 1)
     return peer
 
@@ -45,7 +46,7 @@ def cid_for(peer: Peer, path: int, sequence: int) -> bytes:
     return varints(PATH_NEW_CONNECTION_ID, path, sequence, 0) + b"\x08" + cid + bytes(16)
 
 
-@row("path-exhaustion", full=100, fast=3, options=("--multipath",))
+@row("path-exhaustion", full=50, fast=3, options=("--multipath",), idle_timeout="300s")
 def path_exhaustion(field: Field, size: int) -> str:
     """All connection IDs for all paths, a packet on each path, from addresses that are never
     proved; and in the end a path beyond the limit."""

@@ -55,6 +55,8 @@ pub struct Report {
     pub served: Instant,
     /// When each connection was over at the client.
     pub over: Vec<Instant>,
+    /// The longest time between two reads of each connection, at the client and at the server.
+    pub pauses: Vec<[Duration; 2]>,
     /// What was done.
     pub counts: Counts,
 }
@@ -154,5 +156,7 @@ fn play(plan: Plan) -> Result<Report, (Vec<String>, String)> {
     digest.update(&[simulation.network.trace_hash()]);
     let ends = record.ends.iter().map(|ends| ends[Side::Client as usize].over.as_ref());
     let over = ends.map(|over| over.map_or(served, |(at, _)| *at)).collect();
-    Ok(Report { hash: digest.value(), end: simulation.now(), served, over, counts: record.counts })
+    let pauses = record.ends.iter().map(|[client, server]| [client.pause, server.pause]).collect();
+    let (hash, end) = (digest.value(), simulation.now());
+    Ok(Report { hash, end, served, over, pauses, counts: record.counts })
 }

@@ -230,6 +230,9 @@ pub enum What {
     AbandonPath(u16),
     /// Says of one of its paths that it is, or is not, a backup.
     AdvisePath(u16, bool),
+    /// The client's system says of its address of this number that nothing leaves there, or that it is
+    /// up again.
+    Local(u16, bool),
     /// A NAT gives the client's first address another outside address, once the handshake is
     /// confirmed: before, QUIC relies on stable addresses (RFC 9000 section 9).
     Rebind {

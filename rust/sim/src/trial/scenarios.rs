@@ -318,13 +318,15 @@ fn multipath(plan: &mut Plan, dice: &mut Dice) {
     let (abandons, cut) = dice.pick(&[(4, false), (4, false), (0, true), (0, true), (4, true)]);
     plan.may_die = abandons > 0 && cut;
     for (times, kind) in
-        [(dice.between(1, 6), 0), (dice.between(0, abandons), 1), (dice.between(0, 3), 2)]
+        [(dice.between(1, 6), 0), (dice.between(0, abandons), 1), (dice.between(0, 6), 2)]
     {
         for _ in 0..times {
             let path = dice.between(0, 3) as u16;
             let (side, what) = match kind {
                 0 => (Side::Client, What::OpenPath(path)),
                 1 => (abandoner, What::AbandonPath(path)),
+                // Whether it is true or not.
+                _ if dice.percent(40) => (Side::Client, What::Local(path, dice.percent(40))),
                 _ => (dice.side(), What::AdvisePath(path, dice.percent(60))),
             };
             plan.connections[0].acts.push(Act { side, at: dice.moment(MS * 3000), what });

@@ -31,6 +31,10 @@ pub struct UdpSocket {
     gso: AtomicBool,
     /// Whether ICMP errors are kept (`IP_RECVERR`).
     reports: bool,
+    /// What it is bound to (`SO_BINDTODEVICE`).
+    interface: Option<String>,
+    /// Whether IPv4 comes in, too, though it is an IPv6 socket.
+    dual_stack: bool,
     counters: Counters,
     #[cfg(feature = "faults")]
     faults: Option<Faults>,
@@ -77,6 +81,8 @@ impl UdpSocket {
             capabilities,
             gso,
             reports,
+            interface: options.interface.clone(),
+            dual_stack: families.v4 && families.v6,
             counters: Counters::default(),
             #[cfg(feature = "faults")]
             faults: options.faults.clone(),
@@ -86,6 +92,16 @@ impl UdpSocket {
     /// The address it is bound to.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The only interface that it sends and receives through, if it is bound to one.
+    pub fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
+    }
+
+    /// Whether it is an IPv6 socket that carries IPv4 as well.
+    pub(crate) fn is_dual_stack(&self) -> bool {
+        self.dual_stack
     }
 
     /// What it can do at this time: GSO may go away.
