@@ -185,7 +185,10 @@ impl StreamEnd {
                 });
                 let consumed = match result {
                     Ok(c) => c,
-                    Err(e) => return r.on_error(self.id, e).map(|()| used),
+                    Err(e) => {
+                        r.on_error(self.id, e)?;
+                        break;
+                    }
                 };
                 if !right || at != r.read + consumed.bytes as u64 {
                     return Err(format!("{:?}: wrong bytes read in place at {}", self.id, r.read));
@@ -203,7 +206,10 @@ impl StreamEnd {
                         r.readable = false;
                         return Ok(used);
                     }
-                    Err(e) => return r.on_error(self.id, e).map(|()| used),
+                    Err(e) => {
+                        r.on_error(self.id, e)?;
+                        break;
+                    }
                 };
                 if chunk.offset != r.read || !pattern::matches(other, r.read, &chunk.data) {
                     return Err(format!(
