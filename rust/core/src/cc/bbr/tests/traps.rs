@@ -107,6 +107,30 @@ fn bound_inside_a_packet_ends_a_precautionary_probe() {
     assert_eq!(b.state, State::ProbeDown);
 }
 
+/// A probe ends at a volume in flight. A window that is smaller still, as recovery leaves it, has not
+/// been there: the probe goes on, or the bound would never be tried again.
+#[test]
+fn a_full_window_below_the_volume_ends_no_probe() {
+    for version in [BbrVersion::V2, BbrVersion::V3] {
+        let (mut b, rtt) = (new(version), rtt(40));
+        b.full_pipe.set_full();
+        b.full_pipe.restart(0);
+        b.min_rtt.inherit(ms(40));
+        // 40 packets in a min_rtt.
+        let rate = 1000 * MSS;
+        b.max_bw.update(0, rate, 1);
+        b.state = State::ProbeUp;
+        b.probe.too_high = true;
+        b.bounds.inflight_longterm = 60 * MSS;
+        b.cwnd = 20 * MSS;
+        let rate = sample(0, Some(rate));
+        b.on_ack(&ack(at(100), &rtt, &rate));
+        assert_eq!(b.state, State::ProbeUp, "{version:?}");
+        b.on_ack(&AckEvent { prior_in_flight: 60 * MSS, ..ack(at(101), &rtt, &rate) });
+        assert_eq!(b.state, State::ProbeDown, "{version:?}");
+    }
+}
+
 /// s2n-quic #1698: advancing more often forgets the best samples before the next probe.
 #[test]
 fn bandwidth_filter_advances_once_per_cycle() {
