@@ -336,6 +336,40 @@ fn version_1_conserves_packets_for_one_round_and_restores_the_window() {
     assert!(f.bbr().recovering.is_none() && f.r.cwnd() >= window * 95 / 100);
 }
 
+/// Losses while ProbeRTT ends: were its few packets the window of the round trips to come, what they
+/// deliver would be all that the bandwidth filter still knows.
+#[test]
+fn version_1_gets_its_window_back_from_probe_rtt_in_spite_of_losses() {
+    let (mut b, rtt) = (new(BbrVersion::V1), rtt(40));
+    b.full_pipe.set_full();
+    b.min_rtt.inherit(ms(40));
+    b.max_bw.update(0, 2500 * MSS, 10);
+    b.cwnd = 200 * MSS;
+    b.save_cwnd();
+    (b.state, b.cwnd) = (State::ProbeRtt, 4 * MSS);
+    let loss = LossEvent {
+        now: at(10),
+        time_sent: at(0),
+        size: MSS,
+        prior_in_flight: 4 * MSS,
+        snapshot: DeliverySnapshot::default(),
+        delivered: 100 * MSS,
+        lost: MSS,
+        begins_run: true,
+    };
+    assert!(b.on_packet_lost(&loss) && b.conserving);
+    assert_eq!(b.cwnd, 3 * MSS, "what was lost is not replaced");
+    b.restore_cwnd();
+    b.state = State::ProbeCruise;
+    let rate = RateSample { delivered: MSS, ..sample(0, None) };
+    b.set_cwnd(&AckEvent { in_flight: 2 * MSS, ..ack(at(11), &rtt, &rate) });
+    assert_eq!(b.cwnd, 200 * MSS);
+    // Nor do losses after it make its few packets the window.
+    (b.recovering, b.conserving) = (None, false);
+    b.on_packet_lost(&LossEvent { now: at(60), time_sent: at(20), ..loss });
+    assert_eq!((b.conserving, b.cwnd, b.prior_cwnd), (true, 99 * MSS, 200 * MSS));
+}
+
 /// The slow phase would waste a round trip on a queue that Drain has emptied.
 #[test]
 fn version_1_never_begins_its_cycle_with_the_slow_phase() {
