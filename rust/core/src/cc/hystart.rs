@@ -170,6 +170,19 @@ mod tests {
         assert_eq!(round(&mut h, 10, 95, 60 * MSS), Verdict::Exit(27 * MSS));
     }
 
+    /// neqo #3505: ACKs that begin a round belonged to none.
+    #[test]
+    fn the_ack_that_begins_a_round_counts_in_it() {
+        let mut h = HyStart::new(true);
+        round(&mut h, 8, 80, 10 * MSS);
+        round(&mut h, 7, 90, 20 * MSS);
+        assert!(!h.in_css());
+        let mut h = HyStart::new(true);
+        round(&mut h, 8, 80, 10 * MSS);
+        round(&mut h, 8, 90, 20 * MSS);
+        assert!(h.in_css(), "eight samples, the first with the beginning");
+    }
+
     #[test]
     fn css_exit_does_not_keep_the_grown_window() {
         let mut h = HyStart::new(true);

@@ -51,7 +51,6 @@ impl Windowed for NewReno {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::cc::testing::{MSS, Path};
     use crate::cc::{Algorithm, Congestion, Phase};
 
