@@ -318,6 +318,11 @@ pub trait Algorithm {
     fn holds_back(&self) -> bool {
         false
     }
+    /// Whether the pacing rate follows from delivery rates. What a late timer leaves unsent must not be
+    /// measured as the path's rate then: the rate would sink with every such timer.
+    fn sends_what_it_measures(&self) -> bool {
+        false
+    }
     /// The path carries datagrams of up to `bytes` now.
     fn set_max_datagram(&mut self, bytes: u64);
     /// Takes over a path that has been in use. Called once, on a new controller.
@@ -466,6 +471,10 @@ impl Algorithm for Controller {
 
     fn holds_back(&self) -> bool {
         dispatch!(self, c => c.holds_back())
+    }
+
+    fn sends_what_it_measures(&self) -> bool {
+        dispatch!(self, c => c.sends_what_it_measures())
     }
 
     fn set_max_datagram(&mut self, bytes: u64) {
