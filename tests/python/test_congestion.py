@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any, get_args
 
 import pytest
@@ -32,10 +33,26 @@ async def move(client: tquic.Connection, server: tquic.Connection, size: int = S
     await stream.write(bytes(size - 1))
     stream.finish()
     assert await reading == size
+    other.finish()
+    assert await stream.read() == b""
 
 
 async def path_of(connection: tquic.Connection) -> tquic.PathStats:
     return (await connection.paths())[0]
+
+
+async def move_until(
+    client: tquic.Connection,
+    server: tquic.Connection,
+    condition: Callable[[tquic.PathStats], bool],
+) -> tquic.PathStats:
+    """Moves data until the client's path is so. A controller's thread may lag behind the data."""
+    async with asyncio.timeout(60):
+        while True:
+            await move(client, server)
+            path = await path_of(client)
+            if condition(path):
+                return path
 
 
 @pytest.mark.parametrize("name", get_args(Congestion))
@@ -98,16 +115,17 @@ async def test_a_controller_in_python_decides(pair: Any) -> None:
 
     async with pair() as (client, server):
         client.set_congestion(make)
-        await move(client, server)
-        path = await path_of(client)
-        assert (path.congestion, path.congestion_state) == ("external", "external")
+        path = await move_until(client, server, lambda path: path.congestion_state == "external")
+        # What the first answer holds for is told of in later batches.
+        path = await move_until(
+            client, server, lambda _: sum(batch.acked_bytes for batch in made[0].batches) > SIZE
+        )
+        assert path.congestion == "external"
         assert path.pacing_rate == 50_000_000
         assert path.cwnd == 64 * made[0].batches[-1].datagram_size
         assert path.controller_batches > 0
-        assert (path.controller_failures, path.controller_overdue) == (0, 0)
+        assert path.controller_failures == 0
         assert len(made) == 1
-        acked = sum(batch.acked_bytes for batch in made[0].batches)
-        assert acked > SIZE / 2
         sequences = [batch.sequence for batch in made[0].batches]
         assert sequences == list(range(len(sequences)))
         # Another takes over: this one is not asked any more, and its thread ends.
@@ -137,8 +155,10 @@ async def test_a_controller_that_fails_is_counted_and_harms_nobody(
     async with pair() as (client, server), pair() as (other, its_server):
         with caplog.at_level(logging.ERROR, "tquic.congestion"):
             client.set_congestion(controller)
-            await asyncio.gather(move(client, server), move(other, its_server))
-        path = await path_of(client)
+            path, _ = await asyncio.gather(
+                move_until(client, server, lambda path: path.controller_failures > 0),
+                move(other, its_server),
+            )
         assert path.congestion == "external"
         assert 0 < path.controller_failures <= path.controller_batches
         assert path.congestion_state != "external"
@@ -147,22 +167,23 @@ async def test_a_controller_that_fails_is_counted_and_harms_nobody(
 
 async def test_a_controller_that_hangs_harms_nobody(pair: Any) -> None:
     hang = threading.Event()
+    hangs = threading.Event()
 
     class Slow(Controller):
         def on_ack(self, batch: AckBatch) -> None:
             self.window = 100 * batch.datagram_size
             if batch.sequence > 0:
-                hang.wait(20)
+                hangs.set()
+                hang.wait(60)
 
     try:
         async with pair() as (client, server), pair() as (other, its_server):
             client.set_congestion(Slow)
-            await asyncio.gather(move(client, server), move(other, its_server))
-            await asyncio.sleep(1.1)
-            await move(client, server)
-            path = await path_of(client)
-            assert path.controller_batches == 2
-            assert path.controller_overdue == 1
+            await asyncio.gather(
+                move_until(client, server, lambda _: hangs.is_set()), move(other, its_server)
+            )
+            path = await move_until(client, server, lambda path: path.controller_overdue > 0)
+            assert (path.controller_batches, path.controller_overdue) == (2, 1)
             assert path.congestion_state != "external"
     finally:
         hang.set()

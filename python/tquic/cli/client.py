@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tquic.cli.failure import CommandError, UsageError
-from tquic.cli.values import argument, host_and_port, show_address
+from tquic.cli.values import argument, duration, host_and_port, show_address
 from tquic.config import Config, Congestion, Scheduler
 from tquic.errors import (
     AlpnError,
@@ -121,6 +121,17 @@ def add_connect_to_option(parser: argparse.ArgumentParser) -> None:
         type=argument(host_and_port),
         metavar="HOST:PORT",
         help="connect there; the certificate must still be for the host of the URL",
+    )
+
+
+def add_connect_timeout_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--connect-timeout``."""
+    parser.add_argument(
+        "--connect-timeout",
+        type=argument(duration),
+        default=10.0,
+        metavar="TIME",
+        help="give up when the server has not answered for this long (default: 10s)",
     )
 
 

@@ -9,9 +9,12 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any
 
+from tquic.cli import client
 from tquic.cli.download import Download
 from tquic.cli.output import note, print_json, progress
 from tquic.cli.values import show_rate, show_size
+from tquic.config import Config
+from tquic.session import SessionStore
 
 # Results are shown one by one up to this number of files.
 SHOWN = 10
@@ -129,3 +132,19 @@ class Run(ABC):
                 "connections": self.connections,
             }
         )
+
+
+def run_config(options: argparse.Namespace, alpn: str, store: SessionStore) -> Config:
+    """What the connections to one server are made with."""
+    config = client.client_config(
+        options,
+        alpn,
+        handshake_timeout=options.connect_timeout,
+        session_store=store,
+        early_data=options.early,
+    )
+    if config.keep_alive is None:
+        config = config.replace(keep_alive=KEEP_ALIVE)
+    # Wrong files are found before anything is fetched.
+    client.check(options, config)
+    return config

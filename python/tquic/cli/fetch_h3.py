@@ -21,11 +21,10 @@ from tquic.cli import client
 from tquic.cli.client import Address
 from tquic.cli.download import Download
 from tquic.cli.failure import CommandError
-from tquic.cli.fetch import KEEP_ALIVE, Run
+from tquic.cli.fetch import Run, run_config
 from tquic.cli.output import STEP, note
 from tquic.cli.part import PartFile
 from tquic.cli.values import show_address
-from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import QuicError
 from tquic.h3._wire import ALPN
@@ -66,7 +65,7 @@ class ServerRun:
         self.target: Address = options.connect_to or server
         # Of its own: a claim for one server gives back what was claimed for another.
         self.store = SessionStore(path=options.tickets)
-        self.config = _config(options, self.store)
+        self.config = run_config(options, ALPN, self.store)
         self.batches = self._batches(downloads)
         self.slots = asyncio.Semaphore(parallel)
         self.connections: list[dict[str, Any]] = []
@@ -509,18 +508,3 @@ async def _ticket(connection: ClientConnection, store: SessionStore) -> None:
         async with asyncio.timeout(TICKET):
             while not len(store._tickets):
                 await connection.quic.ping()
-
-
-def _config(options: argparse.Namespace, store: SessionStore) -> Config:
-    config = client.client_config(
-        options,
-        ALPN,
-        handshake_timeout=options.connect_timeout,
-        session_store=store,
-        early_data=options.early,
-    )
-    if config.keep_alive is None:
-        config = config.replace(keep_alive=KEEP_ALIVE)
-    # Wrong files are found before anything is fetched.
-    client.check(options, config)
-    return config

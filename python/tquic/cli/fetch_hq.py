@@ -13,10 +13,9 @@ from tquic.cli import client, service
 from tquic.cli.client import Address
 from tquic.cli.download import Download
 from tquic.cli.failure import CommandError
-from tquic.cli.fetch import KEEP_ALIVE, Run
+from tquic.cli.fetch import Run, run_config
 from tquic.cli.output import STEP, note
 from tquic.cli.values import show_address
-from tquic.config import Config
 from tquic.session import SessionStore
 
 ALPN = "hq-interop"
@@ -38,7 +37,7 @@ class ServerRun:
         self.keeps_tickets = options.tickets is not None
         # Of its own: a claim for one server gives back what was claimed for another.
         self.store = SessionStore(path=options.tickets)
-        self.config = _config(options, self.store)
+        self.config = run_config(options, ALPN, self.store)
         self.batches = self._batches(options, downloads)
         self.batch: list[Download] = []
         self.fetch: HqFetch | None = None
@@ -136,21 +135,6 @@ class ServerRun:
                 **ending,
             }
         )
-
-
-def _config(options: argparse.Namespace, store: SessionStore) -> Config:
-    config = client.client_config(
-        options,
-        ALPN,
-        handshake_timeout=options.connect_timeout,
-        session_store=store,
-        early_data=options.early,
-    )
-    if config.keep_alive is None:
-        config = config.replace(keep_alive=KEEP_ALIVE)
-    # Wrong files are found before anything is fetched.
-    client.check(options, config)
-    return config
 
 
 class HqRun(Run):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tquic.cli import client, download
 from tquic.cli.failure import UsageError
-from tquic.cli.values import argument, duration
+from tquic.cli.values import argument
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,13 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     client.add_congestion_option(parser)
     client.add_path_options(parser)
     client.add_qlog_option(parser)
-    parser.add_argument(
-        "--connect-timeout",
-        type=argument(duration),
-        default=10.0,
-        metavar="TIME",
-        help="give up when the server has not answered for this long (default: 10s)",
-    )
+    client.add_connect_timeout_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

@@ -14,7 +14,7 @@ from tquic.cli.client import Address
 from tquic.cli.download import locate
 from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.output import print_json
-from tquic.cli.values import argument, duration, show_address, show_rate, show_size
+from tquic.cli.values import show_address, show_rate, show_size
 from tquic.errors import QuicError
 from tquic.h3._wire import ALPN
 from tquic.h3.client import connect
@@ -43,13 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     client.add_congestion_option(parser)
     client.add_path_options(parser)
     client.add_qlog_option(parser)
-    parser.add_argument(
-        "--connect-timeout",
-        type=argument(duration),
-        default=10.0,
-        metavar="TIME",
-        help="give up when the server has not answered for this long (default: 10s)",
-    )
+    client.add_connect_timeout_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from tquic.cli import client, service
 from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.output import note
-from tquic.cli.values import argument, duration, host_and_port, show_address
+from tquic.cli.values import argument, host_and_port, show_address
 from tquic.config import Config
 from tquic.errors import ConfigError, QuicError
 from tquic.server import serve
@@ -82,13 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     client.add_congestion_option(near)
     client.add_path_options(near)
     client.add_qlog_option(near)
-    near.add_argument(
-        "--connect-timeout",
-        type=argument(duration),
-        default=10.0,
-        metavar="TIME",
-        help="give up when the server has not answered for this long (default: 10s)",
-    )
+    client.add_connect_timeout_option(near)
 
 
 def _target(text: str) -> str:

@@ -31,6 +31,11 @@ impl Instant {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The next whole multiple of `grain`, which is not zero, since the epoch.
+    pub fn round_up(self, grain: Duration) -> Self {
+        Self(self.0.checked_next_multiple_of(nanos(grain)).unwrap_or(u64::MAX))
+    }
+
     /// `self - back`, not before the epoch.
     pub fn saturating_sub(self, back: Duration) -> Self {
         Self(self.0.saturating_sub(nanos(back)))
@@ -72,5 +77,13 @@ mod tests {
         assert_eq!(Instant::MAX + Duration::from_secs(1), Instant::MAX);
         assert_eq!(Instant::ZERO - Instant::MAX, Duration::ZERO);
         assert_eq!(Instant::from_nanos(5).saturating_sub(Duration::from_nanos(9)), Instant::ZERO);
+        assert_eq!(Instant::MAX.round_up(Duration::from_millis(64)), Instant::MAX);
+    }
+
+    #[test]
+    fn whole_multiples_stay_as_they_are() {
+        let (grain, at) = (Duration::from_nanos(64), Instant::from_nanos);
+        assert_eq!(at(128).round_up(grain), at(128));
+        assert_eq!(at(129).round_up(grain), at(192));
     }
 }

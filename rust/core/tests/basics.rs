@@ -392,3 +392,27 @@ fn the_tls_session_may_go_in_the_middle_of_a_ticket() {
     p.run_until(Duration::from_secs(5), |_| false);
     assert!(!p.client_conn(h).is_closed() && !p.server_conn().is_closed(), "{:?}", p.client.events);
 }
+
+/// Each alarm wakes a sleeping server. There were three for each connection that had ended.
+#[test]
+fn connections_that_ended_are_forgotten_with_one_alarm() {
+    let mut p = Pair::new();
+    let handles: Vec<_> = (0..8).map(|_| p.connect()).collect();
+    assert!(p.run_until(SEC, |p| {
+        handles.iter().all(|h| p.client_conn(*h).handshake().is_confirmed())
+    }));
+    for handle in handles {
+        p.now += Duration::from_micros(700);
+        let now = p.now;
+        p.client_conn(handle).close(now, 0, b"");
+        p.step(now);
+    }
+    p.run_until(2 * p.delay, |_| false);
+    let mut alarms = 0;
+    while !(p.client.endpoint.is_empty() && p.server.endpoint.is_empty()) {
+        assert!(p.step(p.now + 10 * SEC), "nothing ends them");
+        alarms += 1;
+    }
+    assert!(alarms <= 4, "{alarms} alarms");
+    assert_eq!((p.client.endpoint.timeout(), p.server.endpoint.timeout()), (None, None));
+}

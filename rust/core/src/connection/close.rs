@@ -8,11 +8,15 @@ use tquic_wire::{ResetToken, Side, TransportErrorCode};
 use crate::connection::{Closing, Connection, State};
 use crate::error::TransportError;
 use crate::events::{ConnectionError, EndpointEvent, Event};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 
 /// ICMP messages that it takes to believe them: one may be a leftover of whoever had the port
 /// before.
 const UNREACHABLE: u64 = 2;
+
+/// Connections that are over are forgotten at multiples of this: one alarm for all that ended about
+/// the same time, where a server with a thousand short connections a second would have a thousand.
+const FORGET_GRAIN: Duration = Duration::from_millis(64);
 
 impl Connection {
     /// Closes with an application error code and a reason for people. Data not yet acknowledged is
@@ -28,8 +32,7 @@ impl Connection {
             return;
         }
         self.finish(error.clone());
-        // RFC 9000 section 10.2: for three PTO.
-        let until = now + self.pto() * 3;
+        let until = self.forget_at(now);
         self.state =
             State::Closing(Closing { error, until, send: true, received: 0, threshold: 1 });
     }
@@ -41,7 +44,12 @@ impl Connection {
             State::Closing(_) => {}
             State::Draining { .. } | State::Drained => return,
         }
-        self.state = State::Draining { until: now + self.pto() * 3 };
+        self.state = State::Draining { until: self.forget_at(now) };
+    }
+
+    /// RFC 9000 section 10.2: closing and draining last for at least three PTO.
+    fn forget_at(&self, now: Instant) -> Instant {
+        (now + self.pto() * 3).round_up(FORGET_GRAIN)
     }
 
     /// Ends without a word: nobody is there to listen.

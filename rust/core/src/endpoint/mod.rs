@@ -326,11 +326,14 @@ impl Endpoint {
             return false;
         }
         if let Some(at) = entry.connection.timeout() {
-            // An earlier entry in the heap wakes us in time to put in the later one.
-            if entry.scheduled.is_none_or(|s| at < s) {
+            // An earlier entry in the heap wakes us in time to put in the later one, unless it is
+            // the last of all.
+            let last = entry.connection.is_closed() && entry.scheduled != Some(at);
+            if last || entry.scheduled.is_none_or(|s| at < s) {
                 entry.scheduled = Some(at);
                 self.timers.push(Reverse((at, handle)));
                 self.drop_stale_deadlines();
+                self.drop_stale_head();
             }
         }
         true
@@ -343,13 +346,22 @@ impl Endpoint {
             return;
         }
         let mut entries = core::mem::take(&mut self.timers).into_vec();
-        entries.retain(|Reverse((at, handle))| {
-            let entry = self.connections.get(handle.index as usize);
-            entry.is_some_and(|e| e.generation == handle.generation && e.scheduled == Some(*at))
-        });
+        entries.retain(|Reverse(deadline)| !self.is_stale(deadline));
         entries.sort_unstable();
         entries.dedup();
         self.timers = entries.into();
+    }
+
+    /// Nobody is to be woken for a deadline that is none any more.
+    fn drop_stale_head(&mut self) {
+        while self.timers.peek().is_some_and(|Reverse(first)| self.is_stale(first)) {
+            self.timers.pop();
+        }
+    }
+
+    fn is_stale(&self, (at, handle): &(Instant, ConnectionHandle)) -> bool {
+        let entry = self.connections.get(handle.index as usize);
+        !entry.is_some_and(|e| e.generation == handle.generation && e.scheduled == Some(*at))
     }
 
     /// Deadlines that are kept, stale ones included: at most 64 and four for each connection.
@@ -392,6 +404,7 @@ impl Endpoint {
             let entry = self.connections.remove(handle.index as usize);
             self.half_open -= usize::from(entry.half_open);
             self.cids.remove_all(handle);
+            self.drop_stale_head();
         }
     }
 
@@ -413,15 +426,9 @@ impl Endpoint {
 
     /// Wakes the connections whose time has come.
     pub fn on_timeout(&mut self, now: Instant) {
-        while let Some(&Reverse((at, handle))) = self.timers.peek() {
-            if at > now {
-                return;
-            }
-            self.timers.pop();
+        while self.timeout().is_some_and(|at| at <= now) {
+            let Some(Reverse((_, handle))) = self.timers.pop() else { return };
             let Some(entry) = self.entry(handle) else { continue };
-            if entry.scheduled != Some(at) {
-                continue;
-            }
             entry.scheduled = None;
             match entry.connection.timeout() {
                 Some(due) if due <= now => {
@@ -442,6 +449,7 @@ impl Endpoint {
                 }
                 None => {}
             }
+            self.drop_stale_head();
         }
     }
 

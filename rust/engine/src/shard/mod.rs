@@ -219,9 +219,9 @@ impl Shard {
         self.poller.wait(&mut self.events, timeout)
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        let endpoints = self.services.iter().filter_map(|(_, s)| s.endpoint.timeout());
-        let wake = self.wakes.peek().map(|Reverse((at, _))| *at);
+    fn deadline(&mut self) -> Option<Instant> {
+        let wake = self.next_wake().map(|(at, _)| at);
+        let endpoints = self.services.iter_mut().filter_map(|(_, s)| s.endpoint.timeout());
         endpoints
             .chain(wake)
             .chain(self.sockets.retry_at())
@@ -244,22 +244,32 @@ impl Shard {
         for (service, handle, panic) in panics {
             self.contain(handle.map(|handle| Place { service, handle }), &*panic);
         }
-        while let Some(&Reverse((at, place))) = self.wakes.peek() {
-            if at > self.now {
-                break;
-            }
+        while let Some((at, place)) = self.next_wake()
+            && at <= self.now
+        {
             self.wakes.pop();
-            self.call(place, at);
+            self.call(place);
         }
     }
 
+    /// The first of `wakes` that still holds: a connection that is gone, or wants to be called
+    /// sooner, left its entry behind.
+    fn next_wake(&mut self) -> Option<(Instant, Place)> {
+        while let Some(&Reverse((at, place))) = self.wakes.peek() {
+            let slot = self.services.get_mut(place.service);
+            let slot = slot.and_then(|service| service.table.get_mut(place.handle));
+            if slot.is_some_and(|slot| slot.scheduled == Some(at)) {
+                return Some((at, place));
+            }
+            self.wakes.pop();
+        }
+        None
+    }
+
     /// The time of an entry in `wakes` has come.
-    fn call(&mut self, place: Place, at: Instant) {
+    fn call(&mut self, place: Place) {
         let Some(service) = self.services.get_mut(place.service) else { return };
         let Some(slot) = service.table.get_mut(place.handle) else { return };
-        if slot.scheduled != Some(at) {
-            return;
-        }
         slot.scheduled = None;
         match slot.wake_at {
             Some(due) if due <= self.now => {
