@@ -81,10 +81,9 @@ impl Bbr {
         let grown = self.cwnd.saturating_add(ack.acked_bytes);
         let max_inflight = self.max_inflight();
         if self.conserving {
-            // Version 1, first round trip of recovery: what is delivered may be replaced. A window
-            // that is larger, as at the end of ProbeRTT, stays: the few packets in flight then are
-            // no measure of the path (draft-cardwell-iccrg-bbr-congestion-control-00 section 4.2.3.4).
-            self.cwnd = self.cwnd.max(ack.in_flight.saturating_add(ack.acked_bytes));
+            // Version 1, first round trip of recovery: what is delivered may be replaced. Less than the
+            // path holds is in flight when ProbeRTT ends, and is no measure of it.
+            self.cwnd = ack.in_flight.saturating_add(ack.acked_bytes).max(self.bdp());
         } else if self.full_pipe.reached {
             self.cwnd = grown.min(max_inflight);
         } else if self.cwnd < max_inflight || self.delivered < self.initial_window() {

@@ -202,7 +202,7 @@ impl Algorithm for Bbr {
     /// HandleLostPacket().
     fn on_packet_lost(&mut self, loss: &LossEvent) -> bool {
         self.delivered = loss.delivered;
-        let begins = self.note_congestion(loss.now, loss.time_sent, loss.prior_in_flight);
+        let begins = self.note_congestion(loss.now, loss.time_sent);
         self.bounds.runs_in_round += u64::from(loss.begins_run);
         self.deflate(loss);
         if self.is_bounded_by_loss() {
@@ -217,7 +217,7 @@ impl Algorithm for Bbr {
         if report.ce == 0 {
             return false;
         }
-        let begins = self.note_congestion(report.now, report.time_sent, report.in_flight);
+        let begins = self.note_congestion(report.now, report.time_sent);
         self.forbid_undo();
         if self.is_bounded_by_loss() {
             self.bounds.runs_in_round += report.ce;

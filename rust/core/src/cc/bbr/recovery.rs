@@ -31,16 +31,10 @@ impl Bbr {
         self.cwnd = self.cwnd.max(self.prior_cwnd);
     }
 
-    /// A congestion signal about a packet sent at `time_sent`, with `flight` bytes in flight before it.
-    /// True if it begins a recovery period.
+    /// A congestion signal about a packet sent at `time_sent`. True if it begins a recovery period.
     /// The draft saves state at the first loss of each round trip; a recovery period is what can be
     /// found spurious as a whole, so it is saved at the first loss of one.
-    pub(super) fn note_congestion(
-        &mut self,
-        now: Instant,
-        time_sent: Instant,
-        flight: u64,
-    ) -> bool {
+    pub(super) fn note_congestion(&mut self, now: Instant, time_sent: Instant) -> bool {
         self.bounds.begin_loss_round(self.delivered);
         let begins = self.recovery_start.is_none_or(|start| time_sent > start);
         if begins {
@@ -50,10 +44,6 @@ impl Bbr {
         if self.recovering.is_none() && self.params.cycle == Cycle::Gains {
             self.conserving = true;
             self.round.begin(self.delivered);
-            // Packet conservation begins with what is in flight, not with what the window allowed. Less
-            // than the path holds is in flight after ProbeRTT, which is no news of the path.
-            self.save_cwnd();
-            self.cwnd = self.cwnd.min(flight.max(self.bdp()));
         }
         self.recovering = Some(self.delivered);
         begins
