@@ -32,7 +32,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets \
-	multipath fuzz idle compare instructions docs requirements wheels clean
+	multipath fuzz attack soak sanitize audit reproduce idle compare instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -91,12 +91,28 @@ interop-short: $(PACKAGE) ## runs the short interop cases, as CI does
 	$(BIN)/python -m tests.interop --subject tquic --cases $(SHORT) || test $$? -eq 2
 	@echo "interop-short: no failed cell; no report, results are printed"
 
+# Names of attacks, all without; the seed of everything random.
+ROWS ?=
+SEED ?= 1
+
+attack: $(PACKAGE) ## attacks a running server in every known way (ROWS, SEED), writes docs/reliability.md
+	mkdir -p reports
+	$(BIN)/python -m tests.attack --seed $(SEED) --json reports/attack.json --write docs/reliability.md $(ROWS)
+	@echo "attack: every bound holds; the tables are docs/reliability.md, the facts reports/attack.json"
+
 # Idle connections to open, and the table of docs/embedding.md.
 IDLE_CONNECTIONS ?= 10000
 
 idle: $(PACKAGE) ## measures what IDLE_CONNECTIONS (10000) idle connections cost, writes docs/embedding.md
 	$(BIN)/python scripts/measure_idle.py --connections $(IDLE_CONNECTIONS) --write docs/embedding.md
 	@echo "idle: measured; the table is in docs/embedding.md, the facts are reports/idle.json"
+
+# Seconds of load; 86400 is a day.
+SOAK_SECONDS ?= 1800
+
+soak: $(PACKAGE) ## mixed load with churn for SOAK_SECONDS (1800), memory and descriptors watched, writes docs/soak.md
+	$(BIN)/python scripts/soak.py --seconds $(SOAK_SECONDS) --write docs/soak.md
+	@echo "soak: no byte, connection or descriptor was lost; the table is docs/soak.md, all samples are reports/soak.json"
 
 # Peers and works to compare (names or groups; all without), rounds, and a tenth of everything.
 PEERS ?=
@@ -215,8 +231,44 @@ $(CARGO_FUZZ):
 fuzz: $(CARGO_FUZZ) $(TOOLS) ## fuzzes every target for FUZZ_SECONDS (60), the codec under sanitizers
 	$(BIN)/python scripts/fuzz.py $(CARGO_FUZZ) $(FUZZ_SECONDS)
 
+# What looks into dependencies: built from source, and the newest of their kind when this was written.
+CARGO_DENY := .tools/bin/cargo-deny
+CARGO_AUDIT := .tools/bin/cargo-audit
+PIP_AUDIT := .venv-audit/bin/pip-audit
+
+$(CARGO_DENY):
+	cargo install cargo-deny --locked --version 0.20.2 --root .tools
+
+$(CARGO_AUDIT):
+	cargo install cargo-audit --locked --version 0.22.2 --root .tools
+
+$(PIP_AUDIT):
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet pip-audit==2.10.1
+
+# A folder with a copy of https://github.com/RustSec/advisory-db, where that cannot be reached.
+export ADVISORY_DB ?=
+
+audit: $(CARGO_DENY) $(CARGO_AUDIT) $(PIP_AUDIT) ## licences, sources and known vulnerabilities of all dependencies
+	$(PYTHON) scripts/audit.py .tools/bin $(PIP_AUDIT)
+	@echo "audit: nothing was found by the checks that passed above; no report, findings are printed"
+
+reproduce: $(TOOLS) ## builds the wheel twice in two places and compares every byte
+	$(BIN)/python scripts/reproduce.py
+	@echo "reproduce: both builds gave the same wheel; no report, its SHA-256 is printed"
+
+# Crates whose tests run under AddressSanitizer, which stable compilers have behind this variable.
+# ThreadSanitizer would need a standard library that is built with it.
+SANITIZE ?= tquic-sched
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+
+sanitize: ## runs the tests of SANITIZE (tquic-sched: compiled schedulers) under AddressSanitizer
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address cargo test $(CARGO_FLAGS) --lib --tests \
+		--target $(HOST) --target-dir target/sanitize $(patsubst %,-p %,$(SANITIZE))
+	@echo "sanitize: no error in $(SANITIZE); no report, errors are printed"
+
 clean: ## deletes everything that was built, installed or reported here
-	rm -rf $(VENV) .venv-docs .venv-compare site .tools build dist wheels reports target fuzz/target fuzz/artifacts
+	rm -rf $(VENV) .venv-audit .venv-docs .venv-compare site .tools build dist wheels reports target fuzz/target fuzz/artifacts
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks
 	find python cython build_backend scripts tests benches -name __pycache__ -type d -prune -exec rm -rf {} +
 	find python cython \( -name '*.so' -o -name '*.pyd' -o -name '*.c' \) -type f -delete

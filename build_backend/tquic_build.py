@@ -27,6 +27,7 @@ from maturin import (
 
 import tquic_cython
 import tquic_preload
+import tquic_reproduce
 import tquic_wheel
 
 __all__ = [
@@ -52,10 +53,11 @@ def build_wheel(
 ) -> str:
     """Builds a wheel for the running interpreter and refuses to hand out a broken one."""
     name: str
-    with tquic_cython.without_objects(_ROOT):
+    with tquic_cython.without_objects(_ROOT), tquic_reproduce.anywhere(_ROOT):
         tquic_cython.build(_ROOT)
         library = tquic_preload.build(_ROOT)
         name = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
+    tquic_reproduce.settle_wheel(Path(wheel_directory) / name, _ROOT)
     _check(Path(wheel_directory) / name, [] if library is None else [library.name])
     return name
 

@@ -74,6 +74,8 @@ def check_wheel(
     for library in libraries:
         if f"tquic/{library}" not in names:
             raise WheelError(f"{wheel.name} lacks {library}, which was built for it")
+    if not any(".dist-info/sboms/" in name for name in names):
+        raise WheelError(f"{wheel.name} lacks its bill of materials (PEP 770)")
     for name in _TYPING:
         if name not in names:
             raise WheelError(f"{wheel.name} lacks {name}: type checkers would not see the package")

@@ -34,6 +34,7 @@ class Section(NamedTuple):
     rows: list[Row]
 
 
+_NETLINK = "tests/sockets/test_c.py::test_the_guides_netlink_fragment"
 _GUIDE = "tests/sockets/test_guide.py::test_the_walk_through"
 _C = "tests/sockets/test_c.py::test_the_guides_client_and_server"
 _DEFAULTS = "tests/sockets/test_guide.py::test_defaults"
@@ -93,15 +94,16 @@ def _socket() -> Iterator[Section]:
     yield Section(
         "Enabling Qlog",
         [
-            _option("TQUIC_QLOG_ENABLE", "into files: TQUIC_QLOG_MODE_FILE, which is ours"),
+            _option("TQUIC_QLOG_ENABLE", "also into files and to listeners, modes of ours"),
             Row("struct tquic_qlog_args", "done", "`tquic.socket.QlogArgs`", _GUIDE),
-            _option("TQUIC_QLOG_MODE_NETLINK", "refused with EOPNOTSUPP", _GUIDE, "not done"),
+            _option("TQUIC_QLOG_MODE_NETLINK", "", _NETLINK),
             _option("TQUIC_QLOG_SEV_BASE", ""),
             Row("QLOG_MASK_ALL", "done", "`tquic.socket.QLOG_MASK_ALL`", _GUIDE),
             Row(
                 "net.tquic.qlog_enable",
                 "done",
-                "`tquic sysctl`; files in the folder QLOGDIR, or in ~/.local/state/tquic/qlog",
+                "`tquic sysctl`; where to says net.tquic.qlog_mode, by default files in the folder "
+                "QLOGDIR, or in ~/.local/state/tquic/qlog",
                 "tests/python/test_sysctl.py::test_qlog",
             ),
             Row(
@@ -206,7 +208,15 @@ def _observing() -> Iterator[Section]:
     )
     yield Section(
         "Receiving Qlog Events",
-        [Row("the multicast group qlog", "not done", "qlog goes into files", "")],
+        [
+            Row(
+                "the multicast group qlog",
+                "done",
+                "`tquic qlog`; for libnl the library of `tquic run` answers, see "
+                "[Observability](observability.md#netlink)",
+                _NETLINK,
+            )
+        ],
     )
 
 
@@ -253,9 +263,10 @@ def _tuning() -> Iterator[Section]:
         [
             _option(
                 "TQUIC_SOCKOPT_AF_XDP",
-                "refused with EOPNOTSUPP: there is no such back-end",
-                "tests/sockets/test_guide.py::test_af_xdp_is_not_there",
-                "not done",
+                "1 (copies), 2 (none) where the environment names an interface (TQUIC_XDP), which "
+                "the option does not; else EOPNOTSUPP. `tquic.Engine` and "
+                "`tquic perf --backend xdp` have it, too: see [AF_XDP](af-xdp.md)",
+                "tests/cli/test_xdp.py::test_sockets_of_the_guide",
             )
         ],
     )

@@ -186,12 +186,12 @@ def table(idle: Idle) -> str:
     return "\n".join([*lines, "", where, ""])
 
 
-def write_table(path: Path, text: str) -> None:
+def write_table(path: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
     """Puts the table between the marks of a guide."""
     guide = path.read_text()
-    before, rest = guide.split(MARKS[0])
-    after = rest.split(MARKS[1], 1)[1]
-    path.write_text(before + MARKS[0] + "\n" + text + "\n" + MARKS[1] + after)
+    before, rest = guide.split(marks[0])
+    after = rest.split(marks[1], 1)[1]
+    path.write_text(before + marks[0] + "\n" + text + "\n" + marks[1] + after)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -20,7 +20,7 @@ fn direction(s: &mut Source<'_>) -> Direction {
 /// The bytes of one frame.
 pub fn frame(s: &mut Source<'_>) -> Vec<u8> {
     let sizes = |s: &mut Source<'_>| &FILLER[..usize::from(s.u8())];
-    let frame = match s.u8() % 31 {
+    let frame = match s.u8() % 32 {
         0 => Frame::Ping,
         1 => return ack(s),
         2 => {
@@ -74,6 +74,12 @@ pub fn frame(s: &mut Source<'_>) -> Vec<u8> {
         28 => Frame::MaxPathId(s.number()),
         29 => Frame::PathsBlocked(s.number()),
         30 => Frame::PathCidsBlocked { path: s.number(), next_sequence: s.number() },
+        31 => Frame::ResetStreamAt {
+            id: stream_id(s),
+            error_code: s.number(),
+            final_size: s.number(),
+            reliable_size: s.number(),
+        },
         _ => Frame::Padding { len: 1 + usize::from(s.u8()) },
     };
     bytes(&[frame])

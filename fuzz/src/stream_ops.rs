@@ -32,6 +32,8 @@ struct Model {
     finished: bool,
     /// Either end gave it up: nothing is promised any more.
     broken: bool,
+    /// But for the beginning of what was reset by RESET_STREAM_AT.
+    promised: usize,
     read: usize,
     ended: bool,
 }
@@ -111,8 +113,9 @@ impl World {
                 !chunk.data.is_empty() || chunk.fin
             }
             Ok(None) => false,
-            Err(ReadError::Reset(_)) => {
+            Err(ReadError::Reset { .. }) => {
                 assert!(model.broken, "a reset that nobody sent");
+                assert!(model.read >= model.promised, "a reset that takes too much");
                 false
             }
             Err(_) => false,
@@ -180,11 +183,18 @@ impl World {
             4 if self.ends[at].set.finish(id).is_ok() => {
                 self.models.entry((at, id)).or_default().finished = true;
             }
-            5 if self.ends[at].set.reset(id, 1).is_ok() => {
-                self.models.entry((at, id)).or_default().broken = true;
+            5 => {
+                let model = self.models.entry((at, id)).or_default();
+                let promise = s.below(model.written.len() as u64 + 1);
+                if self.ends[at].set.reset_at(id, 1, promise).is_ok() {
+                    let before = if model.broken { model.promised } else { usize::MAX };
+                    model.promised = before.min(promise as usize);
+                    model.broken = true;
+                }
             }
             6 if self.ends[at].set.stop(id, 2).is_ok() => {
-                self.models.entry((1 - at, id)).or_default().broken = true;
+                let model = self.models.entry((1 - at, id)).or_default();
+                (model.broken, model.promised) = (true, 0);
             }
             7 => {
                 let priority = Priority { urgency: s.u8() % 8, incremental: s.coin() };
@@ -262,6 +272,9 @@ fn give(set: &mut StreamSet, frame: &Frame<'_>) -> Result<(), tquic_core::error:
         Frame::ResetStream { id, error_code, final_size } => {
             set.on_reset_stream(id, error_code, final_size)
         }
+        Frame::ResetStreamAt { id, error_code, final_size, reliable_size } => {
+            set.on_reset_stream_at(id, error_code, final_size, reliable_size)
+        }
         Frame::StopSending { id, error_code } => set.on_stop_sending(id, error_code),
         Frame::MaxStreamData { id, max } => set.on_max_stream_data(id, max),
         Frame::MaxStreams { dir, max } => set.on_max_streams(dir, max),
@@ -288,6 +301,7 @@ pub fn stream_ops(data: &[u8]) {
     }
     world.settle();
     for ((_, id), model) in &world.models {
+        assert!(model.read >= model.promised, "{id:?} lacks what was promised");
         if !model.broken {
             assert_eq!(model.read, model.written.len(), "{id:?} stalled");
             assert_eq!(model.ended, model.finished, "{id:?} has no end");

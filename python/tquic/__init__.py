@@ -52,7 +52,7 @@ from tquic.errors import (
 from tquic.many import ConnectionSet, Histogram, Pattern
 from tquic.server import Server, serve
 from tquic.session import SessionStore
-from tquic.stats import ConnectionStats, HandshakeInfo, PathStats, ShardStats
+from tquic.stats import ConnectionStats, HandshakeInfo, PathStats, ShardStats, XdpStats
 from tquic.stream import Stream
 from tquic.streams import open_connection, start_server
 from tquic.tls import TlsContext, public_key_pin
@@ -99,6 +99,7 @@ __all__ = [
     "UntrustedCertificate",
     "VersionError",
     "WriteBufferFull",
+    "XdpStats",
     "__version__",
     "build_info",
     "connect",

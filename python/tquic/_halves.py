@@ -198,12 +198,13 @@ class Incoming:
             self.file.finish(self.file.written + size, None)
         self.changed.wake()
 
-    def end(self, error: Exception) -> None:
-        """Nothing more comes. What is there can be read if only the connection ended."""
+    def end(self, error: Exception, promised: int = 0) -> None:
+        """Nothing more comes. What is there can be read if only the connection ended, or if the
+        peer promised it: bytes of the stream, from its beginning."""
         if self.over:
             return
         self.error = error
-        if not isinstance(error, ConnectionClosed):
+        if not isinstance(error, ConnectionClosed) and self.position >= promised:
             self.take_all()
         if self.file is not None:
             self.file.finish(0, error)
@@ -215,7 +216,8 @@ class Outgoing:
 
     __slots__ = (
         *("_limit", "_native", "_number", "_sends"),
-        *("acknowledged", "changed", "doomed", "ended", "error", "pending", "size", "source"),
+        *("acknowledged", "changed", "doomed", "ended", "error", "given", "pending", "size"),
+        "source",
     )
 
     def __init__(
@@ -227,8 +229,9 @@ class Outgoing:
         self._limit = limit
         self.changed = changed
         self.pending: deque[memoryview] = deque()
-        # Bytes in there.
+        # Bytes in there, and bytes that the engine has taken.
         self.size = 0
+        self.given = 0
         self.ended = not sends
         self.acknowledged = not sends
         # The engine refuses data, and will say why.
@@ -274,11 +277,13 @@ class Outgoing:
     def _offer(self, data: ReadableBuffer, share: bool) -> int | None:
         """Answers how much the engine took, nothing if it wants none any more."""
         try:
-            return self._native.write(self._number, data, share)
+            written = self._native.write(self._number, data, share)
         except (StreamClosed, ConnectionClosed):
             # The event that says why is on its way.
             self.doomed = True
             return None
+        self.given += written
+        return written
 
     def _keep(self, view: memoryview, share: bool) -> None:
         if not view.readonly and not share:

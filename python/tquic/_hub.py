@@ -11,7 +11,8 @@ from typing import Any, Final, Protocol
 
 from tquic import _engine
 from tquic._wait import Accept, Resolved, Waiters
-from tquic.engine import Engine
+from tquic.engine import Engine, generation, is_left_behind
+from tquic.errors import EngineError
 
 __all__ = ["BaseHub", "Hub"]
 
@@ -36,6 +37,7 @@ class BaseHub:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.native: _engine.Hub = _engine.Hub(engine._native)
+        self._generation = generation()
         self._connections: dict[int, _Connection] = {}
         self._listeners: dict[int, Accept] = {}
 
@@ -66,6 +68,11 @@ class BaseHub:
 
     def dispatch(self) -> bool:
         """Handles a batch of events; false if there were none."""
+        if is_left_behind():
+            self._stand_still()
+        if self._generation != generation():
+            # It would wait for ever, and take from the parent what wakes that.
+            raise EngineError("a fork made this process: its connections are those of the parent")
         events = self.native.poll(_BATCH)
         # What is answered at once goes to the engine in one batch.
         self.native.hold()
@@ -80,6 +87,11 @@ class BaseHub:
         finally:
             self._release()
         return bool(events)
+
+    def _stand_still(self) -> None:
+        """For ever, as in any call that blocks: that connections end at the end of the program is
+        nothing to tell a daemon thread about, which would tell the user."""
+        threading.Event().wait()
 
     def _release(self) -> None:
         self.native.release()

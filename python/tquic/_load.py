@@ -37,6 +37,7 @@ OTHERS: Final = frozenset(
         "TQUIC_SOCKET_DEBUG",
         "TQUIC_SPIN",
         "TQUIC_SYSCTL",
+        "TQUIC_XDP",
     }
 )
 # Those of tests and tools.
@@ -145,7 +146,8 @@ def _read(source: str | os.PathLike[str]) -> tuple[str, str, Path]:
     path = Path(source)
     try:
         return str(path), path.read_text(encoding="utf-8"), path.parent
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
+        # ValueError: no UTF-8, or a path with a null byte.
         reason = (isinstance(error, OSError) and error.strerror) or error
         raise ConfigError(f"cannot read {path}: {reason}") from None
 
@@ -219,6 +221,7 @@ PARSERS: Final[dict[str, Callable[[str], Any]]] = {
     "ClientAuth": str,
     "Congestion": str,
     "QlogFormat": str,
+    "QlogMode": str,
     "RetryPolicy": str,
     "SchedulerChoice": str,
     "Severity": str,

@@ -66,8 +66,8 @@ def certificates_in(folder: str | os.PathLike[str]) -> list[bytes]:
                 content = path.read_bytes()
                 if b"-----BEGIN CERTIFICATE-----" in content:
                     found.append(content)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or error
         raise ConfigError(f"ca_path: cannot read {os.fspath(folder)}: {reason}") from error
     if not found:
         raise ConfigError(f"ca_path: there is no certificate in {os.fspath(folder)}")
@@ -80,6 +80,7 @@ def content_of(name: str, credential: Credential) -> bytes:
         return credential
     try:
         return Path(credential).read_bytes()
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        # ValueError: a path with a null byte.
+        reason = (isinstance(error, OSError) and error.strerror) or error
         raise ConfigError(f"{name}: cannot read {os.fspath(credential)}: {reason}") from error

@@ -64,6 +64,8 @@ TQUIC_SOCKOPT_AF_XDP: Final = 210
 """Packets past the kernel's stack: 0 off, 1 copy, 2 zero copy."""
 TQUIC_QLOG_ENABLE: Final = 250
 """`struct tquic_qlog_args`."""
+TQUIC_QLOG_STATS: Final = 251
+"""Read only: `struct tquic_qlog_stats`."""
 TQUIC_SOCKOPT_ALPN: Final = 300
 """Application protocols, separated by commas."""
 TQUIC_SOCKOPT_STREAM_OPEN: Final = 301
@@ -79,11 +81,13 @@ TQUIC_ERROR: Final = 306
 TQUIC_PATH_INFO: Final = 307
 """Read only: the paths, an array of `struct tquic_path_info`."""
 TQUIC_QLOG_PATH: Final = 308
-"""The folder of qlog files."""
+"""The folder of qlog files, or the Unix socket of a listener."""
 TQUIC_ECN: Final = 309
 """Whether explicit congestion notification is used: int."""
 TQUIC_MAX_CONNECTIONS: Final = 310
 """Connections that a listener has at most: u32."""
+TQUIC_QLOG_RING: Final = 311
+"""Read only: the connection's ring of qlog events, as text."""
 TQUIC_STREAM_ID: Final = 100
 """Ancillary data: the stream of a message, u64."""
 TQUIC_STREAM_PRIORITY: Final = 101
@@ -111,11 +115,13 @@ MSG_FIN: Final = 0x200
 TQUIC_QLOG_MODE_DISABLED: Final = 0
 """Modes of qlog: off."""
 TQUIC_QLOG_MODE_RING: Final = 1
-"""A ring in memory."""
+"""A ring in memory, to be read with TQUIC_QLOG_RING."""
 TQUIC_QLOG_MODE_NETLINK: Final = 2
 """The netlink multicast group `qlog`."""
 TQUIC_QLOG_MODE_FILE: Final = 3
 """A file for each connection, in TQUIC_QLOG_PATH or QLOGDIR."""
+TQUIC_QLOG_MODE_UNIX: Final = 4
+"""To whoever listens at the Unix socket TQUIC_QLOG_PATH."""
 TQUIC_QLOG_SEV_CORE: Final = 0
 """Severities: packets, losses, measures, parameters."""
 TQUIC_QLOG_SEV_BASE: Final = 1
@@ -136,6 +142,10 @@ TQUIC_OFFLOAD_CAP_CPU_AES: Final = 0x08
 """The CPU has AES instructions."""
 TQUIC_OFFLOAD_CAP_CPU_VAES: Final = 0x10
 """The CPU has vector AES instructions, and they are used."""
+TQUIC_OFFLOAD_CAP_AF_XDP: Final = 0x20
+"""Packets may go past the kernel's network stack (AF_XDP); enabled if they do."""
+TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY: Final = 0x40
+"""And that without copies: known of an interface in use."""
 QLOG_MASK_ALL: Final = 0x31FC1FFFC3F
 """All events of `QlogArgs.event_mask`."""
 MSG_ZEROCOPY: Final = 0x4000000

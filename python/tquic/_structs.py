@@ -13,6 +13,7 @@ __all__ = [
     "PathInfo",
     "PathValue",
     "QlogArgs",
+    "QlogStats",
     "StreamInfo",
     "pack_sockaddr",
 ]
@@ -46,7 +47,7 @@ class QlogArgs(NamedTuple):
     severity: int = 2
     """``TQUIC_QLOG_SEV_...``. Default extra: everything there is."""
     ring_size: int = 0
-    """Counts for the mode ring."""
+    """Bytes of the ring, or that wait for whoever takes them; 0 is 1 MiB."""
     flags: int = 0
     """Nothing yet."""
 
@@ -61,6 +62,20 @@ class QlogArgs(NamedTuple):
         """From what C programs have."""
         mode, ring_size, event_mask, severity, flags = struct.unpack_from("=IIQII", value)
         return cls(mode, event_mask, severity, ring_size, flags)
+
+
+class QlogStats(NamedTuple):
+    """``struct tquic_qlog_stats``."""
+
+    events: int
+    """Events written down."""
+    dropped: int
+    """Of them, those that found no room, or were pushed out of the ring."""
+
+    @classmethod
+    def unpack(cls, value: bytes) -> QlogStats:
+        """From what C programs have."""
+        return cls(*struct.unpack_from("=QQ", value))
 
 
 class PathValue(NamedTuple):

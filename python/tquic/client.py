@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from tquic import _engine
 from tquic._hub import Hub
+from tquic._opening import Opening
 from tquic._wait import Home
 from tquic.config import Config
 from tquic.connection import Connection
@@ -113,31 +113,14 @@ def plan(
     return Plan(host, port, config, address, interface, wait)
 
 
-class Connecting:
+class Connecting(Opening[Connection]):
     """What `connect` answers: ``await`` it, or use it with ``async with``."""
 
     def __init__(self, plan: Plan, engine: Engine | None) -> None:
         self._plan = plan
         self._engine = engine
-        self._connection: Connection | None = None
 
-    def __await__(self) -> Generator[Any, None, Connection]:
-        return self._connect().__await__()
-
-    async def __aenter__(self) -> Connection:
-        self._connection = await self._connect()
-        return await self._connection.__aenter__()
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._connection is not None:
-            await self._connection.__aexit__(kind, error, traceback)
-
-    async def _connect(self) -> Connection:
+    async def _open(self) -> Connection:
         return await self._plan.connect(Hub.current(self._engine), Connection)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cache, cached_property
@@ -33,6 +34,7 @@ __all__ = [
     "Credential",
     "Group",
     "QlogFormat",
+    "QlogMode",
     "RetryPolicy",
     "Scheduler",
     "SchedulerChoice",
@@ -66,6 +68,9 @@ SchedulerChoice: TypeAlias = (
 """A scheduler by its name; one in C: the path of its object, which ends in ``.o``, or what
 `tquic.bpf.load_scheduler` gave; one in Python: what makes it for each connection, such as a
 subclass of `tquic.multipath.Scheduler`."""
+QlogMode: TypeAlias = Literal["file", "ring", "unix", "netlink"]
+"""Where qlog events go; see `Config.qlog_mode`."""
+
 QlogFormat: TypeAlias = Literal["newest", "0.3"]
 """Versions of qlog; see `Config.qlog_format`."""
 RetryPolicy: TypeAlias = Literal["when-busy", "always", "never"]
@@ -128,6 +133,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "congestion": get_args(Congestion),
     "groups": get_args(Group),
     "qlog_format": get_args(QlogFormat),
+    "qlog_mode": get_args(QlogMode),
     "qlog_severity": get_args(Severity),
     "retry": get_args(RetryPolicy),
     "versions": get_args(Version),
@@ -276,6 +282,10 @@ class Config:
     """Bytes of one stream that may wait in the engine for their acknowledgement. Bounds the
     throughput of one stream to this per round trip. Default 8 MiB; 1 KiB to 4 GiB."""
 
+    reset_stream_at: bool = True
+    """Take streams of which the peer gives up the end only: RESET_STREAM_AT
+    (draft-ietf-quic-reliable-stream-reset-10); see `Stream.reset`. Default on."""
+
     write_buffer: int = 16 * _MiB
     """Bytes of one stream that may wait for room in `send_buffer` because `Stream.write` was not
     awaited; more raise `WriteBufferFull`. Default 16 MiB; up to 1 GiB."""
@@ -366,8 +376,15 @@ class Config:
 
     qlog: str | os.PathLike[str] | None = None
     """Folder for qlog files, one for each connection: ``ID_client.sqlog`` or ``ID_server.sqlog``,
-    where the ID is the first connection ID that the client used. Default: what the environment
-    variable ``QLOGDIR`` says, else none."""
+    where the ID is the first connection ID that the client used; in other modes than ``"file"`` see
+    `qlog_mode`. Default: what the environment variable ``QLOGDIR`` says, else none."""
+
+    qlog_mode: QlogMode = "file"
+    """Where events go. ``"file"``: into files in the folder `qlog`, or nowhere if there is none.
+    ``"ring"``: the newest stay in memory (`tquic.qlog.rings`), and those of a connection that fails
+    are written into the folder `qlog`, if there is one. ``"unix"``: to who listens at the Unix
+    socket `qlog`, by default that of ``tquic qlog listen``. ``"netlink"``: to the netlink multicast
+    group. Default ``"file"``; the last two are on Linux only."""
 
     qlog_events: tuple[str, ...] = ()
     """Names of the events to write, as `tquic.qlog.EVENTS` has them. Default: all."""
@@ -382,8 +399,8 @@ class Config:
     ``"0.3"`` is what qvis and older tools read. Default ``"newest"``."""
 
     qlog_buffer: int = 1 * _MiB
-    """Bytes of one connection's records that wait to be written; more are dropped, and the file
-    says how many. Default 1 MiB; 64 KiB to 1 GiB."""
+    """Bytes of one connection's records that wait to be written, or that its ring keeps; more are
+    dropped, and the log says how many. Default 1 MiB; 64 KiB to 1 GiB."""
 
     # ---- Server ----
 
@@ -436,7 +453,7 @@ class Config:
         check_scheduler(self.scheduler)
         _check_paths(self)
         _check_addresses(self.preferred_address)
-        _check_events(self.qlog_events)
+        _check_qlog(self)
         for pin in self.pins:
             pin_of(pin)
         _check_certificates(self.certificates)
@@ -553,15 +570,18 @@ class Config:
         return _engine.Transport(self)
 
     @property
-    def _qlog(self) -> tuple[str, int, int, bool, int] | None:
-        folder = self.qlog or os.environ.get("QLOGDIR")
-        if not folder:
+    def _qlog(self) -> tuple[str, str | None, int, int, bool, int] | None:
+        place = self.qlog
+        if self.qlog_mode in ("file", "ring"):
+            place = place or os.environ.get("QLOGDIR")
+        if not place and self.qlog_mode == "file":
             return None
         kinds = _qlog_kinds()
         bits = [kinds[name] for name in self.qlog_events or kinds]
         severity = get_args(Severity).index(self.qlog_severity)
         old = self.qlog_format == "0.3"
-        return os.fspath(folder), sum(set(bits)), severity, old, self.qlog_buffer
+        where = os.fspath(place) if place else None
+        return self.qlog_mode, where, sum(set(bits)), severity, old, self.qlog_buffer
 
     @property
     def _local_addresses(self) -> list[tuple[tuple[str, int] | None, str | None]]:
@@ -733,7 +753,10 @@ def _check_paths(config: Config) -> None:
         raise ConfigError(f"paths: {error}") from None
 
 
-def _check_events(names: tuple[str, ...]) -> None:
+def _check_qlog(config: Config) -> None:
+    if config.qlog_mode in ("unix", "netlink") and sys.platform != "linux":
+        raise ConfigError(f"qlog_mode: {config.qlog_mode!r} needs Linux")
+    names = config.qlog_events
     if unknown := set(names) - set(_qlog_kinds()):
         raise ConfigError(f"qlog_events: there is no event {min(unknown)}")
 

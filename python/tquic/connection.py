@@ -209,6 +209,12 @@ class Connection:
                 raise StopAsyncIteration from None
             raise
 
+    @property
+    def can_reset_at(self) -> bool:
+        """Whether the peer takes RESET_STREAM_AT, so that `Stream.reset` can deliver the beginning
+        of a stream. False before the handshake."""
+        return self._native.can_reset_at
+
     # ---- Datagrams (RFC 9221) ----
 
     @property
@@ -620,9 +626,9 @@ class Connection:
             stream._out.on_finished()
             self._forget(stream)
 
-    def _on_reset(self, number: int, error: Exception, _: Any) -> None:
+    def _on_reset(self, number: int, error: Exception, reliable_size: int) -> None:
         if stream := self._streams.get(number):
-            stream._in.end(error)
+            stream._in.end(error, promised=reliable_size)
             self._forget(stream)
 
     def _on_stopped(self, number: int, error: Exception, _: Any) -> None:

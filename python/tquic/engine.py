@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from tquic import _engine, sysctl
 from tquic._units import duration
@@ -46,12 +46,19 @@ class Engine:
         gro: receive them so. Default on.
         socket_buffer: bytes asked of the system for each socket and direction. Default 4 MiB; Linux
             gives at most ``net.core.rmem_max`` and ``net.core.wmem_max``.
+        interface: send and receive past the kernel's network stack through this network interface
+            (AF_XDP, on Linux, with the right to); such an engine has one thread, and is the only
+            one at that interface. Default: the one that the environment variable ``TQUIC_XDP``
+            names, or none; an empty name is none.
+        xdp_mode: ``copy``, ``zero-copy`` (an error where the driver cannot), or ``auto``: what the
+            driver can.
         live: let ``tquic top`` and ``tquic stats`` of the same user look in, on Linux. Default:
             yes, unless the environment variable ``TQUIC_LIVE`` is 0.
 
     Raises:
         ConfigError: a setting is outside its limits.
-        OSError: there are no threads or descriptors to be had.
+        OSError: there are no threads or descriptors to be had, or the interface cannot be used; it
+            says why.
     """
 
     _default: Engine | None = None
@@ -66,12 +73,17 @@ class Engine:
         gso: bool = True,
         gro: bool = True,
         socket_buffer: int = 4 << 20,
+        interface: str | None = None,
+        xdp_mode: Literal["auto", "copy", "zero-copy"] = "auto",
         live: bool | None = None,
     ) -> None:
         if not 1 <= shards <= _MOST_SHARDS:
             raise ConfigError(f"shards must be from 1 to {_MOST_SHARDS}, not {shards}")
         if not 0 <= spin <= _LONGEST_SPIN:
             raise ConfigError(f"spin must be from 0 to {_LONGEST_SPIN:g} s, not {spin!r}")
+        interface = os.environ.get("TQUIC_XDP") if interface is None else interface
+        if interface and shards != 1:
+            raise ConfigError(f"an engine with AF_XDP ({interface}) has one thread, not {shards}")
         self._native = _engine.Engine(
             shards,
             cpus=list(cpus),
@@ -80,6 +92,8 @@ class Engine:
             gro=gro,
             socket_buffer=socket_buffer,
             live=live,
+            interface=interface or None,
+            xdp_mode=xdp_mode,
         )
 
     @classmethod
@@ -119,7 +133,7 @@ class Engine:
         Raises:
             EngineError: it has been shut down.
         """
-        return tuple(ShardStats(**shard) for shard in self._native.stats())
+        return tuple(ShardStats.of(shard) for shard in self._native.stats())
 
     def snapshot(self) -> dict[str, Any]:
         """The engine as it is now: ``shards``, ``connections`` with their ``paths``.
@@ -286,14 +300,36 @@ def _spin_of_environment() -> float:
         raise ConfigError(f"TQUIC_SPIN: {error}") from None
 
 
+# The program ends: this thread runs the last of it, the others are daemons.
+_last_thread: threading.Thread | None = None
+
+
+def is_left_behind() -> bool:
+    """Whether the program ends and this thread is a daemon that has nothing to do with it."""
+    return _last_thread is not None and _last_thread is not threading.current_thread()
+
+
 def _end_default() -> None:
+    global _last_thread
+    _last_thread = threading.current_thread()
     engine = Engine._default
     if engine is not None:
         engine.shutdown()
 
 
+# How often this process is a child by a fork: what was made before has its engine elsewhere.
+_generation = 0
+
+
+def generation() -> int:
+    """Changes with a fork, in the child."""
+    return _generation
+
+
 def _forget_default() -> None:
     # Threads do not survive a fork: the child begins an engine of its own.
+    global _generation
+    _generation += 1
     Engine._default = None
     Engine._lock = threading.Lock()
 

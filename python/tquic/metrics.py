@@ -38,6 +38,9 @@ _SHARD = {
     "unsent_trains": ("unsent_trains_total", "counter", "Trains that the socket did not take."),
     "cpu_seconds": ("cpu_seconds_total", "counter", "CPU time of the thread."),
 }  # fmt: skip
+_PROCESS = {
+    "qlog_dropped": ("qlog_dropped_total", "counter", "qlog events that found no room."),
+}
 _CONNECTION = {
     "bytes_sent": ("connection_bytes_sent_total", "counter", "Bytes of UDP payload sent."),
     "bytes_received": (
@@ -46,6 +49,7 @@ _CONNECTION = {
     "packets_sent": ("connection_packets_sent_total", "counter", "QUIC packets sent."),
     "packets_received": ("connection_packets_received_total", "counter", "QUIC packets received."),
     "dropped": ("connection_packets_dropped_total", "counter", "QUIC packets not used."),
+    "qlog_dropped": ("connection_qlog_dropped_total", "counter", "qlog events that are gone."),
     "streams": ("connection_streams", "gauge", "Streams that are open."),
 }  # fmt: skip
 _PATH = {
@@ -73,6 +77,7 @@ def exposition(snapshot: Mapping[str, Any], *, connections: bool = True) -> str:
     lines: list[str] = []
     shards = [({"shard": str(i)}, shard) for i, shard in enumerate(snapshot["shards"])]
     _add(lines, _SHARD, shards)
+    _add(lines, _PROCESS, [({}, snapshot)])
     if connections:
         ours = [(_labels(c), c) for c in snapshot["connections"]]
         _add(lines, _CONNECTION, ours)
@@ -100,7 +105,7 @@ def _add(
         lines.append(f"# HELP tquic_{name} {text}\n# TYPE tquic_{name} {kind}\n")
         for labels, value in values:
             shown = ",".join(f'{key}="{_escape(text)}"' for key, text in labels.items())
-            lines.append(f"tquic_{name}{{{shown}}} {value}\n")
+            lines.append(f"tquic_{name}{f'{{{shown}}}' if shown else ''} {value}\n")
 
 
 def _escape(text: str) -> str:

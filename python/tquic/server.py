@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Self, TypeAlias
 
 from tquic import _engine
 from tquic._hub import Hub
+from tquic._opening import Opening
 from tquic._wait import Home
 from tquic.client import ConnectionT, resolve
 from tquic.config import Config
@@ -197,7 +198,7 @@ class Server(Listener):
                 raise
 
 
-class Serving:
+class Serving(Opening[Server]):
     """What `serve` answers: ``await`` it, or use it with ``async with``."""
 
     def __init__(
@@ -208,25 +209,8 @@ class Serving:
         self._handler = handler
         self._config = config
         self._engine = engine
-        self._server: Server | None = None
 
-    def __await__(self) -> Generator[Any, None, Server]:
-        return self._serve().__await__()
-
-    async def __aenter__(self) -> Server:
-        self._server = await self._serve()
-        return self._server
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._server is not None:
-            await self._server.__aexit__(kind, error, traceback)
-
-    async def _serve(self) -> Server:
+    async def _open(self) -> Server:
         hub = Hub.current(self._engine)
         address, *_ = await resolve(hub, self._host, self._port)
         server = Server(hub, self._handler, self._config)

@@ -65,11 +65,13 @@ from tquic._numbers import (
     TQUIC_MAX_DATAGRAM,
     TQUIC_MAX_STREAMS_UNI,
     TQUIC_MIGRATION,
+    TQUIC_OFFLOAD_CAP_AF_XDP,
     TQUIC_OFFLOAD_CAP_CPU_AES,
     TQUIC_OFFLOAD_CAP_CPU_VAES,
     TQUIC_OFFLOAD_CAP_CRYPTO,
     TQUIC_OFFLOAD_CAP_GRO,
     TQUIC_OFFLOAD_CAP_GSO,
+    TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY,
     TQUIC_OFFLOAD_CRYPTO,
     TQUIC_PACING,
     TQUIC_PATH_INFO,
@@ -80,11 +82,14 @@ from tquic._numbers import (
     TQUIC_QLOG_MODE_FILE,
     TQUIC_QLOG_MODE_NETLINK,
     TQUIC_QLOG_MODE_RING,
+    TQUIC_QLOG_MODE_UNIX,
     TQUIC_QLOG_PATH,
+    TQUIC_QLOG_RING,
     TQUIC_QLOG_SEV_BASE,
     TQUIC_QLOG_SEV_CORE,
     TQUIC_QLOG_SEV_DEBUG,
     TQUIC_QLOG_SEV_EXTRA,
+    TQUIC_QLOG_STATS,
     TQUIC_SESSION_TICKET,
     TQUIC_SO_DATAGRAM,
     TQUIC_SOCKOPT_ADD_PATH,
@@ -119,6 +124,7 @@ from tquic._structs import (
     PathInfo,
     PathValue,
     QlogArgs,
+    QlogStats,
     StreamInfo,
     pack_sockaddr,
 )
@@ -160,11 +166,13 @@ __all__ = [
     "TQUIC_MAX_DATAGRAM",
     "TQUIC_MAX_STREAMS_UNI",
     "TQUIC_MIGRATION",
+    "TQUIC_OFFLOAD_CAP_AF_XDP",
     "TQUIC_OFFLOAD_CAP_CPU_AES",
     "TQUIC_OFFLOAD_CAP_CPU_VAES",
     "TQUIC_OFFLOAD_CAP_CRYPTO",
     "TQUIC_OFFLOAD_CAP_GRO",
     "TQUIC_OFFLOAD_CAP_GSO",
+    "TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY",
     "TQUIC_OFFLOAD_CRYPTO",
     "TQUIC_PACING",
     "TQUIC_PATH_INFO",
@@ -175,11 +183,14 @@ __all__ = [
     "TQUIC_QLOG_MODE_FILE",
     "TQUIC_QLOG_MODE_NETLINK",
     "TQUIC_QLOG_MODE_RING",
+    "TQUIC_QLOG_MODE_UNIX",
     "TQUIC_QLOG_PATH",
+    "TQUIC_QLOG_RING",
     "TQUIC_QLOG_SEV_BASE",
     "TQUIC_QLOG_SEV_CORE",
     "TQUIC_QLOG_SEV_DEBUG",
     "TQUIC_QLOG_SEV_EXTRA",
+    "TQUIC_QLOG_STATS",
     "TQUIC_SESSION_TICKET",
     "TQUIC_SOCKOPT_ADD_PATH",
     "TQUIC_SOCKOPT_AF_XDP",
@@ -213,6 +224,7 @@ __all__ = [
     "PathInfo",
     "PathValue",
     "QlogArgs",
+    "QlogStats",
     "StreamInfo",
     "pack_sockaddr",
     "socket",
@@ -611,7 +623,9 @@ class socket:  # noqa: N801
             return int(self._native.listening)
         if level != SOL_TQUIC:
             raise OSError(errno.ENOPROTOOPT, "options are at the level SOL_TQUIC")
-        value = self._native.option(optname)
+        # What is too much for the room, this one leaves out at its beginning.
+        room = bytes(buflen) if optname == TQUIC_QLOG_RING else b""
+        value = self._native.option(optname, room)
         if buflen:
             return value[:buflen]
         return int.from_bytes(value[:8], sys.byteorder)
@@ -674,6 +688,18 @@ class socket:  # noqa: N801
     def error(self) -> ErrorInfo:
         """TQUIC_ERROR: why the connection ended."""
         return ErrorInfo.unpack(self._native.option(TQUIC_ERROR))
+
+    def qlog_stats(self) -> QlogStats:
+        """TQUIC_QLOG_STATS: events written down, and lost."""
+        return QlogStats.unpack(self._native.option(TQUIC_QLOG_STATS))
+
+    def qlog_ring(self) -> str:
+        """TQUIC_QLOG_RING: the newest events, as a qlog file would have them.
+
+        Raises:
+            OSError: EINVAL: this is not the mode, or the handshake is not over.
+        """
+        return bytes(self._native.option(TQUIC_QLOG_RING)).decode()
 
     def offload(self) -> OffloadInfo:
         """TQUIC_SOCKOPT_OFFLOAD_INFO: what this host can do."""

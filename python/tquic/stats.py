@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
-__all__ = ["ConnectionStats", "HandshakeInfo", "PathStats", "ShardStats"]
+__all__ = ["ConnectionStats", "HandshakeInfo", "PathStats", "ShardStats", "XdpStats"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,7 +132,8 @@ class ConnectionStats:
     zero_rtt_bytes: int
     """Bytes of 0-RTT packets, sent or received."""
     reinjected_bytes: int
-    """Bytes that were sent on a second path as well, although they were not lost on the first."""
+    """Bytes that were sent on a second path as well, although they were not lost on the first: as far
+    as is known; what a path that failed had not delivered does not count."""
     scheduler_failures: int
     """Decisions that a scheduler in C or Python should have made and could not."""
     datagrams_sent: int
@@ -144,8 +146,36 @@ class ConnectionStats:
     """DATAGRAM frames received."""
     datagrams_dropped: int
     """Datagrams dropped at this end: pushed out by newer ones, or too large for the path."""
+    qlog_events: int
+    """qlog events written down."""
+    qlog_dropped: int
+    """Of them, those that found no room, or were pushed out of the ring."""
     paths: tuple[PathStats, ...]
     """The paths."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class XdpStats:
+    """An interface that an engine uses past the kernel's network stack (AF_XDP)."""
+
+    interface: str
+    """Its name."""
+    queues: int
+    """Its queues in use."""
+    native: bool
+    """Whether its driver looks for our packets, not the network stack."""
+    zero_copy: bool
+    """Whether it reads and writes the engine's memory itself."""
+    up: bool
+    """Whether packets can leave through it. If not, they go through the kernel."""
+    datagrams_sent: int
+    """UDP datagrams that left past the kernel."""
+    datagrams_received: int
+    """UDP datagrams that came past the kernel."""
+    damaged: int
+    """Packets with wrong lengths or checksums."""
+    errors: int
+    """Times that the kernel took no packets: the interface was down, or gone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -186,3 +216,11 @@ class ShardStats:
     """Trains that the socket did not take, and that were lost."""
     cpu_seconds: float | None
     """CPU time of the thread, where the system tells."""
+    xdp: XdpStats | None = None
+    """Its interface, if it has one (AF_XDP)."""
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """From what the engine tells."""
+        xdp = fields["xdp"]
+        return cls(**{**fields, "xdp": None if xdp is None else XdpStats(**xdp)})

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Generator
 from typing import TYPE_CHECKING, Any
 
 from tquic._halves import File, Incoming, Outgoing, Pump, check_code
-from tquic.errors import ConnectionClosed, StreamClosed
+from tquic.errors import ConnectionClosed, StreamClosed, StreamError
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, StrPath, WriteableBuffer
@@ -48,6 +48,9 @@ class Stream:
         self._native = native
         self._id = number
         self._early = early
+        # Bytes at its beginning that are not the application's. No reset takes them from a peer
+        # that knows RESET_STREAM_AT.
+        self._header = 0
         self._in = Incoming(native, number, not (one_way and ours), signal())
         self._out = Outgoing(native, number, not one_way or ours, limit, signal())
 
@@ -338,27 +341,34 @@ class Stream:
         while not self._out.delivered():
             await self._out.changed.wait()
 
-    def reset(self, code: int = 0) -> None:
+    def reset(self, code: int = 0, *, reliable_size: int = 0) -> None:
         """Gives up sending (RESET_STREAM); what was not delivered is lost.
 
         Args:
             code: application error code for the peer, below 2^62.
+            reliable_size: bytes from the beginning of the stream that are delivered nevertheless
+                (RESET_STREAM_AT); see `Connection.can_reset_at`. They must have been written, and
+                drained (`drain`).
 
         Raises:
             StreamClosed: the stream does not go this way.
-            ValueError: the code is too large or negative.
+            StreamError: the peer does not know RESET_STREAM_AT.
+            ValueError: the code is too large or negative, or so much was not written.
         """
         check_code(code)
         out = self._out
         out.check_way()
+        written = max(0, out.given - self._header)
+        if not 0 <= reliable_size <= written:
+            raise ValueError(f"reliable_size must be from 0 to the {written} bytes written")
+        if reliable_size and not self._connection.can_reset_at:
+            raise StreamError("the peer does not know RESET_STREAM_AT")
         if out.acknowledged:
             return
         out.ended = True
         out.end(None)
         self._connection._forget(self)
-        # It may have ended meanwhile.
-        with contextlib.suppress(StreamClosed, ConnectionClosed):
-            self._native.reset(self._id, code)
+        self._reset_native(code, reliable_size)
 
     async def send_file(self, path: StrPath, *, offset: int = 0, size: int | None = None) -> int:
         """Sends (part of) a file, without Python, and finishes the stream; answers how many bytes.
@@ -445,9 +455,15 @@ class Stream:
                 self._native.stop(self._id, code)
         if not self._out.over:
             self._out.end(error)
-            with contextlib.suppress(StreamClosed, ConnectionClosed):
-                self._native.reset(self._id, code)
+            self._reset_native(code, 0)
         self._connection._forget(self)
+
+    def _reset_native(self, code: int, reliable_size: int) -> None:
+        if self._connection.can_reset_at:
+            reliable_size += min(self._header, self._out.given)
+        # It may have ended meanwhile.
+        with contextlib.suppress(StreamClosed, ConnectionClosed):
+            self._native.reset(self._id, code, reliable_size)
 
     @property
     def _over(self) -> bool:

@@ -18,7 +18,7 @@ from tquic.config import Config
 from tquic.connection import Connection
 from tquic.engine import Engine
 from tquic.errors import QuicError, StreamClosed
-from tquic.server import Server, serve
+from tquic.server import Server, serve, tell_failure
 from tquic.stats import HandshakeInfo
 from tquic.stream import Stream
 from tquic.tls import TlsContext
@@ -36,6 +36,8 @@ ClientConnected: TypeAlias = Callable[
 # asyncio's defaults: bytes of a reader's buffer, and of what a transport lets wait.
 _LIMIT = 64 * 1024
 _HIGH_WATER = 64 * 1024
+# The code of streams whose callback failed; that of connections in the same case.
+_FAILED = 1
 
 _BITS = {
     "TLS_AES_128_GCM_SHA256": 128,
@@ -458,6 +460,12 @@ async def start_server(
                 continue
             reader = asyncio.StreamReader(limit=limit, loop=loop)
             protocol = asyncio.StreamReaderProtocol(reader, client_connected_cb, loop=loop)
-            StreamTransport(stream, protocol, owner=False)
+            try:
+                StreamTransport(stream, protocol, owner=False)
+            except Exception as error:
+                # The other streams of the connection are not to blame.
+                stream.reset(_FAILED)
+                stream.stop(_FAILED)
+                tell_failure(error, connection)
 
     return StreamServer(await serve(host, port, handler, config=config, tls=tls, engine=engine))

@@ -125,7 +125,7 @@ _FLAG: Final = _whole(0, 1)
 
 
 def _make() -> dict[str, Parameter]:
-    from tquic.config import Congestion, Scheduler, Version
+    from tquic.config import Congestion, QlogMode, Scheduler, Version
 
     made: dict[str, Parameter] = {}
 
@@ -153,7 +153,8 @@ def _make() -> dict[str, Parameter]:
     add("ecn_enable", 1, "ecn", _FLAG, "explicit congestion notification", bool)
     add("gso_enable", 1, None, _FLAG, "send trains of packets in one piece")
     add("gro_enable", 1, None, _FLAG, "receive them so")
-    add("qlog_enable", 0, None, _FLAG, "a qlog file for each connection, see qlog_folder")
+    add("qlog_enable", 0, None, _FLAG, "qlog of every connection, see qlog_mode")
+    add("qlog_mode", "file", None, _one_of(QlogMode), "where it goes, see qlog_folder")
     mask = _whole(0, _EVERYTHING)
     add("qlog_mask", 0x31FC1FFFC3F, "qlog_events", mask, "bits of the events to write", _events)
     # Those of the module that the engine has, too.
@@ -251,7 +252,11 @@ def settings_of(environ: Mapping[str, str]) -> dict[str, tuple[Any, str]]:
             settings[one.setting] = (one._convert(value), place)
     enable = known.get("qlog_enable")
     if enable is not None and enable.value:
-        settings["qlog"] = (str(qlog_folder(environ)), enable.place)
+        mode = known.get("qlog_mode")
+        if mode is not None:
+            settings["qlog_mode"] = (mode.value, mode.place)
+        if mode is None or mode.value in ("file", "ring"):
+            settings["qlog"] = (str(qlog_folder(environ)), enable.place)
     return settings
 
 

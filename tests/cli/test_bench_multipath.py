@@ -50,7 +50,7 @@ def test_paths_add_up() -> None:
 
 
 @pytest.mark.usefixtures("namespaces")
-@pytest.mark.parametrize("scenario", ["cut", "come-and-go", "interfaces"])
+@pytest.mark.parametrize("scenario", ["cut", "unplug", "come-and-go", "interfaces"])
 def test_paths_stand_in_for_each_other(scenario: str) -> None:
     found = figures(scenario)
     assert found["wrong bytes"] == 0

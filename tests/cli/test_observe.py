@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -178,6 +179,78 @@ def test_logs_of_a_lossy_download_are_valid_and_can_be_drawn(tmp_path: Path) -> 
         image = (tmp_path / name).read_bytes()
         assert image.startswith(start)
         assert len(image) > 10_000
+
+
+@contextmanager
+def listening(tmp_path: Path, *options: object) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command("qlog", "listen", "--unix", tmp_path / "qlog.sock", *options),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    )
+    try:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("listening")
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=PATIENCE)
+
+
+def tell(tmp_path: Path) -> None:
+    """A download whose events go to the listener."""
+    www = tmp_path / "www"
+    www.mkdir(exist_ok=True)
+    (www / "small").write_bytes(bytes(1000))
+    told = {"TQUIC_QLOG_MODE": "unix", "TQUIC_QLOG": str(tmp_path / "qlog.sock")}
+    with serving("serve", www) as server:
+        done = subprocess.run(
+            command("get", server.url("small"), "--cacert", server.ca, "-o", tmp_path / "out"),
+            capture_output=True,
+            text=True,
+            env={**ENVIRONMENT, **told},
+            timeout=PATIENCE,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@linux
+def test_a_listener_prints_events(tmp_path: Path) -> None:
+    with listening(tmp_path, "--json", "-n", 50) as process:
+        tell(tmp_path)
+        out, err = process.communicate(timeout=PATIENCE)
+    events = [json.loads(line) for line in out.splitlines()]
+    assert len(events) == 50
+    assert {"quic:packet_sent", "quic:parameters_set"} <= {event["name"] for event in events}
+    assert {event["role"] for event in events} == {"client"}
+    assert "50 events of 1 connection heard, 0 dropped" in err
+    with listening(tmp_path, "-n", 3) as process:
+        tell(tmp_path)
+        out, _ = process.communicate(timeout=PATIENCE)
+    assert len(out.splitlines()) == 3
+    assert "quic:" in out.splitlines()[0]
+
+
+@linux
+def test_a_listener_keeps_files(tmp_path: Path) -> None:
+    logs = tmp_path / "logs"
+    with listening(tmp_path, "-o", logs) as process:
+        tell(tmp_path)
+        deadline = time.monotonic() + PATIENCE
+        while '"quic:connection_closed"' not in "".join(p.read_text() for p in logs.glob("*")):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert "events of 1 connection heard" in err
+    [file] = logs.iterdir()
+    assert file.name.endswith("_client.sqlog")
+    done = tquic("qlog", "validate", file)
+    assert done.returncode == 0, done.stdout
 
 
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tquic.cli import client
+from tquic.multipath import Interface
 
 from .support import Server, document, serving, tquic
 
@@ -38,6 +42,39 @@ def test_perf_uses_all_paths(perf: Server, api: str) -> None:
     assert all(path["bytes"] > 1_000_000 for path in report["paths"]), report["paths"]
     # In round-robin order both ends' bytes are those of the connection.
     assert sum(path["bytes"] for path in report["paths"]) > 100_000_000
+
+
+def test_auto_leaves_loopback_to_the_routes(perf: Server) -> None:
+    done = tquic(
+        *("perf", "client", perf.place, "--cacert", perf.ca, "--json"),
+        *("--download", "1M", "--path", "auto"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(document(done)["paths"]) == 1
+    done = tquic("get", "https://localhost/x", "--path", "auto", "--path", "127.0.0.1")
+    assert done.returncode == 2
+    assert "--path auto stands alone" in done.stderr
+
+
+def test_auto_takes_what_the_policy_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interface(name: str, *addresses: str) -> Interface:
+        return Interface(name=name, running=True, loopback=False, addresses=addresses)
+
+    def chosen(route: str | None, *usable: Interface) -> list[str] | None:
+        monkeypatch.setattr(client, "usable_interfaces", lambda v6: list(usable))
+        monkeypatch.setattr(client, "interface_to", lambda *_: route)
+        options = argparse.Namespace(paths=["auto"])
+        client.choose_paths(options, ("192.0.2.1", 443))
+        paths: list[str] | None = options.paths
+        return paths
+
+    wired, mobile = interface("eth0", "10.0.0.1"), interface("wwan0", "10.1.0.1")
+    wireless, inner = interface("wlan0", "10.2.0.1"), interface("docker0", "10.3.0.1")
+    assert chosen("wlan0", wired, mobile, wireless, inner) == ["wlan0", "eth0"]
+    # Mobile networks only among themselves; one network is for the routes.
+    assert chosen("wwan0", mobile, interface("wwan1", "10.4.0.1")) == ["wwan0", "wwan1"]
+    assert chosen("eth0", wired, mobile) is None
+    assert chosen(None, wired, wireless) is None
 
 
 def test_one_path_only_binds_it(perf: Server) -> None:

@@ -194,8 +194,17 @@ def test_ctrl_c(perf: Server, certs: Path) -> None:
         ),
         (["client", "localhost:1", "--path", ""], "neither an address nor the name"),
         (["client", "localhost:1", "--scheduler", "x"], "scheduler must be of"),
-        (["server", "--backend", "xdp"], "not there yet: it needs AF_XDP"),
-        (["server", "--interface", "eth0"], "not there yet: it needs AF_XDP"),
+        (["server", "--backend", "xdp"], "--backend xdp needs --interface"),
+        (["server", "--interface", "eth0"], "--interface is that of --backend xdp"),
+        (
+            ["server", "--backend", "xdp", "--interface", "lo", "--workers", "2"],
+            "works with one thread",
+        ),
+        (["client", "127.0.0.1:1", "--interface", "eth0"], "that of --backend xdp"),
+        (
+            ["client", "127.0.0.1:1", "--backend", "xdp", "--interface", "lo", "--api", "asyncio"],
+            "set TQUIC_XDP",
+        ),
         (["server", "--scheduler", "x"], "scheduler must be of"),
     ],
 )

@@ -228,24 +228,99 @@ async def test_slow_readers_take_bounded_memory(serve: Serve, www: Any) -> None:
         assert await (await client.get("/hello.txt")).read() == b"hello, world\n"
 
 
-async def test_a_body_nobody_reads_is_stopped(serve: Serve) -> None:
-    async def deaf(request: Request) -> Response:
-        return Response(b"no, thanks")
+async def deaf(request: Request) -> Response:
+    return Response(b"no, thanks")
 
+
+async def answered(site: Site, conn: tquic.Connection) -> tquic.Stream:
+    """A request that has its whole response before it is complete."""
+    stream = conn.open_stream()
+    await stream.write(headers(POST) + frame(DATA, bytes(1000)))
+    assert (await stream.read()).endswith(b"no, thanks")
+    return stream
+
+
+async def stopped(stream: tquic.Stream, piece: int = 1000) -> int:
+    """Sends content until the server wants no more; how much that was."""
+    size = 0
+    try:
+        while True:
+            await stream.write(frame(DATA, bytes(piece)))
+            size += piece
+            await asyncio.sleep(0.01)
+    except tquic.StreamStopped as error:
+        assert error.code == ErrorCode.H3_NO_ERROR
+    return size
+
+
+@pytest.mark.parametrize("length", [True, False])
+async def test_a_body_nobody_reads_is_thrown_away(serve: Serve, length: bool) -> None:
+    """Clients may look at no response before all is sent; with content of more than any window."""
+    size = 10_000_000
+    more = [(b"content-length", b"%d" % size)] if length else []
     async with serve(deaf) as site, site.connect_raw() as conn:
         stream = conn.open_stream()
-        await stream.write(headers(POST) + frame(DATA, bytes(1000)))
+        await stream.write(headers([*POST, *more]))
+        for _ in range(10):
+            await stream.write(frame(DATA, bytes(size // 10)))
+        stream.finish()
+        await stream.wait_finished()
         assert (await stream.read()).endswith(b"no, thanks")
+        connection = connection_of(site)
+        await until(lambda: not connection.busy)
+        assert connection.h3.streams == 0
+        assert not connection._unread
 
-        async def go_on() -> None:
-            while True:
-                await stream.write(frame(DATA, bytes(1000)))
-                await asyncio.sleep(0.01)
 
-        with pytest.raises(tquic.StreamStopped) as caught:
-            await go_on()
-        assert caught.value.code == ErrorCode.H3_NO_ERROR
+async def test_a_body_nobody_reads_is_stopped(serve: Serve) -> None:
+    """Above the limit, whether it comes piece by piece or is announced; and if that is none."""
+    announced = [*POST, (b"content-length", b"5000000")]
+    limits = Limits(discard_size=2_000_000)
+    async with serve(deaf, limits=limits) as site, site.connect_raw() as conn:
+        size = await stopped(await answered(site, conn), 100_000)
+        assert 2_000_000 <= size < 4_000_000
+        stream = conn.open_stream()
+        await stream.write(headers(announced))
+        assert await stopped(stream) < 100_000
         await until(lambda: not connection_of(site).busy)
+        assert not connection_of(site)._unread
+    async with serve(deaf, limits=Limits(discard_size=0)) as site, site.connect_raw() as conn:
+        assert await stopped(await answered(site, conn)) < 100_000
+        await until(lambda: not connection_of(site).busy)
+
+
+async def test_a_body_nobody_reads_may_not_take_for_ever(serve: Serve) -> None:
+    limits = Limits(discard_time=0.3)
+    async with serve(deaf, limits=limits) as site, site.connect_raw() as conn:
+        await stopped(await answered(site, conn))
+        await until(lambda: not connection_of(site).busy)
+        # The headers of another request have their own time.
+        waiting = conn.open_stream()
+        await waiting.write(headers(POST)[:10])
+        await stopped(await answered(site, conn))
+        await waiting.write(headers(POST)[10:] + frame(DATA, b"late"))
+        waiting.finish()
+        assert (await waiting.read()).endswith(b"no, thanks")
+
+
+async def test_an_answer_outlives_the_request_it_did_not_need(serve: Serve) -> None:
+    """A client that gives up sending once it is answered has given up no request."""
+
+    async def long(request: Request) -> Response:
+        return Response(bytes(5_000_000))
+
+    limits = Limits(resets=0)
+    async with serve(long, limits=limits) as site, site.connect_raw() as conn:
+        stream = conn.open_stream()
+        await stream.write(headers(POST) + frame(DATA, bytes(1000)))
+        assert await stream.read(1000)
+        connection = connection_of(site)
+        await until(lambda: stream.id in connection._unread)
+        stream.reset(ErrorCode.H3_REQUEST_CANCELLED)
+        await until(lambda: stream.id not in connection._unread)
+        assert len(await stream.read()) > 4_990_000
+        await until(lambda: not connection.busy)
+        assert not conn.closed
 
 
 async def test_bodies_are_read_to_their_end_however_long(serve: Serve) -> None:

@@ -62,6 +62,8 @@ class Site:
         if request.path == "/report":
             self.reports.put_nowait(json.loads(await request.read()))
             return Response()
+        if request.path == "/deaf":
+            return Response("no, thanks")
         if request.method == "POST":
             return Response(await request.read())
         if request.path not in self.files:

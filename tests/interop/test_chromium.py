@@ -71,6 +71,28 @@ async def test_a_page_with_many_files(tmp_path: Path) -> None:
     assert len(set(site.requests)) >= FILES + 13
 
 
+DEAF = f"""<!doctype html><title>unread</title>
+<script>{REPORT}</script>
+<script>
+report(async () => {{
+  const body = "0123456789".repeat(400000);
+  const answers = [];
+  for (let n = 0; n < 3; n++) {{
+    answers.push(await (await fetch("/deaf", {{method: "POST", body}})).text());
+  }}
+  return answers;
+}});
+</script>
+"""
+
+
+async def test_an_answer_to_a_body_nobody_read(tmp_path: Path) -> None:
+    """Chromium reads a response when it has sent its request, and never if it was stopped before
+    (RFC 9114 section 4.1)."""
+    result, _ = await visit({"/": ("text/html", DEAF.encode())}, "/", tmp_path)
+    assert result == ["no, thanks"] * 3
+
+
 SESSION = f"""<!doctype html><title>session</title>
 <script>{REPORT}</script>
 <script type="module">

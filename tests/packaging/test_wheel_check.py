@@ -22,6 +22,7 @@ GOOD = {
     f"tquic/_engine{SUFFIX}": "",
     f"tquic/h3/_codec{SUFFIX}": "",
     "tquic-1.0.dist-info/WHEEL": INSIDE,
+    "tquic-1.0.dist-info/sboms/tquic-py.cyclonedx.json": "{}",
 }
 
 
@@ -112,6 +113,12 @@ def test_missing_types_are_named(tmp_path: Path, name: str) -> None:
         check(make_wheel(tmp_path, files))
 
 
+def test_a_missing_bill_of_materials_is_named(tmp_path: Path) -> None:
+    files = {entry: text for entry, text in GOOD.items() if "sboms" not in entry}
+    with pytest.raises(WheelError, match="bill of materials"):
+        check(make_wheel(tmp_path, files))
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_file_written_twice_is_refused(tmp_path: Path) -> None:
     wheel = make_wheel(tmp_path, GOOD)
@@ -152,6 +159,7 @@ def test_the_command_judges_for_the_running_interpreter(
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     files = {"tquic/py.typed": "", "tquic/_engine.pyi": ""}
     files["tquic-1.0.dist-info/WHEEL"] = f"Tag: {python}-{abi}-any\n"
+    files["tquic-1.0.dist-info/sboms/x.json"] = "{}"
     root = Path(tquic_wheel.__file__).parent.parent
     for module in tquic_wheel.expected_modules(root):
         files[module.replace(".", "/") + suffix] = ""

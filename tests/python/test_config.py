@@ -76,7 +76,7 @@ def test_every_setting_reaches_the_engine() -> None:
         *("ca", "cert", "key", "keylog", "client_ca", "ca_path", "system_ca", "key_password"),
         *("pins", "certificates", "sni_callback"),
         *("server_name", "session_store", "linger", "write_buffer"),
-        *("qlog_events", "qlog_severity", "qlog_format", "qlog_buffer"),
+        *("qlog_mode", "qlog_events", "qlog_severity", "qlog_format", "qlog_buffer"),
     }
     assert read | in_python == {field.name for field in dataclasses.fields(tquic.Config)}
     assert not read & in_python
@@ -192,3 +192,11 @@ def test_lists_are_kept_as_tuples() -> None:
     config = tquic.Config(alpn=["h3", "perf"], versions=["v2"])  # type: ignore[arg-type]
     assert config.alpn == ("h3", "perf")
     assert config == tquic.Config(alpn=("h3", "perf"), versions=("v2",))
+
+
+def test_a_path_with_a_null_byte_is_no_file() -> None:
+    with pytest.raises(tquic.ConfigError, match="cannot read"):
+        tquic.Config.from_toml("a\0b")
+    for name in ("ca", "ca_path"):
+        with pytest.raises(tquic.ConfigError, match=f"{name}: cannot read"):
+            _ = tquic.Config(**{name: "a\0b"})._client_tls

@@ -85,6 +85,11 @@ class Site:
                 stream.stop(77)
                 stream.reset(0xFFFFFFFF)
                 await session.wait_closed()
+            case "/gone-at-once":
+                stream = await session.accept_stream()
+                with pytest.raises(tquic.StreamReset) as caught:
+                    await stream.read()
+                self.ends.put_nowait(caught.value)
             case "/push":
                 stream = session.open_stream()
                 stream.write(b"pushed")
@@ -262,6 +267,13 @@ async def test_error_codes_of_streams(site: Site, c: Connection) -> None:
     with pytest.raises(ValueError, match="2\\^32"):
         stream.reset(1 << 32)
     session.close()
+
+
+async def test_a_stream_that_is_given_up_at_once_is_heard_of(site: Site, c: Connection) -> None:
+    """RESET_STREAM_AT keeps its header (draft-ietf-webtrans-http3 section 4.4)."""
+    session = await c.webtransport("/gone-at-once")
+    session.open_stream().reset(5)
+    assert (await site.ends.get()).code == 5
 
 
 async def test_streams_end_with_their_session(site: Site, c: Connection) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 import tquic
+import tquic.sync
 from tquic import _manager
 from tquic._netlink import interfaces, news
 from tquic.multipath import Interface, PathChoice, PathManager, PathPolicy
@@ -118,6 +120,48 @@ async def test_the_policy_decides(pair: Any, machine: Machine) -> None:
             await asyncio.sleep(0.01)
         assert manager.paths == {"eth9": 0}
         assert [path.id for path in await client.paths()] == [0]
+
+
+def test_the_blocking_twin(
+    server_config: tquic.Config, client_config: tquic.Config, machine: Machine
+) -> None:
+    def until(event: str, path: int) -> None:
+        told = server.path_event()
+        while (told.change, told.path) != (event, path):
+            told = server.path_event()
+
+    with (
+        tquic.sync.serve("127.0.0.1", 0, config=server_config, timeout=30) as listener,
+        tquic.sync.connect(*listener.address, config=client_config, timeout=30) as client,
+        listener.accept(30) as server,
+    ):
+        with tquic.sync.PathManager(client) as manager:
+            assert manager.paths == {"eth9": 0}
+            machine.becomes(FIRST, SECOND)
+            until("validated", 1)
+            machine.becomes(FIRST)
+            until("abandoned", 1)
+            # While another thread waits, and with its timeout untouched.
+            machine.becomes(FIRST, SECOND)
+            until("validated", 2)
+            assert client.gettimeout() == 30
+        # Nothing follows any more, and its paths stay.
+        assert {path.id for path in client.paths() if path.state == "open"} == {0, 2}
+        assert not any(thread.name == "tquic-paths" for thread in threading.enumerate())
+
+
+def test_the_blocking_twin_ends_with_its_connection(
+    server_config: tquic.Config, client_config: tquic.Config, machine: Machine
+) -> None:
+    with (
+        tquic.sync.serve("127.0.0.1", 0, config=server_config, timeout=30) as listener,
+        tquic.sync.connect(*listener.address, config=client_config, timeout=30) as client,
+        tquic.sync.PathManager(client) as manager,
+    ):
+        client.close()
+        machine.becomes(FIRST, SECOND)
+        manager._thread.join(30)
+        assert not manager._thread.is_alive()
 
 
 def test_names_are_patterns() -> None:

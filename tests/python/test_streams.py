@@ -275,6 +275,47 @@ async def test_reset(pair: Any) -> None:
         assert await outgoing.read() == b"still here"
 
 
+async def test_a_reset_that_delivers_the_beginning(pair: Any) -> None:
+    async with pair() as (client, server):
+        assert client.can_reset_at
+        for size, read in ((5, False), (200_000, True), (1_000_000, False)):
+            outgoing = client.open_stream()
+            await outgoing.write(bytes(1_000_000))
+            stream = await server.accept_stream()
+            if read:
+                assert len(await stream.readexactly(100_000)) == 100_000
+            outgoing.reset(9, reliable_size=size)
+            with pytest.raises(tquic.StreamClosed):
+                outgoing.write(b"more")
+            got = 100_000 if read else 0
+            try:
+                while chunk := await stream.read_chunk():
+                    got += len(chunk)
+            except tquic.StreamReset as error:
+                assert error.code == 9
+            else:
+                pytest.fail("a reset is no end")
+            assert size <= got <= 1_000_000
+        outgoing = client.open_stream()
+        outgoing.write(b"four")
+        for wrong in (5, -1):
+            with pytest.raises(ValueError, match="4 bytes written"):
+                outgoing.reset(9, reliable_size=wrong)
+        outgoing.reset(9, reliable_size=4)
+        assert await (await server.accept_stream()).readexactly(4) == b"four"
+
+
+async def test_a_peer_that_does_not_know_reset_stream_at(pair: Any) -> None:
+    async with pair(server={"reset_stream_at": False}) as (client, server):
+        assert not client.can_reset_at
+        assert server.can_reset_at
+        outgoing = client.open_stream()
+        outgoing.write(b"begin")
+        with pytest.raises(tquic.StreamError, match="RESET_STREAM_AT"):
+            outgoing.reset(9, reliable_size=5)
+        outgoing.reset(9)
+
+
 async def test_stop(pair: Any) -> None:
     async with pair() as (client, server):
         outgoing = client.open_stream()

@@ -65,6 +65,12 @@ def test_qlog(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     config = tquic.Config.load()
     assert config.qlog == str(tmp_path / "state" / "tquic" / "qlog")
     assert config.qlog_events == ("server_listening", "connection_started")
+    assert config.qlog_mode == "file"
+    sysctl.write({"qlog_mode": "netlink"})
+    config = tquic.Config.load()
+    assert (config.qlog_mode, config.qlog) == ("netlink", None)
+    sysctl.write({"qlog_enable": "0"})
+    assert tquic.Config.load().qlog_mode == "file"
 
 
 def test_what_is_written_stays(place: Path) -> None:

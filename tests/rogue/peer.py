@@ -28,6 +28,8 @@ STREAMS_BIDI, STREAMS_UNI, ACK_DELAY_EXPONENT, MAX_ACK_DELAY = 0x08, 0x09, 0x0A,
 PREFERRED_ADDRESS, CID_LIMIT, INITIAL_SOURCE, RETRY_SOURCE = 0x0D, 0x0E, 0x0F, 0x10
 DATAGRAM_SIZE: Final = 0x20
 
+ACKS: Final = ("ACK", "ACK_ECN", "PATH_ACK", "PATH_ACK_ECN")
+
 Parameters = dict[int, bytes | int]
 
 
@@ -71,23 +73,38 @@ class Plan:
 class Rogue:
     """A client, or a server for one client. `outgoing` are datagrams to send."""
 
-    def __init__(self, plan: Plan, original: bytes, identity: Identity | None = None) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        original: bytes,
+        identity: Identity | None = None,
+        token: bytes = b"",
+    ) -> None:
         self.plan = plan
         self.is_client = identity is None
         self.scid = os.urandom(8)
         # Where packets go; until the server has chosen, what the client made up.
         self.dcid = original
-        self.token = b""
+        self.token = token
         self.outgoing: list[bytes] = []
         self.frames: dict[str, list[Frame]] = defaultdict(list)
         self.streams: dict[int, bytearray] = defaultdict(bytearray)
         self.ended: set[int] = set()
         # Version Negotiation packets, and the first bytes of short headers.
+        self.closed: Closed | None = None
+        """Why the other end closed."""
+        self.acknowledged = -1
+        """The highest packet number of ours that was acknowledged in a 1-RTT packet."""
         self.negotiations: list[LongHeader] = []
         self.first_bytes: list[int] = []
+        # Connection IDs of ours for other paths than the first. What comes there is read, and not
+        # acknowledged.
+        self.paths: dict[bytes, int] = {}
         self._sent: dict[int, int] = defaultdict(int)
         self._numbers: dict[str, int] = defaultdict(int)
         self._received: dict[str, set[int]] = defaultdict(set)
+        # The highest packet number by level and path.
+        self._highest: dict[tuple[str, int], int] = defaultdict(lambda: -1)
         self._owes: set[str] = set()
         self._crypto: dict[str, CryptoStream] = defaultdict(CryptoStream)
         self.crypto_sent: dict[str, int] = defaultdict(int)
@@ -143,15 +160,6 @@ class Rogue:
         self._go_on()
 
     @property
-    def closed(self) -> Closed | None:
-        """Why the other end closed."""
-        for level, frame in self.heard("CONNECTION_CLOSE"):
-            kind = frame.fields.get("frame")
-            application = "frame" not in frame.fields
-            return Closed(frame["error"], application, kind, frame["reason"].decode(), level)
-        return None
-
-    @property
     def ready(self) -> bool:
         """The handshake is confirmed here and there."""
         if self.is_client:
@@ -163,11 +171,9 @@ class Rogue:
         """Of the 1-RTT packet sent last."""
         return self._numbers[ONE_RTT] - 1
 
-    @property
-    def acknowledged(self) -> int:
-        """The highest packet number of ours that was acknowledged in a 1-RTT packet."""
-        acks = (f["largest"] for f in self.frames[ONE_RTT] if f.name in ("ACK", "ACK_ECN"))
-        return max(acks, default=-1)
+    def numbers(self, level: str) -> set[int]:
+        """Packet numbers that were received."""
+        return self._received[level]
 
     def has_keys(self, level: str) -> bool:
         """Whether packets of this level can be sent."""
@@ -198,11 +204,14 @@ class Rogue:
             a ^ b for a, b in zip(packet[offset : offset + length], mask[1:], strict=False)
         )
         header = bytes([first]) + packet[1:offset] + number
-        # Few packets are exchanged: their numbers are whole.
-        payload = keys.open(header, int.from_bytes(number), packet[offset + length :])
+        path = self.paths.get(packet[1:offset], 0) if level == ONE_RTT else 0
+        whole = _whole(int.from_bytes(number), length, self._highest[level, path] + 1)
+        payload = keys.open(header, path << 64 | whole, packet[offset + length :])
         if payload is None:
             return False
-        self._received[level].add(int.from_bytes(number))
+        self._highest[level, path] = max(self._highest[level, path], whole)
+        if not path:
+            self._received[level].add(whole)
         if level == ONE_RTT:
             self.first_bytes.append(first)
         frames, _ = parse_frames(payload)
@@ -212,9 +221,16 @@ class Rogue:
 
     def _frame(self, level: str, frame: Frame) -> None:
         self.frames[level].append(frame)
-        if frame.name not in ("ACK", "ACK_ECN", "CONNECTION_CLOSE"):
+        if frame.name not in (*ACKS, "CONNECTION_CLOSE"):
             self._owes.add(level)
-        if frame.name == "CRYPTO":
+        if frame.name in ACKS and level == ONE_RTT and not frame.fields.get("path"):
+            self.acknowledged = max(self.acknowledged, frame["largest"])
+        elif frame.name == "CONNECTION_CLOSE" and self.closed is None:
+            application = "frame" not in frame.fields
+            reason = frame["reason"].decode()
+            kind = frame.fields.get("frame")
+            self.closed = Closed(frame["error"], application, kind, reason, level)
+        elif frame.name == "CRYPTO":
             for kind, body in self._crypto[level].add(frame["offset"], frame["data"]):
                 self.tls.receive(kind, body)
         elif frame.name == "STREAM":
@@ -239,6 +255,10 @@ class Rogue:
         """The next bytes of a level's CRYPTO stream."""
         self.send(level, encode.crypto(self.crypto_sent[level], data))
         self.crypto_sent[level] += len(data)
+
+    def skip(self, level: str, count: int) -> None:
+        """Leaves out packet numbers."""
+        self._numbers[self._space(level)] += count
 
     def seal(
         self,
@@ -273,6 +293,12 @@ class Rogue:
             header + number.to_bytes(NUMBER), number, payload
         )
 
+    def seal_on(self, path: int, dcid: bytes, number: int, payload: bytes) -> bytes:
+        """A 1-RTT packet of another path, whose ID is part of the nonce
+        (draft-ietf-quic-multipath-21 section 2.4)."""
+        header = bytes([0x40 | NUMBER - 1]) + dcid + number.to_bytes(NUMBER)
+        return self._keys[ONE_RTT, self.is_client].seal(header, path << 64 | number, payload)
+
     @staticmethod
     def _space(level: str) -> str:
         return ONE_RTT if level == EARLY else level
@@ -302,6 +328,16 @@ class Rogue:
             self._confirmed = True
             payload += b"\x1e"
         return payload
+
+
+def _whole(truncated: int, length: int, expected: int) -> int:
+    """The packet number that ends with these bytes and is nearest to the one that is expected (RFC
+    9000 appendix A.3)."""
+    window = 1 << 8 * length
+    nearest = expected - expected % window + truncated
+    if nearest > expected + window // 2 and nearest >= window:
+        return nearest - window
+    return nearest + window if nearest <= expected - window // 2 else nearest
 
 
 def _ranges(numbers: set[int]) -> list[range]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -28,7 +30,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("programs")
-    for source in PROGRAMS.glob("*.c"):
+    for source in (PROGRAMS / "client.c", PROGRAMS / "server.c"):
         flags = ["-O2", "-D_FORTIFY_SOURCE=2", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-Werror"]
         command = [str(COMPILER), *flags, f"-I{tquic.get_include()}", "-o", folder / source.stem]
         subprocess.run([*command, source], check=True)
@@ -131,6 +133,68 @@ def test_a_python_client_and_the_c_server(
         )
     finally:
         process.kill()
+
+
+@pytest.fixture
+def netlink(tmp_path: Path) -> Path:
+    """The guide's netlink fragment, compiled against libnl."""
+    config = shutil.which("pkg-config")
+    found = config and subprocess.run(
+        [config, "--cflags", "--libs", "libnl-genl-3.0"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not found or found.returncode:
+        pytest.skip("libnl is not here: Debian's libnl-genl-3-dev and pkg-config")
+    program = tmp_path / "qlog"
+    flags = ["-O2", "-Wall", "-Wextra", "-Wno-unused", "-Werror", f"-I{tquic.get_include()}"]
+    command = [str(COMPILER), *flags, "-o", program, PROGRAMS / "qlog.c", *found.stdout.split()]
+    subprocess.run(command, check=True)
+    return program
+
+
+def test_the_guides_netlink_fragment(
+    programs: Path, netlink: Path, environment: dict[str, str]
+) -> None:
+    """The C client tells by netlink, and the program that the guide has for it hears that."""
+    if os.geteuid():
+        pytest.skip("netlink groups are for root")
+    with contextlib.ExitStack() as processes:
+        hearer = processes.enter_context(start(environment, netlink, 60))
+        processes.callback(hearer.kill)
+        assert hearer.stdout is not None
+        if hearer.stdout.readline() != "listening\n":
+            pytest.skip("no netlink groups in this place, although for root")
+        server = processes.enter_context(start(environment, programs / "server"))
+        processes.callback(server.kill)
+        assert server.stdout is not None
+        port = server.stdout.readline().strip()
+        client = processes.enter_context(start(environment, programs / "client", port))
+        processes.callback(client.kill)
+        assert client.communicate(timeout=LONG)[0] == CLIENT
+        lines = hearer.communicate(timeout=LONG)[0].splitlines()
+        assert hearer.returncode == 0
+    assert len(lines) == 60
+    events = []
+    for line in lines:
+        kind, severity, length, text = line.split(" ", 3)
+        events.append((int(kind), json.loads(text)))
+        # The option of the client asks for no more.
+        assert int(severity) <= TQUIC_QLOG_SEV_BASE or int(kind) >= 0x100
+        assert 8 <= int(length) <= 20
+    assert events[0][0] == 0x100
+    assert events[0][1]["trace"]["vantage_point"]["type"] == "client"
+    # Bits of QLOG_MASK_ALL.
+    names = {kind: event["name"] for kind, event in events[1:]}
+    assert names[14] == "quic:packet_sent"
+    assert names[15] == "quic:packet_received"
+
+
+def test_the_family_is_there_for_those_who_run_by_tquic_only(netlink: Path) -> None:
+    done = subprocess.run([netlink], capture_output=True, text=True, timeout=LONG, check=False)
+    assert done.returncode == 4
+    assert "no family" in done.stderr
 
 
 def test_without_a_program(environment: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Final, get_args
 
 from tquic.bench import network, tunnel
 from tquic.bench.network import PORT, SERVER, Link, Network, serving
-from tquic.bench.transfer import Action, Course, commands, watched
+from tquic.bench.transfer import Action, Course, commands, visit, watched
 from tquic.config import Config, Congestion, Scheduler
 from tquic.connection import Connection
 from tquic.multipath import PathManager
@@ -105,6 +105,9 @@ class Play:
         return cls(relay=Path(relay) if relay else None, **others)
 
 
+PAUSE: Final = Band(high=100)
+"""Milliseconds without a byte when a path fails, its queue included."""
+
 Measure = Callable[["_Stage"], Iterator[Figure]]
 
 
@@ -138,7 +141,12 @@ class _Stage:
         actions: Sequence[tuple[float, Action]] = (),
         **others: Any,
     ) -> Course:
-        config = Config(
+        config = self.config(links, **others)
+        done = watched((SERVER, PORT), config, seconds, actions, paths=len(links))
+        return asyncio.run(done)
+
+    def config(self, links: Sequence[int], **others: Any) -> Config:
+        return Config(
             alpn=("perf",),
             ca=self.ca,
             server_name="localhost",
@@ -147,8 +155,6 @@ class _Stage:
             congestion=self.play.congestion,
             **others,
         )
-        done = watched((SERVER, PORT), config, seconds, actions, paths=len(links))
-        return asyncio.run(done)
 
     def rate(self, *links: int) -> float:
         """Mbit/s over these links, slow start left out, which takes longer with delays."""
@@ -193,7 +199,7 @@ def _cut(stage: _Stage) -> Iterator[Figure]:
     network = stage.network
     actions = [(cut, commands(network.cut(0))), (mend, commands(network.mend(0)))]
     course = stage.watch((0, 1), seconds, actions)
-    yield Figure("longest pause", 1e3 * course.longest_pause(cut, mend), "ms", Band(high=250))
+    yield Figure("longest pause", 1e3 * course.longest_pause(cut, mend), "ms", PAUSE)
     yield Figure("wrong bytes", course.wrong, "", Band(high=0))
     other = network.links[1].rate
     meanwhile = course.rate(cut + 0.5, mend) / other * 100
@@ -217,7 +223,7 @@ def _unplug(stage: _Stage) -> Iterator[Figure]:
     seconds = 2 * stage.play.seconds
     begin = seconds * 0.5
     course = stage.watch((0, 1), seconds, [(begin, commands(stage.network.unplug(0)))])
-    yield Figure("longest pause", 1e3 * course.longest_pause(begin, seconds), "ms", Band(high=250))
+    yield Figure("longest pause", 1e3 * course.longest_pause(begin, seconds), "ms", PAUSE)
     yield Figure("wrong bytes", course.wrong, "", Band(high=0))
     after = course.rate(begin + 0.5, seconds) / stage.network.links[1].rate * 100
     yield Figure("afterwards, of the other path", after, "%", Band(low=80))
@@ -298,6 +304,28 @@ def _interfaces(stage: _Stage) -> Iterator[Figure]:
     yield Figure("wrong bytes", course.wrong, "", Band(high=0))
 
 
+# Bytes of what pages of the Web are made of, and how often each is sent.
+OBJECTS: Final = (30_000, 60_000, 120_000, 250_000)
+ROUNDS: Final = 5
+
+
+def _web(stage: _Stage) -> Iterator[Figure]:
+    """Objects of the Web, each over a connection of its own, with each of three schedulers."""
+    means: dict[str, float] = {}
+    schedulers: tuple[Scheduler, ...] = ("minrtt", "blest", "ecf")
+    times: dict[str, list[float]] = {name: [] for name in schedulers}
+    # By turns, so that what else the machine does falls on all of them.
+    for size in OBJECTS * ROUNDS:
+        for name in schedulers:
+            config = stage.config((0, 1), scheduler=name)
+            times[name].append(asyncio.run(visit((SERVER, PORT), config, size, paths=2)))
+    for name in schedulers:
+        means[name] = 1e3 * sum(times[name]) / len(times[name])
+        yield Figure(f"mean, {name}", means[name], "ms")
+    yield Figure("blest, of minrtt", 100 * means["blest"] / means["minrtt"], "%", Band(high=105))
+    yield Figure("ecf, of minrtt", 100 * means["ecf"] / means["minrtt"], "%", Band(high=95))
+
+
 def _tunnel(stage: _Stage) -> Iterator[Figure]:
     """A TCP connection through `tquic tunnel`."""
     alone, wrong = tunnel.rate(stage.network, (0,), stage.play.seconds)
@@ -329,6 +357,12 @@ SCENARIOS: Final = (
         "16 Mbit/s with 50 ms, 24 Mbit/s with 20 ms there and back, 4 Mbit/s up",
         (Link(16, delay=25, upload=4), Link(24, delay=10, upload=4)),
         _sum(90),
+    ),
+    Scenario(
+        "web",
+        "20 Mbit/s each, 10 and 100 ms there and back; uploads of 30 to 250 KB",
+        (Link(20, delay=5), Link(20, delay=50)),
+        _web,
     ),
     Scenario("cut", "two paths of 20 Mbit/s; the first loses all, and comes back", _two(20), _cut),
     Scenario(

@@ -105,6 +105,22 @@ async def watched(
     return course
 
 
+async def visit(server: tuple[str, int], config: Config, size: int, *, paths: int) -> float:
+    """Seconds from when so many paths are open until the server has acknowledged an object of this
+    size."""
+    async with connect(*server, config=config) as connection:
+        await _opened(connection, paths)
+        started = time.monotonic()
+        stream = connection.open_stream()
+        # Nothing is to come back.
+        await stream.write(bytes(8) + bytes(size))
+        stream.finish()
+        await connection.flush()
+        took = time.monotonic() - started
+        connection.close()
+    return took
+
+
 async def _opened(connection: Connection, paths: int) -> None:
     while sum(path.state == "open" for path in await connection.paths()) < paths:
         event = await connection.path_event()

@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 from typing import Any, get_args
 
+from tquic._manager import interface_to, usable_interfaces
 from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.values import argument, duration, host_and_port, show_address
 from tquic.config import Config, Congestion, Scheduler
@@ -22,10 +23,12 @@ from tquic.errors import (
     HandshakeTimeout,
     UntrustedCertificate,
 )
-from tquic.multipath import local_address
+from tquic.multipath import PathPolicy, local_address
 from tquic.stats import ConnectionStats
 
 Address = tuple[str, int]
+
+AUTO = "auto"
 
 # RFC 9110 sections 5.1 and 5.5
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -88,14 +91,37 @@ def add_path_options(parser: argparse.ArgumentParser) -> None:
         type=argument(_path),
         metavar="LOCAL",
         help="use this network: an interface, an address, or ADDRESS@INTERFACE; several times for "
-        "several paths at the same time, the handshake over the first",
+        "several paths at the same time, the handshake over the first; auto: all networks that "
+        "this machine has for the server",
     )
     add_scheduler_option(parser)
 
 
 def _path(text: str) -> str:
-    local_address(text)
+    if text != AUTO:
+        local_address(text)
     return text
+
+
+def choose_paths(options: argparse.Namespace, server: Address) -> None:
+    """Puts interfaces in the place of ``--path auto``: those that `PathPolicy` would use for this
+    server, metered ones only where there are no others. With less than two the routes decide."""
+    if AUTO not in (options.paths or ()):
+        return
+    if len(options.paths) > 1:
+        raise UsageError(f"--path {AUTO} stands alone")
+    ip, port = resolve(*server)[0]
+    try:
+        usable = usable_interfaces(v6=":" in ip)
+        first = interface_to(ip, port)
+    except OSError as error:
+        raise CommandError(f"--path {AUTO}: {error}") from None
+    choices = PathPolicy().choose(usable)
+    names = [one.interface for one in choices if not one.backup]
+    names = names or [one.interface for one in choices]
+    # The handshake goes where everything would go; to this machine itself, everything does.
+    names.sort(key=lambda name: name != first)
+    options.paths = names if len(names) > 1 and first in names else None
 
 
 def show_log() -> None:

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from tquic.cli import client
+from tquic.cli import client, service
 from tquic.cli.client import Address
 from tquic.cli.download import Download
 from tquic.cli.failure import CommandError
@@ -25,7 +25,6 @@ from tquic.cli.fetch import Run, run_config
 from tquic.cli.output import STEP, note
 from tquic.cli.part import PartFile
 from tquic.cli.values import show_address
-from tquic.engine import Engine
 from tquic.errors import QuicError
 from tquic.h3._wire import ALPN
 from tquic.h3.client import ClientConnection, Response, connect
@@ -171,7 +170,7 @@ class ServerRun:
             except QuicError as error:
                 why = client.explain(error, self.target, PROTOCOL)
             except OSError as error:
-                why = f"cannot write {download.part}: {error.strerror}"
+                why = f"cannot write {download.part}: {error.strerror or error}"
             download.result["error"] = why
             download.result["seconds"] = time.monotonic() - started
 
@@ -365,7 +364,7 @@ class H3Run(Run):
 
     def __init__(self, options: argparse.Namespace, downloads: list[Download]) -> None:
         super().__init__(options, downloads)
-        self.engine = Engine()
+        self.engine = service.begin_engine()
         groups: dict[Address, list[Download]] = {}
         for download in downloads:
             groups.setdefault(download.server, []).append(download)

@@ -144,7 +144,7 @@ class HqRun(Run):
 
     def __init__(self, options: argparse.Namespace, downloads: list[Download]) -> None:
         super().__init__(options, downloads)
-        self.engine = Engine()
+        self.engine = service.begin_engine()._native
         groups: dict[Address, list[Download]] = {}
         for download in downloads:
             groups.setdefault(download.server, []).append(download)

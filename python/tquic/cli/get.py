@@ -99,10 +99,13 @@ def run(options: argparse.Namespace) -> int:
                 raise UsageError(
                     f"{option} is for HTTP/3: HTTP/0.9 (--hq) has no fields and no ranges"
                 )
+    plan = download.plan(options)
+    client.choose_paths(options, options.connect_to or plan[0].server)
+    if options.hq:
         from tquic.cli.fetch_hq import HqRun
 
-        return HqRun(options, download.plan(options)).run()
+        return HqRun(options, plan).run()
     from tquic.cli.fetch_h3 import H3Run
 
     client.show_log()
-    return H3Run(options, download.plan(options)).run()
+    return H3Run(options, plan).run()

@@ -11,7 +11,7 @@ from typing import Any
 from tquic._engine import perf_run
 from tquic.cli import client, service
 from tquic.cli.client import Address
-from tquic.cli.failure import CommandError, UsageError, not_yet
+from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.output import print_json
 from tquic.cli.values import argument, duration, host_and_port, positive, show_size, size
 from tquic.config import CipherSuite, Config
@@ -65,8 +65,7 @@ def _server_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="at the end, print one JSON document of what came"
     )
-    parser.add_argument("--backend", choices=("udp", "xdp"), default="udp", help=argparse.SUPPRESS)
-    not_yet(parser, "AF_XDP", "--interface")
+    _backend_options(parser)
 
 
 def _client_options(parser: argparse.ArgumentParser) -> None:
@@ -124,6 +123,7 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cipher", choices=names, metavar="NAME", help=", ".join(names))
     _mtu_option(parser)
     _spin_option(parser)
+    _backend_options(parser)
     client.add_trust_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     parser.add_argument(
@@ -144,6 +144,17 @@ def _mtu_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _backend_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--backend",
+        choices=("udp", "xdp"),
+        default="udp",
+        help="what packets go through: sockets of the kernel, or AF_XDP past it, which needs "
+        "--interface and the right to (default: %(default)s)",
+    )
+    parser.add_argument("--interface", metavar="NAME", help="the interface of AF_XDP")
+
+
 def _spin_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--spin",
@@ -153,6 +164,19 @@ def _spin_option(parser: argparse.ArgumentParser) -> None:
         help="look for packets so long before sleeping: shorter round trips for a busy CPU "
         "(default: sleep at once)",
     )
+
+
+def open_engine(options: argparse.Namespace, threads: int = 1) -> Engine:
+    """The engine with the back-end that the options ask for."""
+    if options.backend == "udp":
+        if options.interface is not None:
+            raise UsageError("--interface is that of --backend xdp")
+        return service.begin_engine(threads, spin=options.spin, interface="")
+    if options.interface is None:
+        raise UsageError("--backend xdp needs --interface")
+    if threads > 1:
+        raise UsageError("--backend xdp works with one thread: --workers 1")
+    return service.begin_engine(spin=options.spin, interface=options.interface)
 
 
 @dataclass
@@ -215,7 +239,10 @@ def _handshake_kind(options: argparse.Namespace) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """Plays the role."""
-    return _serve(options) if options.role == "server" else _measure(options)
+    if options.role == "server":
+        return _serve(options)
+    client.choose_paths(options, options.server)
+    return _measure(options)
 
 
 def payload(mtu: int | None, address: str) -> dict[str, int]:
@@ -230,8 +257,6 @@ def payload(mtu: int | None, address: str) -> dict[str, int]:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    if options.backend != "udp":
-        raise UsageError("--backend xdp is not there yet: it needs AF_XDP")
     if options.workers > 128:
         raise UsageError("--workers: at most 128 threads")
     address = service.bind_address(options)
@@ -242,13 +267,13 @@ def _serve(options: argparse.Namespace) -> int:
         **payload(options.mtu, address[0]),
     }
     with service.server_config(options, **settings) as (config, certificate):
-        engine = Engine(options.workers, spin=options.spin)
+        engine = open_engine(options, options.workers)
         try:
             server = Server(*address, config=config, engine=engine)
             service.announce(server.addresses, certificate)
             service.serve_until_told(engine._native)
             if options.json:
-                print_json(asdict(server.stats()))
+                print_json({**asdict(server.stats()), **backend(engine)})
         except ConfigError as error:
             raise CommandError(f"{options.cert or 'the certificate'}: {error}") from None
         except OSError as error:
@@ -261,6 +286,8 @@ def _serve(options: argparse.Namespace) -> int:
 def _measure(options: argparse.Namespace) -> int:
     work = task(options)
     if options.api == "asyncio":
+        if options.backend != "udp":
+            raise UsageError("--api asyncio takes AF_XDP from the environment: set TQUIC_XDP")
         return _measure_asyncio(options, work)
     host, port = options.server
     addresses = client.resolve(host, port, client.client_config(options, ALPN))
@@ -322,9 +349,9 @@ def _run(
 ) -> dict[str, Any]:
     store = SessionStore()
     config = _config(options, address, patience, store)
-    engine = Engine(spin=options.spin)
+    engine = open_engine(options)
     try:
-        return interruptible(
+        report = interruptible(
             engine,
             lambda: perf_run(
                 engine._native,
@@ -337,9 +364,16 @@ def _run(
                 tickets=store._tickets,
             ),
         )
+        return {**report, **backend(engine)}
     finally:
         service.show_messages(engine._native)
         engine.shutdown()
+
+
+def backend(engine: Engine) -> dict[str, Any]:
+    """What packets went through, and how many of them past the kernel."""
+    xdp = engine.stats()[0].xdp
+    return {"backend": "udp"} if xdp is None else {"backend": "xdp", "xdp": asdict(xdp)}
 
 
 def interruptible(engine: Engine, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -400,6 +434,12 @@ def lines(report: dict[str, Any]) -> list[str]:
         f"{report['packets_received']} received "
         f"({report['packets_per_receive_call']:.1f} per call), {report['lost_packets']} lost"
     )
+    if xdp := report.get("xdp"):
+        way = "without copies" if xdp["zero_copy"] else "with copies"
+        text.append(
+            f"AF_XDP on {xdp['interface']} ({way}): {xdp['datagrams_sent']} datagrams sent past "
+            f"the kernel, {xdp['datagrams_received']} received"
+        )
     gigabytes = report["bytes"] / 1e9
     cost = f", {report['cpu_seconds'] / gigabytes:.2f} s per GB" if gigabytes >= 0.01 else ""
     text.append(

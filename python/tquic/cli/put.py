@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
     if request.endswith("/"):
         raise UsageError(f"{options.url} names no file")
     client.show_log()
+    client.choose_paths(options, options.connect_to or server)
     return asyncio.run(_put(options, server, request))
 
 

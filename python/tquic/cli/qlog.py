@@ -1,4 +1,4 @@
-"""``tquic qlog``: checks and draws qlog files."""
+"""``tquic qlog``: listens to processes, checks and draws qlog files."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from tquic.cli.failure import CommandError
+from tquic.cli.listen import listen
 from tquic.cli.output import print_json
 from tquic.cli.parser import Parser
 from tquic.cli.values import argument, positive
@@ -21,7 +22,9 @@ def add_arguments(parser: Parser) -> None:
         "examples:\n"
         "  QLOGDIR=logs tquic get https://example.com/file\n"
         "  tquic qlog validate logs/*.sqlog\n"
-        "  tquic qlog plot logs/0011223344556677_client.sqlog -o transfer.png"
+        "  tquic qlog plot logs/0011223344556677_client.sqlog -o transfer.png\n"
+        "  tquic qlog listen -o logs                 # and elsewhere:\n"
+        "  TQUIC_QLOG_MODE=unix tquic get https://example.com/file"
     )
     roles = parser.add_subparsers(dest="role", required=True, metavar="WHAT")
     check = roles.add_parser(
@@ -55,9 +58,48 @@ def add_arguments(parser: Parser) -> None:
         help="where to; .png, .svg or .pdf (default: FILE with .png)",
     )
 
+    _add_listen(roles)
+
+
+def _add_listen(roles: argparse._SubParsersAction[Parser]) -> None:
+    hear = roles.add_parser(
+        "listen",
+        help="prints or keeps what running processes tell",
+        description="Hears of connections of other processes: of those with TQUIC_QLOG_MODE=unix "
+        "(or Config.qlog_mode), at a Unix socket; of those with TQUIC_QLOG_MODE=netlink, in the "
+        "netlink multicast group, which needs root. Ctrl-C ends it.",
+    )
+    place = hear.add_mutually_exclusive_group()
+    place.add_argument(
+        "--unix",
+        type=Path,
+        metavar="PATH",
+        help="the socket, which processes find by TQUIC_QLOG=PATH "
+        "(default: qlog.sock in TQUIC_RUNTIME_DIR or the user's runtime folder)",
+    )
+    place.add_argument("--netlink", action="store_true", help="the netlink group instead")
+    form = hear.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print a JSON object for each event")
+    form.add_argument(
+        "-o",
+        dest="folder",
+        type=Path,
+        metavar="DIR",
+        help="write a file for each connection into this folder, and print nothing",
+    )
+    hear.add_argument(
+        "-n",
+        dest="most",
+        type=argument(positive),
+        metavar="N",
+        help="stop after so many events",
+    )
+
 
 def run(options: argparse.Namespace) -> int:
     """Does what was asked."""
+    if options.role == "listen":
+        return listen(options)
     return _plot(options) if options.role == "plot" else _validate(options)
 
 

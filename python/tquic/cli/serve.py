@@ -173,7 +173,7 @@ def _protocols(options: argparse.Namespace, folder: Path | None) -> tuple[str, .
 def _serve_hq(plan: Plan, folder: Path) -> int:
     """HTTP/0.9 alone needs no Python: all of it runs in the engine's threads."""
     options, config = plan.options, plan.config
-    engine = Engine(options.workers)
+    engine = service.begin_engine(options.workers)._native
     address = service.bind_address(options)
     try:
         try:

@@ -77,7 +77,7 @@ async def _serve(plan: Plan, place: tuple[_engine.SharedPort, Worker] | None) ->
     if plan.folder is not None and HQ in plan.protocols:
         hq = _engine.HqService(plan.folder)
     if place is None:
-        engine, where, address = Engine(), None, service.bind_address(options)
+        engine, where, address = service.begin_engine(), None, service.bind_address(options)
     else:
         port, worker = place
         engine = Engine._of_several(worker.number, options.workers)

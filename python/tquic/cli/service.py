@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tquic._engine import Engine, make_certificates
+from tquic import _engine
+from tquic._engine import make_certificates
 from tquic.cli import cert
 from tquic.cli.client import (
     Address,
@@ -27,6 +28,7 @@ from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.output import note
 from tquic.cli.values import argument, port_number, show_address
 from tquic.config import Config
+from tquic.engine import Engine
 from tquic.errors import ConfigError
 
 HOST = "127.0.0.1"
@@ -37,6 +39,14 @@ DAYS = 30
 PATHS = 8
 # Seconds between two looks at what the engine has to say.
 LOOK = 0.25
+
+
+def begin_engine(threads: int = 1, *, spin: float = 0.0, interface: str | None = None) -> Engine:
+    """An engine of the command's own; what is wrong with its interface is told in a line."""
+    try:
+        return Engine(threads, spin=spin, interface=interface)
+    except (ConfigError, OSError) as error:
+        raise CommandError(getattr(error, "strerror", None) or str(error)) from None
 
 
 def add_listen_options(parser: argparse.ArgumentParser) -> None:
@@ -125,7 +135,7 @@ def announce(addresses: list[Address], certificate: str) -> None:
         print(certificate, flush=True)
 
 
-def serve_until_told(engine: Engine) -> None:
+def serve_until_told(engine: _engine.Engine) -> None:
     """Returns at SIGTERM; Ctrl-C comes as `KeyboardInterrupt`. Shows the engine's warnings."""
     told = threading.Event()
     before = signal.signal(signal.SIGTERM, lambda *_: told.set())
@@ -137,7 +147,7 @@ def serve_until_told(engine: Engine) -> None:
         show_messages(engine)
 
 
-def show_messages(engine: Engine) -> None:
+def show_messages(engine: _engine.Engine) -> None:
     """What the engine's threads have to say."""
     for line in engine.take_messages():
         note(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 from typing import Any
 
 from tquic import _live
@@ -16,7 +17,13 @@ from tquic.metrics import exposition
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.epilog = "`tquic top` shows the same, again and again, for people."
-    parser.add_argument("pid", type=argument(positive), metavar="PID", help="the process")
+    parser.add_argument(
+        "pid",
+        type=argument(positive),
+        nargs="?",
+        metavar="PID",
+        help="the process; needed only if several run tquic",
+    )
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--json", action="store_true", help="print one JSON document (the default)")
     kind.add_argument(
@@ -33,17 +40,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prints them."""
-    snapshot = look(options.pid)
+    process = find() if options.pid is None else options.pid
+    snapshot = look(process)
     if options.interval:
         before, began = snapshot, time.monotonic()
         time.sleep(options.interval)
-        snapshot = look(options.pid)
+        snapshot = look(process)
         add_rates(before, snapshot, time.monotonic() - began)
     if options.prometheus:
         print(exposition(snapshot), end="")
     else:
         print_json(snapshot)
     return 0
+
+
+def find() -> int:
+    """The only process that there is, or a sentence that names all."""
+    found = sorted(_live.sockets())
+    if not found:
+        raise CommandError("no process of this user runs an engine of tquic")
+    if len(found) > 1:
+        listed = "".join(f"\n  {number:>8}  {_command(number)}" for number in found)
+        raise CommandError(f"several processes run tquic, name one:{listed}")
+    return found[0]
+
+
+def _command(process: int) -> str:
+    """The command line of a process, as far as it fits."""
+    try:
+        words = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+    return words.replace("\0", " ").strip()[:100]
 
 
 def look(process: int) -> dict[str, Any]:

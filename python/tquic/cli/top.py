@@ -8,10 +8,9 @@ import sys
 import time
 from typing import Any
 
-from tquic import _live
-from tquic.cli.failure import CommandError, UsageError
-from tquic.cli.stats import add_rates, look
-from tquic.cli.values import argument, duration, positive, show_rate, show_size
+from tquic.cli.failure import UsageError
+from tquic.cli.stats import add_rates, find, look
+from tquic.cli.values import argument, count, duration, positive, show_rate, show_size
 
 _HEAD = (
     f"{'connection':<17} {'peer':<22} {'state':<12} {'sent':>11} {'received':>11} "
@@ -49,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """Looks until Ctrl-C."""
     if options.interval < 0.1:
         raise UsageError("--interval: at least 100ms")
-    process = _find() if options.pid is None else options.pid
+    process = find() if options.pid is None else options.pid
     before, began = look(process), time.monotonic()
     looks = 0
     while options.looks is None or looks < options.looks:
@@ -68,15 +67,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _find() -> int:
-    found = sorted(_live.sockets())
-    if not found:
-        raise CommandError("no process of this user runs an engine of tquic")
-    if len(found) > 1:
-        raise CommandError(f"name one of these processes: {', '.join(map(str, found))}")
-    return found[0]
-
-
 def table(snapshot: dict[str, Any]) -> list[str]:
     """The lines to show, the busiest connections first."""
     shards, connections = snapshot["shards"], snapshot["connections"]
@@ -84,8 +74,9 @@ def table(snapshot: dict[str, Any]) -> list[str]:
     sent = sum(c["rate_sent"] for c in connections)
     received = sum(c["rate_received"] for c in connections)
     lines = [
-        f"tquic {snapshot['version']}, process {snapshot['pid']}: {total} connections, "
-        f"{len(shards)} threads, sending {show_rate(sent)}, receiving {show_rate(received)}",
+        f"tquic {snapshot['version']}, process {snapshot['pid']}: "
+        f"{count(total, 'connection')}, {count(len(shards), 'thread')}, "
+        f"sending {show_rate(sent)}, receiving {show_rate(received)}",
         _HEAD,
     ]
     busy = sorted(connections, key=lambda c: c["rate_sent"] + c["rate_received"], reverse=True)

@@ -153,8 +153,9 @@ def _config(options: argparse.Namespace) -> Config:
 
 
 async def _connect(options: argparse.Namespace) -> int:
-    config = _config(options)
     host, port = options.server
+    client.choose_paths(options, options.server)
+    config = _config(options)
     client.resolve(host, port, config)
     try:
         async with Client(options.server, options.forwards, config=config) as tunnel:

@@ -64,3 +64,8 @@ def show_rate(bytes_per_second: float) -> str:
             break
         bits /= 1000
     return f"{bits:.0f} {unit}" if bits >= 100 or unit == "bit/s" else f"{bits:.2f} {unit}"
+
+
+def count(number: int, what: str) -> str:
+    """``1 thread``, ``2 threads``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

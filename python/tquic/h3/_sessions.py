@@ -113,19 +113,22 @@ class Stream(tquic.stream.Stream):
         assert self._session is not None
         return self._session
 
-    def reset(self, code: int = 0) -> None:
+    def reset(self, code: int = 0, *, reliable_size: int = 0) -> None:
         """Gives up sending (RESET_STREAM); what was not delivered is lost.
 
-        If that is all of it, the peer may never hear of the stream.
+        If the peer does not know RESET_STREAM_AT and that is all of it, it may never hear of the
+        stream.
 
         Args:
             code: the application's error code for the peer, below 2^32.
+            reliable_size: bytes that are delivered nevertheless, see `tquic.Stream.reset`.
 
         Raises:
             StreamClosed: the stream does not go this way.
-            ValueError: the code is too large or negative.
+            StreamError: the peer does not know RESET_STREAM_AT.
+            ValueError: the code is too large or negative, or so much was not written.
         """
-        super().reset(http_code(code))
+        super().reset(http_code(code), reliable_size=reliable_size)
 
     def stop(self, code: int = 0) -> None:
         """Gives up reading and asks the peer to stop sending (STOP_SENDING). What came and was not
@@ -236,7 +239,10 @@ class Session:
         stream = Stream(wire, number, early=False)
         stream._session = self
         wire._streams[number] = stream
-        stream._out.write(stream_header(self._id, unidirectional=unidirectional), False)
+        header = stream_header(self._id, unidirectional=unidirectional)
+        # Section 4.4: a stream that is given up can still be told whose it was.
+        stream._header = len(header)
+        stream._out.write(header, False)
         return stream
 
     async def accept_stream(self) -> Stream:

@@ -415,17 +415,17 @@ class Wire(tquic.connection.Connection):
         incoming.position += size
         self._told(self._taken(self.h3.receive_raw, number, size, remaining), number, 0)
         if isinstance(error, tquic.errors.StreamReset):
-            self._on_reset(number, error, None)
+            self._on_reset(number, error, 0)
         elif error is not None:
             incoming.end(error)
         elif not incoming.over:
             self._told(self._taken(self.h3.receive, number, header, ended), number, 0)
         incoming.changed.wake()
 
-    def _on_reset(self, number: int, error: Exception, _: Any) -> None:
+    def _on_reset(self, number: int, error: Exception, reliable_size: int) -> None:
         stream = self._streams.get(number)
         if isinstance(stream, Stream):
-            super()._on_reset(number, mapped(error), _)
+            super()._on_reset(number, mapped(error), reliable_size)
         elif stream is not None:
             events = self._taken(self.h3.receive_reset, number, cast(Any, error).code)
             self._told(events, number, 0)

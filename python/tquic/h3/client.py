@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
 from urllib.parse import urljoin, urlsplit
 
 import tquic.connection
 from tquic import _engine
 from tquic._hub import Hub
+from tquic._opening import Opening
 from tquic._wait import Home
 from tquic.client import plan
 from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import StreamStopped
+from tquic.h3._methods import Methods
 from tquic.h3._session_client import begin, check_server, client_settings, session_fields
 from tquic.h3._sessions import Session
 from tquic.h3._webtransport import PROTOCOL
@@ -216,7 +217,7 @@ class RequestStream:
             self._exchange.cancel()
 
 
-class ClientConnection:
+class ClientConnection(Methods):
     """An HTTP/3 connection to one server: made by `connect`. Any number of requests may run on it.
 
     URLs may be relative to the one that was given to `connect`. Leaving ``async with`` closes it.
@@ -289,32 +290,6 @@ class ClientConnection:
                 return response
             response.close()
             await self._wire.wait_connected()
-
-    async def get(
-        self, url: str, *, headers: HeadersLike | None = None, priority: Priority | None = None
-    ) -> Response:
-        """GET; see `request`."""
-        return await self.request("GET", url, headers=headers, priority=priority)
-
-    async def head(self, url: str, *, headers: HeadersLike | None = None) -> Response:
-        """HEAD; see `request`."""
-        return await self.request("HEAD", url, headers=headers)
-
-    async def post(
-        self, url: str, content: Content = None, *, headers: HeadersLike | None = None
-    ) -> Response:
-        """POST; see `request`."""
-        return await self.request("POST", url, headers=headers, content=content)
-
-    async def put(
-        self, url: str, content: Content = None, *, headers: HeadersLike | None = None
-    ) -> Response:
-        """PUT; see `request`."""
-        return await self.request("PUT", url, headers=headers, content=content)
-
-    async def delete(self, url: str, *, headers: HeadersLike | None = None) -> Response:
-        """DELETE; see `request`."""
-        return await self.request("DELETE", url, headers=headers)
 
     async def open(
         self,
@@ -562,31 +537,14 @@ class Establishing:
         return ClientConnection(await how.connect(home, ClientWire), self.url)
 
 
-class Connecting:
+class Connecting(Opening[ClientConnection]):
     """What `connect` answers: ``await`` it, or use it with ``async with``."""
 
     def __init__(self, establishing: Establishing, engine: Engine | None) -> None:
         self._establishing = establishing
         self._engine = engine
-        self._connection: ClientConnection | None = None
 
-    def __await__(self) -> Generator[Any, None, ClientConnection]:
-        return self._connect().__await__()
-
-    async def __aenter__(self) -> ClientConnection:
-        self._connection = await self._connect()
-        return self._connection
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._connection is not None:
-            await self._connection.__aexit__(kind, error, traceback)
-
-    async def _connect(self) -> ClientConnection:
+    async def _open(self) -> ClientConnection:
         return await self._establishing.connect(Hub.current(self._engine))
 
 

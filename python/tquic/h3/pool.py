@@ -13,6 +13,7 @@ from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import ConnectionClosed
 from tquic.h3._altsvc import AltSvcCache
+from tquic.h3._methods import Methods
 from tquic.h3._sessions import Session
 from tquic.h3.client import (
     SAFE,
@@ -35,7 +36,7 @@ _IDEMPOTENT = SAFE | {"PUT", "DELETE"}
 _ATTEMPTS = 3
 
 
-class Client:
+class Client(Methods):
     """Sends requests to any server, over one connection for each origin::
 
         async with tquic.h3.Client() as client:
@@ -126,32 +127,6 @@ class Client:
                     self._alternatives.note(_key(origin), alternative, time.monotonic())
                 return response
             attempt += 1
-
-    async def get(
-        self, url: str, *, headers: HeadersLike | None = None, priority: Priority | None = None
-    ) -> Response:
-        """GET; see `request`."""
-        return await self.request("GET", url, headers=headers, priority=priority)
-
-    async def head(self, url: str, *, headers: HeadersLike | None = None) -> Response:
-        """HEAD; see `request`."""
-        return await self.request("HEAD", url, headers=headers)
-
-    async def post(
-        self, url: str, content: Content = None, *, headers: HeadersLike | None = None
-    ) -> Response:
-        """POST; see `request`."""
-        return await self.request("POST", url, headers=headers, content=content)
-
-    async def put(
-        self, url: str, content: Content = None, *, headers: HeadersLike | None = None
-    ) -> Response:
-        """PUT; see `request`."""
-        return await self.request("PUT", url, headers=headers, content=content)
-
-    async def delete(self, url: str, *, headers: HeadersLike | None = None) -> Response:
-        """DELETE; see `request`."""
-        return await self.request("DELETE", url, headers=headers)
 
     async def webtransport(
         self, url: str, *, protocols: Sequence[str] = (), headers: HeadersLike | None = None

@@ -42,11 +42,13 @@
 #define TQUIC_MAX_CONNECTIONS 310                 /* uint32_t, of a listener; default 100000 */
 #define TQUIC_SOCKOPT_STREAM_OPEN 301             /* struct tquic_stream_info; connected */
 #define TQUIC_SOCKOPT_ZEROCOPY 21                 /* int: MSG_ZEROCOPY counts; at any time */
-#define TQUIC_SOCKOPT_AF_XDP 210                  /* int; only 0 here */
+#define TQUIC_SOCKOPT_AF_XDP 210                  /* int: 0 off, 1 copies, 2 does not; needs TQUIC_XDP in the environment */
 #define TQUIC_SOCKOPT_OFFLOAD_INFO 302            /* struct tquic_offload_info, read only */
 #define TQUIC_SOCKOPT_OFFLOAD_ENABLE 303          /* int */
 #define TQUIC_QLOG_ENABLE 250                     /* struct tquic_qlog_args */
-#define TQUIC_QLOG_PATH 308                       /* folder of files; default QLOGDIR, else "." */
+#define TQUIC_QLOG_STATS 251                      /* struct tquic_qlog_stats, read only; connected */
+#define TQUIC_QLOG_PATH 308                       /* folder of files; default QLOGDIR, else "."; or a Unix socket */
+#define TQUIC_QLOG_RING 311                       /* text, read only: as many of the newest events as fit */
 #define TQUIC_INFO 7                              /* struct tquic_info, read only */
 #define TQUIC_PATH_INFO 307                       /* array of struct tquic_path_info, read only */
 #define TQUIC_ERROR 306                           /* struct tquic_error, read only */
@@ -129,23 +131,53 @@ struct tquic_offload_info {
 #define TQUIC_OFFLOAD_CAP_GRO 0x04
 #define TQUIC_OFFLOAD_CAP_CPU_AES 0x08
 #define TQUIC_OFFLOAD_CAP_CPU_VAES 0x10
+#define TQUIC_OFFLOAD_CAP_AF_XDP 0x20             /* enabled if TQUIC_XDP names an interface */
+#define TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY 0x40       /* of that interface */
 
 struct tquic_qlog_args {
 	uint32_t mode;
-	uint32_t ring_size;
+	uint32_t ring_size;                       /* bytes of the ring, or that wait; 0: 1 MiB */
 	uint64_t event_mask;
 	uint32_t severity;
 	uint32_t flags;
 };
 
+struct tquic_qlog_stats {
+	uint64_t events;                          /* written down */
+	uint64_t dropped;                         /* of them: found no room, or were pushed out of the ring */
+};
+
 #define TQUIC_QLOG_MODE_DISABLED 0
-#define TQUIC_QLOG_MODE_RING 1                    /* refused with EOPNOTSUPP */
-#define TQUIC_QLOG_MODE_NETLINK 2                 /* refused with EOPNOTSUPP */
-#define TQUIC_QLOG_MODE_FILE 3
+#define TQUIC_QLOG_MODE_RING 1                    /* in memory; read with TQUIC_QLOG_RING */
+#define TQUIC_QLOG_MODE_NETLINK 2                 /* to the multicast group "qlog" */
+#define TQUIC_QLOG_MODE_FILE 3                    /* a file for each connection */
+#define TQUIC_QLOG_MODE_UNIX 4                    /* to who listens at a Unix socket */
 #define TQUIC_QLOG_SEV_CORE 0
 #define TQUIC_QLOG_SEV_BASE 1
 #define TQUIC_QLOG_SEV_EXTRA 2
 #define TQUIC_QLOG_SEV_DEBUG 3
+
+/*
+ * Messages of the netlink group "qlog" of the family "tquic": the command, and attributes. Programs that
+ * use libnl get the group's number from this, and turn its check of sequence numbers off
+ * (nl_socket_disable_seq_check), as for every multicast group.
+ */
+#define nl_get_multicast_id(sk, family, group) genl_ctrl_resolve_grp(sk, family, group)
+
+enum { TQUIC_CMD_QLOG_EVENT = 20 };
+
+enum tquic_qlog_attr {
+	TQUIC_QLOG_ATTR_EVENT_TYPE = 1,           /* u32: bit of the event; 0x100 header of a log; 0x101 other */
+	TQUIC_QLOG_ATTR_TIMESTAMP = 2,            /* u64: nanoseconds since 1970 */
+	TQUIC_QLOG_ATTR_CONN_ID = 3,              /* bytes: first connection ID that the client used */
+	TQUIC_QLOG_ATTR_PATH_ID = 4,              /* u32 */
+	TQUIC_QLOG_ATTR_DATA = 5,                 /* not used */
+	TQUIC_QLOG_ATTR_JSON = 6,                 /* string: the event */
+	TQUIC_QLOG_ATTR_SEVERITY = 7,             /* u32: TQUIC_QLOG_SEV_... */
+	TQUIC_QLOG_ATTR_CATEGORY = 8,             /* u32: 0 connectivity, 1 transport, 2 recovery, 3 security, 4 other */
+	TQUIC_QLOG_ATTR_DROPPED = 9,              /* u64: events of this connection that are gone, so far */
+	TQUIC_QLOG_ATTR_ROLE = 10,                /* u32: 1 client, 2 server */
+};
 
 /* Events: connectivity 0-5, transport 10-24, recovery 30-36, security 40-41. */
 #define QLOG_MASK_ALL 0x31fc1fffc3fULL

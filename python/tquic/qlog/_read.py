@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from tquic.errors import QuicError
 
-__all__ = ["Log", "QlogError", "read"]
+__all__ = ["Log", "QlogError", "read", "records"]
 
 Record: TypeAlias = dict[str, Any]
 
@@ -56,27 +56,39 @@ def read(path: str | os.PathLike[str]) -> Log:
         OSError: it cannot be read.
     """
     path = Path(path)
-    content = path.read_bytes()
-    records, problems = [], []
+    return parse(path, path.read_bytes())
+
+
+def parse(path: Path, content: bytes) -> Log:
+    """Reads what a file of this name would contain."""
+    problems: list[str] = []
     if content.startswith(_SEPARATOR):
-        for number, text in enumerate(content.split(_SEPARATOR)[1:], 1):
-            try:
-                record = json.loads(text)
-            except ValueError as error:
-                problems.append(f"record {number} is no JSON: {error}")
-                continue
-            if isinstance(record, dict):
-                records.append(record)
-            else:
-                problems.append(f"record {number} is no object")
-        if not records:
+        found = records(content, problems)
+        if not found:
             raise QlogError(f"{path}: no record can be read")
-        header, *events = records
+        header, *events = found
     else:
         header, events = _contained(path, content)
     if "qlog_version" not in header and "file_schema" not in header:
         raise QlogError(f"{path}: the first record has neither file_schema nor qlog_version")
     return Log(path, header, events, problems)
+
+
+def records(content: bytes, problems: list[str] | None = None) -> list[Record]:
+    """The records of a JSON text sequence; what cannot be read is added to ``problems``."""
+    found = []
+    problems = [] if problems is None else problems
+    for number, text in enumerate(content.split(_SEPARATOR)[1:], 1):
+        try:
+            record = json.loads(text)
+        except ValueError as error:
+            problems.append(f"record {number} is no JSON: {error}")
+            continue
+        if isinstance(record, dict):
+            found.append(record)
+        else:
+            problems.append(f"record {number} is no object")
+    return found
 
 
 def _contained(path: Path, content: bytes) -> tuple[Record, list[Record]]:

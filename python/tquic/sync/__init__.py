@@ -11,9 +11,10 @@ then: no byte is lost or repeated. The GIL is released while waiting. Threads ma
 and use different streams; on one stream, one may read while another writes.
 """
 
+from tquic.sync._manager import PathManager
 from tquic.sync.client import connect
 from tquic.sync.connection import Connection
 from tquic.sync.server import Server, serve
 from tquic.sync.stream import Stream
 
-__all__ = ["Connection", "Server", "Stream", "connect", "serve"]
+__all__ = ["Connection", "PathManager", "Server", "Stream", "connect", "serve"]

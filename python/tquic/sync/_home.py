@@ -114,7 +114,8 @@ class Threads(BaseHub):
         self._led = False
         # For threads that wake the one that polls: a stream is stopped while it is read.
         self._bell = Bell()
-        weakref.finalize(self, self._bell.close)
+        # At the end of the program daemon threads may still poll it.
+        weakref.finalize(self, self._bell.close).atexit = False
         # Those who leave that to him.
         self._followers: dict[_Sleeper, None] = {}
         self._soon: list[Callable[[], object]] = []
@@ -137,6 +138,11 @@ class Threads(BaseHub):
 
     async def resolve(self, host: str, port: int) -> Resolved:
         return socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+
+    def _stand_still(self) -> None:
+        # What is dropped at the end still closes its connections.
+        self.lock.release()
+        super()._stand_still()
 
     # ---- Waiting ----
 

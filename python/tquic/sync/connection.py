@@ -186,6 +186,12 @@ class Connection:
     # ---- Datagrams (RFC 9221) ----
 
     @property
+    def can_reset_at(self) -> bool:
+        """Whether the peer takes RESET_STREAM_AT, so that `Stream.reset` can deliver the beginning
+        of a stream. False before the handshake."""
+        return self._inner.can_reset_at
+
+    @property
     def max_datagram_size(self) -> int:
         """Bytes of the largest datagram that can be sent now; 0 if the peer takes none."""
         return self._inner.max_datagram_size

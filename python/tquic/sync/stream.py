@@ -217,18 +217,22 @@ class Stream:
         """
         self._run(self._inner.wait_finished())
 
-    def reset(self, code: int = 0) -> None:
+    def reset(self, code: int = 0, *, reliable_size: int = 0) -> None:
         """Gives up sending (RESET_STREAM); what was not delivered is lost.
 
         Args:
             code: application error code for the peer, below 2^62.
+            reliable_size: bytes from the beginning of the stream that are delivered nevertheless
+                (RESET_STREAM_AT); see `Connection.can_reset_at`. They must have been written, and
+                drained (`drain`).
 
         Raises:
             StreamClosed: the stream does not go this way.
-            ValueError: the code is too large or negative.
+            StreamError: the peer does not know RESET_STREAM_AT.
+            ValueError: the code is too large or negative, or so much was not written.
         """
         with self._home.lock:
-            self._inner.reset(code)
+            self._inner.reset(code, reliable_size=reliable_size)
 
     def send_file(self, path: StrPath, *, offset: int = 0, size: int | None = None) -> int:
         """Sends (part of) a file, without Python, and finishes the stream; answers how many bytes.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tquic_core::config::{AcceptConfig, TransportConfig};
 use tquic_crypto::ClientConfig;
 use tquic_net::udp::SocketOptions;
+use tquic_net::xdp;
 
 use crate::application::Application;
 use crate::key::ConnectionKey;
@@ -29,6 +30,9 @@ pub struct EngineConfig {
     pub spin: Duration,
     /// How sockets are opened.
     pub socket: SocketOptions,
+    /// Send and receive past the kernel's network stack through this interface (AF_XDP), where
+    /// peers are to be reached by it. Such an engine has one shard. Default: none.
+    pub xdp: Option<xdp::Options>,
     /// Where warnings go. Default: nowhere.
     pub log: Option<Log>,
     /// Which of several engines, in processes of their own, this one is that listen at one
@@ -46,6 +50,7 @@ impl Default for EngineConfig {
             cpus: Vec::new(),
             spin: Duration::ZERO,
             socket: SocketOptions::default(),
+            xdp: None,
             log: None,
             place: (0, 1),
             live: false,

@@ -16,6 +16,7 @@ use tquic_core::multipath::{Scheduler, UserScheduler};
 use tquic_core::time::{Instant, nanos};
 use tquic_net::os::{self, Poller};
 use tquic_net::udp::{BufferSize, SocketOptions, UdpSocket, reuseport_by_cid};
+use tquic_net::xdp::{self, Interface};
 use tquic_wire::TransportErrorCode;
 
 use crate::application::Application;
@@ -25,7 +26,9 @@ use crate::config::{
 };
 use crate::key::ConnectionKey;
 use crate::live::Snapshot;
-use crate::shard::{Command, Connect, Inbox, Listen, Operation, Refusal, Shard, ShardSetup, clock};
+use crate::shard::{
+    Command, Connect, Inbox, Listen, Operation, Refusal, Shard, ShardSetup, clock, queue_token,
+};
 use crate::stats::{ConnectionSnapshot, ShardStats};
 
 /// How long an answer of a shard is waited for. A shard looks for commands after every batch of
@@ -112,6 +115,8 @@ pub struct Engine {
     next_listener: AtomicU64,
     /// Takes the next connection.
     turn: AtomicU64,
+    /// The interface as it was opened.
+    xdp: Option<xdp::Stats>,
     #[cfg(target_os = "linux")]
     live: Mutex<Option<crate::live::Live>>,
     warned: Mutex<Vec<&'static str>>,
@@ -129,12 +134,17 @@ impl Engine {
             let why = "each of several engines has one shard and a number below theirs";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
+        if config.xdp.is_some() && (config.shards != 1 || engines > 1) {
+            let why = "an engine with AF_XDP has one shard, and is the only one at its ports";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let mut engine = Self {
             inboxes: Vec::new(),
             threads: Mutex::default(),
             config,
             next_listener: AtomicU64::new(1),
             turn: AtomicU64::new(0),
+            xdp: None,
             #[cfg(target_os = "linux")]
             live: Mutex::default(),
             warned: Mutex::default(),
@@ -148,7 +158,12 @@ impl Engine {
     }
 
     fn start(&mut self, shard: u8, keys: &Keys) -> io::Result<()> {
-        let poller = Poller::new()?;
+        let mut poller = Poller::new()?;
+        let interface = self.config.xdp.as_ref().map(Interface::open).transpose()?;
+        if let Some(interface) = &interface {
+            interface.watch(&mut poller, queue_token)?;
+            self.xdp = Some(interface.stats());
+        }
         let inbox = Arc::new(Inbox::new(shard, poller.waker()));
         let setup = ShardSetup {
             poller,
@@ -156,6 +171,7 @@ impl Engine {
             endpoint: self.endpoint(shard),
             secrets: keys.secrets()?,
             socket: SocketOptions { reuse_port: false, ..self.config.socket.clone() },
+            interface,
             spin: self.config.spin,
             log: self.config.log.clone(),
         };
@@ -196,6 +212,11 @@ impl Engine {
         let (shard, shards) =
             if engines > 1 { (number, engines) } else { (shard, self.config.shards as u8) };
         EndpointConfig { shard, shards, ..EndpointConfig::default() }
+    }
+
+    /// The interface that packets go through past the kernel, as it was opened; if there is one.
+    pub fn xdp(&self) -> Option<&xdp::Stats> {
+        self.xdp.as_ref()
     }
 
     /// The shards' number.

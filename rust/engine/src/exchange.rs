@@ -309,7 +309,7 @@ impl Exchange {
 fn raw_end(outcome: &Outcome) -> End {
     match &outcome.error {
         None => End::Complete,
-        Some(PumpError::Read(ReadError::Reset(code))) => End::Reset(*code),
+        Some(PumpError::Read(ReadError::Reset { code, .. })) => End::Reset(*code),
         // Nobody else reads the stream.
         Some(_) => End::Lost,
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tquic_core::connection::{ConnectionStats, PathStats};
 use tquic_core::datagram::DatagramStats;
 use tquic_core::endpoint::EndpointStats;
-use tquic_net::udp;
+use tquic_net::{udp, xdp};
 
 /// A connection.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +35,10 @@ pub struct ShardStats {
     pub connections: usize,
     /// Sums over its endpoints.
     pub endpoint: EndpointStats,
-    /// Sums over its sockets, closed ones included.
+    /// Sums over its sockets, closed ones included, and its interface.
     pub socket: udp::Stats,
+    /// The interface, if it has one (AF_XDP).
+    pub xdp: Option<xdp::Stats>,
     /// Times the thread looked for work.
     pub turns: u64,
     /// Times it slept.
@@ -65,6 +67,8 @@ impl ShardStats {
         self.connections += other.connections;
         add_endpoint(&mut self.endpoint, &other.endpoint);
         add_socket(&mut self.socket, &other.socket);
+        // An engine with an interface has one shard.
+        self.xdp = self.xdp.take().or_else(|| other.xdp.clone());
         self.turns += other.turns;
         self.sleeps += other.sleeps;
         self.panics += other.panics;

@@ -275,7 +275,7 @@ fn streams_are_reset_and_stopped() {
     assert_eq!(far.stream_opened(), id);
     near.connection.reset(id, 17).unwrap();
     let code = far.wait(|e| match e {
-        EventKind::Reset { stream, code } if *stream == id => Some(*code),
+        EventKind::Reset { stream, code, .. } if *stream == id => Some(*code),
         _ => None,
     });
     assert_eq!(code, 17);

@@ -14,6 +14,7 @@
 mod address;
 mod descriptors;
 mod messages;
+mod netlink;
 mod real;
 mod sockets;
 mod table;

@@ -11,7 +11,7 @@ use tquic_socket::{Errno, Failure, Outgoing, Received, Socket, abi};
 
 use crate::sockets::either;
 use crate::wait::{Until, answer_size, fail, wait_for};
-use crate::{address, real};
+use crate::{address, netlink, real};
 
 /// A buffer that the program has lent by MSG_ZEROCOPY.
 struct Lent(*const u8, usize);
@@ -151,6 +151,8 @@ unsafe fn send_message(
         let outgoing = unsafe { outgoing(socket, message, flags) };
         answer_size(outgoing.and_then(|outgoing| send_all(fd, socket, near, outgoing, flags)))
     };
+    // SAFETY: the caller's message.
+    let other = || unsafe { netlink::answer(fd, message) }.unwrap_or_else(other);
     either(fd, quic, or_fail, other)
 }
 

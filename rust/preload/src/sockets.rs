@@ -9,7 +9,7 @@ use tquic_socket::{Errno, Failure, Service, Shutdown, Socket, abi};
 
 use crate::table::{self, Found};
 use crate::wait::{self, Until, answer, fail, wait_for};
-use crate::{address, real};
+use crate::{address, netlink, real};
 
 /// Does `quic` for a QUIC socket, `other` for anything else.
 pub fn either<T>(
@@ -35,7 +35,11 @@ pub unsafe extern "C" fn socket(domain: c_int, kind: c_int, protocol: c_int) -> 
     let internet = matches!(domain, libc::AF_INET | libc::AF_INET6);
     if !internet || kind & !flags != libc::SOCK_DGRAM || !abi::is_quic(protocol) {
         // SAFETY: the caller's arguments.
-        return unsafe { real::socket(domain, kind, protocol) };
+        let fd = unsafe { real::socket(domain, kind, protocol) };
+        if (domain, protocol) == (libc::AF_NETLINK, libc::NETLINK_GENERIC) {
+            netlink::note(fd);
+        }
+        return fd;
     }
     let made = table::service().map_err(Failure::from).and_then(|service: Arc<Service>| {
         let made = Socket::open(&service, domain == libc::AF_INET6)?;
@@ -206,8 +210,15 @@ pub unsafe extern "C" fn setsockopt(
         fd,
         |socket, _| quic(socket),
         fail,
-        // SAFETY: the caller's arguments.
-        || unsafe { real::setsockopt(fd, level, name, value, length) },
+        || {
+            let netlink = (level == libc::SOL_NETLINK).then(|| {
+                // SAFETY: the caller's value, of this length.
+                netlink::membership(fd, level, name, unsafe { bytes(value, length as usize) })
+            });
+            // SAFETY: the caller's arguments.
+            let real = || unsafe { real::setsockopt(fd, level, name, value, length) };
+            netlink.flatten().unwrap_or_else(real)
+        },
     )
 }
 

@@ -16,6 +16,8 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 
+use crate::stack::Stack;
+
 /// Below this many bytes a copy costs less than to hold the object. The engine gathers small writes
 /// anyway.
 const SMALL: usize = 4096;
@@ -23,43 +25,10 @@ const SMALL: usize = 4096;
 /// of 64 KiB alive for little.
 const VIEW: usize = 32 * 1024;
 
-/// Python's side of buffers that the engine has dropped, the last one first. A list that is only
-/// pushed to and taken whole needs no lock: the engine's threads never wait for one that Python has.
-static DROPPED: AtomicPtr<Dropped> = AtomicPtr::new(ptr::null_mut());
+/// Python's side of buffers that the engine has dropped: its threads never wait for Python.
+static DROPPED: Stack<PyUntypedBuffer> = Stack(AtomicPtr::new(ptr::null_mut()));
 /// Buffers that the engine holds or has dropped and Python has not taken back.
 static HELD: AtomicUsize = AtomicUsize::new(0);
-
-/// A link of [`DROPPED`].
-struct Dropped {
-    buffer: PyUntypedBuffer,
-    next: *mut Dropped,
-}
-
-impl Dropped {
-    fn push(buffer: PyUntypedBuffer) {
-        let link = Box::into_raw(Box::new(Self { buffer, next: DROPPED.load(Ordering::Relaxed) }));
-        // SAFETY: nobody else knows `link` before it is in the list.
-        let next = unsafe { &mut (*link).next };
-        while let Err(first) =
-            DROPPED.compare_exchange_weak(*next, link, Ordering::Release, Ordering::Relaxed)
-        {
-            *next = first;
-        }
-    }
-
-    /// Empties the list.
-    fn take() -> Vec<PyUntypedBuffer> {
-        let mut taken = Vec::new();
-        let mut link = DROPPED.swap(ptr::null_mut(), Ordering::Acquire);
-        while !link.is_null() {
-            // SAFETY: it came from a `Box`, and who has taken the list has it alone.
-            let Self { buffer, next } = *unsafe { Box::from_raw(link) };
-            taken.push(buffer);
-            link = next;
-        }
-        taken
-    }
-}
 
 /// Python memory, held.
 struct Held {
@@ -86,17 +55,17 @@ impl AsRef<[u8]> for Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(buffer) = self.buffer.take() {
-            Dropped::push(buffer);
+            DROPPED.push(buffer);
         }
     }
 }
 
 /// Gives Python back what the engine has dropped. Called whenever Python calls into the engine.
 pub fn release_dropped(py: Python<'_>) {
-    if DROPPED.load(Ordering::Relaxed).is_null() {
+    if DROPPED.is_empty() {
         return;
     }
-    let dropped = Dropped::take();
+    let dropped = DROPPED.take();
     HELD.fetch_sub(dropped.len(), Ordering::Relaxed);
     // An exporter's code may run, and call into here again.
     for buffer in dropped {

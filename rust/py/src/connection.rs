@@ -60,7 +60,7 @@ impl Part<'_> {
                 // SAFETY: borrowed for the length of this call only, in which the caller, who holds
                 // the interpreter, cannot close it; a number that is no descriptor is refused.
                 let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(descriptor) };
-                let file = std::fs::File::from(borrowed.try_clone_to_owned()?);
+                let file = std::fs::File::from(borrowed.try_clone_to_owned().map_err(error::os)?);
                 Ok(Source::File { file, range: offset..offset.saturating_add(size) })
             }
         }
@@ -145,9 +145,11 @@ impl Connection {
         self.bridge.finish(StreamId(stream)).map_err(|e| error::bridge(py, e))
     }
 
-    #[pyo3(signature = (stream, code, /))]
-    fn reset(&self, py: Python<'_>, stream: u64, code: u64) -> PyResult<()> {
-        self.bridge.reset(StreamId(stream), code).map_err(|e| error::bridge(py, e))
+    #[pyo3(signature = (stream, code, reliable_size=0, /))]
+    fn reset(&self, py: Python<'_>, stream: u64, code: u64, reliable_size: u64) -> PyResult<()> {
+        self.bridge
+            .reset_at(StreamId(stream), code, reliable_size)
+            .map_err(|e| error::bridge(py, e))
     }
 
     #[pyo3(signature = (stream, code, /))]
@@ -274,6 +276,11 @@ impl Connection {
     #[getter]
     fn max_datagram(&self) -> usize {
         self.bridge.max_datagram()
+    }
+
+    #[getter]
+    fn can_reset_at(&self) -> bool {
+        self.bridge.can_reset_at()
     }
 
     #[pyo3(signature = (count, bytes, /))]

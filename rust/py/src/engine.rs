@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyList};
 
 use tquic_engine::{EngineConfig, ShardStats};
 use tquic_net::udp::{SocketOptions, UdpSocket};
+use tquic_net::xdp;
 
 use crate::hub::pair;
 use crate::settings::address;
@@ -57,7 +58,7 @@ impl Engine {
     #[new]
     #[pyo3(signature = (
         shards=1, *, cpus=Vec::new(), spin=0.0, gso=true, gro=true, socket_buffer=4 << 20,
-        place=(0, 1), live=None
+        place=(0, 1), live=None, interface=None, xdp_mode="auto"
     ))]
     fn new(
         py: Python<'_>,
@@ -69,11 +70,19 @@ impl Engine {
         socket_buffer: usize,
         place: (u8, u8),
         live: Option<bool>,
+        interface: Option<String>,
+        xdp_mode: &str,
     ) -> PyResult<Self> {
         let messages = Messages::default();
         let log = messages.clone();
         let spin = Duration::try_from_secs_f64(spin)
             .map_err(|_| error::config(py, &"spin must be a duration in seconds"))?;
+        let mode = match xdp_mode {
+            "auto" => xdp::Mode::Auto,
+            "copy" => xdp::Mode::Copy,
+            "zero-copy" => xdp::Mode::ZeroCopy,
+            _ => return Err(error::config(py, &"xdp_mode must be auto, copy or zero-copy")),
+        };
         let config = EngineConfig {
             shards,
             cpus,
@@ -85,6 +94,7 @@ impl Engine {
                 gro,
                 ..SocketOptions::default()
             },
+            xdp: interface.map(|interface| xdp::Options { interface, mode }),
             log: Some(Arc::new(move |line| log.push(line))),
             place,
             live: live.unwrap_or_else(|| std::env::var_os("TQUIC_LIVE").is_none_or(|v| v != "0")),
@@ -184,5 +194,20 @@ fn shard_dict<'py>(py: Python<'py>, shard: &ShardStats) -> PyResult<Bound<'py, P
     dict.set_item("panics", shard.panics)?;
     dict.set_item("unsent_trains", shard.unsent_trains)?;
     dict.set_item("cpu_seconds", shard.cpu.map(|cpu| cpu.as_secs_f64()))?;
+    dict.set_item("xdp", shard.xdp.as_ref().map(|stats| xdp_dict(py, stats)).transpose()?)?;
+    Ok(dict)
+}
+
+fn xdp_dict<'py>(py: Python<'py>, stats: &xdp::Stats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("interface", &stats.interface)?;
+    dict.set_item("queues", stats.queues)?;
+    dict.set_item("native", stats.native)?;
+    dict.set_item("zero_copy", stats.zero_copy)?;
+    dict.set_item("up", stats.up)?;
+    dict.set_item("datagrams_sent", stats.sent_datagrams)?;
+    dict.set_item("datagrams_received", stats.recv_datagrams)?;
+    dict.set_item("damaged", stats.damaged)?;
+    dict.set_item("errors", stats.errors)?;
     Ok(dict)
 }

@@ -14,6 +14,7 @@ use tquic_core::events::ConnectionError;
 use tquic_core::stream::{ReadError, StreamError};
 use tquic_engine::EngineError;
 use tquic_engine::bridge::BridgeError;
+use tquic_engine::pump::FileError;
 
 /// The class `name` of `tquic.errors`.
 fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
@@ -58,11 +59,20 @@ pub fn path(py: Python<'_>, error: EngineError) -> PyErr {
     }
 }
 
-/// With its number, Python picks the subclass of `OSError`.
-fn os(error: std::io::Error) -> PyErr {
+/// An error of the system. With its number, Python picks the subclass of `OSError`; the conversion
+/// of PyO3 loses it.
+pub fn os(error: std::io::Error) -> PyErr {
     match error.raw_os_error() {
         Some(number) => PyOSError::new_err((number, strerror(&error))),
         None => error.into(),
+    }
+}
+
+/// A file that cannot be read or written any more.
+pub fn disk(error: FileError) -> PyErr {
+    match error.code {
+        Some(number) => os(std::io::Error::from_raw_os_error(number)),
+        None => PyOSError::new_err(error.why),
     }
 }
 
@@ -119,7 +129,7 @@ pub fn stream(py: Python<'_>, error: StreamError) -> PyErr {
 /// Why reading was refused.
 pub fn read(py: Python<'_>, error: ReadError) -> PyErr {
     match error {
-        ReadError::Reset(code) => raised(reset(py, code)),
+        ReadError::Reset { code, .. } => raised(reset(py, code)),
         other => exception(py, "StreamClosed", &other.to_string()),
     }
 }

@@ -128,8 +128,8 @@ pub fn tuple<'py>(
         EventKind::StreamOpened { stream } => five(py, key, kind::STREAM_OPENED, stream.0, (), ()),
         EventKind::StreamReady { stream } => five(py, key, kind::STREAM_READY, stream.0, (), ()),
         EventKind::Finished { stream } => five(py, key, kind::FINISHED, stream.0, (), ()),
-        EventKind::Reset { stream, code } => {
-            five(py, key, kind::RESET, stream.0, error::reset(py, code)?, ())
+        EventKind::Reset { stream, code, reliable_size } => {
+            five(py, key, kind::RESET, stream.0, error::reset(py, code)?, reliable_size)
         }
         EventKind::Stopped { stream, code } => {
             five(py, key, kind::STOPPED, stream.0, error::stopped(py, code)?, ())
@@ -191,7 +191,7 @@ fn pump_error(py: Python<'_>, error: Option<PumpError>) -> Option<Py<PyBaseExcep
     let error = match error? {
         PumpError::Write(why) => error::stream(py, why),
         PumpError::Read(why) => error::read(py, why),
-        PumpError::File(why) => pyo3::exceptions::PyOSError::new_err(why),
+        PumpError::File(file) => error::disk(file),
     };
     Some(error.into_value(py))
 }
@@ -250,6 +250,8 @@ fn stats<'py>(py: Python<'py>, snapshot: &ConnectionSnapshot) -> PyResult<Bound<
         ("datagrams_lost", d.lost),
         ("datagrams_received", d.received),
         ("datagrams_dropped", d.dropped_unsent + d.dropped_too_large + d.dropped_unread),
+        ("qlog_events", c.events.told),
+        ("qlog_dropped", c.events.lost),
     ] {
         dict.set_item(name, value)?;
     }

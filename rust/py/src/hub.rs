@@ -32,7 +32,11 @@ impl Hub {
     #[pyo3(signature = (engine, /))]
     fn new(engine: &Bound<'_, Engine>) -> PyResult<Self> {
         let Engine { engine, messages, .. } = engine.get();
-        Ok(Self { engine: engine.clone(), messages: messages.clone(), bridge: Bridge::new()? })
+        Ok(Self {
+            engine: engine.clone(),
+            messages: messages.clone(),
+            bridge: Bridge::new().map_err(error::os)?,
+        })
     }
 
     /// Readable while events wait.

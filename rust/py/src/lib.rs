@@ -25,11 +25,30 @@ mod material;
 mod perf;
 mod planner;
 mod probe;
+mod ring;
 #[cfg(unix)]
 mod root;
 mod settings;
 #[cfg(target_os = "linux")]
 mod socket;
+mod stack;
+
+/// Fails in a subinterpreter: what is kept in statics (classes, modules) belongs to one interpreter.
+/// From Python 3.12 on the interpreter refuses the module before it comes to this.
+fn only_main_interpreter(_: pyo3::Python<'_>) -> pyo3::PyResult<()> {
+    // SAFETY: both need an attached thread, whose interpreter lives as long; that is the argument.
+    let id = unsafe { pyo3::ffi::PyInterpreterState_GetID(pyo3::ffi::PyInterpreterState_Get()) };
+    if id == 0 {
+        return Ok(());
+    }
+    let why = "tquic works in the main interpreter only: it does not support subinterpreters";
+    Err(pyo3::exceptions::PyImportError::new_err(why))
+}
+
+/// What [`stack`] is made of; the model checks in `rust/models` put theirs in place.
+mod sync {
+    pub use std::sync::atomic::{AtomicPtr, Ordering};
+}
 
 /// The compiled engine of the package tquic; private, its uses are in the Python files beside it.
 #[pyo3::pymodule(gil_used = false)]
@@ -61,6 +80,8 @@ mod _engine {
     use crate::planner::Planner;
     #[pymodule_export]
     use crate::probe::{cpu_features, crypto_backends, probe_udp, protection_rate, seal_rates};
+    #[pymodule_export]
+    use crate::ring::QlogRing;
     #[cfg(unix)]
     #[pymodule_export]
     use crate::root::{Root, path_parts};
@@ -72,6 +93,7 @@ mod _engine {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::only_main_interpreter(module.py())?;
         for (name, number) in crate::event::KINDS {
             module.add(*name, number)?;
         }
@@ -99,6 +121,32 @@ mod _engine {
     #[pyfunction]
     fn qlog_kinds() -> Vec<(&'static str, u64)> {
         tquic_core::trace::Mask::KINDS.iter().map(|(name, mask)| (*name, mask.0)).collect()
+    }
+
+    /// Rings of qlog events: those of connections that live, then those of the last that failed.
+    #[pyfunction]
+    fn qlog_rings() -> Vec<QlogRing> {
+        tquic_trace::qlog::rings().into_iter().map(QlogRing::new).collect()
+    }
+
+    /// qlog events of this process that found no room.
+    #[pyfunction]
+    fn qlog_dropped() -> u64 {
+        tquic_trace::qlog::dropped()
+    }
+
+    /// Where qlog goes in mode "unix", and where `tquic qlog listen` listens, if nobody says where.
+    #[cfg(target_os = "linux")]
+    #[pyfunction]
+    fn qlog_socket() -> std::path::PathBuf {
+        tquic_trace::qlog::default_socket()
+    }
+
+    /// The netlink group of qlog and the type of its messages.
+    #[cfg(target_os = "linux")]
+    #[pyfunction]
+    fn qlog_netlink() -> (u32, u16) {
+        (tquic_trace::qlog::NETLINK_GROUP, tquic_trace::qlog::NETLINK_FAMILY)
     }
 
     /// Python buffers that the engine holds, or has dropped and not yet given back.

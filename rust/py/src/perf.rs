@@ -204,7 +204,7 @@ pub fn path_dicts<'py>(
 pub fn raw_udp_rate(py: Python<'_>, seconds: f64) -> PyResult<Bound<'_, PyDict>> {
     let duration = Duration::try_from_secs_f64(seconds)
         .map_err(|_| error::config(py, &"seconds must be a duration in seconds"))?;
-    let rate = py.detach(|| tquic_net::udp::raw_rate(duration))?;
+    let rate = py.detach(|| tquic_net::udp::raw_rate(duration)).map_err(error::os)?;
     let dict = PyDict::new(py);
     dict.set_item("sent_gbps", rate.sent_gbps)?;
     dict.set_item("received_gbps", rate.received_gbps)?;

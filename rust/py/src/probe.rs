@@ -33,7 +33,7 @@ pub fn probe_udp<'py>(
         send_buffer: socket_buffer,
         ..SocketOptions::default()
     };
-    let probe = py.detach(|| tquic_net::udp::probe(ip, &options))?;
+    let probe = py.detach(|| tquic_net::udp::probe(ip, &options)).map_err(error::os)?;
     let can = probe.capabilities;
     let dict = PyDict::new(py);
     dict.set_item("gso_max_segments", can.gso_max_segments)?;

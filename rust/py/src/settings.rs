@@ -20,7 +20,7 @@ use tquic_crypto::{ClientConfig, ServerConfig, Suite};
 use tquic_engine::scheduler::Ebpf;
 use tquic_engine::{ConnectRequest, LocalAddress};
 use tquic_trace::Tracing;
-use tquic_trace::qlog::{Form, QlogConfig, Severity};
+use tquic_trace::qlog::{Form, Output, QlogConfig, Severity};
 use tquic_wire::Version;
 
 use crate::bpf::BpfProgram;
@@ -40,6 +40,7 @@ struct TransportSettings {
     max_bidi_streams: u64,
     max_uni_streams: u64,
     send_buffer: u64,
+    reset_stream_at: bool,
     congestion: String,
     initial_rtt: f64,
     initial_window: Option<u64>,
@@ -70,15 +71,26 @@ struct TransportSettings {
 /// Host and port, as Python writes them.
 type Address = (String, u16);
 
-/// Where the qlog files go: folder, mask, severity, whether in the old form, buffer in bytes.
-type QlogSettings = (PathBuf, u64, u32, bool, usize);
+/// Where qlog goes: mode, folder or socket, mask, severity, whether in the old form, buffer in bytes.
+type QlogSettings = (String, Option<PathBuf>, u64, u32, bool, usize);
 
 fn tracing(py: Python<'_>, qlog: Option<QlogSettings>) -> PyResult<Tracing> {
-    let Some((folder, mask, severity, old, buffer)) = qlog else { return Ok(Tracing::new(None)) };
+    let Some((mode, place, mask, severity, old, buffer)) = qlog else {
+        return Ok(Tracing::new(None));
+    };
+    let output = match (mode.as_str(), place) {
+        ("file", Some(folder)) => Output::Files(folder),
+        ("ring", folder) => Output::Ring(folder),
+        #[cfg(target_os = "linux")]
+        ("unix", path) => Output::Unix(path.unwrap_or_else(tquic_trace::qlog::default_socket)),
+        #[cfg(target_os = "linux")]
+        ("netlink", _) => Output::Netlink,
+        _ => return Err(unknown(py, "qlog_mode", &mode)),
+    };
     let severity = Severity::from_number(severity)
         .ok_or_else(|| unknown(py, "qlog_severity", &severity.to_string()))?;
     let (mask, form) = (Mask(mask), if old { Form::Old } else { Form::New });
-    Ok(Tracing::new(Some(QlogConfig { folder, mask, severity, form, buffer })))
+    Ok(Tracing::new(Some(QlogConfig { output, mask, severity, form, buffer })))
 }
 
 fn unknown(py: Python<'_>, setting: &str, value: &str) -> PyErr {
@@ -117,6 +129,7 @@ impl TransportSettings {
                 max_streams_bidi: self.max_bidi_streams,
                 max_streams_uni: self.max_uni_streams,
                 send_buffer: self.send_buffer,
+                reset_stream_at: self.reset_stream_at,
                 ..StreamConfig::default()
             },
             recovery: RecoveryConfig {
@@ -330,7 +343,7 @@ impl ServerTls {
             builder = builder.certificate_for(name, cert, key, password).map_err(fail)?;
         }
         if let Some(callback) = material.lookup {
-            builder = builder.lookup(material::lookup(callback)?);
+            builder = builder.lookup(material::lookup(callback).map_err(error::os)?);
         }
         if !config.resumption {
             builder = builder.tickets(Tickets::Off);

@@ -4,6 +4,7 @@ use crate::network::Network;
 use crate::packet::Packet;
 use crate::random::stream;
 use core::fmt;
+use core::ops::Range;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use tquic_core::rng::Rng;
@@ -109,7 +110,12 @@ struct Seat<H> {
     started: bool,
     /// Timeouts in a row without any time passing.
     spins: u32,
+    /// When it stands still.
+    pauses: Vec<Range<Instant>>,
 }
+
+/// Packets that the socket of a host that stands still keeps: about 4 MiB, as the kernel counts.
+const SOCKET_PACKETS: usize = 2_000;
 
 /// So many timeouts at one instant are taken for an endless loop.
 const MAX_SPINS: u32 = 10_000;
@@ -133,6 +139,7 @@ impl<H: Host> Simulation<H> {
             fired: false,
             started: false,
             spins: 0,
+            pauses: Vec::new(),
         });
         addresses.iter().for_each(|&address| self.bind(id, address));
         id
@@ -171,6 +178,13 @@ impl<H: Host> Simulation<H> {
         self.unclaimed
     }
 
+    /// Has a host stand still for a while: what comes waits in its socket, timers fire at the end. To
+    /// it the clock has jumped, as for a process that was stopped or a machine that slept. Pauses of
+    /// a host do not overlap.
+    pub fn pause(&mut self, id: HostId, span: Range<Instant>) {
+        self.hosts[id.0].pauses.push(span);
+    }
+
     /// Runs to the end of time `until`.
     pub fn run(&mut self, until: Instant) -> Outcome {
         self.run_until(until, |_| false)
@@ -186,7 +200,7 @@ impl<H: Host> Simulation<H> {
             if let Some(spinning) = self.hosts.iter().position(|seat| seat.spins > MAX_SPINS) {
                 return Outcome::Spinning(HostId(spinning));
             }
-            let timers = self.hosts.iter().filter_map(|seat| seat.timer.map(|(_, wake)| wake));
+            let timers = self.hosts.iter().filter_map(|seat| seat.wakes(self.now));
             let Some(next) = timers.chain(self.network.next_event_time()).min() else {
                 return Outcome::Idle;
             };
@@ -204,7 +218,10 @@ impl<H: Host> Simulation<H> {
     fn collect(&mut self) {
         while let Some(delivery) = self.network.pop_delivered(self.now) {
             match self.addresses.get(&delivery.packet.to) {
-                Some(id) => self.hosts[id.0].inbox.push(*delivery.packet),
+                Some(id) if self.hosts[id.0].inbox.len() < SOCKET_PACKETS => {
+                    self.hosts[id.0].inbox.push(*delivery.packet);
+                }
+                Some(_) => {}
                 None => self.unclaimed += 1,
             }
         }
@@ -234,8 +251,23 @@ impl<H: Host> Simulation<H> {
 }
 
 impl<H: Host> Seat<H> {
+    /// This time, or the end of the pause that it falls in.
+    fn awake(&self, at: Instant) -> Instant {
+        self.pauses.iter().find(|pause| pause.contains(&at)).map_or(at, |pause| pause.end)
+    }
+
+    /// When it acts next: for its timer, or for what has come while it stood still.
+    fn wakes(&self, now: Instant) -> Option<Instant> {
+        let timer = self.timer.map(|(_, wake)| wake);
+        let waiting = (!self.inbox.is_empty()).then_some(now);
+        timer.into_iter().chain(waiting).min().map(|at| self.awake(at))
+    }
+
     /// Returns whether the host was called.
     fn act(&mut self, now: Instant, out: &mut Outbox) -> bool {
+        if self.awake(now) != now {
+            return false;
+        }
         let (received, fired) = (!self.inbox.is_empty(), self.fired);
         if self.started && !received && !fired {
             return false;
@@ -317,7 +349,7 @@ mod tests {
         }
     }
 
-    fn run(config: HostConfig, period: Duration) -> (Simulation<Beat>, [HostId; 2], Outcome) {
+    fn build(config: HostConfig, period: Duration) -> (Simulation<Beat>, [HostId; 2]) {
         let [a, b] = [1, 2].map(|host| SocketAddr::from(([10, 0, 0, host], 1)));
         let mut network = Network::new(1);
         let delay = LinkConfig { delay: Duration::from_millis(1), ..LinkConfig::default() };
@@ -334,8 +366,13 @@ mod tests {
         };
         let sender = simulation.add(beat(Some(Instant::ZERO)), config, &[a]);
         let receiver = simulation.add(beat(None), config, &[b]);
+        (simulation, [sender, receiver])
+    }
+
+    fn run(config: HostConfig, period: Duration) -> (Simulation<Beat>, [HostId; 2], Outcome) {
+        let (mut simulation, hosts) = build(config, period);
         let outcome = simulation.run(Instant::ZERO + Duration::from_millis(45));
-        (simulation, [sender, receiver], outcome)
+        (simulation, hosts, outcome)
     }
 
     fn millis(times: &[Instant]) -> Vec<u64> {
@@ -367,5 +404,18 @@ mod tests {
     fn a_host_that_spins_is_named() {
         let (_, [sender, _], outcome) = run(HostConfig::default(), Duration::ZERO);
         assert_eq!(outcome, Outcome::Spinning(sender));
+    }
+
+    #[test]
+    fn a_host_that_stands_still_finds_that_time_has_passed() {
+        let at = |ms| Instant::ZERO + Duration::from_millis(ms);
+        let (mut simulation, [sender, receiver]) =
+            build(HostConfig::default(), Duration::from_millis(10));
+        simulation.pause(sender, at(15)..at(33));
+        simulation.pause(receiver, at(5)..at(18));
+        assert_eq!(simulation.run(at(45)), Outcome::TimeOver);
+        // It asked for 20 and then for 30 ms, and has both at once when it goes on.
+        assert_eq!(millis(&simulation.host(sender).fired), [0, 10, 33, 33, 40]);
+        assert_eq!(millis(&simulation.host(receiver).received), [1, 18, 34, 34, 41]);
     }
 }

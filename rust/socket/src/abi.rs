@@ -71,6 +71,8 @@ numbers! {
     TQUIC_SOCKOPT_AF_XDP: i32 = 210;
     /// `struct tquic_qlog_args`.
     TQUIC_QLOG_ENABLE: i32 = 250;
+    /// Read only: `struct tquic_qlog_stats`.
+    TQUIC_QLOG_STATS: i32 = 251;
     /// Application protocols, separated by commas.
     TQUIC_SOCKOPT_ALPN: i32 = 300;
     /// `struct tquic_stream_info`: opens a stream.
@@ -85,12 +87,14 @@ numbers! {
     TQUIC_ERROR: i32 = 306;
     /// Read only: the paths, an array of `struct tquic_path_info`.
     TQUIC_PATH_INFO: i32 = 307;
-    /// The folder of qlog files.
+    /// The folder of qlog files, or the Unix socket of a listener.
     TQUIC_QLOG_PATH: i32 = 308;
     /// Whether explicit congestion notification is used: int.
     TQUIC_ECN: i32 = 309;
     /// Connections that a listener has at most: u32.
     TQUIC_MAX_CONNECTIONS: i32 = 310;
+    /// Read only: the connection's ring of qlog events, as text.
+    TQUIC_QLOG_RING: i32 = 311;
 
     /// Ancillary data: the stream of a message, u64.
     TQUIC_STREAM_ID: i32 = 100;
@@ -121,12 +125,14 @@ numbers! {
 
     /// Modes of qlog: off.
     TQUIC_QLOG_MODE_DISABLED: u32 = 0;
-    /// A ring in memory.
+    /// A ring in memory, to be read with TQUIC_QLOG_RING.
     TQUIC_QLOG_MODE_RING: u32 = 1;
     /// The netlink multicast group `qlog`.
     TQUIC_QLOG_MODE_NETLINK: u32 = 2;
     /// A file for each connection, in TQUIC_QLOG_PATH or QLOGDIR.
     TQUIC_QLOG_MODE_FILE: u32 = 3;
+    /// To whoever listens at the Unix socket TQUIC_QLOG_PATH.
+    TQUIC_QLOG_MODE_UNIX: u32 = 4;
     /// Severities: packets, losses, measures, parameters.
     TQUIC_QLOG_SEV_CORE: u32 = 0;
     /// Also states, keys and streams.
@@ -148,6 +154,10 @@ numbers! {
     TQUIC_OFFLOAD_CAP_CPU_AES: u32 = 0x08;
     /// The CPU has vector AES instructions, and they are used.
     TQUIC_OFFLOAD_CAP_CPU_VAES: u32 = 0x10;
+    /// Packets may go past the kernel's network stack (AF_XDP); enabled if they do.
+    TQUIC_OFFLOAD_CAP_AF_XDP: u32 = 0x20;
+    /// And that without copies: known of an interface in use.
+    TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY: u32 = 0x40;
 }
 
 /// Whether a protocol number is that of QUIC.

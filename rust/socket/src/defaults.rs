@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use tquic_core::cc::Congestion;
 use tquic_core::multipath::Scheduler;
 use tquic_net::udp::SocketOptions;
+use tquic_net::xdp;
 
+use crate::abi::*;
 use crate::options::{Material, Options, PATHS, QlogArgs};
 
 /// What the parameters begin with.
@@ -29,6 +31,12 @@ pub(crate) fn udp() -> SocketOptions {
     let parameters = parameters();
     let on = |name| parameters.get(name).is_none_or(|value| value != "0");
     SocketOptions { gso: on("gso_enable"), gro: on("gro_enable"), ..SocketOptions::default() }
+}
+
+/// The interface that packets go through past the kernel, if there is to be one: one for the whole
+/// process, and no option of a socket names it.
+pub(crate) fn xdp() -> Option<xdp::Options> {
+    variable("TQUIC_XDP").map(xdp::Options::new)
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -101,14 +109,26 @@ fn qlog(
 ) {
     let on = parameters.get("qlog_enable").is_some_and(|value| value == "1");
     let named = variable("QLOGDIR").map(PathBuf::from);
-    if named.is_none() && !on {
+    let given = variable("TQUIC_QLOG_MODE");
+    if named.is_none() && given.is_none() && !on {
         return;
     }
     let mut args = QlogArgs::everything();
+    let mode = given.or_else(|| parameters.get("qlog_mode").filter(|_| on).cloned());
+    args.mode = match mode.as_deref() {
+        Some("ring") => TQUIC_QLOG_MODE_RING,
+        Some("netlink") => TQUIC_QLOG_MODE_NETLINK,
+        Some("unix") => TQUIC_QLOG_MODE_UNIX,
+        _ => TQUIC_QLOG_MODE_FILE,
+    };
     if let Some(mask) = parameters.get("qlog_mask").and_then(|value| number(value)) {
         args.event_mask = mask;
     }
     options.qlog = Some(args);
+    if args.mode == TQUIC_QLOG_MODE_UNIX {
+        options.qlog_folder = variable("TQUIC_QLOG").map(PathBuf::from);
+        return;
+    }
     options.qlog_folder = named.or_else(|| {
         let home = || variable("HOME").map(|home| PathBuf::from(home).join(".local/state"));
         let state = variable("XDG_STATE_HOME").map(PathBuf::from).or_else(home);
@@ -149,6 +169,9 @@ mod tests {
         assert_eq!((set.congestion, set.paths, set.ecn), (Congestion::Bbr, 16, false));
         assert_eq!((set.scheduler.name(), set.max_connections), ("roundrobin", 7));
         assert_eq!(set.qlog.map(|qlog| qlog.event_mask), Some(3));
+        let mode = |name: &str| (name == "TQUIC_QLOG_MODE").then(|| "netlink".to_owned());
+        let mode = from(mode, &none).qlog.map(|qlog| qlog.mode);
+        assert_eq!(mode, Some(TQUIC_QLOG_MODE_NETLINK));
         let wrong = from(|name| (name == "TQUIC_CONGESTION").then(|| "no such".to_owned()), &none);
         assert_eq!(wrong.congestion, Congestion::Cubic);
     }

@@ -6,9 +6,10 @@ use tquic_core::connection::PathStats;
 use tquic_core::events::ConnectionError;
 use tquic_engine::ConnectionSnapshot;
 use tquic_engine::bridge::CloseFields;
+use tquic_net::xdp;
 
 use crate::abi::*;
-use crate::errno::Failure;
+use crate::errno::{Errno, Failure};
 
 /// States of a socket in `struct tquic_info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,27 @@ pub(crate) fn info(phase: Phase, version: u32, stats: Option<&ConnectionSnapshot
         out.extend_from_slice(&word.to_ne_bytes());
     }
     out
+}
+
+/// `struct tquic_qlog_stats`.
+pub(crate) fn qlog(stats: &ConnectionSnapshot) -> Vec<u8> {
+    let events = stats.connection.events;
+    [events.told.to_ne_bytes(), events.lost.to_ne_bytes()].concat()
+}
+
+/// The ring of a connection, if it has one: of its newest records as many as there is `room` for, all
+/// if it is 0.
+pub(crate) fn ring(id: Option<&[u8]>, is_client: bool, room: usize) -> Result<Vec<u8>, Failure> {
+    let rings = tquic_trace::qlog::rings();
+    let ours = rings.iter().find(|r| Some(r.id().as_slice()) == id && r.is_client() == is_client);
+    let why = "QLOG_RING: TQUIC_QLOG_MODE_RING was not set, or the handshake is not over";
+    let text = ours.ok_or_else(|| Failure::new(Errno::INVALID, why))?.text();
+    if room == 0 || text.len() <= room {
+        return Ok(text.into_bytes());
+    }
+    let tail = text.as_bytes().get(text.len() - room..).unwrap_or_default();
+    let first = tail.iter().position(|byte| *byte == 0x1e).unwrap_or(tail.len());
+    Ok(tail.get(first..).unwrap_or_default().to_vec())
 }
 
 /// An array of `struct tquic_path_info`.
@@ -109,7 +131,7 @@ pub(crate) fn error(error: Option<&ConnectionError>) -> Vec<u8> {
 }
 
 /// `struct tquic_offload_info`: what this host can do, and what of it is in use.
-pub(crate) fn offload() -> Vec<u8> {
+pub(crate) fn offload(xdp: Option<&xdp::Stats>) -> Vec<u8> {
     let mut caps = cpu();
     let loopback = std::net::Ipv4Addr::LOCALHOST;
     let probe = tquic_net::udp::probe(loopback.into(), &tquic_net::udp::SocketOptions::default());
@@ -121,8 +143,15 @@ pub(crate) fn offload() -> Vec<u8> {
             caps |= TQUIC_OFFLOAD_CAP_GRO;
         }
     }
-    // What is there is used.
-    [caps, caps].iter().flat_map(|word| word.to_ne_bytes()).collect()
+    // What is there is used, but for AF_XDP, which has to be asked for.
+    let zero_copy =
+        if xdp.is_some_and(|xdp| xdp.zero_copy) { TQUIC_OFFLOAD_CAP_XDP_ZEROCOPY } else { 0 };
+    let possible = if xdp::is_available() { TQUIC_OFFLOAD_CAP_AF_XDP } else { 0 };
+    let used = if xdp.is_some() { TQUIC_OFFLOAD_CAP_AF_XDP } else { 0 };
+    [caps | possible | used | zero_copy, caps | used | zero_copy]
+        .iter()
+        .flat_map(|word| word.to_ne_bytes())
+        .collect()
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -165,7 +194,7 @@ mod tests {
 
     #[test]
     fn no_card_here_seals_packets() {
-        let caps = offload();
+        let caps = offload(None);
         assert_eq!(caps.len(), 8);
         assert_eq!(integer(&caps[..4]).unwrap() as u32 & TQUIC_OFFLOAD_CAP_CRYPTO, 0);
     }

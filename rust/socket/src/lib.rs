@@ -25,3 +25,4 @@ pub use errno::{Errno, Failure};
 pub use service::Service;
 pub use session::{Outgoing, Received};
 pub use socket::{Made, Shutdown, Socket};
+pub use tquic_trace::qlog::{NETLINK_FAMILY, NETLINK_GROUP};

@@ -11,13 +11,15 @@ use tquic_core::trace::Mask;
 use tquic_crypto::session::{ClientAuth, Exported, TicketStore};
 use tquic_crypto::{ClientConfig, ServerConfig};
 use tquic_trace::Tracing;
-use tquic_trace::qlog::{QlogConfig, Severity};
+use tquic_trace::qlog::{Output, QlogConfig, Severity, default_socket};
 
 use crate::abi::*;
 use crate::errno::{Errno, Failure};
 
 /// Paths of a connection with multipath.
 pub(crate) const PATHS: u32 = 8;
+/// Bytes of a ring of qlog events, at least and at most.
+const RING: (usize, usize) = (64 << 10, 1 << 30);
 /// Longest value of any option.
 const MAX_VALUE: usize = 1 << 20;
 
@@ -139,7 +141,7 @@ fn invalid(why: impl Into<String>) -> Failure {
     Failure::new(Errno::INVALID, why)
 }
 
-fn number(value: &[u8], what: &str, low: u64, high: u64) -> Result<u64, Failure> {
+pub(crate) fn number(value: &[u8], what: &str, low: u64, high: u64) -> Result<u64, Failure> {
     let number = integer(value).ok_or_else(|| invalid(format!("{what}: 4 or 8 bytes")))?;
     if (low..=high).contains(&number) {
         return Ok(number);
@@ -219,12 +221,6 @@ impl Options {
             TQUIC_MAX_CONNECTIONS => {
                 self.max_connections = small(value, "MAX_CONNECTIONS", 1 << 24)?.max(1);
             }
-            TQUIC_SOCKOPT_AF_XDP => {
-                if flag(value, "AF_XDP")? {
-                    let why = "AF_XDP: packets go through UDP sockets here";
-                    return Err(Failure::new(Errno::NOT_SUPPORTED, why));
-                }
-            }
             TQUIC_SOCKOPT_OFFLOAD_ENABLE => {
                 if number(value, "OFFLOAD_ENABLE", 0, u64::MAX)? & u64::from(TQUIC_OFFLOAD_CRYPTO)
                     != 0
@@ -263,10 +259,10 @@ impl Options {
             .ok_or_else(|| invalid("QLOG_ENABLE: 24 bytes, struct tquic_qlog_args"))?;
         match args.mode {
             TQUIC_QLOG_MODE_DISABLED => self.qlog = None,
-            TQUIC_QLOG_MODE_FILE if args.severity <= TQUIC_QLOG_SEV_DEBUG => self.qlog = Some(args),
-            TQUIC_QLOG_MODE_RING | TQUIC_QLOG_MODE_NETLINK => {
-                let why = "QLOG_ENABLE: of the modes, files (TQUIC_QLOG_MODE_FILE) are there";
-                return Err(Failure::new(Errno::NOT_SUPPORTED, why));
+            TQUIC_QLOG_MODE_RING..=TQUIC_QLOG_MODE_UNIX
+                if args.severity <= TQUIC_QLOG_SEV_DEBUG =>
+            {
+                self.qlog = Some(args);
             }
             _ => return Err(invalid("QLOG_ENABLE: an unknown mode or severity")),
         }
@@ -321,7 +317,7 @@ impl Options {
             TQUIC_MIGRATION => int(self.migration),
             TQUIC_SO_DATAGRAM => int(self.datagrams),
             TQUIC_SOCKOPT_ZEROCOPY => int(self.zerocopy),
-            TQUIC_SOCKOPT_AF_XDP | TQUIC_SOCKOPT_OFFLOAD_ENABLE => int(false),
+            TQUIC_SOCKOPT_OFFLOAD_ENABLE => int(false),
             TQUIC_MAX_CONNECTIONS => self.max_connections.to_ne_bytes().to_vec(),
             TQUIC_CERT_VERIFY => self.verify.unwrap_or(2).to_ne_bytes().to_vec(),
             TQUIC_ALLOW_SELF_SIGNED => int(self.self_signed),
@@ -371,8 +367,16 @@ impl Options {
 
     fn qlog(&self) -> Option<QlogConfig> {
         let args = self.qlog?;
-        let folder = self.qlog_folder.clone().unwrap_or_else(|| PathBuf::from("."));
-        let mut config = QlogConfig::new(folder);
+        let place = self.qlog_folder.clone();
+        let mut config = QlogConfig::to(match args.mode {
+            TQUIC_QLOG_MODE_RING => Output::Ring(place),
+            TQUIC_QLOG_MODE_NETLINK => Output::Netlink,
+            TQUIC_QLOG_MODE_UNIX => Output::Unix(place.unwrap_or_else(default_socket)),
+            _ => Output::Files(place.unwrap_or_else(|| PathBuf::from("."))),
+        });
+        if args.ring_size > 0 {
+            config.buffer = (args.ring_size as usize).clamp(RING.0, RING.1);
+        }
         config.mask = Mask(args.event_mask);
         config.severity = Severity::from_number(args.severity).unwrap_or(config.severity);
         Some(config)
@@ -487,16 +491,15 @@ mod tests {
     #[test]
     fn wrong_values_are_refused_with_a_reason() {
         let mut options = Options::default();
-        let netlink = QlogArgs { mode: TQUIC_QLOG_MODE_NETLINK, ..QlogArgs::everything() };
+        let unknown = QlogArgs { mode: 5, ..QlogArgs::everything() };
         for (option, value, errno) in [
             (TQUIC_SOCKOPT_ALPN, &b"h3,"[..], Errno::INVALID),
             (TQUIC_SOCKOPT_MAX_IDLE_TIMEOUT, b"abc", Errno::INVALID),
             (TQUIC_SOCKOPT_MAX_IDLE_TIMEOUT, &u32::MAX.to_ne_bytes(), Errno::RANGE),
             (TQUIC_SOCKOPT_CONGESTION, b"fast", Errno::INVALID),
             (TQUIC_SOCKOPT_SCHEDULER, b"", Errno::INVALID),
-            (TQUIC_SOCKOPT_AF_XDP, &1_u32.to_ne_bytes(), Errno::NOT_SUPPORTED),
             (TQUIC_SOCKOPT_OFFLOAD_ENABLE, &1_u32.to_ne_bytes(), Errno::NOT_SUPPORTED),
-            (TQUIC_QLOG_ENABLE, &netlink.to_bytes(), Errno::NOT_SUPPORTED),
+            (TQUIC_QLOG_ENABLE, &unknown.to_bytes(), Errno::INVALID),
             (TQUIC_QLOG_ENABLE, b"short", Errno::INVALID),
             (TQUIC_SESSION_TICKET, b"\x01\0\0\0\0", Errno::INVALID),
             (TQUIC_SESSION_TICKET, b"\xff\xff\xff\xff", Errno::INVALID),

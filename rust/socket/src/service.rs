@@ -52,7 +52,8 @@ impl Service {
     pub fn start() -> io::Result<Arc<Self>> {
         let live = std::env::var_os("TQUIC_LIVE").is_none_or(|value| value != "0");
         let socket = crate::defaults::udp();
-        let engine = Engine::new(EngineConfig { live, socket, ..EngineConfig::default() })?;
+        let xdp = crate::defaults::xdp();
+        let engine = Engine::new(EngineConfig { live, socket, xdp, ..EngineConfig::default() })?;
         let bridge = Bridge::new()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let data = epoll::EventData::new_u64(BRIDGE);

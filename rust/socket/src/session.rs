@@ -150,7 +150,7 @@ impl Session {
             EventKind::Data { stream, data, fin } => {
                 self.incoming.push_back(Item::Data { stream, data, fin });
             }
-            EventKind::Reset { stream, code } => {
+            EventKind::Reset { stream, code, .. } => {
                 self.incoming.push_back(Item::Reset { stream, code });
             }
             EventKind::Stopped { stream, .. } | EventKind::Finished { stream } => {

@@ -341,6 +341,7 @@ impl Socket {
             }
             TQUIC_SOCKOPT_ADD_PATH => self.add_path(address_of(value)?, patience),
             TQUIC_PATH_PRIORITY | TQUIC_PATH_WEIGHT => self.set_path(option, value),
+            TQUIC_SOCKOPT_AF_XDP => self.set_xdp(value),
             _ => {
                 let mut state = self.lock();
                 match &state.role {
@@ -357,6 +358,23 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// 0 off, 1 with a copy, 2 without. The interface is the process's, chosen when that began: all
+    /// that is left to a socket is to insist.
+    fn set_xdp(&self, value: &[u8]) -> Result<(), Failure> {
+        let wanted = options::number(value, "AF_XDP", 0, 2)?;
+        let why = match (wanted, self.xdp()) {
+            (1 | 2, 0) => "AF_XDP: TQUIC_XDP must name the interface when the program starts",
+            (2, 1) => "AF_XDP: this interface's driver copies packets",
+            (0, 1 | 2) => "AF_XDP: TQUIC_XDP has turned it on for the whole program",
+            _ => return Ok(()),
+        };
+        Err(Failure::new(Errno::NOT_SUPPORTED, why))
+    }
+
+    fn xdp(&self) -> u32 {
+        self.service.engine().xdp().map_or(0, |xdp| 1 + u32::from(xdp.zero_copy))
     }
 
     /// Of a connection that has begun.
@@ -377,7 +395,7 @@ impl Socket {
                 drop(state);
                 Ok(self.service.engine().set_scheduler(key, scheduler)?)
             }
-            TQUIC_SOCKOPT_ZEROCOPY | TQUIC_SOCKOPT_AF_XDP | TQUIC_SOCKOPT_OFFLOAD_ENABLE => {
+            TQUIC_SOCKOPT_ZEROCOPY | TQUIC_SOCKOPT_OFFLOAD_ENABLE => {
                 self.lock().options.set(option, value)
             }
             _ => {
@@ -457,16 +475,29 @@ impl Socket {
                 let key = self.lock().session()?.connection.key();
                 Ok(info::paths(&self.service.engine().connection_stats(key)?.paths))
             }
+            TQUIC_QLOG_STATS => {
+                let key = self.lock().session()?.connection.key();
+                Ok(info::qlog(&self.service.engine().connection_stats(key)?))
+            }
+            TQUIC_QLOG_RING => {
+                let mut state = self.lock();
+                let session = state.session()?;
+                let is_client = session.connection.side().is_client();
+                let id = session.info.as_ref().map(|info| info.original_dcid.clone());
+                drop(state);
+                info::ring(id.as_deref(), is_client, given.len())
+            }
             TQUIC_ERROR => {
                 let mut state = self.lock();
                 let error = state.session().ok().and_then(|session| session.error.as_ref());
                 Ok(info::error(error))
             }
+            TQUIC_SOCKOPT_AF_XDP => Ok(self.xdp().to_ne_bytes().to_vec()),
             TQUIC_MAX_DATAGRAM => {
                 let max = self.lock().session()?.connection.max_datagram();
                 Ok(u32::try_from(max).unwrap_or(u32::MAX).to_ne_bytes().to_vec())
             }
-            TQUIC_SOCKOPT_OFFLOAD_INFO => Ok(info::offload()),
+            TQUIC_SOCKOPT_OFFLOAD_INFO => Ok(info::offload(self.service.engine().xdp())),
             TQUIC_SOCKOPT_STREAM_OPEN => {
                 let flags = StreamInfo::from_bytes(given).map_or(0, |info| info.flags);
                 Ok(self.lock().session()?.open_next(flags)?.to_bytes().to_vec())
@@ -561,7 +592,7 @@ impl Socket {
 
 /// Options of listeners that can change while they listen.
 fn applies_later(option: i32) -> bool {
-    matches!(option, TQUIC_SOCKOPT_ZEROCOPY | TQUIC_SOCKOPT_AF_XDP | TQUIC_SOCKOPT_OFFLOAD_ENABLE)
+    matches!(option, TQUIC_SOCKOPT_ZEROCOPY | TQUIC_SOCKOPT_OFFLOAD_ENABLE)
 }
 
 fn short() -> Failure {

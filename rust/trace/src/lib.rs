@@ -1,4 +1,4 @@
-//! What happened in a connection, for people and their tools: qlog files ([`qlog`]) and USDT probes
+//! What happened in a connection, for people and their tools: qlog ([`qlog`]) and USDT probes
 //! ([`probes`]) from the events that the core tells (`tquic_core::trace`).
 //!
 //! Nothing here blocks the thread that the connection runs in: a probe that nobody is attached to costs
@@ -12,12 +12,12 @@ pub mod qlog;
 use std::sync::Arc;
 
 use tquic_core::time::Instant;
-use tquic_core::trace::{Event, Mask, Observer, Subject, Tracer};
+use tquic_core::trace::{Event, Mask, Observer, Subject, Tally, Tracer};
 
 use probes::Probes;
 use qlog::{Qlog, QlogConfig};
 
-/// Gives connections their observers: for their qlog file, if there is to be one, and for whoever is
+/// Gives connections their observers: for their qlog, if there is to be one, and for whoever is
 /// attached to the probes.
 #[derive(Clone, Debug, Default)]
 pub struct Tracing {
@@ -25,7 +25,7 @@ pub struct Tracing {
 }
 
 impl Tracing {
-    /// Probes, and a qlog file for each connection if `qlog` is given.
+    /// Probes, and a qlog for each connection if `qlog` is given.
     pub fn new(qlog: Option<QlogConfig>) -> Self {
         Self { qlog: qlog.map(Arc::new) }
     }
@@ -41,7 +41,7 @@ impl Tracer for Tracing {
     }
 }
 
-/// A connection's qlog file and its probes.
+/// A connection's qlog and its probes.
 struct Both {
     qlog: Option<Qlog>,
     probes: Probes,
@@ -57,5 +57,15 @@ impl Observer for Both {
         if let Some(qlog) = &mut self.qlog {
             qlog.on_event(now, event);
         }
+    }
+
+    fn on_batch_end(&mut self) {
+        if let Some(qlog) = &mut self.qlog {
+            qlog.hand_over();
+        }
+    }
+
+    fn tally(&self) -> Tally {
+        self.qlog.as_ref().map_or_else(Tally::default, Qlog::tally)
     }
 }

@@ -71,7 +71,16 @@ INTEGER_FRAMES = {
     0x19: ("RETIRE_CONNECTION_ID", ("sequence",)),
     0x24: ("RESET_STREAM_AT", ("id", "error", "final_size", "reliable_size")),
     0xAF: ("ACK_FREQUENCY", ("sequence", "threshold", "max_delay", "reordering")),
+    # draft-ietf-quic-multipath-21 section 4.
+    0x3E75: ("PATH_ABANDON", ("path", "error")),
+    0x3E76: ("PATH_STATUS_BACKUP", ("path", "sequence")),
+    0x3E77: ("PATH_STATUS_AVAILABLE", ("path", "sequence")),
+    0x3E79: ("PATH_RETIRE_CONNECTION_ID", ("path", "sequence")),
+    0x3E7A: ("MAX_PATH_ID", ("limit",)),
+    0x3E7B: ("PATHS_BLOCKED", ("limit",)),
+    0x3E7C: ("PATH_CIDS_BLOCKED", ("path", "next_sequence")),
 }
+ACK_FRAMES = {0x02: "ACK", 0x03: "ACK_ECN", 0x3E: "PATH_ACK", 0x3F: "PATH_ACK_ECN"}
 EMPTY_FRAMES = {0x01: "PING", 0x1E: "HANDSHAKE_DONE", 0x1F: "IMMEDIATE_ACK"}
 
 
@@ -100,8 +109,8 @@ def _frame(kind: int, reader: Reader) -> Frame:
         return Frame(name, {field: reader.varint() for field in names})
     if kind in EMPTY_FRAMES:
         return Frame(EMPTY_FRAMES[kind])
-    if kind in (0x02, 0x03):
-        return _ack(reader, ecn=kind == 0x03)
+    if kind in ACK_FRAMES:
+        return _ack(kind, reader)
     if 0x08 <= kind <= 0x0F:
         return _stream(kind, reader)
     match kind:
@@ -110,14 +119,13 @@ def _frame(kind: int, reader: Reader) -> Frame:
             return Frame("CRYPTO", {"offset": offset, "data": reader.take(reader.varint())})
         case 0x07:
             return Frame("NEW_TOKEN", {"token": reader.take(reader.varint())})
-        case 0x18:
-            fields: dict[str, Any] = {
-                "sequence": reader.varint(),
-                "retire_prior_to": reader.varint(),
-            }
+        case 0x18 | 0x3E78:
+            fields: dict[str, Any] = {"path": reader.varint()} if kind != 0x18 else {}
+            fields["sequence"] = reader.varint()
+            fields["retire_prior_to"] = reader.varint()
             fields["cid"] = reader.opaque(1)
             reader.take(16)
-            return Frame("NEW_CONNECTION_ID", fields)
+            return Frame("NEW_CONNECTION_ID" if kind == 0x18 else "PATH_NEW_CONNECTION_ID", fields)
         case 0x1A | 0x1B:
             return Frame(
                 "PATH_CHALLENGE" if kind == 0x1A else "PATH_RESPONSE", {"data": reader.take(8)}
@@ -134,16 +142,18 @@ def _frame(kind: int, reader: Reader) -> Frame:
     return Frame("UNKNOWN", {"type": kind})
 
 
-def _ack(reader: Reader, *, ecn: bool) -> Frame:
-    fields = {"largest": reader.varint(), "delay": reader.varint()}
+def _ack(kind: int, reader: Reader) -> Frame:
+    name = ACK_FRAMES[kind]
+    fields = {"path": reader.varint()} if name.startswith("PATH") else {}
+    fields |= {"largest": reader.varint(), "delay": reader.varint()}
     count = reader.varint()
     reader.varint()
     for _ in range(count):
         reader.varint()
         reader.varint()
-    if ecn:
+    if name.endswith("ECN"):
         fields |= {"ect0": reader.varint(), "ect1": reader.varint(), "ce": reader.varint()}
-    return Frame("ACK_ECN" if ecn else "ACK", fields)
+    return Frame(name, fields)
 
 
 def _stream(kind: int, reader: Reader) -> Frame:

@@ -53,7 +53,7 @@ static void configure(void)
 
 	must(setsockopt(fd, SOL_TQUIC, TQUIC_SOCKOPT_ZEROCOPY, &enable, sizeof(enable)), "ZEROCOPY");
 
-	/* Not here: a network card that seals packets, AF_XDP, netlink. */
+	/* Not here: a network card that seals packets, AF_XDP. */
 	struct tquic_offload_info info;
 	socklen_t len = sizeof(info);
 	must(getsockopt(fd, SOL_TQUIC, TQUIC_SOCKOPT_OFFLOAD_INFO, &info, &len), "OFFLOAD_INFO");
@@ -70,9 +70,7 @@ static void configure(void)
 		.event_mask = QLOG_MASK_ALL,
 		.severity = TQUIC_QLOG_SEV_BASE,
 	};
-	if (setsockopt(fd, SOL_TQUIC, TQUIC_QLOG_ENABLE, &args, sizeof(args)) != -1 ||
-	    errno != EOPNOTSUPP)
-		exit(3);
+	must(setsockopt(fd, SOL_TQUIC, TQUIC_QLOG_ENABLE, &args, sizeof(args)), "QLOG_ENABLE");
 	DONE("configured");
 }
 

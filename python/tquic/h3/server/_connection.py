@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -61,8 +62,10 @@ class ServerConnection(Wire):
         self.limits: Limits = server.limits
         # Requests with a whole header section, until the client has the whole response.
         self._exchanges: dict[int, Exchange] = {}
-        # Request streams that may bring more: when they began, 0 behind their header section.
+        # Request streams that may bring more, and until when they are waited for.
         self._reading: dict[int, float] = {}
+        # Those whose response is complete, and how much they may bring yet.
+        self._unread: dict[int, int] = {}
         # Those that began as early data.
         self._early: set[int] = set()
         # Of which the client wants no answer, before it has said what they are.
@@ -106,9 +109,10 @@ class ServerConnection(Wire):
             exchange.drop_body()
             if exchange.received:
                 del self._reading[exchange.id]
+            elif exchange.request.method != b"CONNECT":
+                self._discard(exchange)
             elif exchange.request.protocol != PROTOCOL or exchange.status >= 300:
                 # A session's client ends the stream as well, when it has read why.
-                # RFC 9114 section 4.1: the rest of the request is of no interest.
                 self._stop(exchange.id, ErrorCode.H3_NO_ERROR)
         self.server.on_ended(exchange)
 
@@ -141,11 +145,9 @@ class ServerConnection(Wire):
             super()._on_stream_opened(number)
             return
         self._start_h3()
-        self._reading[number] = self.loop.time()
+        self._wait_for(number, self.limits.header_time)
         if self._info is None:
             self._early.add(number)
-        if self._watch is None and self.limits.header_time:
-            self._watch = self.loop.call_later(self.limits.header_time, self._look)
 
     def _on_data(self, number: int, data: bytes | memoryview, fin: bool) -> None:
         if number & 3 or number in self._streams:
@@ -184,9 +186,9 @@ class ServerConnection(Wire):
                 self._use(stream_id, size)
         self._flush_h3()
 
-    def _on_reset(self, number: int, error: Any, _: Any) -> None:
+    def _on_reset(self, number: int, error: Any, reliable_size: int) -> None:
         if number & 3 or number in self._streams:
-            super()._on_reset(number, error, _)
+            super()._on_reset(number, error, reliable_size)
         elif number in self._reading:
             self._told(self._taken(self.h3.receive_reset, number, error.code), number, 0)
 
@@ -236,6 +238,7 @@ class ServerConnection(Wire):
         for exchange in list(self._exchanges.values()):
             self._gone(exchange, str(error))
         self._reading.clear()
+        self._unread.clear()
         self._idle.wake()
         super()._on_closed(error)
 
@@ -243,7 +246,7 @@ class ServerConnection(Wire):
 
     def _on_request(self, event: e.Request) -> Exchange:
         number = event.stream_id
-        self._reading[number] = 0.0
+        self._reading[number] = math.inf
         self._stopped_early.pop(number, None)
         early = number in self._early
         self._early.discard(number)
@@ -297,6 +300,7 @@ class ServerConnection(Wire):
             exchange.on_data(event.data)
         else:
             self.credit(event.stream_id, len(event.data))
+            self._on_unread(event.stream_id, len(event.data))
 
     def _on_trailers(self, event: e.Trailers) -> None:
         if exchange := self._exchanges.get(event.stream_id):
@@ -305,7 +309,7 @@ class ServerConnection(Wire):
     def _on_end_of_message(self, event: e.EndOfMessage) -> None:
         exchange = self._exchanges.get(event.stream_id)
         if exchange is None or exchange.ended:
-            self._reading.pop(event.stream_id, None)
+            self._read(event.stream_id)
         if exchange is not None:
             exchange.on_received()
             self._session_ends(event.stream_id)
@@ -331,6 +335,10 @@ class ServerConnection(Wire):
 
     def _on_stream_reset(self, event: e.StreamReset) -> None:
         number = event.stream_id
+        if number in self._unread:
+            # It has been answered: the client may still want that.
+            self._stop(number, ErrorCode.H3_NO_ERROR)
+            return
         self._count_given_up()
         self._give_up(number, ErrorCode.H3_REQUEST_CANCELLED)
         exchange = self._exchanges.get(number)
@@ -378,14 +386,42 @@ class ServerConnection(Wire):
 
     def _stop(self, number: int, code: int) -> None:
         """Reads no more of a request."""
-        if self._reading.pop(number, None) is None:
+        if number not in self._reading:
             return
         self._stopped_early.pop(number, None)
         self.h3.abandon(number)
         with contextlib.suppress(StreamClosed, ConnectionClosed):
             self._native.stop(number, code)
+        self._read(number)
+
+    def _read(self, number: int) -> None:
+        """Nothing more is read of a request."""
+        self._unread.pop(number, None)
+        self._reading.pop(number, None)
         if not self.busy:
             self._idle.wake()
+
+    def _discard(self, exchange: Exchange) -> None:
+        """Reads what is left of an answered request, and throws it away.
+
+        RFC 9114 section 4.1 lets a server stop the request at once. But there are clients, Chromium
+        among them, that look at no response before they have sent their request, and never do
+        when they could not: those get it if they send little.
+        """
+        room = self.limits.discard_size
+        length = exchange.request.content_length
+        if room and (length is None or length - exchange.size <= room):
+            self._unread[exchange.id] = room
+            self._wait_for(exchange.id, self.limits.discard_time)
+        else:
+            self._stop(exchange.id, ErrorCode.H3_NO_ERROR)
+
+    def _on_unread(self, number: int, size: int) -> None:
+        room = self._unread.get(number)
+        if room is not None:
+            self._unread[number] = room - size
+            if size > room:
+                self._stop(number, ErrorCode.H3_NO_ERROR)
 
     def _give_up(self, number: int, code: int) -> None:
         """Resets both directions of a request stream."""
@@ -416,17 +452,29 @@ class ServerConnection(Wire):
             reason = f"more than {self.limits.resets} requests given up in {_RESET_TIME:g} s"
             self.close(ErrorCode.H3_EXCESSIVE_LOAD, reason)
 
+    def _wait_for(self, number: int, limit: float) -> None:
+        """Waits for the rest of a header section, or of a request, but not for ever."""
+        if not limit:
+            self._reading[number] = math.inf
+            return
+        until = self._reading[number] = self.loop.time() + limit
+        if self._watch is not None and self._watch.when() > until:
+            self._watch.cancel()
+            self._watch = None
+        if self._watch is None:
+            self._watch = self.loop.call_at(until, self._look)
+
     def _look(self) -> None:
-        """Gives requests up whose headers take too long."""
+        """Gives requests up whose headers take too long, and reads no more of answered ones."""
         now = self.loop.time()
-        limit = self.limits.header_time
-        waiting = [(begun, number) for number, begun in self._reading.items() if begun]
-        for begun, number in waiting:
-            if now - begun >= limit:
+        for number in [number for number, until in self._reading.items() if until <= now]:
+            if number in self._unread:
+                self._stop(number, ErrorCode.H3_NO_ERROR)
+            else:
                 self._give_up(number, ErrorCode.H3_REQUEST_INCOMPLETE)
         self._flush_h3()
-        left = [begun for begun, number in waiting if number in self._reading]
-        self._watch = self.loop.call_later(min(left) + limit - now, self._look) if left else None
+        left = min(self._reading.values(), default=math.inf)
+        self._watch = self.loop.call_at(left, self._look) if left < math.inf else None
 
     _handlers: ClassVar[dict[int, Callable[..., None]]] = {
         **Wire._handlers,

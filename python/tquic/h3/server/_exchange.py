@@ -38,9 +38,9 @@ class Exchange:
     """
 
     __slots__ = (
-        *("_changed", "_chunks", "_connection", "_out", "_held", "_pumped", "_size"),
+        *("_changed", "_chunks", "_connection", "_out", "_held", "_pumped"),
         *("acknowledged", "early", "ended", "error", "id", "request", "received", "started"),
-        *("status", "task", "trailers", "written"),
+        *("size", "status", "task", "trailers", "written"),
     )
 
     def __init__(self, connection: ServerConnection, request: Request, *, early: bool) -> None:
@@ -53,7 +53,8 @@ class Exchange:
         # What came of the body and was not taken, and bytes of it that the engine was not told of.
         self._chunks: deque[memoryview] = deque()
         self._held = 0
-        self._size = 0
+        # Bytes of the body that have come.
+        self.size = 0
         self.received = False
         self.trailers: list[Line] | None = None
         # Why nothing more comes or goes.
@@ -324,8 +325,8 @@ class Exchange:
 
     def on_data(self, data: memoryview) -> None:
         """More of the request's body."""
-        self._size += len(data)
-        if self._size > self._connection.limits.body_size:
+        self.size += len(data)
+        if self.size > self._connection.limits.body_size:
             self._connection.credit(self.id, len(data))
             self.refuse(413)
             return

@@ -39,6 +39,15 @@ class Limits:
     header_time: float = 10.0
     """Seconds from the beginning of a request to the end of its headers. Default 10 s; 0: any."""
 
+    discard_size: int = 16 << 20
+    """Bytes of a request's body that are read and thrown away behind a complete response: Chromium
+    looks at no response before it has sent its request. Above, or if Content-Length says that
+    there is more: STOP_SENDING with H3_NO_ERROR (RFC 9114 section 4.1). Default 16 MiB; 0: that is
+    sent at once."""
+
+    discard_time: float = 30.0
+    """Seconds for it. Above: as for `discard_size`. Default 30 s; 0: any."""
+
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from tquic import _engine
 from tquic._hub import Hub
+from tquic._opening import Opening
 from tquic.client import resolve
 from tquic.config import Config
 from tquic.engine import Engine
@@ -38,7 +37,7 @@ ALPN: Final = "h3"
 Served: TypeAlias = "App | Handler | StaticFiles"
 
 
-class Serving:
+class Serving(Opening[Server]):
     """What `serve` answers: ``await`` it, or use it with ``async with``."""
 
     def __init__(
@@ -63,25 +62,8 @@ class Serving:
         self._access = AccessLog() if access else None
         self._hq = hq
         self._place = place
-        self._server: Server | None = None
 
-    def __await__(self) -> Generator[Any, None, Server]:
-        return self._serve().__await__()
-
-    async def __aenter__(self) -> Server:
-        self._server = await self._serve()
-        return self._server
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._server is not None:
-            await self._server.__aexit__(kind, error, traceback)
-
-    async def _serve(self) -> Server:
+    async def _open(self) -> Server:
         hub = Hub.current(self._engine)
         address, *_ = await resolve(hub, *self._address)
         protocols = self._responder.protocols | (

@@ -8,6 +8,10 @@ use super::Echo;
 use crate::recovery::Token;
 use crate::tx::FrameWriter;
 
+/// Packets that peers leave unacknowledged where nothing was agreed: RFC 9000 section 13.2.2 asks for
+/// an ACK frame after two, stacks in use take up to ten.
+const UNASKED_THRESHOLD: u64 = 10;
+
 /// A frame to be sent until the peer has it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Delivery {
@@ -41,6 +45,8 @@ pub struct Control {
     handshake_done: Delivery,
     new_token: (Delivery, Vec<u8>),
     ack_frequency: (Delivery, Option<AckRequest>),
+    /// The threshold of the last request that the peer has.
+    ack_threshold: Option<u64>,
     ping: bool,
     pub(crate) echo: Echo,
 }
@@ -75,6 +81,14 @@ impl Control {
         let sequence = before.map_or(0, |b| b.sequence + 1);
         let request = AckRequest { sequence, threshold, max_ack_delay, reordering };
         self.ack_frequency = (Delivery::Pending, Some(request));
+    }
+
+    /// Ack-eliciting packets that the peer may leave unacknowledged for a while: the larger of what
+    /// it was asked for before and what is in flight (draft-ietf-quic-ack-frequency-12, "Computation
+    /// of Probe Timeout Period").
+    pub fn ack_threshold(&self) -> u64 {
+        let asked = self.ack_frequency.1.map(|request| request.threshold);
+        self.ack_threshold.unwrap_or(UNASKED_THRESHOLD).max(asked.unwrap_or(0))
     }
 
     /// Whether anything waits to be sent.
@@ -121,6 +135,7 @@ impl Control {
             Token::NewToken => self.new_token = (Delivery::Done, Vec::new()),
             Token::AckFrequency if self.ack_frequency.0 == Delivery::InFlight => {
                 self.ack_frequency.0 = Delivery::Done;
+                self.ack_threshold = self.ack_frequency.1.map(|request| request.threshold);
             }
             _ => {}
         }

@@ -151,6 +151,7 @@ impl Connection {
         let mut stats = self.stats;
         stats.undecryptable = self.keys.failures();
         stats.key_updates = self.keys.one_rtt.as_ref().map_or(0, OneRttKeys::updates);
+        stats.events = self.events.trace.tally();
         stats
     }
 

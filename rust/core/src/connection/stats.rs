@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use crate::cc::{Congestion, Controller, ExternalStats, Phase};
 use crate::path::{FourTuple, Path, Stage};
+use crate::trace::Tally;
 
 /// Counters of a connection since its start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub struct ConnectionStats {
     pub reinjected_bytes: u64,
     /// Decisions that the application's own scheduler should have made and could not.
     pub scheduler_failures: u64,
+    /// What the observer made of events.
+    pub events: Tally,
 }
 
 /// A path as it is now.

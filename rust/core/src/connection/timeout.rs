@@ -6,7 +6,7 @@ use tquic_wire::{Space, TransportErrorCode};
 
 use crate::connection::{Connection, State, timers};
 use crate::events::ConnectionError;
-use crate::multipath::{News, PathNews};
+use crate::multipath::News;
 use crate::path::{Path, Stage, amplification, mtu};
 use crate::recovery::{TimeoutAction, TimerContext};
 use crate::time::Instant;
@@ -166,14 +166,8 @@ impl Connection {
     }
 
     fn on_pto(&mut self, now: Instant, path: usize, space: Space) {
-        if space == Space::Data && self.has_other_path(path) {
-            // RFC 9002 calls nothing lost here, but others can carry it.
-            self.hand_over(now, path);
-            if self.paths[path].recovery.pto_count() == 1 {
-                self.tell_scheduler(now, path, News::Path(PathNews::Failed));
-                // And the peer must hear of us there: its addresses may be out of date.
-                self.control.ping();
-            }
+        if space == Space::Data {
+            self.on_silence(now, path);
         }
         // Large datagrams may be what does not pass any more (RFC 8899 section 4.3).
         if space == Space::Data && self.paths[path].recovery.pto_count() >= 3 {
@@ -194,6 +188,7 @@ impl Connection {
             amplification_blocked: server
                 && self.paths[path].active().ledger.allowance() < u64::from(mtu::BASE),
             peer_max_ack_delay: self.peer_max_ack_delay(),
+            ack_threshold: self.has_other_path(path).then(|| self.control.ack_threshold()),
             longest_backoff: if self.has_other_path(path) { PATH_PROBES } else { Duration::MAX },
         }
     }

@@ -95,5 +95,7 @@ pub(crate) fn keeps_promises(old: &TransportParameters, new: &TransportParameter
         && new.initial_max_streams_bidi >= old.initial_max_streams_bidi
         && new.initial_max_streams_uni >= old.initial_max_streams_uni
         && new.max_datagram_frame_size >= old.max_datagram_frame_size
+        // draft-ietf-quic-reliable-stream-reset-10 section 3.
+        && (new.reset_stream_at || !old.reset_stream_at)
         && (new.disable_active_migration || !old.disable_active_migration)
 }

@@ -4,7 +4,7 @@ use super::user::{Burst, Choice, News, PathNews, PathView, User, UserScheduler};
 use super::{Order, Scheduler};
 use crate::connection::Connection;
 use crate::events::Event;
-use crate::multipath::select::is_suspect;
+use crate::multipath::outage::is_suspect;
 use crate::path::Stage;
 use crate::recovery::AckSummary;
 use crate::time::{Instant, nanos};

@@ -94,6 +94,11 @@ impl Connection {
         if self.ids.side == Side::Server {
             return Err(OpenPathError::NotClient);
         }
+        // Known from the server's transport parameters on: who waits for more waits in vain.
+        let known = self.config.max_paths.is_none() || self.handshake.parameters_seen;
+        if self.multipath.is_none() && known {
+            return Err(OpenPathError::NotNegotiated);
+        }
         if !self.handshake.is_confirmed() {
             return Err(OpenPathError::NotConfirmed);
         }
@@ -276,7 +281,7 @@ impl Connection {
     }
 
     /// Everything in flight on a path is sent on others as well.
-    pub(crate) fn hand_over(&mut self, now: Instant, path: usize) {
+    pub(super) fn hand_over(&mut self, now: Instant, path: usize) {
         let (recovery, mut router) = self.recovery_and_router(now, path);
         recovery.hand_over(Space::Data, &mut router);
     }
@@ -365,6 +370,9 @@ impl Connection {
                     let id = one.id;
                     self.tell(id, PathChange::Advised { backup });
                     self.tell_scheduler_of_use(now, path);
+                    if backup {
+                        self.on_set_aside(now, path);
+                    }
                 }
             }
             Located::Spare(id) => {

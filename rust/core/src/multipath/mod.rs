@@ -8,6 +8,7 @@ mod control;
 mod couple;
 mod ecf;
 mod hold;
+mod outage;
 mod reinject;
 mod scheduler;
 mod select;

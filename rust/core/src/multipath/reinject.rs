@@ -17,7 +17,7 @@ use crate::tx::Transmit;
 /// Packets that are taken over at a time.
 const PACKETS: usize = 32;
 /// Of the bytes sent, one in so many may be a repetition.
-const SHARE: u64 = 20;
+pub(super) const SHARE: u64 = 20;
 
 impl Connection {
     /// Gives the best path, if it has room, something that a slower one has sent and that would
@@ -98,7 +98,11 @@ impl Connection {
     }
 
     fn count_reinjected(&mut self, path: usize, packets: usize) {
-        let bytes = packets as u64 * u64::from(self.paths[path].active().mtu.current());
+        self.on_reinjected(packets as u64 * u64::from(self.paths[path].active().mtu.current()));
+    }
+
+    /// So many bytes were sent on a second path.
+    pub(super) fn on_reinjected(&mut self, bytes: u64) {
         self.stats.reinjected_bytes += bytes;
         if let Some(multipath) = &mut self.multipath {
             multipath.reinjected += bytes;

@@ -3,6 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::connection::Connection;
+use crate::multipath::outage::is_suspect;
 use crate::multipath::{News, Scheduler};
 use crate::path::{Path, Stage};
 use crate::time::{Duration, Instant, nanos};
@@ -10,12 +11,6 @@ use crate::trace::Reason;
 
 /// Indices of paths, the one to be tried first in front.
 pub(crate) type Order = SmallVec<[usize; 4]>;
-
-/// A path whose probe timeout has passed may be dead, and its round-trip time says nothing: data
-/// goes elsewhere until something is acknowledged there.
-pub(super) fn is_suspect(path: &Path) -> bool {
-    path.recovery.pto_count() > 0
-}
 
 impl Connection {
     /// Decides which paths serve, and in which order they are asked; and why the first goes first.

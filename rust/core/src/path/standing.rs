@@ -67,6 +67,10 @@ pub struct Standing {
     pub stage: Stage,
     /// Whether data that belongs to no path may go here now.
     pub serves: bool,
+    /// What the application wants.
+    wished: bool,
+    /// Since when nothing leaves there, by what the system says.
+    down: Option<Instant>,
     /// What we told the peer, and whether that is to be sent (again).
     ours: Advice,
     pending: bool,
@@ -74,6 +78,8 @@ pub struct Standing {
     pub theirs: Advice,
     /// Everything below this packet number was sent on other paths as well.
     pub handed_over: u64,
+    /// The same, because the path failed: what of it is acknowledged was sent twice for nothing.
+    pub given_up: Option<u64>,
 }
 
 impl Default for Standing {
@@ -81,10 +87,13 @@ impl Default for Standing {
         Self {
             stage: Stage::Open,
             serves: true,
+            wished: false,
+            down: None,
             ours: Advice::default(),
             pending: false,
             theirs: Advice::default(),
             handed_over: 0,
+            given_up: None,
         }
     }
 }
@@ -97,14 +106,39 @@ impl Standing {
 
     /// Tells the peer whether the path should be used only when no other can be.
     pub fn advise(&mut self, backup: bool) {
+        self.wished = backup;
+        self.tell();
+    }
+
+    /// Nothing leaves there any more: nor will what the peer sends arrive.
+    pub fn fall(&mut self, now: Instant) {
+        self.down = Some(now);
+        self.tell();
+    }
+
+    /// The peer has a packet that was sent then: at the earliest the probe that left with the news.
+    pub fn rise(&mut self, sent: Instant) {
+        if self.down.is_some_and(|since| sent >= since) {
+            self.down = None;
+            self.tell();
+        }
+    }
+
+    /// Whether the system says that nothing leaves there.
+    pub fn is_down(&self) -> bool {
+        self.down.is_some()
+    }
+
+    fn tell(&mut self) {
         let sequence = self.ours.sequence.map_or(0, |last| last + 1);
+        let backup = self.wished || self.is_down();
         self.ours = Advice { sequence: Some(sequence), backup };
         self.pending = true;
     }
 
     /// Whether either end wants the path to be used only when no other can be.
     pub fn is_backup(&self) -> bool {
-        self.ours.backup || self.theirs.backup
+        self.wished || self.theirs.backup
     }
 
     /// Whether packets may be sent at all.

@@ -19,6 +19,8 @@ pub struct AckSummary {
     pub newly_acked_ack_eliciting: usize,
     /// Bytes in flight that they were.
     pub acked_bytes: u64,
+    /// Those of packets whose content was handed out again before.
+    pub repeated_bytes: u64,
     /// The largest of them.
     pub largest_newly_acked: Option<u64>,
     /// When that one was sent; what [`Recovery::on_ecn`] wants. Means nothing if there is none.
@@ -75,7 +77,7 @@ struct Walk {
 
 impl Walk {
     /// One packet was acknowledged. This runs per packet: sums only.
-    fn count(&mut self, packet: &SentPacket, recovery_start: Option<Instant>) {
+    fn count(&mut self, packet: &SentPacket, probed: bool, recovery_start: Option<Instant>) {
         self.summary.newly_acked += 1;
         self.summary.newly_acked_ack_eliciting += usize::from(packet.ack_eliciting);
         match packet.ecn {
@@ -87,6 +89,7 @@ impl Walk {
         if packet.in_flight {
             let size = u64::from(packet.size);
             self.summary.acked_bytes += size;
+            self.summary.repeated_bytes += if probed { size } else { 0 };
             if recovery_start.is_none_or(|start| packet.time_sent > start) {
                 self.after_recovery += size;
             }
@@ -179,9 +182,9 @@ impl Recovery {
                 // RFC 9000 section 21.4.
                 return Err(TransportError::violation("the peer acknowledged a skipped packet"));
             }
-            let newest = s.sent.ack_range(first, last, |pn, packet| {
+            let newest = s.sent.ack_range(first, last, |pn, packet, probed| {
                 sink.packet_acked(space, pn);
-                walk.count(packet, recovery_start);
+                walk.count(packet, probed, recovery_start);
                 packet.tokens.drain(..).for_each(|token| sink.acked(space, token));
             });
             // Ranges descend: the first hit is the newest packet of all.

@@ -601,9 +601,14 @@ impl Recovery {
         self.bytes_in_flight
     }
 
-    /// Whether ack-eliciting packets of `space` are outstanding.
+    /// Ack-eliciting packets of `space` that are outstanding.
+    pub fn ack_eliciting_in_flight(&self, space: Space) -> usize {
+        self.spaces[index(space)].sent.ack_eliciting()
+    }
+
+    /// Whether there are any.
     pub fn has_ack_eliciting_in_flight(&self, space: Space) -> bool {
-        self.spaces[index(space)].sent.ack_eliciting() > 0
+        self.ack_eliciting_in_flight(space) > 0
     }
 
     /// Bytes per second at which sending is paced; `None` if it is not.

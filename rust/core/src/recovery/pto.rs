@@ -22,6 +22,9 @@ pub struct TimerContext {
     pub amplification_blocked: bool,
     /// The peer's max_ack_delay.
     pub peer_max_ack_delay: Duration,
+    /// Beside other paths: packets that the peer leaves unacknowledged at most, before the time of
+    /// `peer_max_ack_delay` is over.
+    pub ack_threshold: Option<u64>,
     /// How far backoff goes. A path beside others is probed often enough to be used again soon.
     pub longest_backoff: Duration,
 }
@@ -204,7 +207,11 @@ impl Recovery {
         // Doubling ends in "never", decades away; the idle timeout ends the connection before.
         let period = |space| {
             let backoff = 1u32.checked_shl(self.pto_count);
-            let period = self.pto_period(space, ctx.peer_max_ack_delay);
+            let delay = match self.is_ack_coming(space, ctx) {
+                true => Duration::ZERO,
+                false => ctx.peer_max_ack_delay,
+            };
+            let period = self.pto_period(space, delay);
             let longer = backoff.and_then(|factor| period.checked_mul(factor));
             longer.unwrap_or(Duration::MAX).min(ctx.longest_backoff).max(period)
         };
@@ -213,8 +220,7 @@ impl Recovery {
             let allowed = **space != Space::Data || ctx.handshake_confirmed;
             allowed && self.has_ack_eliciting_in_flight(**space)
         });
-        let times = armed
-            .map(|space| (self.spaces[index(*space)].last_ack_eliciting + period(*space), *space));
+        let times = armed.map(|space| (self.awaited_since(*space, ctx) + period(*space), *space));
         times.min_by_key(|(at, _)| *at).or_else(|| {
             // Section 6.2.2.1: the server may wait for datagrams before it can send more. A client
             // probes until it knows that the server has validated its address.
@@ -224,5 +230,23 @@ impl Recovery {
             let space = if ctx.has_handshake_keys { Space::Handshake } else { Space::Initial };
             Some((self.idle_since + period(space), space))
         })
+    }
+
+    /// draft-ietf-quic-ack-frequency-12, "Computation of Probe Timeout Period": with more packets in
+    /// flight than its threshold the peer does not wait.
+    fn is_ack_coming(&self, space: Space, ctx: &TimerContext) -> bool {
+        let outstanding = self.ack_eliciting_in_flight(space) as u64;
+        space == Space::Data && ctx.ack_threshold.is_some_and(|most| outstanding > most)
+    }
+
+    /// When the packet left whose acknowledgement is waited for: the newest. Beside other paths, where
+    /// waiting costs more than a probe, one that the peer has acknowledged even if one ACK frame was
+    /// lost: that which exceeds its threshold for the second time.
+    fn awaited_since(&self, space: Space, ctx: &TimerContext) -> Instant {
+        let s = &self.spaces[index(space)];
+        let most = ctx.ack_threshold.filter(|_| self.pto_count == 0 && space == Space::Data);
+        let second = most.and_then(|most| usize::try_from(2 * (most + 1)).ok());
+        let packet = second.and_then(|at| s.sent.get(at));
+        packet.map_or(s.last_ack_eliciting, |entry| entry.packet.time_sent)
     }
 }

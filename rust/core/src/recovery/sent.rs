@@ -84,13 +84,14 @@ impl SentPackets {
         self.entries.get(index)
     }
 
-    /// Marks the outstanding packets in `first..=last` acknowledged, each handed to `f` once.
+    /// Marks the outstanding packets in `first..=last` acknowledged, each handed to `f` once, with
+    /// whether its content was handed out again before.
     /// Returns where the last of them is, if there were any.
     pub fn ack_range(
         &mut self,
         first: u64,
         last: u64,
-        mut f: impl FnMut(u64, &mut SentPacket),
+        mut f: impl FnMut(u64, &mut SentPacket, bool),
     ) -> Option<usize> {
         let start = self.lower_bound(first);
         let (mut i, mut newest) = (start, None);
@@ -104,7 +105,7 @@ impl SentPackets {
             }
             entry.run = 1;
             self.ack_eliciting -= usize::from(entry.packet.ack_eliciting);
-            f(entry.pn, &mut entry.packet);
+            f(entry.pn, &mut entry.packet, entry.probed);
             newest = Some(i);
             i += 1;
         }
@@ -228,11 +229,11 @@ mod tests {
         }
         for last in (1..1000).step_by(2) {
             let mut seen = 0;
-            sent.ack_range(1, last, |_, _| seen += 1);
+            sent.ack_range(1, last, |_, _, _| seen += 1);
             assert!(seen <= 2);
             assert_eq!(sent.entries[1].run as u64, last);
         }
-        sent.ack_range(0, 999, |_, _| ());
+        sent.ack_range(0, 999, |_, _, _| ());
         assert!(sent.pop_acked());
         assert_eq!((sent.len(), sent.ack_eliciting()), (0, 0));
     }
@@ -245,7 +246,7 @@ mod tests {
         }
         assert_eq!(sent.len(), 100);
         let mut seen = 0;
-        sent.ack_range(5_000_000, 7_999_999, |_, _| seen += 1);
+        sent.ack_range(5_000_000, 7_999_999, |_, _, _| seen += 1);
         assert_eq!(seen, 3);
     }
 
@@ -265,7 +266,7 @@ mod tests {
             }
             for (first, len, drop_front) in ops {
                 let mut acked = Vec::new();
-                let newest = sent.ack_range(first, first + len, |_, p| acked.push(p.size));
+                let newest = sent.ack_range(first, first + len, |_, p, _| acked.push(p.size));
                 let expected: Vec<u16> = model.range(first..=first + len).map(|e| *e.1).collect();
                 prop_assert_eq!(&acked, &expected);
                 let newest = newest.and_then(|i| sent.get(i)).map(|e| e.packet.size);

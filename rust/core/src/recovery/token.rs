@@ -39,6 +39,13 @@ pub enum Token {
     },
     /// RESET_STREAM.
     ResetStream(StreamId),
+    /// RESET_STREAM_AT with this Reliable Size, which a later one may reduce.
+    ResetStreamAt {
+        /// The stream.
+        id: StreamId,
+        /// Bytes of it that will be delivered.
+        reliable_size: u64,
+    },
     /// STOP_SENDING.
     StopSending(StreamId),
     /// MAX_DATA.

@@ -73,6 +73,7 @@ impl TokenSink for Router<'_> {
         match token {
             Token::Stream { .. }
             | Token::ResetStream(_)
+            | Token::ResetStreamAt { .. }
             | Token::StopSending(_)
             | Token::MaxData
             | Token::MaxStreamData(_)
@@ -127,6 +128,7 @@ impl TokenSink for Router<'_> {
         match token {
             Token::Stream { .. }
             | Token::ResetStream(_)
+            | Token::ResetStreamAt { .. }
             | Token::StopSending(_)
             | Token::MaxData
             | Token::MaxStreamData(_)
@@ -228,7 +230,7 @@ impl Connection {
         let delay = self.ack_delay(space, ack.delay);
         let peer_max = self.peer_max_ack_delay();
         self.couple(path);
-        let silent = self.paths[path].recovery.pto_count() > 0;
+        let silent = self.is_silent(path);
         let (recovery, mut router) = self.recovery_and_router(now, path);
         let summary = recovery.on_ack(now, space, ack, delay, peer_max, &mut router)?;
         if !router.acked.is_empty() {
@@ -267,7 +269,9 @@ impl Connection {
         self.sync_mtu(path);
         self.on_progress(now, space, (self.paths[path].id, ack.largest));
         if self.multipath.is_some() {
-            self.tell_scheduler_of_ack(now, path, &summary, silent);
+            self.on_sign_of_life(path, &summary);
+            let back = silent && !self.is_silent(path);
+            self.tell_scheduler_of_ack(now, path, &summary, back);
         }
         self.observe(now);
         Ok(())

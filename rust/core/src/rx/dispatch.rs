@@ -158,6 +158,9 @@ impl Connection {
             Frame::ResetStream { id, error_code, final_size } => {
                 self.streams.on_reset_stream(id, error_code, final_size)
             }
+            Frame::ResetStreamAt { id, error_code, final_size, reliable_size } => {
+                self.streams.on_reset_stream_at(id, error_code, final_size, reliable_size)
+            }
             Frame::StopSending { id, error_code } => self.streams.on_stop_sending(id, error_code),
             Frame::MaxData(max) => {
                 self.streams.on_max_data(max);

@@ -53,6 +53,14 @@ impl<T> InlineQueue<T> {
         core::mem::replace(&mut self.first, self.rest.pop_front())
     }
 
+    /// Keeps the first `len` elements.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.rest.truncate(len.saturating_sub(1));
+        if len == 0 {
+            self.first = None;
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.first.iter().chain(&self.rest)
     }
@@ -100,5 +108,9 @@ mod tests {
         assert_eq!(q.iter().sum::<u32>(), 55);
         *q.get_mut(0).unwrap() = 7;
         assert_eq!((q.pop(), q.pop(), q.len()), (Some(7), Some(2), 8));
+        for len in [9, 3, 1, 0] {
+            q.truncate(len);
+            assert_eq!((q.len(), q.get(0).is_some()), (len.min(8), len > 0));
+        }
     }
 }

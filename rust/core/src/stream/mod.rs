@@ -49,6 +49,10 @@ pub struct StreamConfig {
     pub send_buffer: u64,
     /// Priority of a stream until it is set.
     pub priority: Priority,
+    /// Whether the peer may end streams by RESET_STREAM_AT, so that their beginning is delivered
+    /// (draft-ietf-quic-reliable-stream-reset-10); default true. What we may send is the peer's
+    /// choice.
+    pub reset_stream_at: bool,
     /// Packets of one stream before an equal one has its turn; default 8.
     pub turn: u32,
 }
@@ -64,6 +68,7 @@ impl Default for StreamConfig {
             max_streams_uni: 128,
             send_buffer: 8 << 20,
             priority: Priority::default(),
+            reset_stream_at: true,
             turn: 8,
         }
     }
@@ -97,6 +102,7 @@ impl StreamConfig {
         params.initial_max_stream_data_uni = c.stream_window;
         params.initial_max_streams_bidi = c.max_streams_bidi;
         params.initial_max_streams_uni = c.max_streams_uni;
+        params.reset_stream_at = c.reset_stream_at;
     }
 }
 
@@ -137,6 +143,10 @@ pub enum StreamError {
     InvalidCode,
     /// The stream would become longer than 2^62-1 bytes.
     TooLong,
+    /// The peer does not know RESET_STREAM_AT.
+    NoResetAt,
+    /// More was to be delivered than was written.
+    NotWritten,
 }
 
 impl fmt::Display for StreamError {
@@ -149,6 +159,8 @@ impl fmt::Display for StreamError {
             Self::Full => f.write_str("the stream's send buffer is full"),
             Self::InvalidCode => f.write_str("the error code is above 2^62-1"),
             Self::TooLong => f.write_str("the stream would exceed 2^62-1 bytes"),
+            Self::NoResetAt => f.write_str("the peer does not know RESET_STREAM_AT"),
+            Self::NotWritten => f.write_str("less was written than is to be delivered"),
         }
     }
 }
@@ -164,8 +176,14 @@ pub enum ReadError {
     WrongDirection,
     /// Everything was read, or reading was stopped.
     Finished,
-    /// The peer reset the stream with this code.
-    Reset(u64),
+    /// The peer reset the stream.
+    Reset {
+        /// The application's code.
+        code: u64,
+        /// How much of the stream it promised to deliver, all of which was read; 0 unless by
+        /// RESET_STREAM_AT.
+        reliable_size: u64,
+    },
 }
 
 impl fmt::Display for ReadError {
@@ -174,7 +192,7 @@ impl fmt::Display for ReadError {
             Self::Unknown => f.write_str("no such stream"),
             Self::WrongDirection => f.write_str("the stream has no receiving part"),
             Self::Finished => f.write_str("the stream was read to its end or stopped"),
-            Self::Reset(code) => write!(f, "the peer reset the stream with code {code}"),
+            Self::Reset { code, .. } => write!(f, "the peer reset the stream with code {code}"),
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum RecvState {
     DataRecvd,
     /// The application has read everything.
     DataRead,
-    /// The peer reset the stream.
+    /// The peer reset the stream, and what it promised nevertheless was read.
     ResetRecvd,
     /// The application knows that.
     ResetRead,
@@ -32,6 +32,16 @@ pub(super) struct Effect {
     pub readable: bool,
 }
 
+/// What the peer's RESET_STREAM and RESET_STREAM_AT frames say.
+#[derive(Clone, Copy, Debug)]
+struct Reset {
+    code: u64,
+    /// Bytes that are delivered nevertheless.
+    reliable_size: u64,
+    /// Whether there was a RESET_STREAM_AT among them.
+    partial: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct RecvPart {
     state: RecvState,
@@ -40,7 +50,7 @@ pub(super) struct RecvPart {
     /// The highest offset received: what the stream took from flow control.
     highest: u64,
     final_size: Option<u64>,
-    reset_code: u64,
+    reset: Option<Reset>,
     /// STOP_SENDING, and its code. Requested: the application does not read any more.
     pub stop: Once,
     pub stop_code: u64,
@@ -55,7 +65,7 @@ impl RecvPart {
             window,
             highest: 0,
             final_size: None,
-            reset_code: 0,
+            reset: None,
             stop: Once::Idle,
             stop_code: 0,
             stopped: false,
@@ -78,7 +88,7 @@ impl RecvPart {
     /// The peer's code, if it reset the stream.
     pub fn reset_code(&self) -> Option<u64> {
         let reset = matches!(self.state, RecvState::ResetRecvd | RecvState::ResetRead);
-        reset.then_some(self.reset_code)
+        self.reset.filter(|_| reset).map(|reset| reset.code)
     }
 
     /// The highest offset received.
@@ -88,7 +98,7 @@ impl RecvPart {
 
     /// The peer's code, if it reset the stream and the application has not been told.
     pub fn unread_reset(&self) -> Option<u64> {
-        (self.state == RecvState::ResetRecvd).then_some(self.reset_code)
+        self.reset_code().filter(|_| self.state == RecvState::ResetRecvd)
     }
 
     /// Whether both sides are done with this part. A stream that the application stopped is done
@@ -154,27 +164,67 @@ impl RecvPart {
         }
         let more = self.data.insert(offset, data, self.final_size == Some(end), pool);
         let Some(size) = self.final_size else { return Effect { released: 0, readable: more } };
-        self.state =
-            if self.data.next() == size { RecvState::DataRecvd } else { RecvState::SizeKnown };
+        // What was reset has no end, even if all of it has come.
+        let whole = self.data.next() == size && self.reset.is_none();
+        self.state = if whole { RecvState::DataRecvd } else { RecvState::SizeKnown };
         // The bare end is news too, once it can be read.
         Effect { released: 0, readable: more || self.state == RecvState::DataRecvd }
     }
 
-    /// Takes in a RESET_STREAM frame that passed `check`. Answers with the credit of all bytes that
-    /// will not be read, or `None` if the frame changes nothing.
-    pub fn on_reset(&mut self, code: u64, final_size: u64) -> Option<u64> {
+    /// Takes in a RESET_STREAM frame that passed `check`, or a RESET_STREAM_AT frame with its
+    /// Reliable Size. Answers with the credit of all bytes that will not be read, or `None` if the
+    /// stream is not reset yet, or no more.
+    pub fn on_reset(
+        &mut self,
+        code: u64,
+        final_size: u64,
+        reliable_size: Option<u64>,
+    ) -> Result<Option<u64>, TransportError> {
+        let mut reset = Reset {
+            code,
+            reliable_size: reliable_size.unwrap_or(0),
+            partial: reliable_size.is_some(),
+        };
+        if let Some(known) = self.reset {
+            reset.partial |= known.partial;
+            if known.code != code && reset.partial {
+                // draft-ietf-quic-reliable-stream-reset-10 section 5.2.
+                let reason = format!("the code of a reset changed from {} to {code}", known.code);
+                return Err(TransportError::new(Code::STREAM_STATE_ERROR, reason));
+            }
+            // The same section: a frame that increases it is late.
+            reset.reliable_size = reset.reliable_size.min(known.reliable_size);
+        }
         let unread_from = if self.stopped { self.highest } else { self.data.start() };
         self.highest = self.highest.max(final_size);
         self.final_size = Some(final_size);
         // RFC 9000 section 3.2: with all data here, the reset may be suppressed.
         if !matches!(self.state, RecvState::Recv | RecvState::SizeKnown) {
+            return Ok(None);
+        }
+        self.reset = Some(reset);
+        if self.stopped {
+            self.state = RecvState::ResetRead;
+            self.stop.cancel();
+            return Ok(Some(final_size - unread_from));
+        }
+        self.state = RecvState::SizeKnown;
+        Ok(self.reset_when_read())
+    }
+
+    /// A reset takes effect when the reader has what the peer promised. Answers with the credit of
+    /// all bytes that will not be read.
+    pub fn reset_when_read(&mut self) -> Option<u64> {
+        let (reset, size) = (self.reset?, self.final_size?);
+        let unread_from = self.data.start();
+        let waits = self.state == RecvState::SizeKnown && !self.stopped;
+        if !waits || unread_from < reset.reliable_size {
             return None;
         }
-        self.reset_code = code;
-        self.state = if self.stopped { RecvState::ResetRead } else { RecvState::ResetRecvd };
+        self.state = RecvState::ResetRecvd;
         self.data = Assembler::default();
         self.stop.cancel();
-        Some(final_size - unread_from)
+        Some(size - unread_from)
     }
 
     /// The application does not want the rest. Answers with the credit of what was received and
@@ -208,13 +258,13 @@ impl RecvPart {
         if self.stopped {
             return Err(ReadError::Finished);
         }
-        match self.state {
-            RecvState::ResetRecvd => {
+        match (self.state, self.reset) {
+            (RecvState::ResetRecvd | RecvState::ResetRead, Some(reset)) => {
                 self.state = RecvState::ResetRead;
-                Err(ReadError::Reset(self.reset_code))
+                let Reset { code, reliable_size, .. } = reset;
+                Err(ReadError::Reset { code, reliable_size })
             }
-            RecvState::ResetRead => Err(ReadError::Reset(self.reset_code)),
-            RecvState::DataRead => Err(ReadError::Finished),
+            (RecvState::DataRead, _) => Err(ReadError::Finished),
             _ => Ok(()),
         }
     }

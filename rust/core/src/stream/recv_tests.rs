@@ -21,7 +21,7 @@ impl Rig {
 
     fn reset(&mut self, code: u64, size: u64) -> Result<Option<u64>, TransportError> {
         self.part.check(size, true)?;
-        Ok(self.part.on_reset(code, size))
+        self.part.on_reset(code, size, None)
     }
 
     fn read(&mut self, max: usize) -> Result<Option<(u64, usize, bool)>, ReadError> {
@@ -49,7 +49,7 @@ impl Rig {
             ResetRecvd | ResetRead => {
                 assert_eq!(rig.reset(5, 200), Ok(Some(180)));
                 if state == ResetRead {
-                    assert_eq!(rig.read(1), Err(ReadError::Reset(5)));
+                    assert_eq!(rig.read(1), Err(ReadError::Reset { code: 5, reliable_size: 0 }));
                 }
             }
         }
@@ -98,8 +98,12 @@ fn resets_in_every_state() {
         // A reset does not take away what is all there (RFC 9000 section 3.2).
         match after {
             DataRecvd => assert_eq!(rig.read(999), Ok(Some((20, 180, true)))),
-            ResetRecvd if state == ResetRecvd => assert_eq!(rig.read(9), Err(ReadError::Reset(5))),
-            ResetRecvd => assert_eq!(rig.read(9), Err(ReadError::Reset(9))),
+            ResetRecvd if state == ResetRecvd => {
+                assert_eq!(rig.read(9), Err(ReadError::Reset { code: 5, reliable_size: 0 }));
+            }
+            ResetRecvd => {
+                assert_eq!(rig.read(9), Err(ReadError::Reset { code: 9, reliable_size: 0 }));
+            }
             _ => {}
         }
     }
@@ -207,4 +211,66 @@ fn reading_gives_credit_back() {
     assert!(rig.part.window.is_due());
     rig.put(500, 0, true).unwrap();
     assert!(!rig.part.wants_limit());
+}
+
+/// draft-ietf-quic-reliable-stream-reset-10 section 5.3.
+#[test]
+fn a_reset_waits_until_its_reliable_size_was_read() {
+    let at = |rig: &mut Rig, size, reliable| rig.part.on_reset(5, size, Some(reliable));
+    let reset = |reliable_size| Err(ReadError::Reset { code: 5, reliable_size });
+    // 100 bytes are here, 20 of them were read.
+    let mut rig = Rig::in_state(Recv);
+    assert_eq!(at(&mut rig, 200, 150), Ok(None));
+    assert_eq!((rig.part.state(), rig.part.unread_reset()), (SizeKnown, None));
+    assert_eq!(rig.read(999), Ok(Some((20, 80, false))));
+    assert_eq!((rig.part.reset_when_read(), rig.read(1)), (None, Ok(None)));
+    // All of it comes, more than was promised; it has no end.
+    assert!(rig.put(100, 100, true).unwrap().readable);
+    assert_eq!(rig.part.state(), SizeKnown);
+    assert_eq!(rig.read(60), Ok(Some((100, 60, false))));
+    assert_eq!((rig.part.reset_when_read(), rig.part.unread_reset()), (Some(40), Some(5)));
+    assert_eq!(rig.read(999), reset(150));
+    assert_eq!(rig.part.state(), ResetRead);
+
+    // Nothing is promised that was not read: at once.
+    let mut rig = Rig::in_state(Recv);
+    assert_eq!(at(&mut rig, 200, 20), Ok(Some(180)));
+    assert_eq!(rig.read(1), reset(20));
+    // The bare end of a stream that was all promised is a reset.
+    let mut rig = Rig::in_state(Recv);
+    assert_eq!(at(&mut rig, 100, 100), Ok(None));
+    assert_eq!(rig.read(999), Ok(Some((20, 80, false))));
+    assert_eq!(rig.part.reset_when_read(), Some(0));
+    // Nobody reads.
+    let mut rig = Rig::in_state(Recv);
+    assert_eq!(at(&mut rig, 200, 150), Ok(None));
+    assert_eq!(rig.part.stop(4), 180);
+    assert_eq!(rig.part.reset_when_read(), None);
+    rig.part.stop.on_sent();
+    assert!(rig.part.is_done());
+}
+
+/// The same draft, section 5.2.
+#[test]
+fn several_resets_of_one_stream() {
+    let mut rig = Rig::in_state(Recv);
+    assert_eq!(rig.part.on_reset(5, 200, Some(90)), Ok(None));
+    // Late.
+    assert_eq!(rig.part.on_reset(5, 200, Some(100)), Ok(None));
+    assert_eq!(rig.read(70), Ok(Some((20, 70, false))));
+    assert_eq!(rig.part.reset_when_read(), Some(110));
+
+    let mut rig = Rig::in_state(Recv);
+    assert_eq!(rig.part.on_reset(5, 200, Some(90)), Ok(None));
+    assert_eq!(rig.part.on_reset(5, 200, Some(60)), Ok(None));
+    assert_eq!(rig.reset(5, 200), Ok(Some(180)));
+    for reliable in [Some(0), None] {
+        let mut rig = Rig::in_state(Recv);
+        assert_eq!(rig.part.on_reset(5, 200, Some(90)), Ok(None));
+        assert_eq!(code(rig.part.on_reset(6, 200, reliable)), Code::STREAM_STATE_ERROR);
+    }
+    // Without the extension nobody is asked to look (RFC 9000 section 13.3).
+    let mut rig = Rig::in_state(ResetRecvd);
+    assert_eq!(rig.part.on_reset(6, 200, None), Ok(None));
+    assert_eq!(code(rig.part.on_reset(6, 200, Some(0))), Code::STREAM_STATE_ERROR);
 }

@@ -8,6 +8,9 @@ use crate::delivery::{Blocked, Once};
 use bytes::Bytes;
 use tquic_wire::StreamId;
 
+/// What a stream may hold of a file beyond what can be sent, in bytes, whatever others hold.
+pub(super) const AHEAD: u64 = 64 * 1024;
+
 /// The states of RFC 9000 figure 2. A stream whose RESET_STREAM still waits for a packet counts as
 /// `ResetSent`: it already sends nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,9 +23,11 @@ pub enum SendState {
     DataSent,
     /// Everything was acknowledged.
     DataRecvd,
-    /// The application or the peer gave the stream up.
+    /// The application or the peer gave the stream up. Behind a RESET_STREAM_AT, its Reliable Size
+    /// is still delivered: draft-ietf-quic-reliable-stream-reset-10 section 5.3 calls that "Data
+    /// Sent", but no application cares for the end of such a stream.
     ResetSent,
-    /// RESET_STREAM was acknowledged.
+    /// RESET_STREAM was acknowledged; or RESET_STREAM_AT, and its Reliable Size.
     ResetRecvd,
 }
 
@@ -46,6 +51,15 @@ pub(super) struct Piece {
     pub fin: bool,
 }
 
+/// What RESET_STREAM or RESET_STREAM_AT says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reset {
+    pub code: u64,
+    pub final_size: u64,
+    /// 0 for RESET_STREAM.
+    pub reliable_size: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct SendPart {
     state: SendState,
@@ -56,15 +70,19 @@ pub(super) struct SendPart {
     fin: Once,
     reset: Once,
     reset_code: u64,
-    /// The final size in RESET_STREAM, fixed when the stream is reset.
+    /// The final size of a stream that is reset: how much of it was sent.
     final_size: u64,
+    /// How much of a stream that is reset is delivered nevertheless.
+    reliable_size: u64,
     pub blocked: Blocked,
     /// The code of the peer's STOP_SENDING.
     stopped: Option<u64>,
     /// Whether the application ended its use of the part itself.
     pub done: bool,
-    /// Whether a write found the buffer full, so that the application waits for room.
-    starved: bool,
+    /// The application waits until the buffer holds no more than this.
+    waits_for: Option<u64>,
+    /// Bytes of the buffer that the owner has counted.
+    pub counted: u64,
 }
 
 impl SendPart {
@@ -77,10 +95,12 @@ impl SendPart {
             reset: Once::Idle,
             reset_code: 0,
             final_size: 0,
+            reliable_size: 0,
             blocked: Blocked::default(),
             stopped: None,
             done: false,
-            starved: false,
+            waits_for: None,
+            counted: 0,
         }
     }
 
@@ -125,7 +145,7 @@ impl SendPart {
     pub fn write(&mut self, data: Bytes, bound: u64) -> Result<(), StreamError> {
         self.usable()?;
         if self.buf.buffered() >= bound {
-            self.starved = true;
+            self.waits_for = Some(bound / 2);
             return Err(StreamError::Full);
         }
         // RFC 9000 section 4.5: no offset beyond 2^62-1 can be expressed.
@@ -134,7 +154,8 @@ impl SendPart {
         }
         self.buf.push(data);
         if self.buf.buffered() >= bound {
-            self.starved = true;
+            // Half of it, so that it is not woken for every packet.
+            self.waits_for = Some(bound / 2);
         }
         Ok(())
     }
@@ -150,30 +171,50 @@ impl SendPart {
         Ok(())
     }
 
-    /// Gives the stream up. False if everything had been acknowledged or it was reset before: RFC
-    /// 9000 section 13.3, the content of RESET_STREAM must not change.
-    pub fn reset(&mut self, code: u64) -> bool {
+    /// Bytes that the application wrote.
+    pub fn written(&self) -> u64 {
+        self.buf.end()
+    }
+
+    /// Gives the stream up, but for its first `reliable_size` bytes. False if this changes nothing:
+    /// everything had been acknowledged, or it was reset before with no more than that.
+    pub fn reset(&mut self, code: u64, reliable_size: u64) -> bool {
         if self.state.is_terminal() || self.state.is_reset() {
-            return false;
+            return self.reduce(reliable_size);
         }
         self.state = SendState::ResetSent;
         self.reset_code = code;
-        self.buf.abandon();
         self.final_size = self.buf.next();
+        self.reliable_size = reliable_size;
+        self.buf.truncate(reliable_size);
         self.fin.cancel();
         self.blocked.clear();
-        self.starved = false;
+        self.waits_for = None;
         self.reset.request();
         true
     }
 
-    /// STOP_SENDING. RFC 9000 section 3.5: answered with RESET_STREAM, the code copied.
+    /// Delivers less of a stream that was reset. RFC 9000 section 13.3 and
+    /// draft-ietf-quic-reliable-stream-reset-10 section 5.2: nothing else of a reset may change.
+    pub fn reduce(&mut self, reliable_size: u64) -> bool {
+        let less = self.state == SendState::ResetSent && reliable_size < self.reliable_size;
+        if less {
+            self.reliable_size = reliable_size;
+            self.buf.truncate(reliable_size);
+            self.reset = Once::Pending;
+        }
+        less
+    }
+
+    /// STOP_SENDING. RFC 9000 section 3.5: answered with RESET_STREAM, the code copied; by
+    /// draft-ietf-quic-reliable-stream-reset-10 section 5.4 even where more was promised.
     pub fn on_stop_sending(&mut self, code: u64) -> bool {
-        let stopped = self.reset(code);
-        if stopped {
+        let used = !self.state.is_reset();
+        let changed = self.reset(code, 0);
+        if changed && used {
             self.stopped = Some(code);
         }
-        stopped
+        changed
     }
 
     /// Raises the peer's limit; smaller ones are ignored (RFC 9000 section 4.1).
@@ -184,32 +225,26 @@ impl SendPart {
         }
     }
 
-    fn can_send(&self) -> bool {
-        matches!(self.state, SendState::Ready | SendState::Send | SendState::DataSent)
-    }
-
     /// Lost bytes, or a FIN without new bytes to ride on.
     pub fn has_owed(&self) -> bool {
-        self.can_send()
-            && (self.buf.first_lost().is_some()
-                || (self.fin.is_pending() && self.buf.next() == self.buf.end()))
+        self.buf.first_lost().is_some()
+            || (self.fin.is_pending() && self.buf.next() == self.buf.end())
     }
 
     /// New bytes within the stream's limit.
     pub fn has_fresh(&self) -> bool {
-        self.can_send() && self.buf.next() < self.buf.end().min(self.max_data)
+        self.buf.next() < self.buf.end().min(self.max_data)
     }
 
     /// New bytes, within the stream's limit or not.
     pub fn unsent(&self) -> u64 {
-        if self.can_send() { self.buf.end() - self.buf.next() } else { 0 }
+        self.buf.end() - self.buf.next()
     }
 
     /// Whether the stream's limit is all that keeps new bytes back; takes note of it for
     /// STREAM_DATA_BLOCKED.
     pub fn note_blocked(&mut self) -> bool {
-        let blocked =
-            self.can_send() && self.buf.next() == self.max_data && self.buf.next() < self.buf.end();
+        let blocked = self.buf.next() == self.max_data && self.buf.next() < self.buf.end();
         if blocked {
             self.blocked.at(self.max_data);
         }
@@ -245,10 +280,13 @@ impl SendPart {
             Work::Owed => self.buf.sent_again(offset..end),
         }
         let all_sent = self.buf.next() == self.buf.end();
-        let fin = self.fin.is_requested() && all_sent && end == self.buf.end();
+        let last = all_sent && end == self.buf.end();
+        let fin = last && self.fin.is_requested() && !self.state.is_reset();
         if fin {
             self.fin.on_sent();
             self.state = SendState::DataSent;
+        } else if self.state.is_reset() {
+            self.final_size = self.final_size.max(end);
         } else if self.state == SendState::Ready {
             self.state = SendState::Send;
         }
@@ -261,12 +299,16 @@ impl SendPart {
 
     /// A frame was acknowledged. Answers whether this completed the stream.
     pub fn on_acked(&mut self, offset: u64, len: u16, fin: bool) -> bool {
-        if !self.can_send() {
+        if self.state.is_terminal() {
             return false;
         }
         self.buf.on_acked(offset..offset + u64::from(len));
         if fin {
             self.fin.on_acked();
+        }
+        if self.state.is_reset() {
+            self.complete_reset();
+            return false;
         }
         let complete = self.fin.is_acked() && self.buf.is_all_acked();
         if complete {
@@ -275,18 +317,27 @@ impl SendPart {
         complete
     }
 
-    /// Whether the application waited for room and has enough of it again: half the bound, so that
-    /// it is not woken for every packet.
-    pub fn take_room(&mut self, bound: u64) -> bool {
-        let room = self.starved && self.buf.buffered() <= bound / 2;
-        if room {
-            self.starved = false;
+    /// Bytes to take from a file now, at most `room`: as many as `credit`, the connection's, and the
+    /// stream's own limit let be sent, and [`AHEAD`] more. 0: that is too few to be worth a read, and
+    /// what is acknowledged next, or a new limit, will tell.
+    pub fn read_ahead(&mut self, room: u64, credit: u64) -> u64 {
+        let unsent = self.buf.end() - self.buf.next();
+        let permitted = self.max_data.saturating_sub(self.buf.next()).min(credit);
+        let room = room.min(permitted.saturating_add(AHEAD).saturating_sub(unsent));
+        if room < AHEAD / 2 && self.buf.buffered() > 0 {
+            self.waits_for = Some(u64::MAX);
+            return 0;
         }
         room
     }
 
+    /// Whether the application waited for room and has enough of it again.
+    pub fn take_room(&mut self) -> bool {
+        self.waits_for.take_if(|level| self.buf.buffered() <= *level).is_some()
+    }
+
     pub fn on_lost(&mut self, offset: u64, len: u16, fin: bool) {
-        if !self.can_send() {
+        if self.state.is_terminal() {
             return;
         }
         self.buf.on_lost(offset..offset + u64::from(len));
@@ -295,24 +346,38 @@ impl SendPart {
         }
     }
 
-    /// RESET_STREAM to be written: code and final size.
-    pub fn pending_reset(&self) -> Option<(u64, u64)> {
-        self.reset.is_pending().then_some((self.reset_code, self.final_size))
+    /// RESET_STREAM or RESET_STREAM_AT to be written. Not before all that it promises was sent once:
+    /// draft-ietf-quic-reliable-stream-reset-10 section 4, flow control limits the final size, and
+    /// a receiver waits for these bytes anyway.
+    pub fn pending_reset(&self) -> Option<Reset> {
+        let due = self.reset.is_pending() && self.buf.next() == self.buf.end();
+        let Self { reset_code: code, final_size, reliable_size, .. } = *self;
+        due.then_some(Reset { code, final_size, reliable_size })
     }
 
     pub fn on_reset_sent(&mut self) {
         self.reset.on_sent();
     }
 
-    pub fn on_reset_acked(&mut self) {
-        self.reset.on_acked();
-        if self.state == SendState::ResetSent {
-            self.state = SendState::ResetRecvd;
+    /// A reset that promised `reliable_size` was acknowledged; only the last one counts.
+    pub fn on_reset_acked(&mut self, reliable_size: u64) {
+        if reliable_size == self.reliable_size {
+            self.reset.on_acked();
+            self.complete_reset();
         }
     }
 
-    pub fn on_reset_lost(&mut self) {
-        self.reset.on_lost();
+    pub fn on_reset_lost(&mut self, reliable_size: u64) {
+        if reliable_size == self.reliable_size {
+            self.reset.on_lost();
+        }
+    }
+
+    fn complete_reset(&mut self) {
+        let complete = self.reset.is_acked() && self.buf.is_all_acked();
+        if complete && self.state == SendState::ResetSent {
+            self.state = SendState::ResetRecvd;
+        }
     }
 
     /// 0-RTT was rejected: the peer knows nothing of this stream.
@@ -320,13 +385,12 @@ impl SendPart {
         self.max_data = 0;
         self.blocked.clear();
         self.reset.on_lost();
-        if self.state.is_reset() {
-            self.final_size = 0;
-            return;
-        }
         self.buf.restart();
         self.fin.on_lost();
-        self.state = SendState::Ready;
+        self.final_size = 0;
+        if !self.state.is_reset() {
+            self.state = SendState::Ready;
+        }
     }
 }
 

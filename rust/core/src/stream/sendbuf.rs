@@ -35,6 +35,18 @@ impl Piece {
             Data::Gathered(v) => v,
         }
     }
+
+    /// Keeps what lies before `end`.
+    fn truncate(&mut self, end: u64) {
+        if end < self.end {
+            self.end = end;
+            let len = (end - self.start) as usize;
+            match &mut self.data {
+                Data::Shared(b) => b.truncate(len),
+                Data::Gathered(v) => v.truncate(len),
+            }
+        }
+    }
 }
 
 /// The send buffer of one stream: pieces in order, what was sent, acknowledged and lost of them.
@@ -226,9 +238,24 @@ impl SendBuffer {
         self.lost.clear();
     }
 
-    /// Drops everything; `next` stays, for it is the final size of a reset stream.
-    pub(crate) fn abandon(&mut self) {
-        *self = Self { base: self.next, next: self.next, end: self.next, ..Self::default() };
+    /// Gives up what lies at or beyond `size`, sent or not; it does not count any more.
+    pub(crate) fn truncate(&mut self, size: u64) {
+        if size <= self.base {
+            let base = self.base;
+            *self = Self { base, next: base, end: base, ..Self::default() };
+        } else if size < self.end {
+            self.end = size;
+            self.next = self.next.min(size);
+            self.pieces.truncate(self.pieces.partition_point(|p| p.start < size));
+            if let Some(last) = self.pieces.last_mut() {
+                last.truncate(size);
+            }
+            if self.next == size {
+                self.cursor = self.pieces.len();
+            }
+            self.acked.remove(size..u64::MAX);
+            self.lost.remove(size..u64::MAX);
+        }
     }
 }
 
@@ -296,6 +323,42 @@ mod tests {
         assert_eq!((buf.base, buf.first_lost()), (30, Some(30..40)));
         buf.sent_again(30..40);
         assert_eq!(buf.first_lost(), Some(85..90));
+    }
+
+    #[test]
+    fn what_is_given_up_does_not_come_back() {
+        let buf = || {
+            let mut buf = SendBuffer::default();
+            for _ in 0..3 {
+                buf.push(Bytes::from(vec![1; 2000]));
+            }
+            buf.sent_new(4500);
+            buf.on_acked(0..500);
+            buf.on_acked(4000..4200);
+            buf.on_lost(3000..4000);
+            buf
+        };
+        // Beyond what was sent: the rest of it goes out.
+        let mut b = buf();
+        b.truncate(5000);
+        assert_eq!((b.next(), b.end(), b.span(4500, 9000)), (4500, 5000, 500));
+        b.sent_new(500);
+        b.on_acked(500..5000);
+        assert!(b.is_all_acked());
+        // Below: lost bytes are sent again up to there, and others do not matter.
+        let mut b = buf();
+        b.truncate(3500);
+        assert_eq!((b.next(), b.end(), b.first_lost()), (3500, 3500, Some(3000..3500)));
+        b.on_lost(3400..4500);
+        assert_eq!(all(&b, 3000, b.span(3000, 900)), [1; 500]);
+        b.on_acked(500..3500);
+        assert!(b.is_all_acked() && b.pieces.len() == 0);
+        b.on_acked(3500..4500);
+        assert_eq!((b.base, b.first_lost()), (3500, None));
+        // Below what was acknowledged: nothing is left.
+        let mut b = buf();
+        b.truncate(300);
+        assert!(b.is_all_acked() && b.buffered() == 0 && b.first_lost().is_none());
     }
 
     proptest! {

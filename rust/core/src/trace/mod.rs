@@ -50,6 +50,23 @@ pub trait Observer: Send {
 
     /// Something happened.
     fn on_event(&mut self, now: Instant, event: &Event<'_>);
+
+    /// A batch is over: what was gathered can go its way.
+    fn on_batch_end(&mut self) {}
+
+    /// What became of the events that it was told.
+    fn tally(&self) -> Tally {
+        Tally::default()
+    }
+}
+
+/// What an observer made of what it was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Events written down.
+    pub told: u64,
+    /// Of them, those that found no room and are gone.
+    pub lost: u64,
 }
 
 /// Whom an observer hears of.
@@ -121,6 +138,16 @@ impl Trace {
         if let Some(observer) = &mut self.observer {
             observer.on_event(now, event);
         }
+    }
+
+    fn end_batch(&mut self) {
+        if let Some(observer) = &mut self.observer {
+            observer.on_batch_end();
+        }
+    }
+
+    pub(crate) fn tally(&self) -> Tally {
+        self.observer.as_ref().map_or_else(Tally::default, |observer| observer.tally())
     }
 
     /// Takes over what the observer wants now; without one, asks `tracer` for one.

@@ -80,6 +80,7 @@ impl Connection {
         self.tell_life(now, &mut trace, &mut watch);
         trace.mask = mask;
         trace.watch = Some(watch);
+        trace.end_batch();
         self.events.trace = trace;
     }
 

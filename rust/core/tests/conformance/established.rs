@@ -33,6 +33,11 @@ fn reset(a: &mut Arena, dir: Direction, index: u64, final_size: u64) {
     a.send(&[Frame::ResetStream { id, error_code: 0, final_size }]);
 }
 
+fn reset_at(a: &mut Arena, error_code: u64, final_size: u64, reliable_size: u64) {
+    let id = a.theirs(Bidi, 0);
+    a.send(&[Frame::ResetStreamAt { id, error_code, final_size, reliable_size }]);
+}
+
 fn raw(a: &mut Arena, fields: &[u64]) {
     a.send_at(Level::OneRtt, &varints(fields));
 }
@@ -76,6 +81,26 @@ violations! {
         let id = a.ours(Uni, 0);
         a.send(&[Frame::ResetStream { id, error_code: 0, final_size: 0 }]);
     } => Code::STREAM_STATE_ERROR, 0x04;
+
+    /// draft-ietf-quic-reliable-stream-reset-10 section 4.
+    reliable_size_above_the_final_size [Server, Client] Established |a| {
+        reset_at(a, 0, 10, 11);
+    } => Code::FRAME_ENCODING_ERROR, 0x24;
+
+    reset_at_past_the_stream_window [Server, Client] Established |a| {
+        reset_at(a, 0, 100_000_000, 0);
+    } => Code::FLOW_CONTROL_ERROR, 0x24;
+
+    /// draft-ietf-quic-reliable-stream-reset-10 section 5.2.
+    code_of_a_reset_changed [Server, Client] Established |a| {
+        reset_at(a, 0, 10, 5);
+        reset_at(a, 1, 10, 5);
+    } => Code::STREAM_STATE_ERROR, 0x24;
+
+    final_size_changed_by_reset_at [Server, Client] Established |a| {
+        reset_at(a, 0, 10, 5);
+        reset_at(a, 0, 11, 5);
+    } => Code::FINAL_SIZE_ERROR, 0x24;
 
     /// RFC 9000 section 19.5.
     h3spec_17_stop_of_an_absent_stream [Server, Client] Established |a| {

@@ -221,6 +221,11 @@ violations! {
         parameters(a, |p| p.min_ack_delay = Some(p.max_ack_delay * 1000 + 1));
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
 
+    /// draft-ietf-quic-reliable-stream-reset-10 section 3.
+    reset_stream_at_with_a_value [Server, Client] Fresh |a| {
+        and_parameter(a, 0x1d, &[1]);
+    } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;
+
     initial_max_path_id_2_32 [Server, Client] Fresh |a| {
         parameters(a, |p| p.initial_max_path_id = Some(1 << 32));
     } => Code::TRANSPORT_PARAMETER_ERROR, 0x06;

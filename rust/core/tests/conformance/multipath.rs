@@ -27,7 +27,7 @@ fn new_cid(path: u64, sequence: u64, retire_prior_to: u64) -> Frame<'static> {
         sequence,
         retire_prior_to,
         cid: ConnectionId::new(&name).unwrap(),
-        reset_token: ResetToken::new([path as u8 * 16 + sequence as u8; 16]),
+        reset_token: ResetToken::new([(path as u8 * 16).wrapping_add(sequence as u8); 16]),
     }
 }
 
@@ -210,4 +210,28 @@ fn path_ids_are_not_given_away_for_nothing() {
     }
     assert!(next < 20, "{next} path IDs for nothing");
     assert_eq!(a.closed(), None);
+}
+
+/// Sequence numbers of a path's connection IDs may jump to the end of their range: what lies before
+/// them is retired, once each, and at most as much as fits (section 4.4).
+#[test]
+fn sequence_numbers_at_the_end_of_their_range() {
+    const END: u64 = (1 << 62) - 1;
+    for under in [tquic_wire::Side::Server, tquic_wire::Side::Client] {
+        let mut a = Arena::new(under);
+        established(&mut a);
+        for path in [1, 2] {
+            a.send(&[new_cid(path, 0, 0), new_cid(path, END, END)]);
+        }
+        let retired = a.rogue().find(Level::OneRtt, |frame| match frame {
+            Frame::RetireConnectionId { path: Some(path), sequence } => Some((*path, *sequence)),
+            _ => None,
+        });
+        assert_eq!(retired, [(1, 0), (2, 0)]);
+        // Below what was retired: each is, and a peer that never lets go is stopped in the end.
+        for sequence in 1..200 {
+            a.send(&[new_cid(1, sequence, 0)]);
+        }
+        assert!(a.closed().is_none_or(|closed| closed.code == Code::CONNECTION_ID_LIMIT_ERROR));
+    }
 }

@@ -142,6 +142,7 @@ impl BridgeApp {
             self.out.push_back(EventKind::DatagramsWritable);
         }
         self.mailbox.max_datagram.store(datagrams.max_len().unwrap_or(0), SeqCst);
+        self.mailbox.can_reset_at.store(connection.streams().can_reset_at(), SeqCst);
     }
 
     fn receive_datagrams(&mut self, connection: &mut Connection, shared: &mut Shared) {

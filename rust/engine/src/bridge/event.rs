@@ -79,6 +79,8 @@ pub enum EventKind {
         stream: StreamId,
         /// Its code.
         code: u64,
+        /// What the peer promised to deliver nevertheless (RESET_STREAM_AT); it has crossed.
+        reliable_size: u64,
     },
     /// The peer does not want what we send.
     Stopped {

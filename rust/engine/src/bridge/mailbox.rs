@@ -88,7 +88,8 @@ pub(super) enum BridgeCommand {
     /// Several short writes.
     Gathered(StreamId, BytesMut),
     Finish(StreamId),
-    Reset(StreamId, u64),
+    /// With the code, and how much is delivered nevertheless.
+    Reset(StreamId, u64, u64),
     Stop(StreamId, u64),
     Priority(StreamId, Priority),
     Attach(StreamId, Attachment),
@@ -166,6 +167,8 @@ pub(super) struct Mailbox {
     /// The shard waits for the backlog to shrink.
     paused: AtomicBool,
     pub max_datagram: AtomicUsize,
+    /// Whether the peer knows RESET_STREAM_AT.
+    pub can_reset_at: AtomicBool,
     pub desk: Desk,
     send_buffer: u64,
 }
@@ -201,6 +204,7 @@ impl Mailbox {
             backlog: AtomicUsize::new(0),
             paused: AtomicBool::new(false),
             max_datagram: AtomicUsize::new(0),
+            can_reset_at: AtomicBool::new(false),
             desk: Desk::default(),
             send_buffer,
         }

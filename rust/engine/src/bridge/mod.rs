@@ -225,8 +225,25 @@ impl BridgeConnection {
 
     /// Gives up sending.
     pub fn reset(&self, stream: StreamId, code: u64) -> Result<(), BridgeError> {
+        self.reset_at(stream, code, 0)
+    }
+
+    /// Whether the peer knows RESET_STREAM_AT, as far as that is known.
+    pub fn can_reset_at(&self) -> bool {
+        self.mailbox.can_reset_at.load(SeqCst)
+    }
+
+    /// Gives up sending, but delivers the first `reliable_size` bytes, which must have been accepted
+    /// by `write`; nothing if the peer does not know RESET_STREAM_AT.
+    pub fn reset_at(
+        &self,
+        stream: StreamId,
+        code: u64,
+        reliable_size: u64,
+    ) -> Result<(), BridgeError> {
         self.check_sends(stream)?;
-        self.mailbox.push_stream(stream, BridgeCommand::Reset(stream, code), true)
+        let command = BridgeCommand::Reset(stream, code, reliable_size);
+        self.mailbox.push_stream(stream, command, true)
     }
 
     /// Gives up reading: no more `Data` after what is in the queue already.

@@ -182,7 +182,7 @@ impl Streams {
             BridgeCommand::Write(id, _)
             | BridgeCommand::Gathered(id, _)
             | BridgeCommand::Finish(id)
-            | BridgeCommand::Reset(id, _)
+            | BridgeCommand::Reset(id, ..)
             | BridgeCommand::Stop(id, _)
             | BridgeCommand::Priority(id, _)
             | BridgeCommand::Attach(id, _)
@@ -210,8 +210,11 @@ impl Streams {
             BridgeCommand::Finish(_) => {
                 let _ = set.finish(id);
             }
-            BridgeCommand::Reset(_, code) => {
-                let _ = set.reset(id, code);
+            BridgeCommand::Reset(_, code, reliable_size) => {
+                if set.reset_at(id, code, reliable_size).is_err() {
+                    // What came before did not arrive at the stream.
+                    let _ = set.reset(id, code);
+                }
                 if let Some(stream) = self.streams.get_mut(&id) {
                     stream.source = None;
                 }
@@ -389,8 +392,8 @@ impl Streams {
                     }
                 }
                 Ok(None) => return false,
-                Err(ReadError::Reset(code)) => {
-                    out.push_back(EventKind::Reset { stream: id, code });
+                Err(ReadError::Reset { code, reliable_size }) => {
+                    out.push_back(EventKind::Reset { stream: id, code, reliable_size });
                     return true;
                 }
                 Err(_) => return false,

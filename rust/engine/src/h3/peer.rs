@@ -68,7 +68,7 @@ impl Peer {
         verdict?;
         let ended = match result {
             Ok(consumed) => consumed.fin,
-            Err(ReadError::Reset(_)) => true,
+            Err(ReadError::Reset { .. }) => true,
             Err(_) => false,
         };
         if ended && matches!(self.streams.get(at), Some((_, Stream::Control | Stream::Qpack))) {

@@ -67,7 +67,7 @@ impl Reader {
                 Some(self.finish().map_or_else(End::Broken, |()| End::Complete))
             }
             Ok(_) => None,
-            Err(ReadError::Reset(code)) => Some(End::Reset(code)),
+            Err(ReadError::Reset { code, .. }) => Some(End::Reset(code)),
             // Nobody else reads it or stops it, so that it cannot be gone.
             Err(_) => Some(End::Reset(code::REQUEST_CANCELLED)),
         }

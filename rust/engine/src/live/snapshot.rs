@@ -84,10 +84,11 @@ impl PathView {
 
 /// Writes the snapshots of an engine's shards as one JSON document.
 pub(crate) fn write(shards: &[Snapshot]) -> String {
-    let mut out = String::new();
+    let mut out = Vec::new();
     Object::write(&mut out, |document| {
         document.uint("pid", u64::from(std::process::id()));
         document.text("version", env!("CARGO_PKG_VERSION"));
+        document.uint("qlog_dropped", tquic_trace::qlog::dropped());
         document.list("shards", shards, |out, shard| {
             Object::write(out, |o| write_shard(o, &shard.shard));
         });
@@ -96,7 +97,7 @@ pub(crate) fn write(shards: &[Snapshot]) -> String {
             Object::write(out, |o| write_connection(o, connection));
         });
     });
-    out
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 fn write_shard(o: &mut Object<'_>, shard: &ShardStats) {
@@ -146,6 +147,8 @@ fn write_connection(o: &mut Object<'_>, view: &ConnectionView) {
         ("dropped", connection.dropped),
         ("undecryptable", connection.undecryptable),
         ("key_updates", connection.key_updates),
+        ("qlog_events", connection.events.told),
+        ("qlog_dropped", connection.events.lost),
     ] {
         o.uint(name, value);
     }

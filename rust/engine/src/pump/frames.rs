@@ -5,7 +5,7 @@ use std::fs::File;
 use tquic_core::stream::StreamSet;
 use tquic_wire::{Reader, StreamId};
 
-use super::{PumpError, write_at};
+use super::{FileError, PumpError, write_at};
 
 /// The frame type of content (RFC 9114 section 7.2.1).
 const DATA: u64 = 0x00;
@@ -83,8 +83,8 @@ impl Frames {
         let wanted = usize::try_from(self.state.remaining).unwrap_or(usize::MAX);
         let part = rest.get(..wanted).unwrap_or(rest);
         if let Err(error) = write_at(&self.file, part, self.offset) {
-            let why = format!("the file cannot be written: {error}");
-            self.state.error = Some(PumpError::File(why));
+            let error = FileError::new("the file cannot be written", &error);
+            self.state.error = Some(PumpError::File(error));
             return 0;
         }
         let size = part.len() as u64;

@@ -7,6 +7,7 @@ mod sink;
 mod source;
 
 use std::fmt;
+use std::io;
 
 use tquic_core::stream::{ReadError, StreamError};
 
@@ -37,7 +38,7 @@ pub enum PumpError {
     /// The stream cannot be read.
     Read(ReadError),
     /// The file cannot be read or written.
-    File(String),
+    File(FileError),
 }
 
 impl fmt::Display for PumpError {
@@ -45,9 +46,31 @@ impl fmt::Display for PumpError {
         match self {
             Self::Write(error) => error.fmt(f),
             Self::Read(error) => error.fmt(f),
-            Self::File(why) => f.write_str(why),
+            Self::File(error) => f.write_str(&error.why),
         }
     }
 }
 
 impl std::error::Error for PumpError {}
+
+/// What is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileError {
+    /// In words.
+    pub why: String,
+    /// The operating system's error number, where it is one of its errors.
+    pub code: Option<i32>,
+}
+
+impl FileError {
+    /// What cannot be done, because of an error of the system.
+    pub(crate) fn new(what: &str, error: &io::Error) -> Self {
+        Self { why: format!("{what}: {error}"), code: error.raw_os_error() }
+    }
+}
+
+impl From<String> for FileError {
+    fn from(why: String) -> Self {
+        Self { why, code: None }
+    }
+}

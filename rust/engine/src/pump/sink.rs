@@ -6,7 +6,7 @@ use ring::digest::{Context, SHA256};
 use tquic_core::stream::{ReadError, StreamSet};
 use tquic_wire::StreamId;
 
-use super::{Checker, Outcome, PumpError};
+use super::{Checker, FileError, Outcome, PumpError};
 
 /// Where the bytes of a stream go.
 #[derive(Debug)]
@@ -71,7 +71,8 @@ impl Consumer {
         }
         if let Some((file, offset)) = &mut self.file {
             if let Err(error) = write_at(file, piece, *offset) {
-                self.error = Some(PumpError::File(format!("the file cannot be written: {error}")));
+                let error = FileError::new("the file cannot be written", &error);
+                self.error = Some(PumpError::File(error));
                 return 0;
             }
             *offset += piece.len() as u64;
@@ -172,6 +173,6 @@ impl Inflow {
 
     /// The peer reset the stream.
     pub fn reset(&mut self, code: u64) -> Outcome {
-        self.finish(Some(PumpError::Read(ReadError::Reset(code))))
+        self.finish(Some(PumpError::Read(ReadError::Reset { code, reliable_size: 0 })))
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tquic_core::stream::{StreamError, StreamSet};
 use tquic_wire::StreamId;
 
-use super::{Outcome, PumpError, pattern};
+use super::{FileError, Outcome, PumpError, pattern};
 
 /// Bytes read from a file at a time.
 const FILE_CHUNK: u64 = 256 * 1024;
@@ -126,9 +126,9 @@ impl Source {
                 let wanted = max.min(FILE_CHUNK) as usize;
                 let mut buffer = buffers.get_or_insert_default().take(wanted);
                 let got = read_at(file, &mut buffer.bytes[..wanted], range.start)
-                    .map_err(|e| PumpError::File(format!("the file cannot be read: {e}")))?;
+                    .map_err(|e| PumpError::File(FileError::new("the file cannot be read", &e)))?;
                 if got == 0 {
-                    return Err(PumpError::File("the file became shorter".to_owned()));
+                    return Err(PumpError::File("the file became shorter".to_owned().into()));
                 }
                 buffer.len = got;
                 range.start += got as u64;
@@ -209,10 +209,10 @@ impl Outflow {
 
     fn fill(&mut self, streams: &mut StreamSet) -> Result<bool, PumpError> {
         while self.source.remaining() > 0 {
-            let room = streams.writable(self.id);
+            let room = streams.read_ahead(self.id);
             if room == 0 {
-                // Either the buffer is full, and the stream will tell when it has room, or it takes
-                // nothing any more: a write, which is refused in both cases, knows which.
+                // Either enough waits to be sent, and the stream will tell when it wants more, or it
+                // takes nothing any more: a write knows which.
                 return match streams.write(self.id, Bytes::new()) {
                     Ok(()) | Err(StreamError::Full) => Ok(false),
                     Err(error) => Err(PumpError::Write(error)),

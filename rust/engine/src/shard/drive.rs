@@ -144,15 +144,23 @@ impl Shard {
         if let Some(error) = error {
             self.warn(&format!("sending failed: {error}"));
         }
+        if let Some(news) = self.sockets.settle(self.now) {
+            self.warn(&news);
+        }
         for failure in std::mem::take(&mut self.scratch.failures) {
             self.counters.unsent_trains += 1;
             let Some(service) = self.services.get_mut(failure.place.service) else { continue };
-            // Everything else is as if the network had lost it.
-            if failure.error == TrainError::TooLarge
-                && let Some(connection) = service.endpoint.connection(failure.place.handle)
-            {
-                connection.on_datagram_too_large(self.now, failure.segment);
-                self.more = true;
+            let Some(connection) = service.endpoint.connection(failure.place.handle) else {
+                continue;
+            };
+            self.more = true;
+            match failure.error {
+                TrainError::TooLarge => {
+                    connection.on_datagram_too_large(self.now, failure.segment);
+                }
+                // With a single path it is as if the network had lost it.
+                TrainError::Soft(_) => connection.on_local_down(self.now, &failure.addresses),
+                TrainError::Invalid => {}
             }
         }
         if !self.waiting.is_empty() && !self.outbox.is_full() {

@@ -121,6 +121,7 @@ impl Shard {
                 slot.paths.drain(..slot.paths.len().min(1));
                 if alone {
                     slot.sockets.push(at);
+                    self.watch_links();
                 }
                 self.enter(Place { service: CLIENTS, handle }, slot);
             }
@@ -308,8 +309,9 @@ impl Shard {
             Some(begun)
         });
         let begun = begun.unwrap_or_else(|| Err("the connection is gone".to_owned()));
-        if !matches!(begun, Ok(Some(_))) {
-            self.sockets.release(&mut self.poller, &mut self.outbox, &[at]);
+        match begun {
+            Ok(Some(_)) => self.watch_links(),
+            _ => self.sockets.release(&mut self.poller, &mut self.outbox, &[at]),
         }
         begun
     }

@@ -4,6 +4,7 @@
 mod command;
 mod drive;
 mod execute;
+mod links;
 mod mtu;
 mod outbox;
 mod receive;
@@ -23,8 +24,9 @@ use tquic_core::config::EndpointConfig;
 use tquic_core::endpoint::{EndpointSecrets, EndpointStats, Reply};
 use tquic_core::time::{Duration, Instant};
 use tquic_core::trace::Mask;
-use tquic_net::os::{self, Events, Poller};
+use tquic_net::os::{self, Events, LinkWatch, Poller};
 use tquic_net::udp::{RecvBatch, SocketOptions};
+use tquic_net::xdp::Interface;
 
 use crate::application::{Spawned, Supply};
 use crate::config::{Fitted, Log};
@@ -36,10 +38,13 @@ pub(crate) use command::{Command, Connect, Inbox, Listen, Operation, Refusal};
 use mtu::RouteMtus;
 use outbox::Outbox;
 use service::{Place, Service, panic_message};
+pub(crate) use socket::queue_token;
 use socket::{Failure, Sockets};
 
 /// The service of all clients.
 const CLIENTS: usize = 0;
+/// The poller's name for news of interfaces; sockets count from 0.
+const LINKS: usize = usize::MAX - 1;
 /// Events taken from the poller at a time.
 const EVENTS: usize = 64;
 /// While no more trains can be written, deadlines wait at least this long for a socket.
@@ -52,6 +57,8 @@ pub(crate) struct ShardSetup {
     pub endpoint: EndpointConfig,
     pub secrets: EndpointSecrets,
     pub socket: SocketOptions,
+    /// Its queues are watched by the poller: see [`queue_token`].
+    pub interface: Option<Interface>,
     pub spin: Duration,
     pub log: Option<Log>,
 }
@@ -78,6 +85,8 @@ pub(crate) struct Shard {
     /// The time of this turn.
     now: Instant,
     mtus: RouteMtus,
+    /// Once a connection has a socket of its own.
+    links: Option<LinkWatch>,
     /// What tools at the probes want to hear of.
     probed: Mask,
     settings: Settings,
@@ -129,7 +138,7 @@ impl Shard {
         Self {
             services,
             keys: HashMap::new(),
-            sockets: Sockets::default(),
+            sockets: Sockets::new(setup.interface),
             poller: setup.poller,
             events: Events::with_capacity(EVENTS),
             inbox: setup.inbox,
@@ -142,6 +151,7 @@ impl Shard {
             more: false,
             now: clock(),
             mtus: RouteMtus::default(),
+            links: None,
             probed: Mask::NONE,
             settings: Settings { socket: setup.socket, spin: setup.spin, log: setup.log },
             counters: Counters::default(),
@@ -231,7 +241,7 @@ impl Shard {
     }
 
     fn on_timeouts(&mut self) {
-        self.sockets.on_timeout(self.now);
+        self.sockets.on_timeout(self.now, &mut self.poller);
         let mut panics = Vec::new();
         for (service, s) in &mut self.services {
             while s.endpoint.timeout().is_some_and(|at| at <= self.now) {
@@ -290,6 +300,7 @@ impl Shard {
             connections: self.services.iter().map(|(_, s)| s.endpoint.len()).sum(),
             endpoint,
             socket: self.sockets.stats(),
+            xdp: self.sockets.interface().map(Interface::stats),
             turns: self.counters.turns,
             sleeps: self.counters.sleeps,
             panics: self.counters.panics,

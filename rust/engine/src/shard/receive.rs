@@ -16,6 +16,10 @@ impl Shard {
     pub(super) fn receive_ready(&mut self) {
         let ready: ArrayVec<_, { super::EVENTS }> = self.events.iter().collect();
         for event in ready {
+            if event.token == super::LINKS {
+                self.on_links();
+                continue;
+            }
             if event.writable
                 && let Err(error) = self.sockets.on_writable(event.token, &mut self.poller)
             {
@@ -38,29 +42,36 @@ impl Shard {
     /// had their turn. Reading on first costs more, for the bytes leave the cache before they are
     /// used.
     fn receive(&mut self, socket: usize) {
-        let Some(entry) = self.sockets.get(socket) else { return };
-        if let Err(error) = entry.socket.recv(&mut self.scratch.recv) {
-            return self.warn(&format!("receiving failed: {error}"));
+        let result = self.sockets.recv(socket, &mut self.scratch.recv);
+        if self.sockets.on_received(socket, self.now, result.is_ok(), &mut self.poller)
+            && let Err(error) = &result
+        {
+            self.warn(&format!("receiving failed: {error}"));
         }
-        let service = entry.service;
-        let Some(s) = self.services.get_mut(service) else { return };
+        if result.is_err() {
+            return;
+        }
         let (now, replies) = (self.now, &mut self.scratch.replies);
         let mut panics = Vec::new();
         for slot in self.scratch.recv.slots() {
+            let Some(at) = self.sockets.addressee(socket, &slot) else { continue };
+            let Some(entry) = self.sockets.get(at) else { continue };
+            let service = entry.service;
+            let Some(s) = self.services.get_mut(service) else { continue };
             let addresses = entry.four_tuple(slot.remote, slot.local_ip);
             let ecn = slot.ecn.map(from_socket);
             let result = catch_unwind(AssertUnwindSafe(|| {
                 s.endpoint.receive(now, addresses, ecn, (slot.data, slot.stride), replies);
             }));
             if let Err(panic) = result {
-                panics.push((s.endpoint.take_in_hand(), panic));
+                panics.push((service, s.endpoint.take_in_hand(), panic));
+            }
+            if !replies.is_empty() {
+                send_replies(&mut self.sockets, at, replies);
+                replies.clear();
             }
         }
-        if !self.scratch.replies.is_empty() {
-            send_replies(&self.sockets, socket, &self.scratch.replies);
-            self.scratch.replies.clear();
-        }
-        for (handle, panic) in panics {
+        for (service, handle, panic) in panics {
             self.contain(handle.map(|handle| Place { service, handle }), &*panic);
         }
     }
@@ -126,9 +137,9 @@ impl Shard {
 
 /// Answers that belong to no connection; what a full socket does not take is lost, as datagrams may
 /// be.
-fn send_replies(sockets: &Sockets, socket: usize, replies: &[Reply]) {
-    let Some(entry) = sockets.get(socket) else { return };
+fn send_replies(sockets: &mut Sockets, socket: usize, replies: &[Reply]) {
     for some in replies.chunks(MAX_TRAINS) {
+        let Some(entry) = sockets.get(socket) else { return };
         let batch: ArrayVec<Transmit<'_>, MAX_TRAINS> = some
             .iter()
             .map(|reply| Transmit {
@@ -139,7 +150,6 @@ fn send_replies(sockets: &Sockets, socket: usize, replies: &[Reply]) {
                 data: &reply.data,
             })
             .collect();
-        // An unusable socket shows where connections use it.
-        let _ = entry.socket.send(&batch);
+        sockets.send_now(socket, &batch);
     }
 }

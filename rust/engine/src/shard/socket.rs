@@ -8,8 +8,9 @@ use arrayvec::ArrayVec;
 use slab::Slab;
 use tquic_core::path::{Ecn, FourTuple};
 use tquic_core::time::{Duration, Instant};
-use tquic_net::os::{Interest, Poller};
-use tquic_net::udp::{self, MAX_TRAINS, Sent, TrainError, UdpSocket};
+use tquic_net::os::{Interest, Poller, RESERVED_TOKEN};
+use tquic_net::udp::{self, MAX_TRAINS, RecvBatch, Sent, TrainError, Transmit, UdpSocket};
+use tquic_net::xdp::{Interface, MAX_QUEUES};
 
 use super::outbox::{Outbox, Train};
 use super::service::Place;
@@ -18,6 +19,20 @@ use crate::stats::add_socket;
 
 /// When a socket claims to be writable and is not, it is tried again after this long.
 const RETRY: Duration = Duration::from_millis(1);
+
+/// The poller's token for a queue of the interface: from the highest down, where no socket is.
+pub(crate) fn queue_token(queue: usize) -> usize {
+    RESERVED_TOKEN - 1 - queue
+}
+
+/// The queue that a token is for.
+fn queue_of(token: usize) -> Option<usize> {
+    (RESERVED_TOKEN - 1).checked_sub(token).filter(|queue| *queue < MAX_QUEUES)
+}
+
+/// A socket that cannot receive is left alone for a while, for the poller would report it again at
+/// once: the first time so long as the first of these, then twice as long each time up to the other.
+const REST: [Duration; 2] = [RETRY, Duration::from_millis(100)];
 
 /// Whether a socket takes trains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +58,17 @@ pub(super) struct Entry {
     room: Room,
     /// The last try after the poller said that there is room sent nothing.
     lied: bool,
+    /// The poller does not watch it until then, because receiving failed.
+    deaf_until: Option<Instant>,
+    /// For how long it was left alone the last time; zero if receiving went well since.
+    rest: Duration,
 }
 
 /// A train that did not leave.
 pub(super) struct Failure {
     pub place: Place,
     pub error: TrainError,
+    pub addresses: FourTuple,
     /// Size of its datagrams.
     pub segment: usize,
 }
@@ -57,6 +77,10 @@ pub(super) struct Failure {
 #[derive(Default)]
 pub(super) struct Sockets {
     entries: Slab<Entry>,
+    /// Takes what leaves through it past the sockets (AF_XDP).
+    interface: Option<Interface>,
+    /// When the interface is tried again that did not take everything.
+    flush_at: Option<Instant>,
     /// Counters of those that were closed.
     gone: udp::Stats,
     /// The one used last.
@@ -67,7 +91,12 @@ impl Entry {
     /// Whether a datagram with this local address belongs to the socket: 2 for its very address,
     /// 1 for a socket on any address, 0 for no.
     fn suits(&self, service: usize, local: SocketAddr) -> u8 {
-        if self.service != service || self.local.port() != local.port() {
+        if self.service == service { self.hears(local) } else { 0 }
+    }
+
+    /// The same whosever it is.
+    fn hears(&self, local: SocketAddr) -> u8 {
+        if self.local.port() != local.port() {
             return 0;
         }
         let mine = self.local.ip();
@@ -86,7 +115,7 @@ impl Entry {
     }
 
     /// One call with the trains at the front of the queue.
-    fn send(&self, outbox: &Outbox) -> io::Result<Sent> {
+    fn send(&self, outbox: &Outbox, interface: &mut Option<Interface>) -> io::Result<Sent> {
         let batch: ArrayVec<udp::Transmit<'_>, MAX_TRAINS> = self
             .queue
             .iter()
@@ -99,7 +128,7 @@ impl Entry {
                 data: outbox.data(train),
             })
             .collect();
-        self.socket.send(&batch)
+        send(&self.socket, interface, &batch)
     }
 
     /// The source address to ask the kernel for: none where there is no choice.
@@ -108,7 +137,23 @@ impl Entry {
     }
 }
 
+fn send(
+    socket: &UdpSocket,
+    interface: &mut Option<Interface>,
+    batch: &[Transmit<'_>],
+) -> io::Result<Sent> {
+    match interface {
+        Some(interface) => interface.send(socket, batch),
+        None => socket.send(batch),
+    }
+}
+
 impl Sockets {
+    /// None yet. `interface`: what they send through where that leads to the peer.
+    pub fn new(interface: Option<Interface>) -> Self {
+        Self { interface, ..Self::default() }
+    }
+
     /// Takes a socket in. `alone`: it was opened for one connection, and closes with it.
     pub fn add(
         &mut self,
@@ -120,6 +165,9 @@ impl Sockets {
         let at = self.entries.vacant_key();
         poller.add(&socket, at, Interest::Readable)?;
         let local = socket.local_addr();
+        if let Some(interface) = &mut self.interface {
+            interface.claim(&socket);
+        }
         let users = alone.then_some(1);
         let queue = VecDeque::new();
         self.entries.insert(Entry {
@@ -131,6 +179,8 @@ impl Sockets {
             queue,
             room: Room::Free,
             lied: false,
+            deaf_until: None,
+            rest: Duration::ZERO,
         });
         Ok(at)
     }
@@ -139,6 +189,9 @@ impl Sockets {
         let Some(entry) = self.entries.try_remove(at) else { return };
         // The descriptor is closed in any case.
         let _ = poller.remove(&entry.socket, at);
+        if let Some(interface) = &mut self.interface {
+            interface.release(&entry.socket);
+        }
         for train in &entry.queue {
             outbox.release(train);
         }
@@ -188,6 +241,47 @@ impl Sockets {
         })
     }
 
+    /// Receives from the socket, or the queue of the interface, that the poller named.
+    pub fn recv(&mut self, token: usize, batch: &mut RecvBatch) -> io::Result<usize> {
+        match (queue_of(token), &mut self.interface) {
+            (Some(queue), Some(interface)) => Ok(interface.recv(queue, batch)),
+            _ => self.entries.get(token).map_or(Ok(0), |entry| entry.socket.recv(batch)),
+        }
+    }
+
+    /// The socket that a datagram was for which came in here: the one that the poller named, or that
+    /// of the datagram's port.
+    pub fn addressee(&self, token: usize, slot: &udp::Slot<'_>) -> Option<usize> {
+        let (Some(port), Some(ip)) = (slot.local_port, slot.local_ip) else { return Some(token) };
+        let local = SocketAddr::new(ip, port);
+        if self.entries.get(self.last).is_some_and(|e| e.hears(local) == 2) {
+            return Some(self.last);
+        }
+        let hears = |(at, e): (usize, &Entry)| (e.hears(local), at);
+        let (fit, at) = self.entries.iter().map(hears).max()?;
+        (fit > 0).then_some(at)
+    }
+
+    /// Sends what belongs to no connection, as far as there is room.
+    pub fn send_now(&mut self, at: usize, batch: &[Transmit<'_>]) {
+        if let Some(entry) = self.entries.get(at) {
+            // An unusable socket shows where connections use it.
+            let _ = send(&entry.socket, &mut self.interface, batch);
+        }
+    }
+
+    /// The interface, if there is one.
+    pub fn interface(&self) -> Option<&Interface> {
+        self.interface.as_ref()
+    }
+
+    /// The end of a turn: the time to try the interface again, and what it has to tell.
+    pub fn settle(&mut self, now: Instant) -> Option<String> {
+        let interface = self.interface.as_mut()?;
+        self.flush_at = interface.has_waiting().then(|| now + RETRY);
+        interface.take_news()
+    }
+
     /// The socket that clients with this source share.
     pub fn shared(&self, source: Source) -> Option<usize> {
         self.entries.iter().find(|(_, e)| e.source == Some(source)).map(|(at, _)| at)
@@ -230,7 +324,7 @@ impl Sockets {
             return Ok(());
         }
         while !entry.queue.is_empty() {
-            let sent = match entry.send(outbox) {
+            let sent = match entry.send(outbox, &mut self.interface) {
                 Ok(sent) => sent,
                 Err(error) => {
                     // The socket is of no use any more: everything is lost, timeouts will tell.
@@ -240,8 +334,8 @@ impl Sockets {
             };
             for &(i, error) in &sent.errors {
                 if let Some(train) = entry.queue.get(i) {
-                    let segment = train.transmit.segment;
-                    failures.push(Failure { place: train.place, error, segment });
+                    let tquic_core::tx::Transmit { addresses, segment, .. } = train.transmit;
+                    failures.push(Failure { place: train.place, error, addresses, segment });
                 }
             }
             let done = sent.trains.min(entry.queue.len());
@@ -263,26 +357,57 @@ impl Sockets {
         match self.entries.get_mut(at) {
             Some(entry) if entry.room == Room::Full => {
                 entry.room = Room::Free;
-                poller.modify(&entry.socket, at, Interest::Readable)
+                entry.watch(at, poller)
             }
             _ => Ok(()),
         }
     }
 
-    /// When a socket is to be tried again.
-    pub fn retry_at(&self) -> Option<Instant> {
-        let time = |(_, e): (usize, &Entry)| match e.room {
-            Room::Until(at) => Some(at),
-            _ => None,
-        };
-        self.entries.iter().filter_map(time).min()
+    /// How receiving went. Answers whether somebody should be told that it fails.
+    pub fn on_received(
+        &mut self,
+        at: usize,
+        now: Instant,
+        well: bool,
+        poller: &mut Poller,
+    ) -> bool {
+        let Some(entry) = self.entries.get_mut(at) else { return false };
+        if well {
+            entry.rest = Duration::ZERO;
+            return false;
+        }
+        let first = entry.rest.is_zero();
+        entry.rest = (entry.rest * 2).clamp(REST[0], REST[1]);
+        entry.deaf_until = Some(now + entry.rest);
+        // What the poller does not know any more, it reports no more.
+        let _ = poller.remove(&entry.socket, at);
+        first
     }
 
-    /// Tries sockets again whose time has come.
-    pub fn on_timeout(&mut self, now: Instant) {
-        for (_, entry) in &mut self.entries {
+    /// When a socket is to be tried again.
+    pub fn retry_at(&self) -> Option<Instant> {
+        let times = |(_, e): (usize, &Entry)| match (e.room, e.deaf_until) {
+            (Room::Until(at), Some(deaf)) => Some(at.min(deaf)),
+            (Room::Until(at), None) => Some(at),
+            (_, deaf) => deaf,
+        };
+        self.entries.iter().filter_map(times).chain(self.flush_at).min()
+    }
+
+    /// Tries sockets, and the interface, again whose time has come.
+    pub fn on_timeout(&mut self, now: Instant, poller: &mut Poller) {
+        if self.flush_at.is_some_and(|at| at <= now)
+            && let Some(interface) = &mut self.interface
+        {
+            interface.flush();
+        }
+        for (at, entry) in &mut self.entries {
             if matches!(entry.room, Room::Until(at) if at <= now) {
                 entry.room = Room::Free;
+            }
+            if entry.deaf_until.is_some_and(|at| at <= now) {
+                let watched = poller.add(&entry.socket, at, entry.interest());
+                entry.deaf_until = watched.is_err().then(|| now + entry.rest);
             }
         }
     }
@@ -296,11 +421,26 @@ impl Sockets {
     pub fn stats(&self) -> udp::Stats {
         let mut sum = self.gone;
         self.entries.iter().for_each(|(_, e)| add_socket(&mut sum, &e.socket.stats()));
+        if let Some(interface) = &self.interface {
+            add_socket(&mut sum, &interface.socket_stats());
+        }
         sum
     }
 }
 
 impl Entry {
+    fn interest(&self) -> Interest {
+        if self.room == Room::Full { Interest::ReadableWritable } else { Interest::Readable }
+    }
+
+    /// Tells the poller what is of interest, unless it does not watch the socket at the time.
+    fn watch(&self, at: usize, poller: &mut Poller) -> io::Result<()> {
+        match self.deaf_until {
+            Some(_) => Ok(()),
+            None => poller.modify(&self.socket, at, self.interest()),
+        }
+    }
+
     fn on_full(
         &mut self,
         at: usize,
@@ -314,7 +454,7 @@ impl Entry {
         }
         self.lied = !progress;
         self.room = Room::Full;
-        poller.modify(&self.socket, at, Interest::ReadableWritable)
+        self.watch(at, poller)
     }
 }
 
@@ -408,7 +548,7 @@ mod tests {
         assert_eq!(sockets.retry_at(), Some(now + RETRY));
         sockets.on_writable(at, &mut poller).unwrap();
         assert_eq!(sockets.retry_at(), Some(now + RETRY));
-        sockets.on_timeout(now + RETRY);
+        sockets.on_timeout(now + RETRY, &mut poller);
         sockets.flush(at, now, &mut poller, &mut outbox, &mut failures).unwrap();
         assert!(failures.is_empty() && !sockets.has_queued() && !outbox.is_full());
         for n in 0..32 {
@@ -416,5 +556,37 @@ mod tests {
             assert_eq!(peer.recv(&mut byte).unwrap(), 1);
             assert_eq!(byte, [n]);
         }
+    }
+
+    #[test]
+    fn a_socket_that_cannot_receive_is_left_alone_for_a_while() {
+        let (mut poller, mut sockets) = (Poller::new().unwrap(), Sockets::default());
+        let mut events = tquic_net::os::Events::with_capacity(2);
+        let mut reported = |poller: &mut Poller| {
+            poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
+            events.iter().next().is_some()
+        };
+        let at = sockets.add(&mut poller, bind("127.0.0.1:0"), 0, false).unwrap();
+        let to = sockets.get(at).unwrap().local;
+        std::net::UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&[1], to).unwrap();
+        let mut now = Instant::ZERO;
+        for (first, rest) in [(true, 1), (false, 2), (false, 4)] {
+            assert!(reported(&mut poller));
+            assert_eq!(sockets.on_received(at, now, false, &mut poller), first);
+            assert!(!reported(&mut poller));
+            // A full one would be watched, but not now.
+            sockets.entries[at].on_full(at, now, true, &mut poller).unwrap();
+            let until = now + Duration::from_millis(rest);
+            assert_eq!(sockets.retry_at(), Some(until));
+            sockets.on_timeout(Instant::from_nanos(until.as_nanos() - 1), &mut poller);
+            assert!(!reported(&mut poller));
+            sockets.on_timeout(until, &mut poller);
+            now = until;
+        }
+        assert!(reported(&mut poller));
+        assert!(!sockets.on_received(at, now, true, &mut poller));
+        assert_eq!(sockets.retry_at(), None);
+        assert!(sockets.on_received(at, now, false, &mut poller), "told again");
+        assert_eq!(sockets.retry_at(), Some(now + REST[0]));
     }
 }

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use libc::c_int;
 
+use super::wake::State;
 use super::{Event, Interest, RESERVED_TOKEN};
 
 /// Waits for sources and wakers; one thread's own.
@@ -35,20 +35,14 @@ pub struct Waker(Arc<Wake>);
 #[derive(Debug)]
 struct Wake {
     eventfd: File,
-    state: AtomicU8,
+    state: State,
 }
-
-// The states of a waiting thread. Only one that is (about to be) asleep costs a system call to
-// wake; many wakes while it works or before it looks cost one atomic swap each.
-const AWAKE: u8 = 0;
-const ASLEEP: u8 = 1;
-const WOKEN: u8 = 2;
 
 impl Waker {
     /// Has the current or next [`Poller::wait`] return with [`Events::woken`]. What was written
     /// before this call is visible to the thread after that.
     pub fn wake(&self) -> io::Result<()> {
-        if self.0.state.swap(WOKEN, Ordering::AcqRel) == ASLEEP {
+        if self.0.state.call() {
             (&self.0.eventfd).write_all(&1u64.to_ne_bytes())?;
         }
         Ok(())
@@ -62,7 +56,7 @@ impl Poller {
         let epoll = unsafe { owned(libc::epoll_create1(libc::EPOLL_CLOEXEC)) }?;
         // SAFETY: as above.
         let eventfd = unsafe { owned(libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK)) }?;
-        let wake = Wake { eventfd: eventfd.into(), state: AtomicU8::new(AWAKE) };
+        let wake = Wake { eventfd: eventfd.into(), state: State::new() };
         let poller = Self { epoll, wake: Arc::new(wake), nanoseconds: true };
         // Edge-triggered: every write is reported once, and the counter is never read.
         let events = libc::EPOLLIN | libc::EPOLLET;
@@ -102,13 +96,11 @@ impl Poller {
     /// only looks), and puts what happened into `events`.
     pub fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
         events.filled = 0;
-        let state = &self.wake.state;
-        let asleep =
-            state.compare_exchange(AWAKE, ASLEEP, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        let asleep = self.wake.state.fall_asleep();
         // Woken already: still look at the sources, so that busy wakers do not starve them.
         let timeout = if asleep { timeout } else { Some(Duration::ZERO) };
         let filled = self.wait_for_sources(events, timeout);
-        events.woken = self.wake.state.swap(AWAKE, Ordering::AcqRel) == WOKEN;
+        events.woken = self.wake.state.get_up();
         events.filled = match filled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
             other => other?,

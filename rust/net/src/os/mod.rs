@@ -1,17 +1,26 @@
 //! What a shard needs from the operating system besides sockets.
 
 #[cfg(target_os = "linux")]
+pub(crate) mod bpf;
+#[cfg(target_os = "linux")]
 mod cpu;
 #[cfg(target_os = "linux")]
 mod epoll;
+#[cfg(target_os = "linux")]
+mod links;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;
+#[cfg(target_os = "linux")]
+mod wake;
+#[cfg(target_os = "linux")]
+pub(crate) mod xsk;
 
 #[cfg(target_os = "linux")]
 #[cfg(test)]
 mod tests;
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::LazyLock;
 use std::time::Instant;
 
@@ -19,8 +28,12 @@ use std::time::Instant;
 pub use cpu::{allowed_cpus, pin_thread, thread_cpu_time};
 #[cfg(target_os = "linux")]
 pub use epoll::{Events, Poller, Waker};
+#[cfg(target_os = "linux")]
+pub use links::{LinkWatch, links};
 #[cfg(not(target_os = "linux"))]
-pub use portable::{Events, Poller, Waker, allowed_cpus, pin_thread, thread_cpu_time};
+pub use portable::{
+    Events, LinkWatch, Poller, Waker, allowed_cpus, links, pin_thread, thread_cpu_time,
+};
 
 /// Nanoseconds on a monotonic clock, the same for all threads of the process; it starts near 0
 /// with the first call. Read it once per batch, not per packet.
@@ -34,6 +47,17 @@ pub fn random_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::from)?;
     Ok(seed)
+}
+
+/// An interface, and an address that it has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub name: String,
+    /// An IP address of it.
+    pub address: Option<IpAddr>,
+    /// Whether it is up and has a carrier.
+    pub up: bool,
 }
 
 /// What to wait for.

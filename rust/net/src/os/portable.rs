@@ -162,3 +162,27 @@ pub fn pin_thread(_cpu: usize) -> io::Result<()> {
 pub fn thread_cpu_time() -> Option<Duration> {
     None
 }
+
+/// Hears of changes of interfaces and addresses: not possible here.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub struct LinkWatch(());
+
+#[cfg(not(target_os = "linux"))]
+impl LinkWatch {
+    /// Fails.
+    pub fn new(_poller: &mut Poller, _token: usize) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Nothing was told.
+    pub fn take(&self) -> bool {
+        false
+    }
+}
+
+/// The interfaces as they are now: not known here.
+#[cfg(not(target_os = "linux"))]
+pub fn links() -> io::Result<Vec<super::Link>> {
+    Err(io::ErrorKind::Unsupported.into())
+}

@@ -23,6 +23,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
 
+#[cfg(all(target_os = "linux", feature = "faults"))]
+pub use linux::faults;
 #[cfg(target_os = "linux")]
 pub use linux::{RecvBatch, UdpSocket, mtu_of_route, reuseport_by_cid};
 #[cfg(not(target_os = "linux"))]
@@ -99,6 +101,9 @@ pub struct SocketOptions {
     pub interface: Option<String>,
     /// Keep what ICMP says about sent datagrams for `UdpSocket::take_refusals`. Default off.
     pub report_errors: bool,
+    /// Which of its system calls fail. Default none.
+    #[cfg(all(target_os = "linux", feature = "faults"))]
+    pub faults: Option<faults::Faults>,
 }
 
 impl Default for SocketOptions {
@@ -113,6 +118,8 @@ impl Default for SocketOptions {
             ecn: true,
             interface: None,
             report_errors: false,
+            #[cfg(all(target_os = "linux", feature = "faults"))]
+            faults: None,
         }
     }
 }
@@ -182,7 +189,7 @@ impl Transmit<'_> {
 
     /// Whether one `sendmsg` can take it: what breaks these bounds is a bug of the caller, and
     /// must not look like a path MTU or a missing GSO.
-    const fn is_valid(&self) -> bool {
+    pub(crate) const fn is_valid(&self) -> bool {
         (self.segment_size > 0 || self.data.is_empty())
             && self.data.len() <= MAX_TRAIN_BYTES
             && self.datagrams() <= MAX_SEGMENTS
@@ -238,6 +245,8 @@ pub struct Slot<'a> {
     pub remote: SocketAddr,
     /// The address it was sent to, where the system says so.
     pub local_ip: Option<IpAddr>,
+    /// The port it was sent to, where that is not the one port of a socket (AF_XDP).
+    pub local_port: Option<u16>,
     /// ECN codepoint of every datagram in the slot; `None` is Not-ECT or unknown.
     pub ecn: Option<Ecn>,
     /// Length of every datagram in the slot but the last, which may be shorter. Not zero.
@@ -271,11 +280,22 @@ pub struct Refusal {
     pub quote: ArrayVec<u8, QUOTE_SIZE>,
 }
 
+/// A datagram that came some other way than through a [`UdpSocket`].
+#[cfg(target_os = "linux")]
+pub(crate) struct Arrived<'a> {
+    pub remote: SocketAddr,
+    pub local: SocketAddr,
+    pub ecn: Option<Ecn>,
+    pub interface: u32,
+    pub payload: &'a [u8],
+}
+
 /// What is known of a filled slot besides its bytes.
 #[derive(Clone, Copy, Debug)]
 struct Meta {
     remote: SocketAddr,
     local_ip: Option<IpAddr>,
+    local_port: Option<u16>,
     ecn: Option<Ecn>,
     stride: usize,
     interface: u32,
@@ -286,8 +306,8 @@ impl Meta {
     /// The slot over `bytes`; `None` if nothing usable came in.
     fn slot<'a>(&self, bytes: &'a mut [u8]) -> Option<Slot<'a>> {
         let data = bytes.get_mut(..self.len).filter(|data| !data.is_empty())?;
-        let Self { remote, local_ip, ecn, stride, interface, .. } = *self;
-        Some(Slot { remote, local_ip, ecn, stride, interface, data })
+        let Self { remote, local_ip, local_port, ecn, stride, interface, .. } = *self;
+        Some(Slot { remote, local_ip, local_port, ecn, stride, interface, data })
     }
 
     const fn datagrams(&self) -> usize {

@@ -54,6 +54,11 @@ impl UdpSocket {
         self.local
     }
 
+    /// The interface that it is bound to: none here.
+    pub fn interface(&self) -> Option<&str> {
+        None
+    }
+
     /// What it can do.
     pub fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -136,7 +141,15 @@ impl UdpSocket {
                     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
                     let stride = len;
                     let (local_ip, ecn, interface) = (None, None, 0);
-                    batch.filled.push(Meta { remote, local_ip, ecn, stride, interface, len });
+                    batch.filled.push(Meta {
+                        remote,
+                        local_ip,
+                        local_port: None,
+                        ecn,
+                        stride,
+                        interface,
+                        len,
+                    });
                 }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => break,

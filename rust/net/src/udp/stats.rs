@@ -16,7 +16,8 @@ pub struct Stats {
     /// Times the kernel refused GSO and took the same datagrams one by one (0 or 1: it is off
     /// afterwards).
     pub gso_fallbacks: u64,
-    /// Trains not sent ([`TrainError`](super::TrainError)), damaged receptions, and errors that
+    /// Trains not sent ([`TrainError`](super::TrainError)), damaged receptions, calls that failed to
+    /// receive, and errors that
     /// came from ICMP messages and were swallowed: anybody can forge those (RFC 9000 section 14.2.1).
     pub soft_errors: u64,
     /// Datagrams that the kernel dropped because the receive buffer was full; a coalesced train may

@@ -57,7 +57,7 @@ fn receive(socket: &UdpSocket, bytes: usize) -> Vec<Got> {
         while socket.recv(&mut batch).unwrap() > 0 {
             for slot in batch.slots() {
                 sum += slot.data.len();
-                let Slot { remote, local_ip, ecn, stride, interface, data } = slot;
+                let Slot { remote, local_ip, ecn, stride, interface, data, .. } = slot;
                 let data = data.to_vec();
                 got.push(Got { remote, local_ip, ecn, stride, interface, data });
             }
@@ -517,6 +517,7 @@ fn the_portable_socket_does_the_same_one_by_one() {
     let open = |addr: &str| portable::UdpSocket::bind(addr.parse().unwrap(), &options).unwrap();
     let (a, b) = (open(loopbacks().last().unwrap().1), open("127.0.0.1:0"));
     assert_eq!(a.capabilities().gso_max_segments, 1);
+    assert_eq!(a.interface(), None);
     assert!(a.capabilities().recv_buffer.granted > 0);
     let data = pattern(3 * 1000 + 1, 8);
     let train = Transmit { segment_size: 1000, ..datagram(b.local_addr(), &data) };

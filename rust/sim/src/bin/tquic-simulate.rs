@@ -14,6 +14,7 @@ Plays connections between two endpoints in virtual time, with faults by chance, 
   --failures N     stop after so many failures (default 20)
   --every N        play every Nth trial twice and compare (default 16, 0 for never); not
                    those with corruption, which may hit what TLS draws at random
+  --courses        tell the course of each trial, as a hash; not of those with corruption
   --list           list the scenarios
 
 With TQUIC_SIM_TRACE=1 in the environment every datagram and event is printed.
@@ -25,10 +26,12 @@ struct Options {
     scenario: Option<String>,
     failures: usize,
     every: u64,
+    courses: bool,
 }
 
 fn options() -> Result<Option<Options>, lexopt::Error> {
-    let mut options = Options { runs: 1000, seed: 1, scenario: None, failures: 20, every: 16 };
+    let mut options =
+        Options { runs: 1000, seed: 1, scenario: None, failures: 20, every: 16, courses: false };
     let mut parser = lexopt::Parser::from_env();
     while let Some(argument) = parser.next()? {
         match argument {
@@ -37,6 +40,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             Long("scenario") => options.scenario = Some(parser.value()?.string()?),
             Long("failures") => options.failures = parser.value()?.parse()?,
             Long("every") => options.every = parser.value()?.parse()?,
+            Long("courses") => options.courses = true,
             Long("list") => {
                 trial::scenarios().for_each(|(name, about)| println!("{name:<12} {about}"));
                 return Ok(None);
@@ -52,14 +56,18 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
 }
 
 /// Plays one trial, twice if asked to.
-fn one(scenario: Option<&str>, seed: u64, twice: bool) -> Option<Result<Counts, Failure>> {
-    let plan = draw(scenario, seed)?;
+fn one(options: &Options, seed: u64, twice: bool) -> Option<Result<Counts, Failure>> {
+    let plan = draw(options.scenario.as_deref(), seed)?;
     let name = plan.scenario;
+    let told = options.courses && plan.is_repeatable();
     let again = (twice && plan.is_repeatable()).then(|| plan.clone());
     let first = match run(plan) {
         Ok(report) => report,
         Err(failure) => return Some(Err(failure)),
     };
+    if told {
+        println!("{seed} {name} {:016x} {:?}", first.hash, first.counts);
+    }
     if let Some(Ok(second)) = again.map(run)
         && second != first
     {
@@ -85,7 +93,7 @@ fn main() -> ExitCode {
     for number in 0..options.runs {
         let seed = options.seed.wrapping_add(number);
         let twice = options.every > 0 && number % options.every == 0;
-        let Some(result) = one(options.scenario.as_deref(), seed, twice) else {
+        let Some(result) = one(&options, seed, twice) else {
             eprintln!("no such scenario; see --list");
             return ExitCode::from(2);
         };

@@ -188,6 +188,7 @@ impl Sender {
             peer_validated_address: true,
             amplification_blocked: false,
             peer_max_ack_delay: self.config.peer_max_ack_delay,
+            ack_threshold: None,
             longest_backoff: Duration::MAX,
         }
     }

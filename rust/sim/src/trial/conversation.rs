@@ -40,6 +40,9 @@ pub struct Conversation {
     /// When to act next, of its own accord.
     next: Option<Instant>,
     next_read: Instant,
+    /// When something was read last, and the longest time between two reads.
+    last_read: Option<Instant>,
+    pause: Duration,
     datagrams_sent: u64,
     datagrams_seen: BTreeSet<u64>,
     token: Option<Vec<u8>>,
@@ -71,6 +74,8 @@ impl Conversation {
             acts,
             next: Some(now),
             next_read: now,
+            last_read: None,
+            pause: Duration::ZERO,
             datagrams_sent: 0,
             datagrams_seen: BTreeSet::new(),
             token: None,
@@ -250,8 +255,11 @@ impl Conversation {
             record.unfinished.push(self.describe());
         }
         record.end(self.connection, self.side).over = Some((now, error));
-        let ConnectionStats { key_updates, .. } = c.stats();
+        record.end(self.connection, self.side).pause = self.pause;
+        let ConnectionStats { key_updates, bytes_sent, reinjected_bytes, .. } = c.stats();
         record.counts.key_updates += key_updates;
+        record.counts.sent += bytes_sent;
+        record.counts.reinjected += reinjected_bytes;
         record.counts.bytes += self.streams.values().map(StreamEnd::bytes_read).sum::<u64>();
         record.counts.lost += c.path(0).map_or(0, |path| path.stats().lost_packets);
         let early = c.handshake().zero_rtt() == tquic_core::handshake::ZeroRtt::Accepted;
@@ -318,7 +326,12 @@ impl Conversation {
             if budget == 0 {
                 break;
             }
-            budget -= stream.read(c.streams(), budget)?;
+            let read = stream.read(c.streams(), budget)?;
+            if read > 0 {
+                let before = self.last_read.replace(now).unwrap_or(now);
+                self.pause = self.pause.max(now - before);
+            }
+            budget -= read;
             stream.write(c.streams())?;
         }
         if self.plan.read_rate.is_some() {
@@ -373,6 +386,14 @@ impl Conversation {
                 if let Some(id) = nth_path(c, nth) {
                     // Refused if it is the only one that works.
                     let _ = c.abandon_path(now, id, TransportErrorCode::APPLICATION_ABANDON_PATH);
+                }
+            }
+            What::Local(index, up) => {
+                let local = client_address(self.connection, index);
+                let addresses = FourTuple { local, remote: SERVER };
+                match up {
+                    true => c.on_local_up(&addresses),
+                    false => c.on_local_down(now, &addresses),
                 }
             }
             What::AdvisePath(nth, backup) => {

@@ -10,6 +10,9 @@ use tquic_core::rng::Rng;
 use tquic_core::time::{Duration, nanos};
 use tquic_wire::{Direction, Side, Version};
 
+/// Bytes that leave in one piece where the system can cut trains.
+const MAX_TRAIN: usize = 65_536;
+
 /// Chance, in the shapes that plans need.
 pub struct Dice(Rng);
 
@@ -103,6 +106,8 @@ fn base(scenario: &'static str, seed: u64, dice: &mut Dice) -> Plan {
             honours_release: false,
         },
         connections: Vec::new(),
+        pauses: Vec::new(),
+        train: MAX_TRAIN,
         restart: None,
         may_die: false,
         limit: Duration::ZERO,
@@ -231,7 +236,9 @@ fn finish(plan: &mut Plan) {
         .flat_map(|link| &link.schedule.outages)
         .map(|span| (span.end - span.start) * 4)
         .sum();
+    let pauses: Duration = plan.pauses.iter().map(|(_, span)| (span.end - span.start) * 4).sum();
     plan.limit = Duration::from_secs(60)
+        + pauses
         + plan.network.patience(bytes, packets, &plan.host)
         + reading
         + outages

@@ -55,6 +55,8 @@ pub struct Report {
     pub served: Instant,
     /// When each connection was over at the client.
     pub over: Vec<Instant>,
+    /// The longest time between two reads of each connection, at the client and at the server.
+    pub pauses: Vec<[Duration; 2]>,
     /// What was done.
     pub counts: Counts,
 }
@@ -113,6 +115,7 @@ fn play(plan: Plan) -> Result<Report, (Vec<String>, String)> {
     let tls = Tls::new(&plan.tls);
     let mut simulation = Simulation::new(network::build(&plan), seed);
     let connections = plan.connections.len();
+    let pauses = plan.pauses.clone();
     let record = Rc::new(RefCell::new(Record::new(plan, trace)));
     let mut mine = Vec::new();
     for c in 0..connections {
@@ -123,6 +126,11 @@ fn play(plan: Plan) -> Result<Report, (Vec<String>, String)> {
     let client = simulation.add(Party::new(Side::Client, &record, tls.clone()), host, &mine);
     let servers = [SERVER, SocketAddr::V4(PREFERRED)];
     let server = simulation.add(Party::new(Side::Server, &record, tls), host, &servers);
+
+    for (side, span) in pauses {
+        let id = if side == Side::Client { client } else { server };
+        simulation.pause(id, Instant::ZERO + span.start..Instant::ZERO + span.end);
+    }
 
     let all_over = || (0..connections).all(|index| record.borrow().is_over(index));
     let mut outcome = simulation.run_until(limit, |_| all_over());
@@ -148,5 +156,7 @@ fn play(plan: Plan) -> Result<Report, (Vec<String>, String)> {
     digest.update(&[simulation.network.trace_hash()]);
     let ends = record.ends.iter().map(|ends| ends[Side::Client as usize].over.as_ref());
     let over = ends.map(|over| over.map_or(served, |(at, _)| *at)).collect();
-    Ok(Report { hash: digest.value(), end: simulation.now(), served, over, counts: record.counts })
+    let pauses = record.ends.iter().map(|[client, server]| [client.pause, server.pause]).collect();
+    let (hash, end) = (digest.value(), simulation.now());
+    Ok(Report { hash, end, served, over, pauses, counts: record.counts })
 }

@@ -69,6 +69,7 @@ impl Party {
         let shared = record.borrow();
         let plan = &shared.plan;
         let at = |time: Duration| Instant::ZERO + time;
+        let config = if side == Side::Client { &plan.client } else { &plan.server };
         Self {
             side,
             record: record.clone(),
@@ -92,7 +93,7 @@ impl Party {
                 Probability::ppm(plan.network.spoof_ppm),
                 stream(plan.seed, "spoof", side as u64),
             ),
-            buffer: vec![0; 65_536],
+            buffer: vec![0; plan.train.max(usize::from(config.max_udp_payload))],
             replies: Vec::new(),
         }
     }

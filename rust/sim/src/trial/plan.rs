@@ -3,6 +3,7 @@
 use crate::link::LinkConfig;
 use crate::simulation::HostConfig;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::ops::Range;
 use tquic_core::config::{RetryPolicy, TransportConfig};
 use tquic_core::time::Duration;
 use tquic_wire::{Direction, Side};
@@ -66,6 +67,10 @@ pub struct Plan {
     pub host: HostConfig,
     /// Connections of the client, in order of their first start.
     pub connections: Vec<ConnectionPlan>,
+    /// When an end stands still: to it the clock jumps.
+    pub pauses: Vec<(Side, Range<Duration>)>,
+    /// Bytes that an end sends in one piece, at most; but always a datagram.
+    pub train: usize,
     /// The server loses all its state at this time.
     pub restart: Option<Duration>,
     /// The network is so bad that connections may die of timeouts.
@@ -195,6 +200,8 @@ pub struct Cut {
     pub by_sender: bool,
     /// After so many bytes written or read.
     pub after: u64,
+    /// How many of them a sender wants delivered nevertheless (RESET_STREAM_AT).
+    pub reliable: u64,
 }
 
 /// Something that an application does by the clock.
@@ -223,6 +230,9 @@ pub enum What {
     AbandonPath(u16),
     /// Says of one of its paths that it is, or is not, a backup.
     AdvisePath(u16, bool),
+    /// The client's system says of its address of this number that nothing leaves there, or that it is
+    /// up again.
+    Local(u16, bool),
     /// A NAT gives the client's first address another outside address, once the handshake is
     /// confirmed: before, QUIC relies on stable addresses (RFC 9000 section 9).
     Rebind {

@@ -3,7 +3,7 @@
 use super::plan::Plan;
 use crate::digest::Digest;
 use tquic_core::events::ConnectionError;
-use tquic_core::time::Instant;
+use tquic_core::time::{Duration, Instant};
 use tquic_wire::{ConnectionId, Side};
 
 /// Violations kept; the first is what matters.
@@ -18,6 +18,8 @@ pub struct EndRecord {
     pub done: bool,
     /// It has called `close`.
     pub closed: Option<Instant>,
+    /// The longest time between two reads of stream data.
+    pub pause: Duration,
     /// It is over.
     pub over: Option<(Instant, ConnectionError)>,
 }
@@ -68,6 +70,10 @@ pub struct Counts {
     pub key_updates: u64,
     /// Packets declared lost.
     pub lost: u64,
+    /// Bytes of UDP payload sent.
+    pub sent: u64,
+    /// Those of them that repeated on another path what was not lost.
+    pub reinjected: u64,
 }
 
 impl Counts {
@@ -84,6 +90,8 @@ impl Counts {
         self.paths += other.paths;
         self.key_updates += other.key_updates;
         self.lost += other.lost;
+        self.sent += other.sent;
+        self.reinjected += other.reinjected;
     }
 }
 

@@ -20,7 +20,7 @@ pub struct Scenario {
 }
 
 /// All of them.
-pub const ALL: [Scenario; 17] = [
+pub const ALL: [Scenario; 18] = [
     Scenario {
         name: "handshake",
         about: "faults on the first datagrams, all kinds of handshakes",
@@ -62,6 +62,11 @@ pub const ALL: [Scenario; 17] = [
     },
     Scenario { name: "idle", about: "silence: idle timeouts and keep-alive", draw: idle },
     Scenario { name: "outage", about: "the link is down for seconds", draw: outage },
+    Scenario {
+        name: "pause",
+        about: "either end stands still for a while: its clock jumps",
+        draw: pause,
+    },
     Scenario { name: "mtu", about: "small and shrinking MTU", draw: mtu },
     Scenario {
         name: "queues",
@@ -210,8 +215,9 @@ fn streams(plan: &mut Plan, dice: &mut Dice) {
         if dice.percent(30) {
             let response = t.direction == Direction::Bidirectional && dice.percent(50);
             let len = if response { t.response } else { t.request };
-            t.cut =
-                Some(Cut { response, by_sender: dice.percent(50), after: dice.between(0, len) });
+            let (by_sender, after) = (dice.percent(50), dice.between(0, len));
+            let reliable = if dice.percent(50) { dice.between(0, after) } else { 0 };
+            t.cut = Some(Cut { response, by_sender, after, reliable });
         }
     }
     if dice.percent(50) {
@@ -312,13 +318,15 @@ fn multipath(plan: &mut Plan, dice: &mut Dice) {
     let (abandons, cut) = dice.pick(&[(4, false), (4, false), (0, true), (0, true), (4, true)]);
     plan.may_die = abandons > 0 && cut;
     for (times, kind) in
-        [(dice.between(1, 6), 0), (dice.between(0, abandons), 1), (dice.between(0, 3), 2)]
+        [(dice.between(1, 6), 0), (dice.between(0, abandons), 1), (dice.between(0, 6), 2)]
     {
         for _ in 0..times {
             let path = dice.between(0, 3) as u16;
             let (side, what) = match kind {
                 0 => (Side::Client, What::OpenPath(path)),
                 1 => (abandoner, What::AbandonPath(path)),
+                // Whether it is true or not.
+                _ if dice.percent(40) => (Side::Client, What::Local(path, dice.percent(40))),
                 _ => (dice.side(), What::AdvisePath(path, dice.percent(60))),
             };
             plan.connections[0].acts.push(Act { side, at: dice.moment(MS * 3000), what });
@@ -472,6 +480,22 @@ fn outage(plan: &mut Plan, dice: &mut Dice) {
         plan.network.to_server.schedule.outages.push(start..end);
         if both_ways {
             plan.network.to_client.schedule.outages.push(start..end);
+        }
+    }
+    spread(plan, dice, 4000);
+    if dice.percent(40) {
+        lossy(plan, dice);
+    }
+}
+
+fn pause(plan: &mut Plan, dice: &mut Dice) {
+    for side in [Side::Client, Side::Server] {
+        let mut from = Duration::ZERO;
+        for _ in 0..dice.between(0, 2) {
+            let start = from + dice.moment(MS * 2000);
+            let end = start + dice.time(MS, MS * 20_000);
+            from = end;
+            plan.pauses.push((side, start..end));
         }
     }
     spread(plan, dice, 4000);

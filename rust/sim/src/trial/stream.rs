@@ -126,9 +126,9 @@ impl StreamEnd {
         let Some(s) = self.sender.as_mut().filter(|s| s.may_write) else { return Ok(()) };
         while s.state == Sending::Open {
             let cut = s.cut.filter(|cut| cut.by_sender);
-            if cut.is_some_and(|cut| s.written >= cut.after) {
+            if let Some(cut) = cut.filter(|cut| s.written >= cut.after) {
                 s.state = Sending::Over;
-                return accept(id, "reset", streams.reset(id, CUT_CODE));
+                return accept(id, "reset", streams.reset_at(id, CUT_CODE, cut.reliable));
             }
             if s.written == s.total {
                 s.state = Sending::Finished;
@@ -263,10 +263,12 @@ impl StreamEnd {
             return Err(format!("{id:?} reset without a receiving part"));
         };
         // Reading is what takes note of it.
-        if !r.over && streams.read(id, 1) != Err(ReadError::Reset(code)) {
-            return Err(format!("{id:?} was reset and can be read"));
+        if !r.over {
+            match streams.read(id, 1) {
+                Err(error @ ReadError::Reset { .. }) => r.on_error(id, error)?,
+                _ => return Err(format!("{id:?} was reset with code {code} and can be read")),
+            }
         }
-        r.on_error(id, ReadError::Reset(code))?;
         if let Some(s) = &mut self.sender {
             s.may_write = true;
         }
@@ -281,12 +283,16 @@ impl StreamEnd {
 
 impl Receiver {
     fn on_error(&mut self, id: StreamId, e: ReadError) -> Result<(), Wrong> {
-        match e {
-            ReadError::Reset(CUT_CODE) if self.cut.is_some_and(|c| c.by_sender) => {
+        match (e, self.cut.filter(|cut| cut.by_sender)) {
+            (ReadError::Reset { code: CUT_CODE, reliable_size }, Some(cut)) => {
                 self.over = true;
+                if self.read < cut.reliable || reliable_size != cut.reliable {
+                    let (read, reliable) = (self.read, cut.reliable);
+                    return Err(format!("{id:?} was reset at {read} of {reliable} reliable bytes"));
+                }
                 Ok(())
             }
-            e => Err(format!("{id:?} cannot be read: {e}")),
+            (e, _) => Err(format!("{id:?} cannot be read: {e}")),
         }
     }
 }

@@ -1,10 +1,12 @@
 //! A client and a server with one or two networks between them.
 
+use std::ops::Range;
+
 use tquic_core::config::TransportConfig;
-use tquic_sim::Duration;
 use tquic_sim::link::{Limit, LinkConfig, Loss, QueueConfig, Rate};
 use tquic_sim::trial::plan::{Act, ConnectionPlan, Ending, Plan, Start, Transfer, What};
 use tquic_sim::trial::{Report, draw, run};
+use tquic_sim::{Duration, Instant};
 use tquic_wire::{Direction, Side};
 
 pub const MS: Duration = Duration::from_millis(1);
@@ -21,6 +23,10 @@ pub struct Bond {
     first: (u64, u32),
     second: Option<(u64, u32)>,
     loss: Option<Loss>,
+    /// When the first network carries nothing.
+    outages: Vec<Range<Instant>>,
+    /// Whether the client's system tells of outages.
+    told: bool,
 }
 
 /// A network of `rate` Mbit/s with a round trip of `rtt` milliseconds and a queue of one such.
@@ -40,12 +46,24 @@ fn network((rate, rtt): (u64, u32), loss: Option<&Loss>) -> (LinkConfig, LinkCon
 impl Bond {
     pub fn new(first: (u64, u32), second: Option<(u64, u32)>) -> Self {
         let config = TransportConfig { max_paths: Some(2), ..TransportConfig::default() };
-        Self { config, seed: 1, first, second, loss: None }
+        Self { config, seed: 1, first, second, loss: None, outages: Vec::new(), told: false }
     }
 
     /// Both networks lose packets.
     pub fn lossy(self, loss: Loss) -> Self {
         Self { loss: Some(loss), ..self }
+    }
+
+    /// The first network carries nothing in these spans, in milliseconds since the transfer began.
+    pub fn cut(self, spans: &[Range<u32>]) -> Self {
+        let at = |ms| Instant::ZERO + BEGIN + MS * ms;
+        let outages = spans.iter().map(|span| at(span.start)..at(span.end)).collect();
+        Self { outages, ..self }
+    }
+
+    /// The client's system tells when the first network goes, and when it is back.
+    pub fn told(self) -> Self {
+        Self { told: true, ..self }
     }
 
     /// Windows of the peer's flow control, which do not grow.
@@ -61,7 +79,10 @@ impl Bond {
         (plan.client, plan.server) = (self.config.clone(), self.config.clone());
         (plan.tls, plan.host) = Default::default();
         let loss = self.loss.as_ref();
-        (plan.network.to_server, plan.network.to_client) = network(self.first, loss);
+        let mut first = network(self.first, loss);
+        first.0.schedule.outages.clone_from(&self.outages);
+        first.1.schedule.outages.clone_from(&self.outages);
+        (plan.network.to_server, plan.network.to_client) = first;
         plan.network.second = self.second.map(|second| network(second, loss));
         plan.limit = Duration::from_secs(600);
         plan
@@ -69,12 +90,26 @@ impl Bond {
 
     /// Seconds that a stream of so many bytes takes.
     pub fn transfer(&self, bytes: u64, upwards: bool) -> f64 {
+        // The server may miss how the connection ended.
+        let over = self.play(bytes, upwards).over[0];
+        (over - Instant::ZERO - BEGIN).as_secs_f64()
+    }
+
+    /// A stream of so many bytes.
+    pub fn play(&self, bytes: u64, upwards: bool) -> Report {
         let mut plan = self.plan();
         let path = self.second.map(|_| 1);
-        plan.connections = vec![connection(bytes, upwards, path)];
-        // The server may miss how the connection ended.
-        let over = play(plan).over[0];
-        (over - tquic_sim::Instant::ZERO - BEGIN).as_secs_f64()
+        let mut connection = connection(bytes, upwards, path);
+        if self.told {
+            let told = |at: Instant, up| {
+                let what = What::Local(0, up);
+                Act { side: Side::Client, at: at - Instant::ZERO, what }
+            };
+            let acts = self.outages.iter().flat_map(|o| [told(o.start, false), told(o.end, true)]);
+            connection.acts.extend(acts);
+        }
+        plan.connections = vec![connection];
+        play(plan)
     }
 
     /// Downloads of `bytes` each side by side over the first network: by a connection with two paths
@@ -84,7 +119,7 @@ impl Bond {
         // The client's address number 2 is on the first network.
         plan.connections = vec![connection(bytes, false, Some(2)), connection(bytes, false, None)];
         let report = play(plan);
-        [0, 1].map(|at| (report.over[at] - tquic_sim::Instant::ZERO - BEGIN).as_secs_f64())
+        [0, 1].map(|at| (report.over[at] - Instant::ZERO - BEGIN).as_secs_f64())
     }
 }
 

@@ -3,5 +3,6 @@
 
 mod bond;
 mod coupled;
+mod failover;
 mod goodput;
 mod schedulers;

@@ -119,7 +119,7 @@ fn connectivity(log: &mut Qlog, now: Instant, event: &Event<'_>) {
         }
         Event::ConnectionIdUpdated { local, old, new } => {
             log.record_of(Mask::CONNECTION_ID_UPDATED, now, name::CONNECTION_ID_UPDATED, |data| {
-                data.text(initiator(form), side(local));
+                data.word(initiator(form), side(local));
                 if let Some(old) = old {
                     data.hex("old", old.as_slice());
                 }
@@ -135,9 +135,9 @@ fn connectivity(log: &mut Qlog, now: Instant, event: &Event<'_>) {
             let kind = Mask::CONNECTION_STATE_UPDATED;
             log.record_of(kind, now, name::CONNECTION_STATE_UPDATED, |data| {
                 if let Some(old) = old {
-                    data.text("old", life(old));
+                    data.word("old", life(old));
                 }
-                data.text("new", life(new));
+                data.word("new", life(new));
             });
         }
         Event::MtuUpdated { old, new, done, .. } => {
@@ -184,7 +184,7 @@ fn path(log: &mut Qlog, now: Instant, update: Move) {
             data.object("tuple_local", |info| address(info, &addresses.local));
         }
         if let (Move::Migrated { by, .. }, Form::Old) = (update, form) {
-            data.text(initiator(form), side(by == Direction::Local));
+            data.word(initiator(form), side(by == Direction::Local));
         }
     });
 }
@@ -214,7 +214,7 @@ fn agreement(log: &mut Qlog, now: Instant, event: &Event<'_>) {
                 log.peer_exponent = parameters.ack_delay_exponent;
             }
             log.record_of(Mask::PARAMETERS_SET, now, name::PARAMETERS_SET, |data| {
-                data.text(initiator(form), side(local));
+                data.word(initiator(form), side(local));
                 if let Some(cipher) = cipher {
                     data.text("tls_cipher", cipher.trim_start_matches("TLS_"));
                 }
@@ -263,12 +263,13 @@ fn limits(data: &mut Object<'_>, p: &TransportParameters) {
     ] {
         data.uint(name, value);
     }
+    data.flag("reset_stream_at", p.reset_stream_at);
     data.flag("grease_quic_bit", p.grease_quic_bit);
 }
 
 fn packet_fields(data: &mut Object<'_>, packet: &Packet<'_>, style: Style) {
     data.object("header", |header| {
-        header.text("packet_type", packet_type(packet.ty));
+        header.word("packet_type", packet_type(packet.ty));
         header.uint("packet_number", packet.pn);
         if let Some(phase) = packet.key_phase {
             match style.form {
@@ -292,7 +293,12 @@ fn packet_fields(data: &mut Object<'_>, packet: &Packet<'_>, style: Style) {
 }
 
 /// Stream data between the layers.
-fn moved(log: &mut Qlog, now: Instant, packet: &Packet<'_>, (from, to): (&str, &str)) {
+fn moved(
+    log: &mut Qlog,
+    now: Instant,
+    packet: &Packet<'_>,
+    (from, to): (&'static str, &'static str),
+) {
     if !log.mask.intersects(Mask::DATA_MOVED) {
         return;
     }
@@ -300,16 +306,16 @@ fn moved(log: &mut Qlog, now: Instant, packet: &Packet<'_>, (from, to): (&str, &
     frames::each(packet, |frame, tail| {
         let tquic_wire::Frame::Stream(f) = frame else { return };
         let length = (f.data.len() + tail) as u64;
-        log.record(now, name::DATA_MOVED, |data| {
+        log.record(Mask::DATA_MOVED, now, name::DATA_MOVED, |data| {
             data.uint("stream_id", f.id.0);
             data.uint("offset", f.offset);
-            data.text("from", from);
-            data.text("to", to);
+            data.word("from", from);
+            data.word("to", to);
             if old {
                 return data.uint("length", length);
             }
             if f.fin {
-                data.text("additional_info", "fin_set");
+                data.word("additional_info", "fin_set");
             }
             data.object("raw", |raw| raw.uint("payload_length", length));
         });
@@ -324,19 +330,19 @@ fn transport(log: &mut Qlog, now: Instant, event: &Event<'_>) {
                     header.text("packet_type", ty.map_or("unknown", packet_type));
                 });
                 data.object("raw", |raw| raw.uint("length", size as u64));
-                data.text("trigger", drop_trigger(reason));
+                data.word("trigger", drop_trigger(reason));
             });
         }
         Event::PacketBuffered { ty, size } => {
             log.record_of(Mask::PACKET_BUFFERED, now, name::PACKET_BUFFERED, |data| {
-                data.object("header", |header| header.text("packet_type", packet_type(ty)));
+                data.object("header", |header| header.word("packet_type", packet_type(ty)));
                 data.object("raw", |raw| raw.uint("length", size as u64));
-                data.text("trigger", "keys_unavailable");
+                data.word("trigger", "keys_unavailable");
             });
         }
         Event::PacketsAcked { space, numbers } => {
             log.record_of(Mask::PACKETS_ACKED, now, name::PACKETS_ACKED, |data| {
-                data.text("packet_number_space", space_name(space));
+                data.word("packet_number_space", space_name(space));
                 data.list("packet_numbers", numbers.iter().copied(), uint);
             });
         }
@@ -363,15 +369,49 @@ fn datagrams(data: &mut Object<'_>, len: usize, segment: usize, ecn: Option<Ecn>
     let segment = segment.max(1);
     let count = len.div_ceil(segment);
     data.uint("count", count as u64);
-    let length = |i: usize| segment.min(len - i * segment) as u64;
-    data.list("raw", 0..count, |out, i| Object::write(out, |raw| raw.uint("length", length(i))));
+    let raw = data.value("raw");
+    raw.push(b'[');
+    // All but the last have the same length.
+    repeat(raw, count.saturating_sub(1), |out| {
+        Object::write(out, |raw| raw.uint("length", segment as u64));
+        out.push(b',');
+    });
+    if let Some(last) = count.checked_sub(1) {
+        Object::write(raw, |raw| raw.uint("length", (len - last * segment) as u64));
+    }
+    raw.push(b']');
     let mark = match ecn {
         None => "Not-ECT",
         Some(Ecn::Ect1) => "ECT(1)",
         Some(Ecn::Ect0) => "ECT(0)",
         Some(Ecn::Ce) => "CE",
     };
-    data.list("ecn", 0..count, |out, _| json::text(out, mark));
+    let ecn = data.value("ecn");
+    ecn.push(b'[');
+    repeat(ecn, count.saturating_sub(1), |out| {
+        json::text(out, mark);
+        out.push(b',');
+    });
+    if count > 0 {
+        json::text(ecn, mark);
+    }
+    ecn.push(b']');
+}
+
+/// Writes the same again and again.
+fn repeat(out: &mut Vec<u8>, count: usize, once: impl FnOnce(&mut Vec<u8>)) {
+    if count == 0 {
+        return;
+    }
+    let start = out.len();
+    once(out);
+    let size = out.len() - start;
+    let mut written = 1;
+    while written < count {
+        let more = written.min(count - written);
+        out.extend_from_within(start..start + more * size);
+        written += more;
+    }
 }
 
 fn stream(log: &mut Qlog, now: Instant, event: &Event<'_>) {
@@ -385,12 +425,12 @@ fn stream(log: &mut Qlog, now: Instant, event: &Event<'_>) {
     let side = if ours { "sending" } else { "receiving" };
     log.record_of(Mask::STREAM_STATE_UPDATED, now, name::STREAM_STATE_UPDATED, |data| {
         data.uint("stream_id", id.0);
-        data.text("stream_type", stream_type(id.direction()));
+        data.word("stream_type", stream_type(id.direction()));
         data.text("old", old);
         data.text("new", new);
         data.text("stream_side", side);
         if let Some(local) = local {
-            data.text("trigger", self::side(local));
+            data.word("trigger", self::side(local));
         }
     });
 }
@@ -431,21 +471,21 @@ fn recovery(log: &mut Qlog, now: Instant, event: &Event<'_>) {
         }
         Event::LossTimerUpdated { update, .. } => {
             log.record_of(Mask::LOSS_TIMER_UPDATED, now, name::LOSS_TIMER_UPDATED, |data| {
-                data.text("timer_type", "pto");
+                data.word("timer_type", "pto");
                 match update {
                     Update::Set(after) => {
-                        data.text("event_type", "set");
+                        data.word("event_type", "set");
                         data.millis("delta", nanos(after));
                     }
-                    Update::Expired => data.text("event_type", "expired"),
-                    Update::Cancelled => data.text("event_type", "cancelled"),
+                    Update::Expired => data.word("event_type", "expired"),
+                    Update::Cancelled => data.word("event_type", "cancelled"),
                 }
             });
         }
         Event::PacketLost { space, pn, trigger, mtu_probe, .. } => {
             log.record_of(Mask::PACKET_LOST, now, name::PACKET_LOST, |data| {
                 data.object("header", |header| {
-                    header.text("packet_type", type_in(space));
+                    header.word("packet_type", type_in(space));
                     header.uint("packet_number", pn);
                 });
                 if mtu_probe {
@@ -468,9 +508,9 @@ fn recovery(log: &mut Qlog, now: Instant, event: &Event<'_>) {
         Event::EcnStateUpdated { old, new, .. } => {
             log.record_of(Mask::ECN_STATE_UPDATED, now, name::ECN_STATE_UPDATED, |data| {
                 if let Some(old) = old {
-                    data.text("old", ecn_state(old));
+                    data.word("old", ecn_state(old));
                 }
-                data.text("new", ecn_state(new));
+                data.word("new", ecn_state(new));
             });
         }
         _ => {}
@@ -530,7 +570,7 @@ fn keys(log: &mut Qlog, now: Instant, what: (Mask, name::Name), level: KeyLevel,
                 data.uint(if form == Form::Old { "generation" } else { "key_phase" }, generation);
             }
             if level != KeyLevel::OneRtt || generation == 0 {
-                data.text("trigger", "tls");
+                data.word("trigger", "tls");
             }
         });
     }
@@ -541,12 +581,12 @@ fn closed(data: &mut Object<'_>, error: &ConnectionError, form: Form) {
     let transport = if form == Form::Old { "connection_code" } else { "connection_error" };
     let (local, trigger) = match error {
         ConnectionError::Local(e) => {
-            data.text(initiator(form), side(true));
+            data.word(initiator(form), side(true));
             frames::transport_error(data, transport, e.code);
             (None, "error")
         }
         ConnectionError::Peer(e) => {
-            data.text(initiator(form), side(false));
+            data.word(initiator(form), side(false));
             frames::transport_error(data, transport, e.code);
             (None, "error")
         }
@@ -558,7 +598,7 @@ fn closed(data: &mut Object<'_>, error: &ConnectionError, form: Form) {
         ConnectionError::Refused(_) => (None, "aborted"),
     };
     if let Some((local, code)) = local {
-        data.text(initiator(form), side(local));
+        data.word(initiator(form), side(local));
         frames::application_error(data, application, code);
     }
     data.text("reason", &error.to_string());
@@ -575,7 +615,7 @@ pub(super) fn address(info: &mut Object<'_>, address: &SocketAddr) {
     info.uint(port, u64::from(address.port()));
 }
 
-fn uint(out: &mut String, value: u64) {
+fn uint(out: &mut Vec<u8>, value: u64) {
     json::digits(out, value);
 }
 

@@ -32,50 +32,57 @@ impl Style {
     /// The frames of a packet.
     pub fn frames(self, data: &mut Object<'_>, packet: &Packet<'_>) {
         let out = data.value("frames");
-        out.push('[');
+        out.push(b'[');
         let mut first = true;
         each(packet, |frame, tail| {
             if !std::mem::take(&mut first) {
-                out.push(',');
+                out.push(b',');
             }
             Object::write(out, |o| self.frame(o, frame, tail));
         });
-        out.push(']');
+        out.push(b']');
     }
 
     fn frame(self, o: &mut Object<'_>, frame: &Frame<'_>, tail: usize) {
         match frame {
             Frame::Padding { len } => {
-                o.text("frame_type", "padding");
+                o.word("frame_type", "padding");
                 self.raw(o, *len, None);
             }
-            Frame::Ping => o.text("frame_type", "ping"),
+            Frame::Ping => o.word("frame_type", "ping"),
             Frame::Ack(ack) if ack.path.is_none() => self.ack(o, ack),
             Frame::ResetStream { id, error_code, final_size } => {
-                o.text("frame_type", "reset_stream");
+                o.word("frame_type", "reset_stream");
                 o.uint("stream_id", id.0);
                 application_error(o, "error", *error_code);
                 o.uint("final_size", *final_size);
             }
+            Frame::ResetStreamAt { id, error_code, final_size, reliable_size } => {
+                o.word("frame_type", "reset_stream_at");
+                o.uint("stream_id", id.0);
+                application_error(o, "error", *error_code);
+                o.uint("final_size", *final_size);
+                o.uint("reliable_size", *reliable_size);
+            }
             Frame::StopSending { id, error_code } => {
-                o.text("frame_type", "stop_sending");
+                o.word("frame_type", "stop_sending");
                 o.uint("stream_id", id.0);
                 application_error(o, "error", *error_code);
             }
             Frame::Crypto { offset, data } => {
-                o.text("frame_type", "crypto");
+                o.word("frame_type", "crypto");
                 o.uint("offset", *offset);
                 self.raw(o, 0, Some(data.len()));
             }
             Frame::NewToken { token } => {
-                o.text("frame_type", "new_token");
+                o.word("frame_type", "new_token");
                 o.object("token", |t| {
-                    t.text("type", "resumption");
+                    t.word("type", "resumption");
                     self.raw(t, token.len(), None);
                 });
             }
             Frame::Stream(f) => {
-                o.text("frame_type", "stream");
+                o.word("frame_type", "stream");
                 o.uint("stream_id", f.id.0);
                 o.uint("offset", f.offset);
                 if f.fin {
@@ -84,11 +91,11 @@ impl Style {
                 self.raw(o, 0, Some(f.data.len() + tail));
             }
             Frame::Datagram { data } => {
-                o.text("frame_type", "datagram");
+                o.word("frame_type", "datagram");
                 self.raw(o, 0, Some(data.len()));
             }
             Frame::ConnectionClose(close) => connection_close(o, close),
-            Frame::HandshakeDone => o.text("frame_type", "handshake_done"),
+            Frame::HandshakeDone => o.word("frame_type", "handshake_done"),
             // Frames of extensions have no names in the drafts.
             other if other.ty() > ty::HANDSHAKE_DONE => unknown(o, other.ty()),
             other => control(o, other),
@@ -96,18 +103,18 @@ impl Style {
     }
 
     fn ack(self, o: &mut Object<'_>, ack: &Ack<'_>) {
-        o.text("frame_type", "ack");
+        o.word("frame_type", "ack");
         o.millis("ack_delay", ack.delay_us(self.ack_delay_exponent).saturating_mul(1000));
         o.list("acked_ranges", ack.ranges(), |out, range| {
             let (from, to) = range.into_inner();
-            out.push('[');
+            out.push(b'[');
             json::digits(out, from);
             // Older tools want two numbers always.
             if from != to || self.form == Form::Old {
-                out.push(',');
+                out.push(b',');
                 json::digits(out, to);
             }
-            out.push(']');
+            out.push(b']');
         });
         if let Some(ecn) = ack.ecn {
             o.uint("ect1", ecn.ect1);
@@ -132,7 +139,7 @@ impl Style {
         data.list("frames", tokens, |out, token| {
             Object::write(out, |o| match *token {
                 Token::Stream { id, offset, len, fin } => {
-                    o.text("frame_type", "stream");
+                    o.word("frame_type", "stream");
                     o.uint("stream_id", id.0);
                     o.uint("offset", offset);
                     if fin {
@@ -141,15 +148,15 @@ impl Style {
                     self.raw(o, 0, Some(usize::from(len)));
                 }
                 Token::Crypto { offset, len } => {
-                    o.text("frame_type", "crypto");
+                    o.word("frame_type", "crypto");
                     o.uint("offset", offset);
                     self.raw(o, 0, Some(usize::from(len)));
                 }
-                Token::HandshakeDone => o.text("frame_type", "handshake_done"),
-                Token::Ping { .. } | Token::MtuProbe(_) => o.text("frame_type", "ping"),
-                Token::Datagram(_) => o.text("frame_type", "datagram"),
+                Token::HandshakeDone => o.word("frame_type", "handshake_done"),
+                Token::Ping { .. } | Token::MtuProbe(_) => o.word("frame_type", "ping"),
+                Token::Datagram(_) => o.word("frame_type", "datagram"),
                 Token::RetireConnectionId { path: 0, sequence } => {
-                    o.text("frame_type", "retire_connection_id");
+                    o.word("frame_type", "retire_connection_id");
                     o.uint("sequence_number", sequence);
                 }
                 other => unknown(o, token_type(&other)),
@@ -162,51 +169,51 @@ impl Style {
 fn control(o: &mut Object<'_>, frame: &Frame<'_>) {
     match frame {
         Frame::MaxData(maximum) => {
-            o.text("frame_type", "max_data");
+            o.word("frame_type", "max_data");
             o.uint("maximum", *maximum);
         }
         Frame::MaxStreamData { id, max } => {
-            o.text("frame_type", "max_stream_data");
+            o.word("frame_type", "max_stream_data");
             o.uint("stream_id", id.0);
             o.uint("maximum", *max);
         }
         Frame::MaxStreams { dir, max } => {
-            o.text("frame_type", "max_streams");
-            o.text("stream_type", stream_type(*dir));
+            o.word("frame_type", "max_streams");
+            o.word("stream_type", stream_type(*dir));
             o.uint("maximum", *max);
         }
         Frame::DataBlocked(limit) => {
-            o.text("frame_type", "data_blocked");
+            o.word("frame_type", "data_blocked");
             o.uint("limit", *limit);
         }
         Frame::StreamDataBlocked { id, limit } => {
-            o.text("frame_type", "stream_data_blocked");
+            o.word("frame_type", "stream_data_blocked");
             o.uint("stream_id", id.0);
             o.uint("limit", *limit);
         }
         Frame::StreamsBlocked { dir, limit } => {
-            o.text("frame_type", "streams_blocked");
-            o.text("stream_type", stream_type(*dir));
+            o.word("frame_type", "streams_blocked");
+            o.word("stream_type", stream_type(*dir));
             o.uint("limit", *limit);
         }
         Frame::NewConnectionId { sequence, retire_prior_to, cid, .. } => {
             // Without the stateless reset token: whoever reads it could end the connection.
-            o.text("frame_type", "new_connection_id");
+            o.word("frame_type", "new_connection_id");
             o.uint("sequence_number", *sequence);
             o.uint("retire_prior_to", *retire_prior_to);
             o.uint("connection_id_length", cid.len() as u64);
             o.hex("connection_id", cid.as_slice());
         }
         Frame::RetireConnectionId { sequence, .. } => {
-            o.text("frame_type", "retire_connection_id");
+            o.word("frame_type", "retire_connection_id");
             o.uint("sequence_number", *sequence);
         }
         Frame::PathChallenge(data) => {
-            o.text("frame_type", "path_challenge");
+            o.word("frame_type", "path_challenge");
             o.hex("data", data);
         }
         Frame::PathResponse(data) => {
-            o.text("frame_type", "path_response");
+            o.word("frame_type", "path_response");
             o.hex("data", data);
         }
         _ => {}
@@ -244,15 +251,15 @@ pub(super) fn transport_error(o: &mut Object<'_>, name: &str, code: TransportErr
 }
 
 fn connection_close(o: &mut Object<'_>, close: &Close<'_>) {
-    o.text("frame_type", "connection_close");
+    o.word("frame_type", "connection_close");
     match close.frame_type {
         Some(frame) => {
-            o.text("error_space", "transport");
+            o.word("error_space", "transport");
             transport_error(o, "error", TransportErrorCode(close.error_code));
             o.uint("trigger_frame_type", frame);
         }
         None => {
-            o.text("error_space", "application");
+            o.word("error_space", "application");
             application_error(o, "error", close.error_code);
         }
     }
@@ -263,7 +270,7 @@ fn connection_close(o: &mut Object<'_>, close: &Close<'_>) {
 }
 
 fn unknown(o: &mut Object<'_>, ty: u64) {
-    o.text("frame_type", "unknown");
+    o.word("frame_type", "unknown");
     o.uint("frame_type_bytes", ty);
 }
 
@@ -273,6 +280,7 @@ fn token_type(token: &Token) -> u64 {
         Token::Crypto { .. } => ty::CRYPTO,
         Token::Ack { .. } => ty::ACK,
         Token::ResetStream(_) => ty::RESET_STREAM,
+        Token::ResetStreamAt { .. } => ty::RESET_STREAM_AT,
         Token::StopSending(_) => ty::STOP_SENDING,
         Token::MaxData => ty::MAX_DATA,
         Token::MaxStreamData(_) => ty::MAX_STREAM_DATA,

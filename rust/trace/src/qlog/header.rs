@@ -5,46 +5,46 @@ use std::time::{Duration, SystemTime};
 
 use tquic_core::trace::Subject;
 
-use super::Form;
+use super::{Form, SEPARATOR};
 use crate::json::Object;
 
 /// Writes it. Times of all records count from the connection's beginning, which was about `now`.
-pub(super) fn write(out: &mut String, form: Form, subject: &Subject, now: SystemTime) {
+pub(super) fn write(out: &mut Vec<u8>, form: Form, subject: &Subject, now: SystemTime) {
     let since_1970 = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let odcid = subject.original_dcid.to_string();
     let side = if subject.side.is_client() { "client" } else { "server" };
-    out.push('\u{1e}');
+    out.push(SEPARATOR);
     Object::write(out, |file| {
         match form {
             Form::New => {
-                file.text("file_schema", "urn:ietf:params:qlog:file:sequential");
-                file.text("serialization_format", "application/qlog+json-seq");
+                file.word("file_schema", "urn:ietf:params:qlog:file:sequential");
+                file.word("serialization_format", "application/qlog+json-seq");
             }
             Form::Old => {
-                file.text("qlog_version", "0.3");
-                file.text("qlog_format", "JSON-SEQ");
+                file.word("qlog_version", "0.3");
+                file.word("qlog_format", "JSON-SEQ");
             }
         }
         file.text("title", &format!("tquic {side} {odcid}"));
         file.object("trace", |trace| {
             trace.object("vantage_point", |point| {
-                point.text("name", "tquic");
+                point.word("name", "tquic");
                 point.text("type", side);
             });
             trace.object("common_fields", |common| match form {
                 Form::New => {
                     common.text("group_id", &odcid);
-                    common.text("time_format", "relative_to_epoch");
+                    common.word("time_format", "relative_to_epoch");
                     common.object("reference_time", |reference| {
-                        reference.text("clock_type", "monotonic");
-                        reference.text("epoch", "unknown");
+                        reference.word("clock_type", "monotonic");
+                        reference.word("epoch", "unknown");
                         reference.text("wall_clock_time", &date(since_1970));
                     });
                 }
                 Form::Old => {
                     common.text("ODCID", &odcid);
                     common.text("group_id", &odcid);
-                    common.text("time_format", "relative");
+                    common.word("time_format", "relative");
                     let nanos = u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX);
                     common.millis("reference_time", nanos);
                 }
@@ -61,7 +61,7 @@ pub(super) fn write(out: &mut String, form: Form, subject: &Subject, now: System
             }
         });
     });
-    out.push('\n');
+    out.push(b'\n');
 }
 
 /// RFC 3339, UTC, with milliseconds.

@@ -147,6 +147,115 @@ fn masks_severities_and_forms_choose_what_is_written() {
     assert!(names.keys().all(|name| !name.starts_with("quic:")));
 }
 
+/// Every record's name, and how many of each, of a JSON text sequence without its header.
+fn sequence(text: &str) -> Vec<Value> {
+    text.split('\u{1e}').skip(1).map(|record| serde_json::from_str(record).unwrap()).collect()
+}
+
+#[test]
+fn a_ring_keeps_the_newest_and_is_dumped_when_a_connection_fails() {
+    let folder = Folder::new("ring");
+    let output = Output::Ring(Some(folder.0.clone()));
+    let config = QlogConfig { buffer: 128 << 10, ..QlogConfig::to(output) };
+    let subject = subject(9);
+    let mut qlog = Qlog::new(&config, &subject);
+    let tell = |qlog: &mut Qlog, from: u64, to: u64| {
+        for n in from..to {
+            let event = Event::MtuUpdated { path: 0, old: 1200, new: 1300, done: n % 2 == 0 };
+            qlog.on_event(subject.began + Duration::from_millis(n), &event);
+            qlog.hand_over();
+        }
+    };
+    tell(&mut qlog, 0, 5000);
+    let ours = || rings().into_iter().find(|r| *r.id() == subject.original_dcid).unwrap();
+    let records = sequence(&ours().text());
+    assert_eq!(records[1]["name"], "loglevel:warning");
+    let (told, lost) = (qlog.tally().told, qlog.tally().lost);
+    assert_eq!((told, records[1]["data"]["code"].as_u64()), (5000, Some(lost)));
+    assert_eq!(records.len() as u64, 2 + told - lost);
+    assert_eq!(records.last().unwrap()["time"], 4999.0);
+    assert!(!ours().has_failed());
+
+    let error = ConnectionError::IdleTimeout;
+    let end = Event::ConnectionClosed { error: &error, bytes_sent: 0, bytes_received: 0 };
+    qlog.on_event(subject.began + Duration::from_secs(9), &end);
+    drop(qlog);
+    assert!(ours().has_failed());
+    flush(Duration::from_secs(30));
+    let dumped = folder.records("client");
+    assert_eq!(dumped, sequence(&ours().text()));
+    assert_eq!(dumped.last().unwrap()["data"]["trigger"], "idle_timeout");
+}
+
+#[test]
+fn a_ring_of_a_connection_that_was_closed_is_forgotten() {
+    let folder = Folder::new("closed-ring");
+    let config = QlogConfig::to(Output::Ring(Some(folder.0.clone())));
+    let mut qlog = Qlog::new(&config, &subject(10));
+    let error = ConnectionError::LocalClose { code: 7, reason: "enough".into() };
+    let end = Event::ConnectionClosed { error: &error, bytes_sent: 0, bytes_received: 0 };
+    qlog.on_event(subject(10).began, &end);
+    drop(qlog);
+    flush(Duration::from_secs(30));
+    assert!(!rings().iter().any(|ring| *ring.id() == subject(10).original_dcid));
+    assert!(!folder.0.exists());
+}
+
+fn subject(number: u8) -> Subject {
+    let address = |port| std::net::SocketAddr::from(([127, 0, 0, 1], port));
+    Subject {
+        side: tquic_wire::Side::Client,
+        version: tquic_wire::Version::V1,
+        original_dcid: tquic_wire::ConnectionId::new(&[number; 8]).unwrap(),
+        local_cid: tquic_wire::ConnectionId::new(&[1; 8]).unwrap(),
+        addresses: FourTuple { local: address(1), remote: address(2) },
+        began: Instant::default(),
+    }
+}
+
+/// What a listener at a Unix socket hears, message by message.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_listener_hears_all_or_how_many_are_missing() {
+    use rustix::net::{self, AddressFamily, RecvFlags, SocketAddrUnix, SocketType};
+    let path = std::env::temp_dir().join(format!("tquic-qlog-unix-{}.sock", std::process::id()));
+    let _ = std::fs::remove_file(&path);
+    let listener = net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    net::bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    net::listen(&listener, 4).unwrap();
+    let ear = std::thread::spawn(move || {
+        let socket = net::accept(&listener).unwrap();
+        let (mut room, mut over, mut heard) = (vec![0; 1 << 20], 0, Vec::new());
+        while over < 2 {
+            let (size, _) = net::recv(&socket, &mut room, RecvFlags::empty()).unwrap();
+            let mut records = sequence(std::str::from_utf8(&room[..size]).unwrap());
+            let envelope = records.remove(0);
+            over += u64::from(envelope["end"] == true);
+            heard.push((envelope, records));
+        }
+        heard
+    });
+    let config = QlogConfig { buffer: 256 << 10, ..QlogConfig::to(Output::Unix(path.clone())) };
+    let finished = transfer(config, 4 << 20);
+    let heard = ear.join().unwrap();
+    std::fs::remove_file(path).unwrap();
+    for (side, end) in [("client", finished.client), ("server", finished.server)] {
+        let ours: Vec<_> = heard.iter().filter(|(e, _)| e["role"] == side).collect();
+        let numbers: Vec<u64> = ours.iter().map(|(e, _)| e["message"].as_u64().unwrap()).collect();
+        assert!(numbers.iter().copied().eq(0..ours.len() as u64), "{side} {numbers:?}");
+        let records: Vec<&Value> = ours.iter().flat_map(|(_, records)| records).collect();
+        assert_eq!(records[0]["trace"]["vantage_point"]["type"], side);
+        let warned = records.iter().filter(|r| r["name"] == "loglevel:warning");
+        let missing: u64 = warned.map(|r| r["data"]["code"].as_u64().unwrap()).sum();
+        assert_eq!(ours.last().unwrap().0["dropped"], missing, "{side}");
+        let events = records[1..].iter().filter(|r| r["name"] != "loglevel:warning").count() as u64;
+        // The counters were read before the last events.
+        let tally = end.connection.events;
+        assert!(missing >= tally.lost, "{side} {missing} {tally:?}");
+        assert!(events + missing >= tally.told && tally.told > 5000, "{side} {events} {tally:?}");
+    }
+}
+
 #[test]
 fn what_finds_no_room_is_counted_in_the_file() {
     let folder = Folder::new("full");

@@ -79,6 +79,7 @@ fn decode_fields<'a>(ty: u64, r: &mut Reader<'a>) -> Result<Frame<'a>, DecodeErr
         ty::PADDING => Ok(Frame::Padding { len: 1 + r.skip_zeros() }),
         ty::PING => Ok(Frame::Ping),
         ty::RESET_STREAM => stream::decode_reset(r),
+        ty::RESET_STREAM_AT => stream::decode_reset_at(r),
         ty::STOP_SENDING => stream::decode_stop_sending(r),
         ty::CRYPTO => crypto::decode(r),
         ty::NEW_TOKEN => crypto::decode_new_token(r),

@@ -14,6 +14,7 @@ impl Frame<'_> {
             Self::Ping => ty::PING,
             Self::Ack(ack) => ack.ty(),
             Self::ResetStream { .. } => ty::RESET_STREAM,
+            Self::ResetStreamAt { .. } => ty::RESET_STREAM_AT,
             Self::StopSending { .. } => ty::STOP_SENDING,
             Self::Crypto { .. } => ty::CRYPTO,
             Self::NewToken { .. } => ty::NEW_TOKEN,
@@ -82,6 +83,9 @@ impl Frame<'_> {
             Self::Ack(ref frame) => ack::encode(out, frame),
             Self::ResetStream { id, error_code, final_size } => {
                 fields(out, &[id.0, error_code, final_size]);
+            }
+            Self::ResetStreamAt { id, error_code, final_size, reliable_size } => {
+                fields(out, &[id.0, error_code, final_size, reliable_size]);
             }
             Self::StopSending { id, error_code } => fields(out, &[id.0, error_code]),
             Self::Crypto { offset, data } => {

@@ -1,5 +1,5 @@
 //! Frames (RFC 9000 section 19, RFC 9221, draft-ietf-quic-ack-frequency-12,
-//! draft-ietf-quic-multipath-21).
+//! draft-ietf-quic-multipath-21, draft-ietf-quic-reliable-stream-reset-10).
 //!
 //! Decoding checks what a frame says by itself; whether it may stand in its packet is in [`rules`],
 //! whether it fits the state of the connection is for the caller.
@@ -52,6 +52,17 @@ pub enum Frame<'a> {
         error_code: u64,
         /// Final size of the stream in bytes.
         final_size: u64,
+    },
+    /// RESET_STREAM_AT.
+    ResetStreamAt {
+        /// The stream whose sender stops.
+        id: StreamId,
+        /// Error code of the application.
+        error_code: u64,
+        /// Final size of the stream in bytes.
+        final_size: u64,
+        /// Bytes of the stream that are delivered nevertheless, at most `final_size`.
+        reliable_size: u64,
     },
     /// STOP_SENDING.
     StopSending {

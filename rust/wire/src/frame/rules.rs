@@ -35,7 +35,7 @@ const fn row(first: u64, last: u64, name: &'static str, packets: u8, spec: u8) -
 const UNKNOWN: Row = row(u64::MAX, u64::MAX, "UNKNOWN", 0, 0);
 
 #[rustfmt::skip]
-const TABLE: [Row; 33] = [
+const TABLE: [Row; 34] = [
     row(ty::PADDING, ty::PADDING, "PADDING", I | H | Z | O, NOT_ELICITING | PROBING),
     row(ty::PING, ty::PING, "PING", I | H | Z | O, 0),
     row(ty::ACK, ty::ACK_ECN, "ACK", I | H | O, NOT_ELICITING | NOT_IN_FLIGHT),
@@ -63,6 +63,8 @@ const TABLE: [Row; 33] = [
     row(ty::HANDSHAKE_DONE, ty::HANDSHAKE_DONE, "HANDSHAKE_DONE", O, 0),
     // draft-ietf-quic-ack-frequency-12 section 3: neither frame can be sent in 0-RTT packets.
     row(ty::IMMEDIATE_ACK, ty::IMMEDIATE_ACK, "IMMEDIATE_ACK", O, 0),
+    // draft-ietf-quic-reliable-stream-reset-10 section 4: only in the application data space.
+    row(ty::RESET_STREAM_AT, ty::RESET_STREAM_AT, "RESET_STREAM_AT", Z | O, 0),
     // RFC 9221 section 5: under 0-RTT or 1-RTT keys.
     row(ty::DATAGRAM, ty::DATAGRAM_LEN, "DATAGRAM", Z | O, 0),
     // draft-ietf-quic-multipath-21 section 4: all its frames only in 1-RTT packets.

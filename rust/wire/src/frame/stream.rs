@@ -1,4 +1,5 @@
-//! STREAM, RESET_STREAM and STOP_SENDING (RFC 9000 sections 19.8, 19.4 and 19.5).
+//! STREAM, RESET_STREAM and STOP_SENDING (RFC 9000 sections 19.8, 19.4 and 19.5), RESET_STREAM_AT
+//! (draft-ietf-quic-reliable-stream-reset-10).
 
 use super::sink::{Count, Sink};
 use super::{Frame, ty};
@@ -91,6 +92,16 @@ pub(super) fn decode_reset<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, DecodeEr
     Ok(Frame::ResetStream { id, error_code: r.varint()?, final_size: r.varint()? })
 }
 
+pub(super) fn decode_reset_at<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> {
+    let id = StreamId(r.varint()?);
+    let (error_code, final_size, reliable_size) = (r.varint()?, r.varint()?, r.varint()?);
+    // draft-ietf-quic-reliable-stream-reset-10 section 4: FRAME_ENCODING_ERROR.
+    if reliable_size > final_size {
+        return Err(DecodeError::InvalidValue("a reliable size above the final size"));
+    }
+    Ok(Frame::ResetStreamAt { id, error_code, final_size, reliable_size })
+}
+
 pub(super) fn decode_stop_sending<'a>(r: &mut Reader<'a>) -> Result<Frame<'a>, DecodeError> {
     let id = StreamId(r.varint()?);
     Ok(Frame::StopSending { id, error_code: r.varint()? })
@@ -146,6 +157,21 @@ mod tests {
             decode(&mut Reader::new(&[0x0a, 0, 4, 1, 2, 3])),
             Err(DecodeError::UnexpectedEnd)
         );
+    }
+
+    #[test]
+    fn the_reliable_size_is_part_of_the_stream() {
+        // Of stream 5 with code 7, 100 bytes of which so many are reliable.
+        for (reliable, ok) in [(0, true), (100, true), (101, false)] {
+            let mut buf = [0; 8];
+            let mut w = Writer::new(&mut buf);
+            [0x24, 5, 7, 0x40, 100, 0x40, reliable].iter().for_each(|b| w.u8(*b));
+            let frame = super::super::next_frame(&mut Reader::new(w.written()));
+            assert_eq!(frame.is_ok(), ok);
+            let Err(error) = frame else { continue };
+            assert_eq!(error.ty, ty::RESET_STREAM_AT);
+            assert_eq!(error.code(), crate::TransportErrorCode::FRAME_ENCODING_ERROR);
+        }
     }
 
     proptest! {

@@ -143,6 +143,7 @@ fn frames<'a>(v: [u64; 4], data: &'a [u8], cid: ConnectionId, token: [u8; 16]) -
     let mut frames = vec![
         Frame::Padding { len: 1 + data.len() },
         Frame::ResetStream { id, error_code: b, final_size: c },
+        Frame::ResetStreamAt { id, error_code: b, final_size: c.max(d), reliable_size: c.min(d) },
         Frame::StopSending { id, error_code: b },
         Frame::Crypto { offset, data },
         Frame::Stream(StreamFrame { id, offset, fin: c & 1 == 0, data }),

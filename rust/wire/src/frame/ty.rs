@@ -58,6 +58,8 @@ pub const CONNECTION_CLOSE_APP: u64 = 0x1d;
 pub const HANDSHAKE_DONE: u64 = 0x1e;
 /// draft-ietf-quic-ack-frequency-12 section 5.
 pub const IMMEDIATE_ACK: u64 = 0x1f;
+/// draft-ietf-quic-reliable-stream-reset-10 section 4.
+pub const RESET_STREAM_AT: u64 = 0x24;
 /// DATAGRAM up to the end of the packet, RFC 9221 section 4.
 pub const DATAGRAM: u64 = 0x30;
 /// DATAGRAM with a Length field, RFC 9221 section 4.

@@ -83,6 +83,7 @@ impl TransportParameters {
             id::VERSION_INFORMATION => {
                 self.version_information = Some(VersionInformation::decode(sender, r)?);
             }
+            id::RESET_STREAM_AT => self.reset_stream_at = true,
             id::GREASE_QUIC_BIT => self.grease_quic_bit = true,
             id::MIN_ACK_DELAY => self.min_ack_delay = Some(r.varint()?),
             id::INITIAL_MAX_PATH_ID => {

@@ -18,6 +18,7 @@ impl TransportParameters {
         self.encode_integers(out);
         for (id, flag) in [
             (id::DISABLE_ACTIVE_MIGRATION, self.disable_active_migration),
+            (id::RESET_STREAM_AT, self.reset_stream_at),
             (id::GREASE_QUIC_BIT, self.grease_quic_bit),
         ] {
             if flag {

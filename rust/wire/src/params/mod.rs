@@ -52,6 +52,8 @@ pub mod id {
     pub const RETRY_SOURCE_CONNECTION_ID: u64 = 0x10;
     /// RFC 9368 section 3.
     pub const VERSION_INFORMATION: u64 = 0x11;
+    /// No value. draft-ietf-quic-reliable-stream-reset-10 section 3.
+    pub const RESET_STREAM_AT: u64 = 0x1d;
     /// RFC 9221 section 3.
     pub const MAX_DATAGRAM_FRAME_SIZE: u64 = 0x20;
     /// draft-ietf-quic-multipath-21 section 2.1.
@@ -114,6 +116,9 @@ pub struct TransportParameters {
     /// Largest DATAGRAM frame in bytes, type and length included; 0, the default, for no support
     /// (RFC 9221).
     pub max_datagram_frame_size: u64,
+    /// Whether the endpoint takes RESET_STREAM_AT frames
+    /// (draft-ietf-quic-reliable-stream-reset-10).
+    pub reset_stream_at: bool,
     /// Whether the endpoint accepts packets with the fixed bit cleared (RFC 9287).
     pub grease_quic_bit: bool,
     /// Least delay of an acknowledgment in microseconds, at most `max_ack_delay`. `Some` means
@@ -149,6 +154,7 @@ impl Default for TransportParameters {
             retry_source_connection_id: None,
             version_information: None,
             max_datagram_frame_size: 0,
+            reset_stream_at: false,
             grease_quic_bit: false,
             min_ack_delay: None,
             initial_max_path_id: None,
@@ -159,7 +165,7 @@ impl Default for TransportParameters {
 
 /// The parameters we know.
 #[rustfmt::skip]
-const KNOWN: [(u64, &str); 22] = [
+const KNOWN: [(u64, &str); 23] = [
     (id::ORIGINAL_DESTINATION_CONNECTION_ID, "original_destination_connection_id"),
     (id::MAX_IDLE_TIMEOUT, "max_idle_timeout"),
     (id::STATELESS_RESET_TOKEN, "stateless_reset_token"),
@@ -178,6 +184,7 @@ const KNOWN: [(u64, &str); 22] = [
     (id::INITIAL_SOURCE_CONNECTION_ID, "initial_source_connection_id"),
     (id::RETRY_SOURCE_CONNECTION_ID, "retry_source_connection_id"),
     (id::VERSION_INFORMATION, "version_information"),
+    (id::RESET_STREAM_AT, "reset_stream_at"),
     (id::MAX_DATAGRAM_FRAME_SIZE, "max_datagram_frame_size"),
     (id::INITIAL_MAX_PATH_ID, "initial_max_path_id"),
     (id::GREASE_QUIC_BIT, "grease_quic_bit"),

@@ -2,7 +2,7 @@
 
 use super::super::recv::RecvPart;
 use super::super::schedule::Priority;
-use super::super::send::SendPart;
+use super::super::send::{AHEAD, SendPart};
 use super::super::{Chunk, Consumed, ReadError, StreamError};
 use super::{StreamSet, kind};
 use bytes::Bytes;
@@ -60,10 +60,30 @@ impl StreamSet {
         }
     }
 
-    /// Bytes written and not yet acknowledged; 0 for a stream that is gone or was reset.
+    /// Bytes that are worth reading from a file for this stream now, at most [`Self::writable`]. All
+    /// of a connection's streams together get what one stream may hold, and 64 KiB each beyond
+    /// that, and none gets more than 64 KiB beyond what the peer's limits let it send: somebody who
+    /// asks for many files and takes none of them costs little. 0: nothing now; an event tells when
+    /// to ask again.
+    pub fn read_ahead(&mut self, id: StreamId) -> u64 {
+        let (room, credit) = (self.writable(id), self.credit.left());
+        if room == 0 {
+            // The next write is refused, and asks to be told in time.
+            return 0;
+        }
+        let left = self.config.send_buffer.saturating_sub(self.held);
+        let Ok((_, send)) = self.send_part(id) else { return 0 };
+        let share = left.max(AHEAD.saturating_sub(send.buffered()));
+        let wanted = send.read_ahead(room.min(share), credit);
+        self.reads_ahead |= wanted == 0;
+        wanted
+    }
+
+    /// Bytes written and not yet acknowledged; 0 for a stream that is gone, and for what a reset has
+    /// given up.
     pub fn buffered(&self, id: StreamId) -> u64 {
         let send = self.index.get(id).and_then(|slot| self.streams.get(slot)?.send.as_ref());
-        send.filter(|send| !send.state().is_reset()).map_or(0, SendPart::buffered)
+        send.map_or(0, SendPart::buffered)
     }
 
     fn is_silent(&self, id: StreamId) -> bool {
@@ -84,12 +104,36 @@ impl StreamSet {
     /// Gives up sending (RESET_STREAM). Without effect on a stream that is acknowledged or reset
     /// already, but it always ends the application's use of the sending part.
     pub fn reset(&mut self, id: StreamId, code: u64) -> Result<(), StreamError> {
+        self.reset_at(id, code, 0)
+    }
+
+    /// Whether the peer knows RESET_STREAM_AT.
+    pub fn can_reset_at(&self) -> bool {
+        self.peer_reset_at
+    }
+
+    /// Gives up sending, but delivers the first `reliable_size` bytes of the stream, which must have
+    /// been written (RESET_STREAM_AT, draft-ietf-quic-reliable-stream-reset-10). Again with a
+    /// smaller size, less is delivered; code and end of the stream stay as they were first.
+    pub fn reset_at(
+        &mut self,
+        id: StreamId,
+        code: u64,
+        reliable_size: u64,
+    ) -> Result<(), StreamError> {
+        let known = self.peer_reset_at;
         let (slot, send) = self.send_part(id)?;
         if code > MAX_VARINT {
             return Err(StreamError::InvalidCode);
         }
+        if reliable_size > 0 && !known {
+            return Err(StreamError::NoResetAt);
+        }
+        if reliable_size > send.written() && !send.state().is_reset() {
+            return Err(StreamError::NotWritten);
+        }
         send.done = true;
-        if send.reset(code) {
+        if send.reset(code, reliable_size) {
             self.streams[slot].events &= !kind::WRITABLE;
             self.sync(slot);
             self.push_control(slot);
@@ -186,7 +230,11 @@ impl StreamSet {
     fn after_read(&mut self, slot: usize, len: usize) {
         self.window.consume(len as u64);
         let stream = &mut self.streams[slot];
-        let Some(recv) = &stream.recv else { return };
+        let Some(recv) = &mut stream.recv else { return };
+        if let Some(released) = recv.reset_when_read() {
+            self.settle_reset(slot, released);
+            return;
+        }
         if !recv.has_more() {
             stream.events &= !kind::READABLE;
         }

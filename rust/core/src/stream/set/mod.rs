@@ -142,8 +142,14 @@ pub struct StreamSet {
     /// What the peer allows on a new stream: bidirectional of ours, bidirectional of its own,
     /// unidirectional of ours.
     initial_limits: [u64; 3],
+    /// Whether the peer takes RESET_STREAM_AT.
+    peer_reset_at: bool,
     scheduler: Scheduler,
     pool: ChunkPool,
+    /// Bytes that all streams together have written and that are not acknowledged.
+    held: u64,
+    /// Whether a stream may wait for a limit before it reads on in a file.
+    reads_ahead: bool,
     /// Connection flow control, sending.
     credit: SendCredit,
     blocked: Blocked,
@@ -170,8 +176,11 @@ impl StreamSet {
             local: [Local::default(), Local::default()],
             remote: [Remote::new(config.max_streams_bidi), Remote::new(config.max_streams_uni)],
             initial_limits: [0; 3],
+            peer_reset_at: false,
             scheduler: Scheduler::new(config.turn),
             pool: ChunkPool::default(),
+            held: 0,
+            reads_ahead: false,
             credit: SendCredit::default(),
             blocked: Blocked::default(),
             window: RecvWindow::new(config.connection_window, config.max_connection_window),
@@ -193,12 +202,17 @@ impl StreamSet {
             params.initial_max_stream_data_bidi_local,
             params.initial_max_stream_data_uni,
         ];
+        self.peer_reset_at = params.reset_stream_at;
         self.raise_data_limit(params.initial_max_data);
         for slot in self.slots() {
             let stream = &mut self.streams[slot];
             let limit = initial_limit(self.side, self.initial_limits, stream.id);
             if let Some(send) = &mut stream.send {
                 send.raise_limit(limit);
+                // A server that has rejected 0-RTT may have forgotten the extension, too.
+                if !params.reset_stream_at && send.reduce(0) {
+                    self.push_control(slot);
+                }
             }
             self.sync(slot);
         }
@@ -401,6 +415,7 @@ impl StreamSet {
         let id = self.streams[slot].id;
         let permitted = self.is_permitted(id);
         let Some(send) = &mut self.streams[slot].send else { return };
+        count(&mut self.held, send);
         let (owed, fresh) = (send.has_owed(), send.has_fresh());
         let blocked = !fresh && send.note_blocked();
         self.scheduler.set(slot, Work::Owed, permitted && owed);
@@ -409,6 +424,13 @@ impl StreamSet {
             self.push_control(slot);
         }
         self.note_blocked();
+    }
+
+    /// Tells a stream that reads ahead of a file that more can be sent.
+    fn tell_room(&mut self, slot: usize) {
+        if self.streams[slot].send.as_mut().is_some_and(SendPart::take_room) {
+            self.push_event(slot, kind::WRITABLE);
+        }
     }
 
     /// Takes note of it if the connection's limit keeps new bytes back.
@@ -434,6 +456,7 @@ impl StreamSet {
         self.scheduler.forget(slot);
         self.index.remove(id);
         let stream = self.streams.remove(slot);
+        self.held -= stream.send.as_ref().map_or(0, |send| send.counted);
         if let Some(notes) = &mut self.notes {
             notes.push(stream.closed());
         }
@@ -468,6 +491,11 @@ impl StreamSet {
             self.credit.raise(limit);
             self.blocked.clear();
             self.note_blocked();
+            if core::mem::take(&mut self.reads_ahead) {
+                for slot in self.slots() {
+                    self.tell_room(slot);
+                }
+            }
         }
     }
 
@@ -491,6 +519,13 @@ impl StreamSet {
             }
         }
     }
+}
+
+/// Brings the sum of what is held up to date with one stream.
+fn count(held: &mut u64, send: &mut SendPart) {
+    let buffered = send.buffered();
+    *held = *held - send.counted + buffered;
+    send.counted = buffered;
 }
 
 /// The peer's initial limit for data that we send (RFC 9000 section 18.2: "local" and "remote" are

@@ -45,19 +45,53 @@ impl StreamSet {
         code: u64,
         final_size: u64,
     ) -> Result<(), TransportError> {
-        let Some(slot) = self.resolve(id, Part::Recv, ty::RESET_STREAM)? else { return Ok(()) };
-        self.charge(slot, final_size, true, ty::RESET_STREAM)?;
+        self.on_reset(id, code, final_size, None, ty::RESET_STREAM)
+    }
+
+    /// RESET_STREAM_AT (draft-ietf-quic-reliable-stream-reset-10 section 4). Decoding it has compared
+    /// its sizes.
+    pub fn on_reset_stream_at(
+        &mut self,
+        id: StreamId,
+        code: u64,
+        final_size: u64,
+        reliable_size: u64,
+    ) -> Result<(), TransportError> {
+        if !self.config.reset_stream_at {
+            // To those who have not offered it, the type is unknown (RFC 9000 section 12.4).
+            let reason = "a frame of an extension that was not negotiated";
+            return Err(error(Code::FRAME_ENCODING_ERROR, ty::RESET_STREAM_AT, reason));
+        }
+        self.on_reset(id, code, final_size, Some(reliable_size), ty::RESET_STREAM_AT)
+    }
+
+    fn on_reset(
+        &mut self,
+        id: StreamId,
+        code: u64,
+        final_size: u64,
+        reliable_size: Option<u64>,
+        frame: u64,
+    ) -> Result<(), TransportError> {
+        let Some(slot) = self.resolve(id, Part::Recv, frame)? else { return Ok(()) };
+        self.charge(slot, final_size, true, frame)?;
         let Some(recv) = &mut self.streams[slot].recv else { return Ok(()) };
-        if let Some(released) = recv.on_reset(code, final_size) {
-            let told = recv.unread_reset().is_some();
-            self.window.consume(released);
-            self.streams[slot].events &= !kind::READABLE;
-            if told {
-                self.push_event(slot, kind::RESET);
-            }
+        let reset = recv.on_reset(code, final_size, reliable_size);
+        if let Some(released) = reset.map_err(|e| e.in_frame(frame))? {
+            self.settle_reset(slot, released);
             self.release(slot);
         }
         Ok(())
+    }
+
+    /// The peer's reset has taken effect: `released` bytes will not be read.
+    pub(super) fn settle_reset(&mut self, slot: usize, released: u64) {
+        self.window.consume(released);
+        let stream = &mut self.streams[slot];
+        stream.events &= !kind::READABLE;
+        if stream.recv.as_ref().is_some_and(|recv| recv.unread_reset().is_some()) {
+            self.push_event(slot, kind::RESET);
+        }
     }
 
     /// STOP_SENDING (RFC 9000 section 19.5).
@@ -84,6 +118,7 @@ impl StreamSet {
         if let Some(send) = &mut self.streams[slot].send {
             send.raise_limit(max);
             self.sync(slot);
+            self.tell_room(slot);
         }
         Ok(())
     }

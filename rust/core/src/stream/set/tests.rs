@@ -2,8 +2,10 @@
 
 mod attack;
 mod errors;
+mod files;
 mod lifecycle;
 mod pair;
+mod reset_at;
 mod sending;
 
 use super::*;
@@ -63,6 +65,9 @@ fn receive_frame(set: &mut StreamSet, frame: &Frame<'_>) -> Result<(), Transport
         Frame::Stream(ref frame) => set.on_stream(frame),
         Frame::ResetStream { id, error_code, final_size } => {
             set.on_reset_stream(id, error_code, final_size)
+        }
+        Frame::ResetStreamAt { id, error_code, final_size, reliable_size } => {
+            set.on_reset_stream_at(id, error_code, final_size, reliable_size)
         }
         Frame::StopSending { id, error_code } => set.on_stop_sending(id, error_code),
         Frame::MaxData(max) => {

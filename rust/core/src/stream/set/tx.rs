@@ -2,9 +2,9 @@
 
 use super::super::chunk::StreamChunk;
 use super::super::schedule::Work;
-use super::super::send::SendPart;
+use super::super::send::{Reset, SendPart};
 use super::app::wants_frame;
-use super::{DIRECTIONS, Stream, StreamSet, kind};
+use super::{DIRECTIONS, Stream, StreamSet, count, kind};
 use crate::recovery::Token;
 use crate::time::Instant;
 use crate::tx::FrameWriter;
@@ -87,9 +87,19 @@ impl StreamSet {
         let Stream { id, send, recv, .. } = &mut self.streams[slot];
         let id = *id;
         if let Some(send) = send {
-            if let Some((error_code, final_size)) = send.pending_reset() {
-                let frame = Frame::ResetStream { id, error_code, final_size };
-                if !fw.frame(&frame, Some(Token::ResetStream(id))) {
+            if let Some(Reset { code: error_code, final_size, reliable_size }) =
+                send.pending_reset()
+            {
+                let (frame, token) = match reliable_size {
+                    0 => {
+                        (Frame::ResetStream { id, error_code, final_size }, Token::ResetStream(id))
+                    }
+                    _ => (
+                        Frame::ResetStreamAt { id, error_code, final_size, reliable_size },
+                        Token::ResetStreamAt { id, reliable_size },
+                    ),
+                };
+                if !fw.frame(&frame, Some(token)) {
                     return false;
                 }
                 send.on_reset_sent();
@@ -180,7 +190,7 @@ impl StreamSet {
             self.scheduler.took(slot);
         } else {
             self.scheduler.set(slot, work, false);
-            if send.note_blocked() {
+            if send.note_blocked() || send.pending_reset().is_some() {
                 self.push_control(slot);
             }
         }
@@ -217,13 +227,8 @@ impl StreamSet {
     pub fn on_acked(&mut self, token: Token) {
         match token {
             Token::Stream { id, offset, len, fin } => self.on_stream_acked(id, offset, len, fin),
-            Token::ResetStream(id) => {
-                let Some(slot) = self.index.get(id) else { return };
-                if let Some(send) = &mut self.streams[slot].send {
-                    send.on_reset_acked();
-                    self.release(slot);
-                }
-            }
+            Token::ResetStream(id) => self.on_reset_acked(id, 0),
+            Token::ResetStreamAt { id, reliable_size } => self.on_reset_acked(id, reliable_size),
             Token::StopSending(id) => {
                 let Some(slot) = self.index.get(id) else { return };
                 if let Some(recv) = &mut self.streams[slot].recv {
@@ -236,18 +241,30 @@ impl StreamSet {
         }
     }
 
+    fn on_reset_acked(&mut self, id: StreamId, reliable_size: u64) {
+        let Some(slot) = self.index.get(id) else { return };
+        if let Some(send) = &mut self.streams[slot].send {
+            send.on_reset_acked(reliable_size);
+            self.release(slot);
+        }
+    }
+
     fn on_stream_acked(&mut self, id: StreamId, offset: u64, len: u16, fin: bool) {
         let Some(slot) = self.index.get(id) else { return };
-        let bound = self.config.send_buffer;
         let Some(send) = &mut self.streams[slot].send else { return };
         let complete = send.on_acked(offset, len, fin);
-        let room = send.take_room(bound);
+        count(&mut self.held, send);
+        let room = send.take_room();
+        let over = send.state().is_terminal();
         self.scheduler.set(slot, Work::Owed, send.has_owed());
         if room && !complete {
             self.push_event(slot, kind::WRITABLE);
         }
         if complete {
             self.push_event(slot, kind::FINISHED);
+        } else if over {
+            // It was reset, and all that was promised is there.
+            self.release(slot);
         }
     }
 
@@ -261,6 +278,7 @@ impl StreamSet {
             Token::StreamsBlocked(dir) => self.local[dir as usize].blocked.on_lost(),
             Token::Stream { id, .. }
             | Token::ResetStream(id)
+            | Token::ResetStreamAt { id, .. }
             | Token::StopSending(id)
             | Token::MaxStreamData(id)
             | Token::StreamDataBlocked(id) => {
@@ -282,7 +300,10 @@ impl StreamSet {
                 self.scheduler.set(slot, Work::Owed, owed);
                 return;
             }
-            (Token::ResetStream(_), Some(send), _) => send.on_reset_lost(),
+            (Token::ResetStream(_), Some(send), _) => send.on_reset_lost(0),
+            (Token::ResetStreamAt { reliable_size, .. }, Some(send), _) => {
+                send.on_reset_lost(reliable_size);
+            }
             (Token::StreamDataBlocked(_), Some(send), _) => send.blocked.on_lost(),
             (Token::StopSending(_), _, Some(recv)) => recv.stop.on_lost(),
             (Token::MaxStreamData(_), _, Some(recv)) if recv.wants_limit() => {

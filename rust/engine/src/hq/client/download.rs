@@ -19,7 +19,7 @@ use crate::Context;
 use crate::hq::code;
 use crate::hq::pipe::Pipe;
 use crate::hq::request::request_line;
-use crate::pump::{Inflow, Outcome, PumpError, Sink};
+use crate::pump::{FileError, Inflow, Outcome, PumpError, Sink};
 
 /// Bytes read at a time for a reader in another thread.
 const PIECE: usize = 256 * 1024;
@@ -81,7 +81,7 @@ impl Downloads {
         match event {
             StreamEvent::Readable { id } => self.take(streams, id, context.now),
             StreamEvent::Reset { id, code } => {
-                let error = PumpError::Read(ReadError::Reset(code));
+                let error = PumpError::Read(ReadError::Reset { code, reliable_size: 0 });
                 self.give_up(streams, id, context.now, error);
             }
             StreamEvent::Opened { id } => {
@@ -143,7 +143,7 @@ impl Downloads {
             match open(&self.shared, &mut self.store, id, download.file) {
                 Ok(body) => download.body = body,
                 Err(error) => {
-                    let error = PumpError::File(format!("no thread can be made: {error}"));
+                    let error = PumpError::File(FileError::new("no thread can be made", &error));
                     return self.give_up(streams, id, now, error);
                 }
             }
@@ -260,7 +260,7 @@ fn pull(
         if let Err(why) = taker(Some(chunk.data)) {
             // Nobody will read the rest.
             let _ = streams.stop(id, code::CANCELLED);
-            return over(*count, Some(PumpError::File(why)));
+            return over(*count, Some(PumpError::File(why.into())));
         }
         if chunk.fin {
             return over(*count, None);
@@ -291,7 +291,7 @@ fn close(
 
 fn explain(error: &PumpError) -> String {
     match error {
-        PumpError::Read(ReadError::Reset(code)) => {
+        PumpError::Read(ReadError::Reset { code, .. }) => {
             format!("the server refused: {} (code 0x{code:x})", code::explain(*code))
         }
         other => other.to_string(),

@@ -118,6 +118,15 @@ impl Control {
         self.push(libc::SOL_UDP, libc::UDP_SEGMENT, &size.to_ne_bytes());
     }
 
+    /// What [`Self::segment_size`] said: it is the first to say something.
+    #[cfg(feature = "faults")]
+    pub fn segment(&self) -> Option<u16> {
+        match split_message(self.bytes.get(..self.len)?)? {
+            (libc::SOL_UDP, libc::UDP_SEGMENT, data, _) => field(data, 0).map(u16::from_ne_bytes),
+            _ => None,
+        }
+    }
+
     /// Marks the datagrams that go to an address of family `v4` (mapped ones are IPv4).
     pub fn ecn(&mut self, ecn: Ecn, v4: bool) {
         let value = c_int::from(ecn as u8).to_ne_bytes();

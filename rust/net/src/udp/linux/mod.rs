@@ -2,6 +2,8 @@
 
 mod cmsg;
 mod errors;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod recv;
 mod route;
 mod send;
@@ -10,6 +12,8 @@ mod sockopt;
 mod steer;
 mod syscall;
 
+#[cfg(test)]
+mod recv_tests;
 #[cfg(test)]
 mod send_tests;
 

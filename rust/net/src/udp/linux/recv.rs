@@ -1,14 +1,13 @@
 //! `recvmmsg` into pooled slots.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use arrayvec::ArrayVec;
 
-use super::syscall::{self, Envelope};
+use super::syscall::Envelope;
 use super::{MAX_ICMP_RETRIES, is_from_icmp};
 use crate::udp::stats::Counters;
-use crate::udp::{DEFAULT_SLOTS, MAX_SLOTS, Meta, SLOT_SIZE, Slot};
+use crate::udp::{Arrived, DEFAULT_SLOTS, MAX_SEGMENTS, MAX_SLOTS, Meta, SLOT_SIZE, Slot};
 
 /// Receive slots of [`SLOT_SIZE`] bytes each, used again by every call.
 pub struct RecvBatch {
@@ -39,6 +38,42 @@ impl RecvBatch {
         self.envelopes.len()
     }
 
+    /// Empties all slots.
+    pub(crate) fn clear(&mut self) {
+        self.filled.clear();
+    }
+
+    /// Puts a datagram behind the others of its train, if it continues one, or into a slot of its
+    /// own; false if there is none. What is empty or too large for a slot is dropped.
+    pub(crate) fn push(&mut self, datagram: &Arrived<'_>) -> bool {
+        let len = datagram.payload.len();
+        if !(1..=SLOT_SIZE).contains(&len) {
+            return true;
+        }
+        let continued = self.filled.last().is_some_and(|last| last.is_continued_by(datagram));
+        if !continued {
+            if self.filled.len() >= self.capacity() {
+                return false;
+            }
+            self.filled.push(Meta {
+                remote: datagram.remote,
+                local_ip: Some(datagram.local.ip()),
+                local_port: Some(datagram.local.port()),
+                ecn: datagram.ecn,
+                stride: len,
+                interface: datagram.interface,
+                len: 0,
+            });
+        }
+        let slot = SLOT_SIZE * (self.filled.len() - 1);
+        if let Some(meta) = self.filled.last_mut() {
+            let start = slot + meta.len;
+            self.buffer[start..start + len].copy_from_slice(datagram.payload);
+            meta.len += len;
+        }
+        true
+    }
+
     /// What the last call received, in the order of arrival.
     pub fn slots(&mut self) -> impl Iterator<Item = Slot<'_>> {
         let slots = self.buffer.chunks_exact_mut(SLOT_SIZE);
@@ -46,8 +81,25 @@ impl RecvBatch {
     }
 }
 
+impl Meta {
+    /// Whether a datagram fits behind those in the slot: the same ends, none longer, none behind a
+    /// shorter one, and room for it.
+    fn is_continued_by(&self, datagram: &Arrived<'_>) -> bool {
+        let len = datagram.payload.len();
+        self.remote == datagram.remote
+            && self.local_ip == Some(datagram.local.ip())
+            && self.local_port == Some(datagram.local.port())
+            && self.ecn == datagram.ecn
+            && len <= self.stride
+            && self.len.is_multiple_of(self.stride)
+            && self.len + len <= SLOT_SIZE
+            && self.datagrams() < MAX_SEGMENTS
+    }
+}
+
+/// Fills `batch`. `kernel` is `recvmmsg`, or a test's script of what it might answer.
 pub fn recv(
-    socket: BorrowedFd<'_>,
+    mut kernel: impl FnMut(&mut [u8], &mut [Envelope]) -> io::Result<usize>,
     batch: &mut RecvBatch,
     reports: bool,
     counters: &Counters,
@@ -55,7 +107,7 @@ pub fn recv(
     batch.filled.clear();
     let mut forgiven = 0;
     let count = loop {
-        let error = match syscall::recvmmsg(socket, &mut batch.buffer, &mut batch.envelopes) {
+        let error = match kernel(&mut batch.buffer, &mut batch.envelopes) {
             Ok(count) => break count,
             Err(error) => error,
         };
@@ -66,7 +118,10 @@ pub fn recv(
                 Counters::add(&counters.soft_errors, 1);
                 forgiven += 1;
             }
-            _ => return Err(error),
+            _ => {
+                Counters::add(&counters.soft_errors, 1);
+                return Err(error);
+            }
         }
     };
     if count == 0 {
@@ -98,6 +153,7 @@ fn open(envelope: &Envelope) -> Meta {
     Meta {
         remote,
         local_ip: said.local_ip,
+        local_port: None,
         ecn: said.ecn,
         stride: said.stride.unwrap_or(len).min(len),
         interface: said.interface,

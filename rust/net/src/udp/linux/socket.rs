@@ -9,8 +9,11 @@ use arrayvec::ArrayVec;
 use libc::c_int;
 use socket2::{Domain, Protocol, Socket, Type};
 
+#[cfg(feature = "faults")]
+use super::faults::{Call, Faults};
 use super::recv::{self, RecvBatch};
 use super::send::Sender;
+use super::syscall::{Envelope, Message};
 use super::{errors, sockopt, syscall};
 use crate::udp::stats::Counters;
 use crate::udp::{
@@ -28,13 +31,21 @@ pub struct UdpSocket {
     gso: AtomicBool,
     /// Whether ICMP errors are kept (`IP_RECVERR`).
     reports: bool,
+    /// What it is bound to (`SO_BINDTODEVICE`).
+    interface: Option<String>,
+    /// Whether IPv4 comes in, too, though it is an IPv6 socket.
+    dual_stack: bool,
     counters: Counters,
+    #[cfg(feature = "faults")]
+    faults: Option<Faults>,
 }
 
 impl UdpSocket {
     /// Opens a socket at `addr`. What the kernel lacks shows in [`Self::capabilities`]; only an
     /// address, port or interface that cannot be had is an error.
     pub fn bind(addr: SocketAddr, options: &SocketOptions) -> io::Result<Self> {
+        #[cfg(feature = "faults")]
+        Faults::check(options.faults.as_ref(), Call::Open)?;
         let v6 = addr.is_ipv6();
         let kind = Type::DGRAM.nonblocking().cloexec();
         let socket = Socket::new(Domain::for_address(addr), kind, Some(Protocol::UDP))?;
@@ -64,12 +75,33 @@ impl UdpSocket {
         socket.bind(&addr.into())?;
         let local = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
         let gso = AtomicBool::new(capabilities.gso_max_segments > 1);
-        Ok(Self { socket, local, capabilities, gso, reports, counters: Counters::default() })
+        Ok(Self {
+            socket,
+            local,
+            capabilities,
+            gso,
+            reports,
+            interface: options.interface.clone(),
+            dual_stack: families.v4 && families.v6,
+            counters: Counters::default(),
+            #[cfg(feature = "faults")]
+            faults: options.faults.clone(),
+        })
     }
 
     /// The address it is bound to.
     pub fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// The only interface that it sends and receives through, if it is bound to one.
+    pub fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
+    }
+
+    /// Whether it is an IPv6 socket that carries IPv4 as well.
+    pub(crate) fn is_dual_stack(&self) -> bool {
+        self.dual_stack
     }
 
     /// What it can do at this time: GSO may go away.
@@ -85,9 +117,12 @@ impl UdpSocket {
     /// train but takes its datagrams one by one, GSO is off for this socket from then on; nothing
     /// is lost.
     pub fn send(&self, batch: &[Transmit<'_>]) -> io::Result<Sent> {
-        let fd = self.as_fd();
         Sender {
-            kernel: |messages: &[syscall::Message<'_>]| syscall::sendmmsg(fd, messages),
+            kernel: |messages: &[Message<'_>]| {
+                #[cfg(feature = "faults")]
+                let messages = Faults::send(self.faults.as_ref(), messages)?;
+                syscall::sendmmsg(self.as_fd(), messages)
+            },
             v6: self.local.is_ipv6(),
             reports: self.reports,
             ecn: self.capabilities.ecn,
@@ -100,7 +135,12 @@ impl UdpSocket {
     /// Fills the slots of `batch` with what has arrived and says how many messages came; 0 if
     /// nothing has. Fewer than [`RecvBatch::capacity`] means that the socket was empty at the end.
     pub fn recv(&self, batch: &mut RecvBatch) -> io::Result<usize> {
-        recv::recv(self.as_fd(), batch, self.reports, &self.counters)
+        let kernel = |buffer: &mut [u8], envelopes: &mut [Envelope]| {
+            #[cfg(feature = "faults")]
+            Faults::check(self.faults.as_ref(), Call::Receive)?;
+            syscall::recvmmsg(self.as_fd(), buffer, envelopes)
+        };
+        recv::recv(kernel, batch, self.reports, &self.counters)
     }
 
     /// What ICMP said since the last call, the oldest first; only with

@@ -290,6 +290,7 @@ fn established() -> TimerContext {
         peer_validated_address: true,
         amplification_blocked: false,
         peer_max_ack_delay: MAX_ACK_DELAY,
+        ack_threshold: None,
         longest_backoff: Duration::MAX,
     }
 }

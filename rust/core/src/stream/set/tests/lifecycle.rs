@@ -132,7 +132,7 @@ fn a_reset_discards_what_was_not_read() {
     assert!(told.contains(&StreamEvent::Stopped { id, code: 7 }));
     assert!(!told.contains(&StreamEvent::Readable { id }));
     assert_eq!(server.stats().receive_memory, 0);
-    assert_eq!(server.read(id, 1), Err(ReadError::Reset(7)));
+    assert_eq!(server.read(id, 1), Err(ReadError::Reset { code: 7, reliable_size: 0 }));
     assert_eq!(server.stats().streams, 1);
     server.close(id, 0).unwrap();
     exchange(&mut client, &mut server);
@@ -247,7 +247,7 @@ fn a_rejected_zero_rtt_sends_everything_again_under_the_new_limits() {
     client.set_peer_limits(&params(&less));
     exchange(&mut client, &mut server);
     assert_eq!(read_all(&mut server, ids[0]), (vec![0; 5000], true));
-    assert_eq!(server.read(ids[1], 1), Err(ReadError::Reset(9)));
+    assert_eq!(server.read(ids[1], 1), Err(ReadError::Reset { code: 9, reliable_size: 0 }));
     assert_eq!(server.recv_state(ids[2]), None);
     for id in &ids[..2] {
         server.close(*id, 0).unwrap();

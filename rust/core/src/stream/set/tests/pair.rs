@@ -13,6 +13,7 @@ enum Op {
     Write(u8, u16),
     Finish(u8),
     Reset(u8),
+    ResetAt(u8, u16),
     Stop(u8),
     Close(u8),
     Read(u8, u32),
@@ -32,6 +33,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => any::<(u8, u16)>().prop_map(|(s, n)| Op::Write(s, n % 9000)),
         2 => any::<u8>().prop_map(Op::Finish),
         1 => any::<u8>().prop_map(Op::Reset),
+        1 => any::<(u8, u16)>().prop_map(|(s, n)| Op::ResetAt(s, n)),
         1 => any::<u8>().prop_map(Op::Stop),
         1 => any::<u8>().prop_map(Op::Close),
         4 => any::<(u8, u32)>().prop_map(|(s, n)| Op::Read(s, n % 70_000)),
@@ -59,6 +61,8 @@ struct Model {
     written: u64,
     finished: bool,
     reset: bool,
+    /// How much of a stream that was reset is to be delivered nevertheless.
+    promised: u64,
     read: u64,
     ended: bool,
     stopped: bool,
@@ -117,7 +121,21 @@ impl End {
                 self.models.entry(id).or_default().ended |= chunk.fin;
                 true
             }
+            Err(ReadError::Reset { reliable_size, .. }) => {
+                let model = self.models.entry(id).or_default();
+                assert!(model.read >= reliable_size && !model.ended);
+                false
+            }
             Ok(None) | Err(_) => false,
+        }
+    }
+
+    fn reset(&mut self, id: StreamId, size: u64) {
+        let model = self.models.entry(id).or_default();
+        let size = size.min(model.written);
+        if self.set.reset_at(id, 1, size).is_ok() {
+            let before = if model.reset { model.promised } else { u64::MAX };
+            (model.reset, model.promised) = (true, before.min(size));
         }
     }
 
@@ -157,9 +175,13 @@ fn use_stream(op: Op, me: &mut End, id: StreamId) {
     match op {
         Op::Write(_, n) => me.write(id, n.into()),
         Op::Finish(_) => note(me.set.finish(id).is_ok(), |m| m.finished = true),
-        Op::Reset(_) => note(me.set.reset(id, 1).is_ok(), |m| m.reset = true),
+        Op::Reset(_) => me.reset(id, 0),
+        Op::ResetAt(_, n) => me.reset(id, n.into()),
         Op::Stop(_) => note(me.set.stop(id, 2).is_ok(), |m| m.stopped = true),
-        Op::Close(_) => note(me.set.close(id, 3).is_ok(), |m| (m.stopped, m.reset) = (true, true)),
+        Op::Close(_) => note(me.set.close(id, 3).is_ok(), |m| {
+            m.promised = if m.reset { m.promised } else { 0 };
+            (m.stopped, m.reset) = (true, true);
+        }),
         Op::Read(_, n) => {
             me.read(id, n as usize);
         }
@@ -213,6 +235,7 @@ fn apply(op: Op, me: &mut End, other: &mut End, now: &mut Instant) {
         Op::Write(s, _)
         | Op::Finish(s)
         | Op::Reset(s)
+        | Op::ResetAt(s, _)
         | Op::Stop(s)
         | Op::Close(s)
         | Op::Read(s, _)
@@ -269,6 +292,9 @@ fn compare(sender: &End, receiver: &End) {
         if !sent.reset && !got.stopped {
             assert_eq!(got.read, sent.written, "{id:?} stalled");
             assert_eq!(got.ended, sent.finished, "{id:?}");
+        }
+        if sent.reset && !got.stopped {
+            assert!(got.read >= sent.promised, "{id:?} lacks what was promised");
         }
         assert!(got.read <= sent.written);
     }
