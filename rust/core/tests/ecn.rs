@@ -70,6 +70,21 @@ fn prague_answers_marks_and_counts_them() {
     assert_eq!(stats.lost_packets, 0);
 }
 
+/// picoquic #1981: the few packets of a handshake weighed as much in Prague's average as a whole
+/// round trip of data. For a controller that answers the mark alone they count as all do.
+#[test]
+fn marks_of_handshake_packets_do_not_count_for_prague() {
+    fn network(mark: Option<Ecn>, n: u64) -> Option<Ecn> {
+        if n == 1 { mark.map(|_| Ecn::Ce) } else { mark }
+    }
+    for (kind, expected) in [(Congestion::Prague, (0, 0)), (Congestion::Cubic, (1, 1))] {
+        let (mut p, sent) = client(kind, network);
+        let stats = move_data(&mut p, 100_000);
+        assert!(sent.borrow()[0].is_some() && stats.ecn_capable, "{kind:?}");
+        assert_eq!((stats.ecn_ce, stats.congestion_events), expected, "{kind:?}");
+    }
+}
+
 #[test]
 fn a_path_that_spoils_marks_gets_none_and_prague_gives_way() {
     fn bleached(_: Option<Ecn>, _: u64) -> Option<Ecn> {

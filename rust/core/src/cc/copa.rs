@@ -19,9 +19,10 @@ const INVERSE_DELTA: f64 = 2.0;
 const MIN_RTT_WINDOW: Duration = Duration::from_secs(10);
 /// Round trips in which the queue must have been nearly empty once (section 2.2).
 const EMPTY_ROUNDS: u32 = 5;
-/// And at least so long: the queue breathes with the longest RTT of all flows in it. Short flows
-/// that go by their own alone take long ones for rivals, and once two compete neither sees it empty.
-const EMPTY_TIME: Duration = Duration::from_millis(500);
+/// And at least so long: the queue breathes with the longest RTT of all flows in it, which these are
+/// five of if it is 400 ms. Short flows that go by their own alone take long ones for rivals, and once
+/// two compete neither sees it empty.
+const EMPTY_TIME: Duration = Duration::from_secs(2);
 /// Nearly empty: less than this part of the range of delays.
 const NEARLY_EMPTY: f64 = 0.1;
 /// Round trips in one direction before the velocity doubles.

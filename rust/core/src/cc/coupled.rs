@@ -9,12 +9,9 @@
 //!   ToN 24(1), 2016; draft-walid-mptcp-congestion-control-04.
 
 use crate::cc::window::Window;
-use crate::cc::{
-    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, EcnEvent, Inheritance, LossEvent,
-    Phase,
-};
+use crate::cc::windowed::{Signal, Windowed};
+use crate::cc::{AckEvent, ControllerConfig};
 use crate::recovery::Rtt;
-use crate::time::Instant;
 
 /// Which of the algorithms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,38 +141,22 @@ impl Coupled {
     pub fn set_share(&mut self, share: Share) {
         self.share = Some(share);
     }
-
-    fn cut(&mut self, now: Instant, time_sent: Instant, flight: u64, undoable: bool) -> bool {
-        if self.window.is_covered(time_sent) {
-            if !undoable {
-                self.window.forbid_undo();
-            }
-            return false;
-        }
-        let kept = 1.0 - self.share.map_or(0.5, |share| share.decrease);
-        let target = (self.window.cwnd() as f64 * kept) as u64;
-        self.window.cut(now, target, flight, undoable);
-        self.fraction = 0.0;
-        (self.before_loss, self.since_loss) = (self.since_loss, 0);
-        true
-    }
 }
 
-impl Algorithm for Coupled {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
-        self.window.on_sent(bytes, snapshot.tx_in_flight);
+impl Windowed for Coupled {
+    fn base(&self) -> &Window {
+        &self.window
     }
 
-    fn on_ack(&mut self, ack: &AckEvent<'_>) {
+    fn base_mut(&mut self) -> &mut Window {
+        &mut self.window
+    }
+
+    fn grow(&mut self, ack: &AckEvent<'_>) {
         self.since_loss += ack.acked_bytes;
-        let mut acked = self.window.on_ack(ack);
-        if self.window.in_slow_start() {
-            // RFC 6356 section 3: slow start is not coupled.
-            let room = self.window.ssthresh().map_or(acked, |t| t - self.window.cwnd());
-            let grown = acked.min(room);
-            self.window.grow(grown);
-            acked -= grown;
-        }
+        // RFC 6356 section 3: slow start is not coupled.
+        let acked = self.window.on_ack(ack);
+        let acked = self.window.slow_start(acked);
         let alone = self.window.mss() as f64 / self.window.cwnd() as f64;
         let increase = self.share.map_or(alone, |share| share.increase);
         self.fraction += acked as f64 * increase;
@@ -187,53 +168,15 @@ impl Algorithm for Coupled {
         self.fraction -= self.fraction.trunc();
     }
 
-    fn on_packet_lost(&mut self, loss: &LossEvent) -> bool {
-        self.cut(loss.now, loss.time_sent, loss.prior_in_flight, true)
-    }
-
-    fn on_ecn(&mut self, report: &EcnEvent<'_>) -> bool {
-        report.ce > 0 && self.cut(report.now, report.time_sent, report.in_flight, false)
-    }
-
-    fn on_persistent_congestion(&mut self, now: Instant) {
-        self.window.collapse(now);
+    fn cut(&mut self, signal: &Signal) {
+        let kept = 1.0 - self.share.map_or(0.5, |share| share.decrease);
+        self.window.cut(signal, (self.window.cwnd() as f64 * kept) as u64);
         self.fraction = 0.0;
+        (self.before_loss, self.since_loss) = (self.since_loss, 0);
     }
 
-    fn undo(&mut self) -> bool {
-        self.window.undo()
-    }
-
-    fn available(&self, in_flight: u64) -> u64 {
-        self.window.available(in_flight)
-    }
-
-    fn window(&self) -> u64 {
-        self.window.cwnd()
-    }
-
-    fn ssthresh(&self) -> Option<u64> {
-        self.window.ssthresh()
-    }
-
-    fn phase(&self) -> Phase {
-        self.window.phase()
-    }
-
-    fn recovery_start(&self) -> Option<Instant> {
-        self.window.recovery_start()
-    }
-
-    fn pacing_rate(&self, rtt: &Rtt) -> Option<u64> {
-        self.window.pacing_rate(rtt)
-    }
-
-    fn set_max_datagram(&mut self, bytes: u64) {
-        self.window.set_max_datagram(bytes);
-    }
-
-    fn inherit(&mut self, past: &Inheritance<'_>) {
-        self.window.inherit(past);
+    fn forget(&mut self) {
+        self.fraction = 0.0;
     }
 }
 
@@ -241,7 +184,7 @@ impl Algorithm for Coupled {
 mod tests {
     use super::*;
     use crate::cc::testing::{MSS, Path};
-    use crate::cc::{Congestion, Controller};
+    use crate::cc::{Algorithm, Congestion, Controller};
 
     const ALL: [Coupling; 3] = [Coupling::Lia, Coupling::Olia, Coupling::Balia];
 

@@ -2,14 +2,11 @@
 //!
 //! Windows are bytes here and segments in the RFC: C is scaled by the datagram size.
 
-use crate::cc::hystart::{HyStart, Verdict};
+use crate::cc::hystart::HyStart;
 use crate::cc::math::cube_root;
 use crate::cc::window::Window;
-use crate::cc::{
-    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, EcnEvent, Inheritance, LossEvent,
-    Phase,
-};
-use crate::recovery::Rtt;
+use crate::cc::windowed::{Signal, Windowed};
+use crate::cc::{AckEvent, ControllerConfig, DeliverySnapshot, Inheritance};
 use crate::time::Instant;
 
 /// C of RFC 9438 section 5.1, segments per second cubed.
@@ -74,25 +71,6 @@ impl Cubic {
         }
     }
 
-    fn slow_start(&mut self, acked: u64, ack: &AckEvent<'_>) {
-        if !self.window.is_first_slow_start() {
-            // RFC 9406 section 4.3: later slow starts know their threshold.
-            let room = self.window.ssthresh().map_or(acked, |t| t - self.window.cwnd());
-            self.window.grow(acked.min(room));
-            return;
-        }
-        let (mss, cwnd) = (self.window.mss(), self.window.cwnd());
-        match self.hystart.on_ack(acked, mss, cwnd, ack.rtt_sample, ack.rate.round_start) {
-            Verdict::Grow(bytes) => self.window.grow(bytes),
-            Verdict::Exit(window) => {
-                self.window.leave_slow_start(window);
-                self.cwnd_prior = self.window.cwnd() as f64;
-                self.w_max = None;
-                self.stage = None;
-            }
-        }
-    }
-
     fn congestion_avoidance(&mut self, acked: u64, ack: &AckEvent<'_>) {
         let mss = self.window.mss() as f64;
         let cwnd = self.window.cwnd() as f64;
@@ -133,27 +111,6 @@ impl Cubic {
         self.window.grow(grown as u64);
     }
 
-    fn cut(&mut self, now: Instant, time_sent: Instant, flight: u64, ecn: bool) -> bool {
-        if self.window.is_covered(time_sent) {
-            if ecn {
-                self.window.forbid_undo();
-            }
-            return false;
-        }
-        self.saved =
-            Some(Saved { w_max: self.w_max, cwnd_prior: self.cwnd_prior, stage: self.stage });
-        let cwnd = self.window.cwnd() as f64;
-        // Section 4.7, fast convergence. The cut itself is of the window, not of W_max.
-        let shrinking = self.w_max.is_some_and(|w_max| cwnd < w_max);
-        self.w_max = Some(if shrinking { cwnd * (1.0 + BETA) / 2.0 } else { cwnd });
-        self.cwnd_prior = cwnd;
-        self.stage = None;
-        // Section 4.6 allows the window in place of the flight size because growth is validated.
-        let beta = if ecn { BETA_ECN } else { BETA };
-        self.window.cut(now, (cwnd * beta) as u64, flight, !ecn);
-        true
-    }
-
     /// Time up to `now` in which the window was not used does not count (section 5.8).
     fn exclude_pause(&mut self, now: Instant) {
         if let Some(stage) = &mut self.stage {
@@ -171,20 +128,31 @@ impl Stage {
     }
 }
 
-impl Algorithm for Cubic {
-    fn on_sent(&mut self, now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
+impl Windowed for Cubic {
+    fn base(&self) -> &Window {
+        &self.window
+    }
+
+    fn base_mut(&mut self) -> &mut Window {
+        &mut self.window
+    }
+
+    fn before_send(&mut self, now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
         if snapshot.tx_in_flight <= bytes {
             // The pause is measured from the last ACK to the restart. From the last send it would
             // be no pause at all for windows that drain within every round trip.
             self.exclude_pause(now);
         }
-        self.window.on_sent(bytes, snapshot.tx_in_flight);
     }
 
-    fn on_ack(&mut self, ack: &AckEvent<'_>) {
+    fn grow(&mut self, ack: &AckEvent<'_>) {
         let acked = self.window.on_ack(ack);
         if self.window.in_slow_start() {
-            self.slow_start(acked, ack);
+            if self.hystart.slow_start(&mut self.window, acked, ack) {
+                self.cwnd_prior = self.window.cwnd() as f64;
+                self.w_max = None;
+                self.stage = None;
+            }
         } else if acked > 0 {
             self.congestion_avoidance(acked, ack);
         } else {
@@ -192,16 +160,21 @@ impl Algorithm for Cubic {
         }
     }
 
-    fn on_packet_lost(&mut self, loss: &LossEvent) -> bool {
-        self.cut(loss.now, loss.time_sent, loss.prior_in_flight, false)
+    fn cut(&mut self, signal: &Signal) {
+        self.saved =
+            Some(Saved { w_max: self.w_max, cwnd_prior: self.cwnd_prior, stage: self.stage });
+        let cwnd = self.window.cwnd() as f64;
+        // Section 4.7, fast convergence. The cut itself is of the window, not of W_max.
+        let shrinking = self.w_max.is_some_and(|w_max| cwnd < w_max);
+        self.w_max = Some(if shrinking { cwnd * (1.0 + BETA) / 2.0 } else { cwnd });
+        self.cwnd_prior = cwnd;
+        self.stage = None;
+        // Section 4.6 allows the window in place of the flight size because growth is validated.
+        let beta = if signal.is_loss { BETA } else { BETA_ECN };
+        self.window.cut(signal, (cwnd * beta) as u64);
     }
 
-    fn on_ecn(&mut self, report: &EcnEvent<'_>) -> bool {
-        report.ce > 0 && self.cut(report.now, report.time_sent, report.in_flight, true)
-    }
-
-    fn on_persistent_congestion(&mut self, now: Instant) {
-        self.window.collapse(now);
+    fn forget(&mut self) {
         self.w_max = None;
         self.stage = None;
         self.saved = None;
@@ -219,34 +192,6 @@ impl Algorithm for Cubic {
             self.stage = saved.stage;
         }
         true
-    }
-
-    fn available(&self, in_flight: u64) -> u64 {
-        self.window.available(in_flight)
-    }
-
-    fn window(&self) -> u64 {
-        self.window.cwnd()
-    }
-
-    fn ssthresh(&self) -> Option<u64> {
-        self.window.ssthresh()
-    }
-
-    fn phase(&self) -> Phase {
-        self.window.phase()
-    }
-
-    fn recovery_start(&self) -> Option<Instant> {
-        self.window.recovery_start()
-    }
-
-    fn pacing_rate(&self, rtt: &Rtt) -> Option<u64> {
-        self.window.pacing_rate(rtt)
-    }
-
-    fn set_max_datagram(&mut self, bytes: u64) {
-        self.window.set_max_datagram(bytes);
     }
 
     fn inherit(&mut self, past: &Inheritance<'_>) {

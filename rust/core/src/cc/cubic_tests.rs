@@ -1,6 +1,6 @@
 use super::*;
 use crate::cc::testing::{MSS, Path};
-use crate::cc::{Congestion, Controller};
+use crate::cc::{Algorithm, Congestion, Controller, Phase};
 use crate::time::Duration;
 
 fn cubic(p: &Path) -> &Cubic {

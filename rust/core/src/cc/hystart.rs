@@ -1,6 +1,8 @@
 //! HyStart++ (RFC 9406): leave slow start when the RTT rises, by way of a slower phase that can
 //! still find out that the rise was noise.
 
+use crate::cc::AckEvent;
+use crate::cc::window::Window;
 use crate::time::Duration;
 
 const MIN_RTT_THRESH: Duration = Duration::from_millis(4);
@@ -35,7 +37,7 @@ struct Css {
 
 /// What an ACK means for slow start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+enum Verdict {
     /// Grow by this many bytes.
     Grow(u64),
     /// The RTT stayed high: congestion avoidance from this window on.
@@ -48,9 +50,29 @@ impl HyStart {
         Self { current_min: None, last_min: None, samples: 0, css: None, paced }
     }
 
-    /// An ACK in slow start. The round's bookkeeping comes first, so that an ACK which begins a
+    /// An ACK in slow start of which `acked` bytes may grow `window`. True if it ended the phase.
+    pub fn slow_start(&mut self, window: &mut Window, acked: u64, ack: &AckEvent<'_>) -> bool {
+        if !window.is_first_slow_start() {
+            // RFC 9406 section 4.3: later slow starts know their threshold.
+            window.slow_start(acked);
+            return false;
+        }
+        let (mss, cwnd) = (window.mss(), window.cwnd());
+        match self.on_ack(acked, mss, cwnd, ack.rtt_sample, ack.rate.round_start) {
+            Verdict::Grow(bytes) => {
+                window.grow(bytes);
+                false
+            }
+            Verdict::Exit(end) => {
+                window.leave_slow_start(end);
+                true
+            }
+        }
+    }
+
+    /// The round's bookkeeping comes first, so that an ACK which begins a
     /// round belongs to it and none falls between two.
-    pub fn on_ack(
+    fn on_ack(
         &mut self,
         acked: u64,
         mss: u64,
@@ -146,6 +168,19 @@ mod tests {
             assert_eq!(round(&mut h, 10, 95, 40 * MSS), Verdict::Grow(MSS / 4));
         }
         assert_eq!(round(&mut h, 10, 95, 60 * MSS), Verdict::Exit(27 * MSS));
+    }
+
+    /// neqo #3505: ACKs that begin a round belonged to none.
+    #[test]
+    fn the_ack_that_begins_a_round_counts_in_it() {
+        let mut h = HyStart::new(true);
+        round(&mut h, 8, 80, 10 * MSS);
+        round(&mut h, 7, 90, 20 * MSS);
+        assert!(!h.in_css());
+        let mut h = HyStart::new(true);
+        round(&mut h, 8, 80, 10 * MSS);
+        round(&mut h, 8, 90, 20 * MSS);
+        assert!(h.in_css(), "eight samples, the first with the beginning");
     }
 
     #[test]

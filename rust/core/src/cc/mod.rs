@@ -18,6 +18,7 @@ mod prague;
 mod prr;
 mod sampler;
 mod window;
+mod windowed;
 
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant};
@@ -261,6 +262,12 @@ impl Phase {
     }
 }
 
+/// How much sending time a burst is worth unless the algorithm says otherwise: what GSO needs, and
+/// what queues that drop rather than mark early do not mind.
+const BURST_TIME: Duration = Duration::from_millis(1);
+/// An initial window after a pause (RFC 9002 section 7.7).
+const RESTART_DATAGRAMS: u64 = 10;
+
 /// What every algorithm does. Only [`Controller`] calls it; dispatch is static.
 pub trait Algorithm {
     /// `bytes` were sent. What the packet remembers of this moment includes them.
@@ -295,11 +302,11 @@ pub trait Algorithm {
     fn pacing_rate(&self, rtt: &Rtt) -> Option<u64>;
     /// How much sending time one burst may be worth.
     fn burst_time(&self) -> Duration {
-        Duration::from_millis(1)
+        BURST_TIME
     }
     /// How many datagrams may go at once when nothing is in flight (RFC 9002 section 7.7).
     fn restart_datagrams(&self) -> u64 {
-        10
+        RESTART_DATAGRAMS
     }
     /// Bytes in flight when sending goes as it should: what the number of acknowledgements per round
     /// trip is reckoned by.
@@ -309,6 +316,11 @@ pub trait Algorithm {
     /// Whether the algorithm itself keeps the flight below what the path would take, so that
     /// delivery rates are lower bounds as they are when the application sends little.
     fn holds_back(&self) -> bool {
+        false
+    }
+    /// Whether the pacing rate follows from delivery rates. What a late timer leaves unsent must not be
+    /// measured as the path's rate then: the rate would sink with every such timer.
+    fn sends_what_it_measures(&self) -> bool {
         false
     }
     /// The path carries datagrams of up to `bytes` now.
@@ -459,6 +471,10 @@ impl Algorithm for Controller {
 
     fn holds_back(&self) -> bool {
         dispatch!(self, c => c.holds_back())
+    }
+
+    fn sends_what_it_measures(&self) -> bool {
+        dispatch!(self, c => c.sends_what_it_measures())
     }
 
     fn set_max_datagram(&mut self, bytes: u64) {

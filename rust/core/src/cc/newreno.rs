@@ -1,12 +1,8 @@
 //! The controller of RFC 9002 section 7.
 
 use crate::cc::window::Window;
-use crate::cc::{
-    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, EcnEvent, Inheritance, LossEvent,
-    Phase,
-};
-use crate::recovery::Rtt;
-use crate::time::Instant;
+use crate::cc::windowed::{Signal, Windowed};
+use crate::cc::{AckEvent, ControllerConfig};
 
 /// NewReno: half the window per congestion event, one datagram more per window acknowledged.
 #[derive(Clone, Debug)]
@@ -21,97 +17,42 @@ impl NewReno {
     pub fn new(config: &ControllerConfig) -> Self {
         Self { window: Window::new(config), acked: 0 }
     }
-
-    fn cut(&mut self, now: Instant, time_sent: Instant, flight: u64, undoable: bool) -> bool {
-        if self.window.is_covered(time_sent) {
-            if !undoable {
-                self.window.forbid_undo();
-            }
-            return false;
-        }
-        // RFC 9002 sections 7.3.1 and 7.3.2, kLossReductionFactor of appendix B.1.
-        self.window.cut(now, self.window.cwnd() / 2, flight, undoable);
-        self.acked = 0;
-        true
-    }
 }
 
-impl Algorithm for NewReno {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
-        self.window.on_sent(bytes, snapshot.tx_in_flight);
+impl Windowed for NewReno {
+    fn base(&self) -> &Window {
+        &self.window
     }
 
-    fn on_ack(&mut self, ack: &AckEvent<'_>) {
-        let mut acked = self.window.on_ack(ack);
-        if self.window.in_slow_start() {
-            let room = self.window.ssthresh().map_or(acked, |t| t - self.window.cwnd());
-            let grown = acked.min(room);
-            self.window.grow(grown);
-            acked -= grown;
-        }
+    fn base_mut(&mut self) -> &mut Window {
+        &mut self.window
+    }
+
+    fn grow(&mut self, ack: &AckEvent<'_>) {
+        let acked = self.window.on_ack(ack);
         // RFC 9002 section 7.3.3: at most one datagram per window acknowledged.
-        self.acked += acked;
+        self.acked += self.window.slow_start(acked);
         while self.acked >= self.window.cwnd() {
             self.acked -= self.window.cwnd();
             self.window.grow(self.window.mss());
         }
     }
 
-    fn on_packet_lost(&mut self, loss: &LossEvent) -> bool {
-        self.cut(loss.now, loss.time_sent, loss.prior_in_flight, true)
-    }
-
-    fn on_ecn(&mut self, report: &EcnEvent<'_>) -> bool {
-        report.ce > 0 && self.cut(report.now, report.time_sent, report.in_flight, false)
-    }
-
-    fn on_persistent_congestion(&mut self, now: Instant) {
-        self.window.collapse(now);
+    fn cut(&mut self, signal: &Signal) {
+        // RFC 9002 sections 7.3.1 and 7.3.2, kLossReductionFactor of appendix B.1.
+        self.window.cut(signal, self.window.cwnd() / 2);
         self.acked = 0;
     }
 
-    fn undo(&mut self) -> bool {
-        self.window.undo()
-    }
-
-    fn available(&self, in_flight: u64) -> u64 {
-        self.window.available(in_flight)
-    }
-
-    fn window(&self) -> u64 {
-        self.window.cwnd()
-    }
-
-    fn ssthresh(&self) -> Option<u64> {
-        self.window.ssthresh()
-    }
-
-    fn phase(&self) -> Phase {
-        self.window.phase()
-    }
-
-    fn recovery_start(&self) -> Option<Instant> {
-        self.window.recovery_start()
-    }
-
-    fn pacing_rate(&self, rtt: &Rtt) -> Option<u64> {
-        self.window.pacing_rate(rtt)
-    }
-
-    fn set_max_datagram(&mut self, bytes: u64) {
-        self.window.set_max_datagram(bytes);
-    }
-
-    fn inherit(&mut self, past: &Inheritance<'_>) {
-        self.window.inherit(past);
+    fn forget(&mut self) {
+        self.acked = 0;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::cc::Congestion;
     use crate::cc::testing::{MSS, Path};
+    use crate::cc::{Algorithm, Congestion, Phase};
 
     #[test]
     fn slow_start_doubles_each_round() {

@@ -16,12 +16,16 @@ pub struct Pacer {
     /// Up to when time has been turned into credit. Fractions of a byte stay in it as time.
     updated: Instant,
     drained: bool,
+    /// Somebody was told to wait and has not come back yet.
+    waiting: bool,
+    /// Somebody came back so late that not all of the time could be made up for.
+    forfeited: bool,
 }
 
 impl Pacer {
     /// A pacer that owes nothing.
     pub fn new(now: Instant) -> Self {
-        Self { credit: 0, updated: now, drained: false }
+        Self { credit: 0, updated: now, drained: false, waiting: false, forfeited: false }
     }
 
     /// Bytes that may be sent at `rate` bytes per second in bursts of `burst` bytes, or when to ask
@@ -29,9 +33,11 @@ impl Pacer {
     pub fn budget(&mut self, now: Instant, rate: u64, burst: u64) -> Result<u64, Instant> {
         self.accrue(now, rate, burst);
         let burst = signed(burst);
+        self.waiting = false;
         if self.credit <= 0 || (self.drained && self.credit < burst) {
             let missing = burst.saturating_sub(self.credit).unsigned_abs();
             let wait = Duration::from_nanos(scale_up(missing, NANOS, rate));
+            self.waiting = true;
             return Err(self.updated + wait);
         }
         self.drained = false;
@@ -46,6 +52,17 @@ impl Pacer {
             self.updated = now;
         }
         self.drained = false;
+        self.waiting = false;
+    }
+
+    /// Not the pacer alone stands in the way any more: nobody comes back when it said.
+    pub fn stop_waiting(&mut self) {
+        self.waiting = false;
+    }
+
+    /// Whether a late timer cost sending time since this was last asked.
+    pub fn take_forfeited(&mut self) -> bool {
+        core::mem::take(&mut self.forfeited)
     }
 
     /// `bytes` were sent, paced or not. Debt is bounded by `burst`, so that what is sent without
@@ -62,6 +79,7 @@ impl Pacer {
         let earned = scale(rate, nanos(now - self.updated), NANOS);
         let credit = self.credit.saturating_add(signed(earned));
         if credit >= limit {
+            self.forfeited |= self.waiting && credit > limit;
             // What a restart allowed beyond the limit stays.
             self.credit = self.credit.max(limit);
             self.updated = now;
@@ -119,6 +137,22 @@ mod tests {
         // Fast links: bursts are capped by size, so a quarter of a millisecond is made up for.
         let mut p = Pacer::new(us(0));
         assert_eq!(p.budget(us(1_000_000), 1_000_000_000, 65_536), Ok(65_536 + 250_000));
+    }
+
+    #[test]
+    fn only_a_late_timer_forfeits() {
+        let late = |wait: bool, now: u64| {
+            let mut p = Pacer::new(us(0));
+            p.budget(us(0), RATE, BURST).unwrap_err();
+            if !wait {
+                p.stop_waiting();
+            }
+            p.budget(us(now), RATE, BURST).unwrap();
+            (p.take_forfeited(), p.take_forfeited())
+        };
+        assert_eq!(late(true, 1999), (false, false), "made up for");
+        assert_eq!(late(true, 2001), (true, false), "and told once");
+        assert_eq!(late(false, 10_000), (false, false), "the window was full meanwhile");
     }
 
     #[test]

@@ -5,13 +5,11 @@
 //! delay instead of at its end, and sends ECT(1), which promises just that. Where marks do not
 //! survive, [`crate::recovery::Recovery`] puts CUBIC in its place.
 
-use crate::cc::hystart::{HyStart, Verdict};
+use crate::cc::hystart::HyStart;
 use crate::cc::math::scale;
 use crate::cc::window::Window;
-use crate::cc::{
-    AckEvent, Algorithm, ControllerConfig, DeliverySnapshot, Ecn, EcnEvent, Inheritance, LossEvent,
-    Phase,
-};
+use crate::cc::windowed::{Signal, Windowed};
+use crate::cc::{AckEvent, ControllerConfig, Ecn, EcnEvent, Phase};
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant, nanos};
 
@@ -105,19 +103,6 @@ impl Prague {
         scale(self.window.cwnd(), 1_000_000_000, nanos(rtt.smoothed()))
     }
 
-    fn slow_start(&mut self, acked: u64, ack: &AckEvent<'_>) {
-        if !self.window.is_first_slow_start() {
-            let room = self.window.ssthresh().map_or(acked, |t| t - self.window.cwnd());
-            return self.window.grow(acked.min(room));
-        }
-        // Where nothing marks, a rise of the RTT ends slow start.
-        let (mss, cwnd) = (self.window.mss(), self.window.cwnd());
-        match self.hystart.on_ack(acked, mss, cwnd, ack.rtt_sample, ack.rate.round_start) {
-            Verdict::Grow(bytes) => self.window.grow(bytes),
-            Verdict::Exit(window) => self.window.leave_slow_start(window),
-        }
-    }
-
     fn congestion_avoidance(&mut self, acked: u64, rtt: &Rtt) {
         let mss = self.window.mss() as f64;
         let step = if self.wait > 0 {
@@ -174,18 +159,23 @@ fn virtual_rtt(rtt: &Rtt) -> Duration {
     rtt.smoothed().max(REFERENCE_RTT)
 }
 
-impl Algorithm for Prague {
-    fn on_sent(&mut self, _now: Instant, bytes: u64, snapshot: &DeliverySnapshot) {
-        self.window.on_sent(bytes, snapshot.tx_in_flight);
+impl Windowed for Prague {
+    fn base(&self) -> &Window {
+        &self.window
     }
 
-    fn on_ack(&mut self, ack: &AckEvent<'_>) {
+    fn base_mut(&mut self) -> &mut Window {
+        &mut self.window
+    }
+
+    fn grow(&mut self, ack: &AckEvent<'_>) {
         let before = self.window.cwnd();
         // Paced at the window per RTT, the flight stays a little below the window: whether that is
         // full says nothing here.
         let acked = self.window.on_ack_if(!ack.rate.app_limited, ack);
         if self.window.in_slow_start() {
-            self.slow_start(acked, ack);
+            // Where nothing marks, a rise of the RTT ends slow start.
+            self.hystart.slow_start(&mut self.window, acked, ack);
         } else if acked > 0 {
             self.congestion_avoidance(acked, ack.rtt);
         }
@@ -195,20 +185,16 @@ impl Algorithm for Prague {
         self.fast_half = self.updated.is_some_and(|updated| ack.now - updated < half);
     }
 
-    fn on_packet_lost(&mut self, loss: &LossEvent) -> bool {
-        if self.window.is_covered(loss.time_sent) {
-            return false;
-        }
+    fn cut(&mut self, signal: &Signal) {
         // Section 2.4.2 of the draft: losses halve. An answer to marks of the same round trip counts.
         let cwnd = self.window.cwnd();
-        let recent = self.reduction.filter(|r| loss.time_sent <= r.at);
+        let recent = self.reduction.filter(|r| signal.time_sent <= r.at);
         let target = recent.map_or(cwnd, |r| r.before.max(cwnd)) / 2;
-        self.window.cut(loss.now, target.min(cwnd), loss.prior_in_flight, true);
+        self.window.cut(signal, target.min(cwnd));
         self.credit = 0.0;
         // As long as a flow of the reference RTT takes to come back.
         let packets = cwnd / 2 / self.window.mss().max(1);
         self.wait = u32::try_from(packets).unwrap_or(u32::MAX).max(QUIET_LEAST);
-        true
     }
 
     fn on_ecn(&mut self, report: &EcnEvent<'_>) -> bool {
@@ -233,14 +219,9 @@ impl Algorithm for Prague {
         Ecn::Ect1
     }
 
-    fn on_persistent_congestion(&mut self, now: Instant) {
-        self.window.collapse(now);
+    fn forget(&mut self) {
         self.credit = 0.0;
         self.reduction = None;
-    }
-
-    fn undo(&mut self) -> bool {
-        self.window.undo()
     }
 
     fn available(&self, in_flight: u64) -> u64 {
@@ -251,22 +232,6 @@ impl Algorithm for Prague {
         // The pacer is the limit; the window is for a network that stalls.
         let slack = self.window.cwnd() / 32 + self.window.mss();
         (self.window.cwnd() + slack).saturating_sub(in_flight)
-    }
-
-    fn window(&self) -> u64 {
-        self.window.cwnd()
-    }
-
-    fn ssthresh(&self) -> Option<u64> {
-        self.window.ssthresh()
-    }
-
-    fn phase(&self) -> Phase {
-        self.window.phase()
-    }
-
-    fn recovery_start(&self) -> Option<Instant> {
-        self.window.recovery_start()
     }
 
     fn pacing_rate(&self, rtt: &Rtt) -> Option<u64> {
@@ -288,14 +253,6 @@ impl Algorithm for Prague {
     fn restart_datagrams(&self) -> u64 {
         // What is idle no longer knows the queue: no more than a burst.
         1
-    }
-
-    fn set_max_datagram(&mut self, bytes: u64) {
-        self.window.set_max_datagram(bytes);
-    }
-
-    fn inherit(&mut self, past: &Inheritance<'_>) {
-        self.window.inherit(past);
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::cc::math::scale;
 use crate::cc::prr::Prr;
+use crate::cc::windowed::Signal;
 use crate::cc::{AckEvent, ControllerConfig, Inheritance, Phase};
 use crate::recovery::Rtt;
 use crate::time::{Duration, Instant, nanos};
@@ -168,12 +169,12 @@ impl Window {
     }
 
     /// Starts a recovery period with `target` as the window at its end.
-    pub fn cut(&mut self, now: Instant, target: u64, prior_in_flight: u64, undoable: bool) {
-        self.saved = undoable.then_some((self.cwnd, self.ssthresh));
+    pub fn cut(&mut self, signal: &Signal, target: u64) {
+        self.saved = signal.is_loss.then_some((self.cwnd, self.ssthresh));
         self.cwnd = target.max(self.minimum());
         self.ssthresh = self.cwnd;
-        self.recovery_start = Some(now);
-        self.prr = Some(Prr::new(prior_in_flight, self.ssthresh, self.mss));
+        self.recovery_start = Some(signal.now);
+        self.prr = Some(Prr::new(signal.in_flight, self.ssthresh, self.mss));
     }
 
     /// Shrinks the window a little, without a recovery period: an answer to L4S marks. What undo
@@ -197,6 +198,15 @@ impl Window {
 
     pub fn grow(&mut self, bytes: u64) {
         self.cwnd = self.cwnd.saturating_add(bytes);
+    }
+
+    /// Slow start up to the threshold, a byte per byte. What is left of `acked` is for congestion
+    /// avoidance.
+    pub fn slow_start(&mut self, acked: u64) -> u64 {
+        let room = self.ssthresh.saturating_sub(self.cwnd);
+        let grown = acked.min(room);
+        self.grow(grown);
+        acked - grown
     }
 
     /// Leaves slow start without congestion.
@@ -263,7 +273,9 @@ mod tests {
         let config =
             ControllerConfig { initial_window: None, max_datagram: 1472, paced: false, seed: 0 };
         let mut w = Window::new(&config);
-        w.cut(Instant::from_nanos(5), 10_000, 14_720, false);
+        let now = Instant::from_nanos(5);
+        let lost = Signal { now, time_sent: Instant::ZERO, in_flight: 14_720, is_loss: true };
+        w.cut(&lost, 10_000);
         // The fast retransmit takes the quota to less than a packet, and then all else is lost.
         w.on_sent(1200, 14_720);
         assert_eq!(w.available(1200), 272);

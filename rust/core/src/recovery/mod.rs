@@ -305,6 +305,9 @@ impl Recovery {
         self.check_app_limited(now);
         self.out_of_data = false;
         let room = self.controller.available(self.bytes_in_flight);
+        if room < self.max_datagram {
+            self.pacer.stop_waiting();
+        }
         if room == 0 || self.spaces.iter().any(|s| s.sent.len() >= MAX_TRACKED) {
             return SendBudget::default();
         }
@@ -315,7 +318,16 @@ impl Recovery {
         if self.bytes_in_flight == 0 {
             self.pacer.restart(now, self.controller.restart_datagrams() * self.max_datagram);
         }
-        match self.pacer.budget(now, rate, self.burst) {
+        let paced = self.pacer.budget(now, rate, self.burst);
+        if self.pacer.take_forfeited()
+            && self.controller.sends_what_it_measures()
+            && self.bytes_in_flight < self.controller.usual_flight()
+        {
+            // Limited by this host, which says as little of the path as the application does. With
+            // more in flight the path is full all the same.
+            self.sampler.set_app_limited(self.bytes_in_flight);
+        }
+        match paced {
             Ok(bytes) => SendBudget { bytes: bytes.min(room), next_release: None },
             Err(at) => SendBudget { bytes: 0, next_release: Some(at) },
         }

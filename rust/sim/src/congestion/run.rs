@@ -12,6 +12,9 @@ pub const STEP: Duration = Duration::from_millis(100);
 const FAIR: core::ops::RangeInclusive<f64> = 0.35..=0.65;
 /// Over how many looks its share is taken: three seconds.
 const FAIR_STEPS: usize = 30;
+/// Pacing over the rate of the link while the bandwidth is known: probes go from 0.75 of it (version 2
+/// of BBR, down) to 1.25 (up), less the pacing margin of 1 %, which says nothing about what is known.
+const ADAPTED: core::ops::RangeInclusive<f64> = 0.74..=1.25;
 /// Looks in a second.
 const SECOND: usize = 10;
 
@@ -189,7 +192,7 @@ impl Run {
         let wanted = rate_at(scenario, change);
         let near = |&look: &usize| {
             let median = self.median_pacing(look, look + SECOND).unwrap_or(0.0);
-            (median / wanted - 1.0).abs() <= 0.1
+            ADAPTED.contains(&(median / wanted))
         };
         let last = self.looks.len().saturating_sub(SECOND);
         let found = (from..last).find(near).unwrap_or(self.looks.len() - 1);

@@ -249,8 +249,8 @@ pub enum Quantity {
     /// Seconds from the last flow's start to the first three seconds over which it has between 35
     /// and 65 % of the goodput.
     ConvergenceS,
-    /// Seconds from the last change of rate until the first flow paces within a tenth of the new
-    /// rate, as the median of a second.
+    /// Seconds from the last change of rate until the first flow paces at the new rate as the median of
+    /// a second, give or take what probing does.
     AdaptS,
     /// The first flow's pacing rate over the bottleneck's rate, the median over all that is measured.
     PacingRatio,

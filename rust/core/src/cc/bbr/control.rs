@@ -81,8 +81,9 @@ impl Bbr {
         let grown = self.cwnd.saturating_add(ack.acked_bytes);
         let max_inflight = self.max_inflight();
         if self.conserving {
-            // Version 1, first round trip of recovery: what is delivered may be replaced.
-            self.cwnd = ack.in_flight.saturating_add(ack.acked_bytes);
+            // Version 1, first round trip of recovery: what is delivered may be replaced. Less than the
+            // path holds is in flight when ProbeRTT ends, and is no measure of it.
+            self.cwnd = ack.in_flight.saturating_add(ack.acked_bytes).max(self.bdp());
         } else if self.full_pipe.reached {
             self.cwnd = grown.min(max_inflight);
         } else if self.cwnd < max_inflight || self.delivered < self.initial_window() {

@@ -288,6 +288,10 @@ impl Algorithm for Bbr {
         self.state == State::ProbeRtt
     }
 
+    fn sends_what_it_measures(&self) -> bool {
+        true
+    }
+
     fn set_max_datagram(&mut self, bytes: u64) {
         let before = self.initial_window();
         self.mss = bytes.max(1);

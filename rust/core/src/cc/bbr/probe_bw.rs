@@ -169,10 +169,10 @@ impl Bbr {
             && ack.in_flight <= self.inflight(self.max_bw.value(), UNIT)
     }
 
-    /// Whether `volume` was in flight, or all that the window allows, as far as whole packets go. That
-    /// is judged by the flight before the ACK: after it, no flight has the volume of the window.
+    /// Whether `volume` was in flight, as far as whole packets go. That is judged by the flight before
+    /// the ACK: after it, no flight has the volume of the window.
     pub(super) fn was_in_flight(&self, ack: &AckEvent<'_>, volume: u64) -> bool {
-        ack.prior_in_flight + self.mss > volume.min(self.cwnd)
+        ack.prior_in_flight.saturating_add(self.mss) > volume
     }
 
     /// IsTimeToGoDown().

@@ -231,6 +231,29 @@ fn app_limited_samples_are_marked() {
     assert!(rate.app_limited);
 }
 
+/// A process that waits for its turn sends late. Who paces at what was measured would take that for
+/// the rate of the path, and sink with every late timer.
+#[test]
+fn what_late_timers_cost_is_not_measured() {
+    for (congestion, marked) in [(Congestion::Bbr, true), (Congestion::Cubic, false)] {
+        let initial_window = Some(100 * MSS);
+        let mut b =
+            Bench::with(RecoveryConfig { congestion, initial_window, ..RecoveryConfig::default() });
+        b.send(Space::Data, 0);
+        b.ack(Space::Data, 100, &[0..=0]).unwrap();
+        let mut sent = 0;
+        while b.r.budget(at(200)).bytes >= MSS {
+            b.send(Space::Data, 200);
+            sent += 1;
+        }
+        assert!(b.r.budget(at(200)).next_release.is_some(), "{congestion:?}");
+        assert!(b.r.budget(at(280)).bytes >= MSS, "{congestion:?}");
+        b.send(Space::Data, 280);
+        let rate = b.ack(Space::Data, 380, &[1..=sent + 1]).unwrap().rate;
+        assert_eq!(rate.app_limited, marked, "{congestion:?}");
+    }
+}
+
 #[test]
 fn idle_l4s_senders_send_no_burst() {
     for (congestion, packets) in [(Congestion::Cubic, 10), (Congestion::Prague, 1)] {

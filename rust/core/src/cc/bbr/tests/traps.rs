@@ -107,6 +107,30 @@ fn bound_inside_a_packet_ends_a_precautionary_probe() {
     assert_eq!(b.state, State::ProbeDown);
 }
 
+/// A probe ends at a volume in flight. A window that is smaller still, as recovery leaves it, has not
+/// been there: the probe goes on, or the bound would never be tried again.
+#[test]
+fn a_full_window_below_the_volume_ends_no_probe() {
+    for version in [BbrVersion::V2, BbrVersion::V3] {
+        let (mut b, rtt) = (new(version), rtt(40));
+        b.full_pipe.set_full();
+        b.full_pipe.restart(0);
+        b.min_rtt.inherit(ms(40));
+        // 40 packets in a min_rtt.
+        let rate = 1000 * MSS;
+        b.max_bw.update(0, rate, 1);
+        b.state = State::ProbeUp;
+        b.probe.too_high = true;
+        b.bounds.inflight_longterm = 60 * MSS;
+        b.cwnd = 20 * MSS;
+        let rate = sample(0, Some(rate));
+        b.on_ack(&ack(at(100), &rtt, &rate));
+        assert_eq!(b.state, State::ProbeUp, "{version:?}");
+        b.on_ack(&AckEvent { prior_in_flight: 60 * MSS, ..ack(at(101), &rtt, &rate) });
+        assert_eq!(b.state, State::ProbeDown, "{version:?}");
+    }
+}
+
 /// s2n-quic #1698: advancing more often forgets the best samples before the next probe.
 #[test]
 fn bandwidth_filter_advances_once_per_cycle() {
@@ -310,6 +334,36 @@ fn version_1_conserves_packets_for_one_round_and_restores_the_window() {
     f.until(ms(100), |f| !f.bbr().conserving);
     f.run(ms(200));
     assert!(f.bbr().recovering.is_none() && f.r.cwnd() >= window * 95 / 100);
+}
+
+/// Losses while ProbeRTT ends: were its few packets the window of the round trips to come, what they
+/// deliver would be all that the bandwidth filter still knows.
+#[test]
+fn version_1_gets_its_window_back_from_probe_rtt_in_spite_of_losses() {
+    let (mut b, rtt) = (new(BbrVersion::V1), rtt(40));
+    b.full_pipe.set_full();
+    b.min_rtt.inherit(ms(40));
+    b.max_bw.update(0, 2500 * MSS, 10);
+    b.cwnd = 200 * MSS;
+    b.save_cwnd();
+    (b.state, b.cwnd) = (State::ProbeRtt, 4 * MSS);
+    let loss = LossEvent {
+        now: at(10),
+        time_sent: at(0),
+        size: MSS,
+        prior_in_flight: 4 * MSS,
+        snapshot: DeliverySnapshot::default(),
+        delivered: 100 * MSS,
+        lost: MSS,
+        begins_run: true,
+    };
+    assert!(b.on_packet_lost(&loss) && b.conserving);
+    assert_eq!(b.cwnd, 3 * MSS, "what was lost is not replaced");
+    b.restore_cwnd();
+    b.state = State::ProbeCruise;
+    let rate = RateSample { delivered: MSS, ..sample(0, None) };
+    b.set_cwnd(&AckEvent { in_flight: 2 * MSS, ..ack(at(11), &rtt, &rate) });
+    assert_eq!((b.cwnd, b.prior_cwnd), (100 * MSS, 200 * MSS));
 }
 
 /// The slow phase would waste a round trip on a queue that Drain has emptied.
