@@ -6,7 +6,8 @@ use tquic_core::path::FourTuple;
 use tquic_net::os::{self, Link, LinkWatch};
 use tquic_net::udp::UdpSocket;
 
-use super::{LINKS, Shard};
+use super::Shard;
+use super::token::LINKS;
 
 /// Whether what leaves through a socket can leave. `None`: it is bound neither to an interface nor to
 /// an address of one, and routes decide.

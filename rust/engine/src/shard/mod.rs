@@ -11,6 +11,7 @@ mod receive;
 mod service;
 mod socket;
 mod supply;
+mod token;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -38,13 +39,11 @@ pub(crate) use command::{Command, Connect, Inbox, Listen, Operation, Refusal};
 use mtu::RouteMtus;
 use outbox::Outbox;
 use service::{Place, Service, panic_message};
-pub(crate) use socket::queue_token;
 use socket::{Failure, Sockets};
+pub(crate) use token::queue_token;
 
 /// The service of all clients.
 const CLIENTS: usize = 0;
-/// The poller's name for news of interfaces; sockets count from 0.
-const LINKS: usize = usize::MAX - 1;
 /// Events taken from the poller at a time.
 const EVENTS: usize = 64;
 /// While no more trains can be written, deadlines wait at least this long for a socket.

@@ -7,6 +7,7 @@ use tquic_net::udp::{MAX_TRAINS, Refusal, Transmit};
 
 use super::service::{Listener, Place, Service, Slot, panic_message};
 use super::socket::from_socket;
+use super::token::LINKS;
 use super::{Shard, Sockets};
 use crate::config::Accepted;
 use tquic_core::endpoint::Reply;
@@ -16,7 +17,7 @@ impl Shard {
     pub(super) fn receive_ready(&mut self) {
         let ready: ArrayVec<_, { super::EVENTS }> = self.events.iter().collect();
         for event in ready {
-            if event.token == super::LINKS {
+            if event.token == LINKS {
                 self.on_links();
                 continue;
             }

@@ -8,27 +8,18 @@ use arrayvec::ArrayVec;
 use slab::Slab;
 use tquic_core::path::{Ecn, FourTuple};
 use tquic_core::time::{Duration, Instant};
-use tquic_net::os::{Interest, Poller, RESERVED_TOKEN};
+use tquic_net::os::{Interest, Poller};
 use tquic_net::udp::{self, MAX_TRAINS, RecvBatch, Sent, TrainError, Transmit, UdpSocket};
-use tquic_net::xdp::{Interface, MAX_QUEUES};
+use tquic_net::xdp::Interface;
 
 use super::outbox::{Outbox, Train};
 use super::service::Place;
+use super::token::queue_of;
 use crate::application::Source;
 use crate::stats::add_socket;
 
 /// When a socket claims to be writable and is not, it is tried again after this long.
 const RETRY: Duration = Duration::from_millis(1);
-
-/// The poller's token for a queue of the interface: from the highest down, where no socket is.
-pub(crate) fn queue_token(queue: usize) -> usize {
-    RESERVED_TOKEN - 1 - queue
-}
-
-/// The queue that a token is for.
-fn queue_of(token: usize) -> Option<usize> {
-    (RESERVED_TOKEN - 1).checked_sub(token).filter(|queue| *queue < MAX_QUEUES)
-}
 
 /// A socket that cannot receive is left alone for a while, for the poller would report it again at
 /// once: the first time so long as the first of these, then twice as long each time up to the other.
