@@ -9,10 +9,11 @@ from ..interop.dissect.headers import is_long, parse_long
 from ..rogue import encode
 from ..rogue.cases import begin_http
 from ..rogue.peer import Closed, Plan, Rogue
-from ..rogue.tls import ONE_RTT
+from ..rogue.tls import HANDSHAKE, ONE_RTT
 from .ports import Port
 
 SECONDS = 30.0
+PING = b"\x01"
 # Packets sent between two looks at what came back.
 TURN = 32
 
@@ -23,11 +24,14 @@ class Peer:
     def __init__(self, port: Port, plan: Plan, original: bytes, source: bytes) -> None:
         self.port, self.source = port, source
         self.rogue = Rogue(plan, original)
+        self._hello: list[bytes] = []
         self.flush()
 
     def flush(self) -> None:
         """Sends what the rogue has."""
         datagrams, self.rogue.outgoing = self.rogue.outgoing, []
+        if datagrams and not self.rogue.has_keys(HANDSHAKE):
+            self._hello = datagrams
         for datagram in datagrams:
             self.port.send(datagram, self.source)
 
@@ -53,10 +57,10 @@ class Peer:
         self,
         condition: Callable[[Rogue], object],
         seconds: float = SECONDS,
-        again: bytes = b"",
+        again: Callable[[], None] | None = None,
     ) -> bool:
         """Waits until something holds of the rogue; whether it does. The rogue repeats nothing that
-        was lost: these frames are sent every second."""
+        was lost: `again` is called every second."""
         begun = time.monotonic()
         repeated = 0
         while not condition(self.rogue):
@@ -65,12 +69,24 @@ class Peer:
                 return False
             if again and passed > repeated + 1:
                 repeated += 1
-                self.send(again)
+                again()
             self.take(min(seconds - passed, 0.1))
         return True
 
+    def greet(self) -> bool:
+        """Waits until the server has answered; whether it has. One that is flooded may drop a first
+        packet, and what clients do then is to send it again."""
+        return self.until(
+            lambda rogue: rogue.has_keys(HANDSHAKE) or rogue.closed, again=self._greet
+        )
+
+    def _greet(self) -> None:
+        for datagram in self._hello:
+            self.port.send(datagram, self.source)
+
     def shake_hands(self) -> None:
         """Completes the handshake, or raises."""
+        self.greet()
         if not self.until(lambda rogue: rogue.ready or rogue.closed) or self.closed:
             raise AssertionError(f"no handshake: {self.closed}")
 
@@ -104,7 +120,7 @@ class Peer:
         """Waits until the server has dealt with everything; whether it has."""
         number = self.rogue.last_number
         done = lambda rogue: rogue.closed or rogue.acknowledged >= number  # noqa: E731
-        return self.until(done, seconds, again=b"\x01")
+        return self.until(done, seconds, again=lambda: self.send(PING))
 
     def served(self, stream: int = 0) -> bool:
         """Asks for a page on this very connection; whether it came."""
@@ -112,7 +128,7 @@ class Peer:
         frame = encode.stream(stream, 0, request, end=True)
         self.send(frame)
         done = lambda rogue: rogue.closed or stream in rogue.ended  # noqa: E731
-        return self.until(done, again=frame) and not self.closed
+        return self.until(done, again=lambda: self.send(frame)) and not self.closed
 
     @property
     def closed(self) -> Closed | None:

@@ -36,11 +36,18 @@ _Request: TypeAlias = "tuple[Flag, _Limit]"
 _Steps: TypeAlias = "Generator[_Request, bool, T]"
 
 
+class _End(socket.socket):
+    """Goes without a warning: until a program has ended, its daemon threads may poll it."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Bell:
     """A descriptor that somebody polls, readable from when it is rung until it is silenced."""
 
     def __init__(self) -> None:
-        self._near, self._far = socket.socketpair()
+        self._near, self._far = (_End(fileno=end.detach()) for end in socket.socketpair())
         self._near.setblocking(False)
         self._far.setblocking(False)
 

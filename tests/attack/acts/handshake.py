@@ -117,7 +117,7 @@ def crypto_fragments(field: Field, size: int) -> str:
     refused = 0
     for _ in range(size):
         peer = field.begin(Plan(silent=frozenset({HANDSHAKE})))
-        peer.until(lambda rogue: rogue.has_keys(HANDSHAKE))
+        peer.greet()
         for first in range(1, 200_000, 2_000):
             pieces = b"".join(encode.crypto(first + 4 * step, b"x") for step in range(200))
             peer.rogue.send(HANDSHAKE, pieces)
