@@ -49,9 +49,9 @@ fn server(faults: Faults) -> (Server, Arc<Mutex<Vec<String>>>) {
     (Server { engine, identity, counters, listening }, lines)
 }
 
-fn options(server: &Server) -> ClientOptions {
+fn options(server: &Server, each_way: u64) -> ClientOptions {
     let bulk =
-        Bulk { download: Some(EACH_WAY), upload: Some(EACH_WAY), streams: 3, duration: None };
+        Bulk { download: Some(each_way), upload: Some(each_way), streams: 3, duration: None };
     let request = server.identity.request(server.address(), None);
     ClientOptions { request, tickets: None, connections: 1, scenario: Scenario::Bulk(bulk) }
 }
@@ -63,12 +63,16 @@ fn stats(engine: &Engine) -> ShardStats {
 /// Moves bytes both ways between two engines with the same kind of faults. What both ends
 /// counted: the client's, the server's.
 fn transfer(make: impl Fn() -> Faults) -> (Report, [ShardStats; 2]) {
+    transfer_of(EACH_WAY, make)
+}
+
+fn transfer_of(each_way: u64, make: impl Fn() -> Faults) -> (Report, [ShardStats; 2]) {
     let ((client, said), (server, heard)) = (engine(make()), server(make()));
-    let report = perf::run(&client, &options(&server)).unwrap();
+    let report = perf::run(&client, &options(&server, each_way)).unwrap();
     assert!(report.verified, "{report:?}");
-    assert_eq!(report.bytes, 2 * EACH_WAY);
+    assert_eq!(report.bytes, 2 * each_way);
     let totals = server.counters.totals();
-    assert_eq!((totals.received, totals.mismatches), (EACH_WAY, 0));
+    assert_eq!((totals.received, totals.mismatches), (each_way, 0));
     assert_eq!(said.lock().unwrap().len() + heard.lock().unwrap().len(), 0);
     (report, [stats(&client), stats(&server.engine)])
 }
@@ -163,7 +167,8 @@ fn datagrams_that_are_suddenly_too_large() {
             _ => None,
         })
     };
-    let (report, ends) = transfer(make);
+    // Both ways at full speed: the search must not wait until there is nothing else to send.
+    let (report, ends) = transfer_of(10 * EACH_WAY, make);
     assert!((1200..=1300).contains(&report.paths[0].mtu), "{report:?}");
     for end in ends {
         // Clients report errors: an ICMP message may be behind this one, so they try again at once,
@@ -220,7 +225,7 @@ fn a_socket_that_cannot_receive_for_a_while() {
     for code in [ENOMEM, EIO] {
         let (faults, quiet) = (bout(receiving, code), Faults::new(|_| None));
         let ((client, said), (server, _)) = (engine(faults), server(quiet));
-        let report = perf::run(&client, &options(&server)).unwrap();
+        let report = perf::run(&client, &options(&server, EACH_WAY)).unwrap();
         assert!(report.verified && report.seconds >= BOUT.as_secs_f64());
         let end = stats(&client);
         assert!(end.socket.soft_errors > 0, "error {code}");
@@ -237,7 +242,7 @@ fn a_socket_that_sends_nothing() {
     let (server, _) = server(Faults::new(|_| None));
     for code in [EMSGSIZE, EPERM, EBADF, ENOBUFS, EAGAIN] {
         let (client, said) = engine(every(1, sending, Fault::Error(code)));
-        let mut options = options(&server);
+        let mut options = options(&server, EACH_WAY);
         let timeout = Duration::from_millis(1500);
         let transport =
             TransportConfig { handshake_timeout: timeout, ..TransportConfig::default() };
@@ -263,8 +268,8 @@ fn no_descriptor_for_another_socket() {
     let (client, _) = engine(Faults::new(move |call| {
         (call == Call::Open && is_none.load(Relaxed)).then_some(Fault::Error(EMFILE))
     }));
-    let error = perf::run(&client, &options(&server)).unwrap_err();
+    let error = perf::run(&client, &options(&server, EACH_WAY)).unwrap_err();
     assert!(error.to_string().contains("Too many open files"), "{error}");
     none.store(false, Relaxed);
-    assert!(perf::run(&client, &options(&server)).unwrap().verified);
+    assert!(perf::run(&client, &options(&server, EACH_WAY)).unwrap().verified);
 }

@@ -73,8 +73,9 @@ impl Connection {
         let sent = self
             .transmit_off_path(now, path, buf)
             .or_else(|| self.transmit_coalesced(now, path, buf))
-            .or_else(|| self.transmit_train(now, path, buf))
-            .or_else(|| self.transmit_mtu_probe(now, path, buf))?;
+            // Before the data, which may fill the window for as long as there is any.
+            .or_else(|| self.transmit_mtu_probe(now, path, buf))
+            .or_else(|| self.transmit_train(now, path, buf))?;
         self.paths[path].bytes_sent += sent.len as u64;
         if self.events.trace.wants(Mask::SCHEDULER_DECISION) {
             let (path, candidates) = (self.paths[path].id, self.paths.len() as u32);
