@@ -199,9 +199,20 @@ impl End {
         }
     }
 
-    /// Sends trains and wants each datagram back, once and whole.
+    /// Sends trains and wants each datagram back, once and whole, through the
+    /// interface. The first trains leave through the kernel, which asks for the neighbour's address for
+    /// them: it goes on until some have not.
     fn shout(&mut self, to: SocketAddr) {
-        for round in 0..ROUNDS {
+        let begun = Instant::now();
+        for round in 0.. {
+            if round >= ROUNDS {
+                let stats = self.interface.as_ref().expect("it shouts through one").stats();
+                assert_eq!(stats.recv_datagrams, (round * TRAIN) as u64);
+                if stats.sent_datagrams > 0 {
+                    break;
+                }
+                assert!(begun.elapsed() < PATIENCE, "all goes through the kernel: {stats:?}");
+            }
             let len = SIZE * TRAIN - 100;
             let data: Vec<u8> = (0..len).map(|at| (at / SIZE + at + round) as u8).collect();
             self.send(to, &data, SIZE);
@@ -254,10 +265,7 @@ const V6: (&str, &str) = ("[fd77::1]:7001", "[fd77::2]:7002");
 fn frames_to_an_ordinary_socket() {
     for (test, addresses) in [("s4", V4), ("s6", V6)] {
         let Some(done) = echo(test, addresses, ("xdp", "udp")) else { return };
-        assert!(done.contains(&format!("recv_datagrams: {}", ROUNDS * TRAIN)), "{done}");
         assert!(done.contains("damaged: 0, errors: 0"), "{done}");
-        // The first ones go through the kernel, which asks for the neighbour's address for them.
-        assert!(!done.contains("sent_datagrams: 0,"), "{done}");
     }
 }
 
@@ -265,7 +273,6 @@ fn frames_to_an_ordinary_socket() {
 fn frames_on_both_ends() {
     for (test, addresses) in [("x4", V4), ("x6", V6)] {
         let Some(done) = echo(test, addresses, ("xdp", "xdp")) else { return };
-        assert!(done.contains(&format!("recv_datagrams: {}", ROUNDS * TRAIN)), "{done}");
         assert!(done.contains("damaged: 0, errors: 0"), "{done}");
         assert!(done.contains("queues: 2"), "{done}");
     }
