@@ -107,17 +107,19 @@ def test_the_handler_of_a_server_with_threads(
             stream.finish()
 
     with tquic.sync.serve("127.0.0.1", 0, handler, config=config) as server:
-        for broken in (True, False):
+
+        def ask() -> bytes:
             with tquic.sync.connect(*server.address, config=config) as connection:
                 stream = connection.open_stream()
                 stream.write(b"hello")
                 stream.finish()
-                if broken:
-                    with pytest.raises(tquic.ConnectionClosed) as caught:
-                        stream.read()
-                    assert caught.value.by == "peer"
-                else:
-                    assert stream.read() == b"hello"
+                return bytes(stream.read())
+
+        # Perhaps before the client has heard of the connection.
+        with pytest.raises(tquic.ConnectionClosed) as caught:
+            ask()
+        assert caught.value.by == "peer"
+        assert ask() == b"hello"
 
 
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None]
@@ -156,8 +158,9 @@ async def test_the_callback_of_stream_servers(
             # asyncio itself closes the transport then.
             assert await asks(connection, b"bad") == b""
         else:
-            with pytest.raises(tquic.StreamReset):
-                await asks(connection, b"bad")
+            # Closed, and then reset: whichever comes first.
+            with contextlib.suppress(tquic.StreamReset):
+                assert await asks(connection, b"bad") == b""
         assert await asks(connection) == b"hello"
     assert [type(error) for error in told] + raised(caplog, "tquic.server") == [Trouble]
 
@@ -300,9 +303,13 @@ async def test_protocols_as_in_aioquic(
                 self.transmit()
             super().quic_event_received(event)
 
+    kept: list[object] = []
+
     def stream_handler(reader: object, writer: object) -> None:
         if broken and where == "stream_handler":
             trouble()
+        # asyncio closes what is dropped.
+        kept.append(writer)
 
     told: list[BaseException | None] = []
     loop = asyncio.get_running_loop()
