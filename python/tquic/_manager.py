@@ -8,7 +8,7 @@ import errno
 import fnmatch
 import logging
 import socket
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
@@ -191,7 +191,7 @@ class Follower:
             del self._held[name]
 
     @contextlib.contextmanager
-    def _opening(self, held: _Held, clock: Callable[[], float]) -> Iterator[None]:
+    def _opening(self, held: _Held, clock: Callable[[], float]) -> Generator[None]:
         """While a path is being opened, which may fail."""
         try:
             yield

@@ -222,5 +222,6 @@ class ShardStats:
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> Self:
         """From what the engine tells."""
-        xdp = fields["xdp"]
-        return cls(**{**fields, "xdp": None if xdp is None else XdpStats(**xdp)})
+        xdp: Any = fields["xdp"]
+        told: dict[str, Any] = {**fields, "xdp": None if xdp is None else XdpStats(**xdp)}
+        return cls(**told)

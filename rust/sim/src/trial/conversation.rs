@@ -134,19 +134,26 @@ impl Conversation {
 
     /// Takes the connection's events, then does what is due.
     pub fn serve(&mut self, now: Instant, c: &mut Connection, record: &mut Record) {
-        while let Some(event) = c.poll_event() {
-            if record.trace {
-                eprintln!("{} {:?} {} event {event:?}", seconds(now), self.side, self.connection);
-            }
-            if let Err(wrong) = self.on_event(now, c, event, record) {
+        // As the engine does: what it does itself may make events, too.
+        let mut acted = false;
+        loop {
+            let done = match c.poll_event() {
+                Some(event) => {
+                    if record.trace {
+                        let (side, number) = (self.side, self.connection);
+                        eprintln!("{} {side:?} {number} event {event:?}", seconds(now));
+                    }
+                    self.on_event(now, c, event, record)
+                }
+                None if acted || self.over => return,
+                None => {
+                    acted = true;
+                    self.act(now, c, record)
+                }
+            };
+            if let Err(wrong) = done {
                 self.violation(now, record, &wrong);
             }
-        }
-        if self.over {
-            return;
-        }
-        if let Err(wrong) = self.act(now, c, record) {
-            self.violation(now, record, &wrong);
         }
     }
 
