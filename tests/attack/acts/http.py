@@ -60,18 +60,23 @@ def http(field: Field, plan: Plan | None = None) -> Peer:
     return peer
 
 
-@row("qpack-bomb", full=100, fast=6)
-def qpack_bomb(field: Field, size: int) -> str:
-    """One byte for each field line of a hundred, in headers."""
-    bomb = frame(HEADERS, b"\0\0" + STATIC_LINE * 60_000)
+def say_in_turn(field: Field, size: int, request: bytes) -> None:
+    """The same request so many times, one after another, each answered before the next."""
     peer, goes_on = http(field), True
     for number in range(size):
         if number % 50 == 49:
             peer = http(field)
         stream = number % 50 * 4
-        say(peer, stream, bomb, end=True)
+        say(peer, stream, request, end=True)
         goes_on &= ended(peer, stream) and peer.closed is None
     field.note("goes_on", goes_on and peer.served(4 * 60))
+
+
+@row("qpack-bomb", full=100, fast=6)
+def qpack_bomb(field: Field, size: int) -> str:
+    """One byte for each field line of a hundred, in headers."""
+    bomb = frame(HEADERS, b"\0\0" + STATIC_LINE * 60_000)
+    say_in_turn(field, size, bomb)
     return f"{size} header sections of 60 kB that decode to 6 MB each"
 
 
@@ -79,14 +84,7 @@ def qpack_bomb(field: Field, size: int) -> str:
 def qpack_bomb_trailers(field: Field, size: int) -> str:
     """The same behind a body."""
     bomb = headers(POST) + frame(DATA, b"x") + frame(HEADERS, b"\0\0" + STATIC_LINE * 60_000)
-    peer, goes_on = http(field), True
-    for number in range(size):
-        if number % 50 == 49:
-            peer = http(field)
-        stream = number % 50 * 4
-        say(peer, stream, bomb, end=True)
-        goes_on &= ended(peer, stream) and peer.closed is None
-    field.note("goes_on", goes_on and peer.served(4 * 60))
+    say_in_turn(field, size, bomb)
     return f"{size} trailer sections of 60 kB that decode to 6 MB each"
 
 
