@@ -14,9 +14,8 @@ from tquic.cli.values import argument, duration, positive
 from tquic.metrics import exposition
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the options."""
-    parser.epilog = "`tquic top` shows the same, again and again, for people."
+def add_process_argument(parser: argparse.ArgumentParser) -> None:
+    """Adds ``PID``; see `find`."""
     parser.add_argument(
         "pid",
         type=argument(positive),
@@ -24,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PID",
         help="the process; needed only if several run tquic",
     )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options."""
+    parser.epilog = "`tquic top` shows the same, again and again, for people."
+    add_process_argument(parser)
     kind = parser.add_mutually_exclusive_group()
     kind.add_argument("--json", action="store_true", help="print one JSON document (the default)")
     kind.add_argument(

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from tquic.cli.failure import UsageError
-from tquic.cli.stats import add_rates, find, look
+from tquic.cli.stats import add_process_argument, add_rates, find, look
 from tquic.cli.values import argument, count, duration, positive, show_rate, show_size
 
 _HEAD = (
@@ -21,13 +21,7 @@ _HEAD = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options."""
     parser.epilog = "Rates are those since the last look. Ctrl-C ends it."
-    parser.add_argument(
-        "pid",
-        type=argument(positive),
-        nargs="?",
-        metavar="PID",
-        help="the process; needed only if several run tquic",
-    )
+    add_process_argument(parser)
     parser.add_argument(
         "--interval",
         type=argument(duration),

@@ -368,9 +368,14 @@ fn attach(program: &Program, interface: u32, mode: Mode) -> io::Result<(bpf::Lin
 
 /// A socket for every queue in use.
 fn open_queues(link: &Link, mode: Mode, frame_size: u32, map: &Queues) -> io::Result<Vec<Xsk>> {
+    let copies = match mode {
+        Mode::Auto => None,
+        Mode::Copy => Some(true),
+        Mode::ZeroCopy => Some(false),
+    };
     let mut queues = Vec::new();
     for queue in 0..link.queues.clamp(1, MAX_QUEUES as u32) {
-        match Xsk::open(link.index, queue, mode, frame_size) {
+        match Xsk::open(link.index, queue, copies, frame_size) {
             Ok(socket) => {
                 map.insert(queue, &socket)?;
                 queues.push(socket);

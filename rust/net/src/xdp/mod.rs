@@ -22,14 +22,24 @@ mod portable;
 mod program;
 
 #[cfg(target_os = "linux")]
-pub use crate::os::xsk::Mode;
-#[cfg(target_os = "linux")]
 pub use interface::{Interface, is_available};
 #[cfg(not(target_os = "linux"))]
-pub use portable::{Interface, Mode, is_available};
+pub use portable::{Interface, is_available};
 
 /// Queues of an interface that are used, at most.
 pub const MAX_QUEUES: usize = 64;
+
+/// How frames come to the interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Without a copy where the driver can, else with one.
+    #[default]
+    Auto,
+    /// The kernel copies each frame.
+    Copy,
+    /// The interface itself reads and writes the frames; an error where its driver cannot.
+    ZeroCopy,
+}
 
 /// Which interface, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

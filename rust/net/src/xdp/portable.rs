@@ -7,18 +7,6 @@ use super::{Options, Stats};
 use crate::os::Poller;
 use crate::udp::{self, RecvBatch, Sent, Transmit, UdpSocket};
 
-/// How frames come to the interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Without a copy where the driver can, else with one.
-    #[default]
-    Auto,
-    /// The kernel copies each frame.
-    Copy,
-    /// The interface itself reads and writes the frames.
-    ZeroCopy,
-}
-
 /// Whether this process may use AF_XDP.
 pub fn is_available() -> bool {
     false

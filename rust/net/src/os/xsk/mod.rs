@@ -23,29 +23,6 @@ pub const HEADROOM: u32 = 256;
 /// Bytes that skbs of frames on their way may take, at most: a ring of them.
 const SEND_BUFFER: c_int = 16 << 20;
 
-/// How frames come to the interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Without a copy where the driver can, else with one.
-    #[default]
-    Auto,
-    /// The kernel copies each frame.
-    Copy,
-    /// The interface itself reads and writes the frames; an error where its driver cannot.
-    ZeroCopy,
-}
-
-impl Mode {
-    const fn flags(self) -> u16 {
-        libc::XDP_USE_NEED_WAKEUP
-            | match self {
-                Self::Auto => 0,
-                Self::Copy => libc::XDP_COPY,
-                Self::ZeroCopy => libc::XDP_ZEROCOPY,
-            }
-    }
-}
-
 /// See the module.
 pub struct Xsk {
     // The rings go before the descriptor, and the frames last.
@@ -63,7 +40,12 @@ pub struct Xsk {
 
 impl Xsk {
     /// Opens queue `queue` of an interface. `frame_size`: 2048 or 4096 bytes.
-    pub fn open(interface: u32, queue: u32, mode: Mode, frame_size: u32) -> io::Result<Self> {
+    pub fn open(
+        interface: u32,
+        queue: u32,
+        copies: Option<bool>,
+        frame_size: u32,
+    ) -> io::Result<Self> {
         let socket = socket()?;
         let fd = socket.as_fd();
         let frames = Mapping::anonymous(2 * FRAMES as usize * frame_size as usize)?;
@@ -100,7 +82,7 @@ impl Xsk {
         }
         fill.publish();
         let free = (FRAMES..2 * FRAMES).map(address).collect();
-        bind(fd, interface, queue, mode)?;
+        bind(fd, interface, queue, copies)?;
         let options: libc::xdp_options = option(fd, libc::XDP_OPTIONS)?;
         let zero_copy = options.flags & libc::XDP_OPTIONS_ZEROCOPY != 0;
         Ok(Self {
@@ -264,10 +246,20 @@ fn socket() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn bind(socket: BorrowedFd<'_>, interface: u32, queue: u32, mode: Mode) -> io::Result<()> {
+fn bind(
+    socket: BorrowedFd<'_>,
+    interface: u32,
+    queue: u32,
+    copies: Option<bool>,
+) -> io::Result<()> {
+    let how = match copies {
+        None => 0,
+        Some(true) => libc::XDP_COPY,
+        Some(false) => libc::XDP_ZEROCOPY,
+    };
     let address = libc::sockaddr_xdp {
         sxdp_family: libc::AF_XDP as u16,
-        sxdp_flags: mode.flags(),
+        sxdp_flags: libc::XDP_USE_NEED_WAKEUP | how,
         sxdp_ifindex: interface,
         sxdp_queue_id: queue,
         sxdp_shared_umem_fd: 0,
