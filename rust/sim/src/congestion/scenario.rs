@@ -476,6 +476,9 @@ impl Scenario {
         if self.host.ack_every == 0 {
             return Err("acknowledges every 0 packets".to_owned());
         }
+        if self.host.stalls.is_some_and(|stalls| stalls.every.0.is_zero()) {
+            return Err("has hosts that never move".to_owned());
+        }
         let named = self.flows.iter().filter_map(|flow| flow.controller.as_ref());
         let known = |name: &String| Congestion::from_name(name).is_ok();
         let of = self.expect.iter().flat_map(|expectation| &expectation.of);

@@ -297,8 +297,8 @@ fn bursts_of_l4s_senders_last_a_quarter_of_a_millisecond() {
     b.ack(Space::Data, 100, &[0..=0]).unwrap();
     let rate = b.r.pacing_rate().unwrap();
     b.r.budget(at(100));
-    assert_eq!(b.r.burst, rate / 4000);
-    assert!(b.r.burst > 20 * MSS);
+    assert_eq!(b.r.pace.burst, rate / 4000);
+    assert!(b.r.pace.burst > 20 * MSS);
 }
 
 #[test]
