@@ -19,8 +19,9 @@ use super::BLOCK;
 pub(super) const MOST: usize = 96;
 
 /// H to the power of `MOST` first, H itself last, each with the shift in it. After them one that
-/// only ever meets a block of zeros, so that pairs can be read at any place.
-pub(super) type Powers = [[u8; BLOCK]; MOST + 2];
+/// only ever meets a block of zeros, so that pairs can be read at any place. Words, because they are
+/// wiped word by word when the key goes.
+pub(super) type Powers = [u128; MOST + 2];
 
 /// Powers made side by side, so that their multiplications overlap.
 const STRIDE: usize = 8;
@@ -28,7 +29,7 @@ const STRIDE: usize = 8;
 /// The powers of `h`, the zero block encrypted.
 #[target_feature(enable = "avx2,pclmulqdq")]
 pub(super) fn powers(h: [u8; BLOCK]) -> Powers {
-    let mut out = [[0; BLOCK]; MOST + 2];
+    let mut out = [0; MOST + 2];
     let first = shifted(u128::from_be_bytes(h));
     let mut recent = [first; STRIDE];
     for i in 1..STRIDE {
@@ -103,7 +104,7 @@ impl Sums {
     /// Adds a product. Karatsuba: three multiplications for two blocks.
     #[inline]
     #[target_feature(enable = "avx2,pclmulqdq,vpclmulqdq")]
-    fn add(&mut self, x: __m256i, powers: &[[u8; BLOCK]; 2]) {
+    fn add(&mut self, x: __m256i, powers: &[u128; 2]) {
         // SAFETY: reads the 32 bytes of the array, at any alignment.
         let h = unsafe { _mm256_loadu_si256(powers.as_ptr().cast()) };
         let x_folded = _mm256_xor_si256(x, _mm256_shuffle_epi32::<0x4e>(x));
@@ -117,7 +118,7 @@ impl Sums {
 
 /// Blocks being added, with their powers: apart from [`Ghash`] so that it can stay in registers.
 pub(super) struct Run<'k> {
-    powers: &'k [[[u8; BLOCK]; 2]],
+    powers: &'k [[u128; 2]],
     carry: __m256i,
     sums: Sums,
 }
@@ -218,10 +219,10 @@ fn halves(v: __m256i) -> __m128i {
     _mm_xor_si128(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v))
 }
 
-fn store(v: __m128i) -> [u8; BLOCK] {
-    let mut out = [0; BLOCK];
-    // SAFETY: writes the 16 bytes of the array, at any alignment.
-    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), v) };
+fn store(v: __m128i) -> u128 {
+    let mut out = 0;
+    // SAFETY: writes the 16 bytes of the number, at any alignment.
+    unsafe { _mm_storeu_si128((&raw mut out).cast(), v) };
     out
 }
 
