@@ -18,7 +18,8 @@ from tquic._halves import File
 from tquic._wait import Home
 from tquic.config import Config
 from tquic.errors import ConnectionClosed, StreamClosed, StreamError, WriteBufferFull
-from tquic.h3._sessions import FAREWELLS, Session, Sessions, Stream, mapped
+from tquic.h3._session_stream import Stream, mapped
+from tquic.h3._sessions import FAREWELLS, Session, Sessions
 from tquic.h3.connection import Connection
 from tquic.h3.errors import ErrorCode, H3Error, RequestFailed, code_name
 from tquic.h3.events import (
@@ -341,6 +342,8 @@ class Wire(tquic.connection.Connection):
             return
         self._started = True
         with contextlib.suppress(ConnectionClosed):
+            if self.h3.settings.session_limits is not None:
+                self._native.tell_final_sizes()
             ids = [self.open_stream(unidirectional=True).id for _ in range(3)]
             self.h3.start(*ids)
             self._flush_h3()
@@ -383,6 +386,7 @@ class Wire(tquic.connection.Connection):
         stream = self._streams.get(number)
         size = len(data)
         if isinstance(stream, Stream):
+            stream._on_arrival(size)
             super()._on_data(number, data, fin)
             return
         if stream is None or stream._in.over:
@@ -436,6 +440,7 @@ class Wire(tquic.connection.Connection):
     def _on_stopped(self, number: int, error: Exception, _: Any) -> None:
         stream = self._streams.get(number)
         if isinstance(stream, Stream):
+            stream._gave_up_sending = True
             super()._on_stopped(number, mapped(error), _)
         elif stream is not None:
             cast(Any, error).code_name = code_name(cast(Any, error).code)
@@ -446,6 +451,18 @@ class Wire(tquic.connection.Connection):
             begun = isinstance(stream, Exchange) and stream.head is not None
             if begun and cast(Any, error).code not in FAREWELLS:
                 self._cut_off(number, f"the peer stopped it: {cast(Any, error).code_name}")
+
+    def _on_final_size(self, number: int, outgoing: bool, size: int) -> None:
+        stream = self._streams.get(number)
+        if isinstance(stream, Stream):
+            stream._on_final_size(outgoing, size)
+            self._forget(stream)
+
+    def _forget(self, stream: tquic.stream.Stream) -> None:
+        if not isinstance(stream, Stream):
+            super()._forget(stream)
+        elif stream._settled_over and self._streams.pop(stream.id, None) and stream._session:
+            stream._session._on_stream_over(stream)
 
     def _on_datagram(self, data: bytes, *_: Any) -> None:
         self._native.consumed_datagrams(1, len(data))
@@ -574,6 +591,7 @@ class Wire(tquic.connection.Connection):
         _engine.UNFRAMED: _on_unframed,
         _engine.RESET: _on_reset,
         _engine.STOPPED: _on_stopped,
+        _engine.FINAL_SIZE: _on_final_size,
         _engine.DATAGRAM: _on_datagram,
         _engine.CLOSED: _on_closed,
     }

@@ -44,7 +44,7 @@ from tquic.h3.events import (
 from tquic.h3.fields import Field
 from tquic.h3.prepared import Prepared
 from tquic.h3.priority import Priority
-from tquic.h3.settings import PeerSettings, Settings, reserved
+from tquic.h3.settings import PeerSettings, Settings, reserved, session_version
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -134,6 +134,12 @@ class Connection:
     def peer_settings(self) -> PeerSettings | None:
         """What the peer has announced; `None` until it has."""
         return self._control.settings
+
+    @property
+    def session_version(self) -> int:
+        """The version of draft-ietf-webtrans-http3 that WebTransport sessions have here: 16, 7 or 2;
+        0 if there can be none, or the peer's settings have not come."""
+        return session_version(self._settings, self.peer_settings)
 
     @property
     def goaway_received(self) -> int | None:

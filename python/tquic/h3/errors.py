@@ -70,6 +70,20 @@ class FieldSectionTooLarge(H3Error):
     """
 
 
+class FlowControlError(Exception):
+    """The peer broke a rule of the flow control of a WebTransport session: reset its CONNECT stream
+    with ``code`` (draft-ietf-webtrans-http3-16 section 5.6)."""
+
+    code: Final = SessionErrorCode.WT_FLOW_CONTROL_ERROR
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code.name} (0x{self.code:08x}): {self.reason}"
+
+
 class LocalProtocolError(QuicError):
     """This side was about to break a rule of HTTP/3: nothing was sent, and nothing has changed."""
 

@@ -15,8 +15,9 @@ from tquic._wait import Waiters
 from tquic.config import Config
 from tquic.errors import ConnectionClosed, Side, StreamClosed
 from tquic.h3 import events as e
-from tquic.h3._sessions import FAREWELLS, mapped
-from tquic.h3._webtransport import PROTOCOL
+from tquic.h3._session_stream import mapped
+from tquic.h3._sessions import FAREWELLS
+from tquic.h3._webtransport import PROTOCOLS
 from tquic.h3._wire import Wire
 from tquic.h3.errors import ErrorCode, code_name
 from tquic.h3.prepared import prepare_response
@@ -111,7 +112,7 @@ class ServerConnection(Wire):
                 del self._reading[exchange.id]
             elif exchange.request.method != b"CONNECT":
                 self._discard(exchange)
-            elif exchange.request.protocol != PROTOCOL or exchange.status >= 300:
+            elif exchange.request.protocol not in PROTOCOLS or exchange.status >= 300:
                 # A session's client ends the stream as well, when it has read why.
                 self._stop(exchange.id, ErrorCode.H3_NO_ERROR)
         self.server.on_ended(exchange)
@@ -270,7 +271,7 @@ class ServerConnection(Wire):
         elif request.method == b"CONNECT" and not self.server.takes(request.protocol):
             # RFC 8441 section 4 leaves it to the server; 501 says what is the matter.
             exchange.refuse(501)
-        elif request.protocol == PROTOCOL and self.h3.peer_settings is None:
+        elif request.protocol in PROTOCOLS and self.h3.peer_settings is None:
             # draft-ietf-webtrans-http3 section 3.1: they tell which version the client means.
             self._unsettled.append(exchange)
         else:
