@@ -2,83 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 import tquic
-from tquic import h3
-from tquic.h3._codec import encode_frame_header, encode_varint
+from tquic.h3._codec import encode_varint
 from tquic.h3._webtransport import encode_close, http_code, stream_header
 from tquic.h3.capsules import encode_capsule
 from tquic.h3.errors import ErrorCode, SessionErrorCode
 from tquic.h3.qpack import encode_static
-from tquic.h3.server import Limits, Request, Response
-from tquic.h3.webtransport import Session, SessionClosed, SessionRequest
+from tquic.h3.server import Limits
+from tquic.h3.webtransport import SessionClosed
 
-CONNECT = [
-    (b":method", b"CONNECT"),
-    (b":scheme", b"https"),
-    (b":authority", b"localhost"),
-    (b":path", b"/"),
-    (b":protocol", b"webtransport"),
-]
-SETTINGS = {0x33: 1, 0x2B603742: 1}
-
-
-def frame(kind: int, payload: bytes) -> bytes:
-    return encode_frame_header(kind, len(payload)) + payload
-
-
-def control(settings: dict[int, int]) -> bytes:
-    payload = b"".join(encode_varint(n) + encode_varint(v) for n, v in settings.items())
-    return b"\0" + frame(4, payload)
-
-
-async def page(_: Request) -> Response:
-    return Response()
-
-
-class Site:
-    """A server with sessions, and a QUIC connection to it on which anything may be written."""
-
-    def __init__(self) -> None:
-        self.sessions: asyncio.Queue[Session] = asyncio.Queue()
-        self.client: Any = None
-
-    async def handle(self, request: SessionRequest) -> None:
-        session = request.accept()
-        self.sessions.put_nowait(session)
-        await session.wait_closed()
-
-    def open(self, data: bytes, *, unidirectional: bool = False) -> tquic.Stream:
-        stream: tquic.Stream = self.client.open_stream(unidirectional=unidirectional)
-        stream.write(data)
-        return stream
-
-    async def begin(self) -> tuple[tquic.Stream, Session]:
-        """A session on the next stream."""
-        connect = self.open(frame(1, encode_static(CONNECT)))
-        return connect, await self.sessions.get()
-
+from .byhand import CONNECT, SETTINGS, Site, control, frame
 
 @pytest.fixture
 async def site(
     authority: tuple[bytes, bytes, bytes], caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[Site]:
-    ca, cert, key = authority
     site = Site()
-    # Each datagram counts 64 more: room for ten of 36 bytes.
-    config = tquic.Config(cert=cert, key=key, datagram_queue=1024)
-    ours = tquic.Config(ca=ca, alpn=("h3",), server_name="localhost")
-    async with (
-        h3.serve(
-            page, "127.0.0.1", 0, config=config, webtransport=site.handle, limits=Limits(sessions=3)
-        ) as server,
-        tquic.connect(*server.address, config=ours) as site.client,
-    ):
+    async with site.serve(authority, Limits(sessions=3)):
         yield site
     # Nothing that clients do makes an exception.
     assert not caplog.records
