@@ -167,6 +167,43 @@ async def test_the_connect_stream_is_given_up(site: Site) -> None:
     assert session.exception.code is None
 
 
+@pytest.mark.parametrize("more", [encode_capsule(0x78AE, b""), b"x"])
+async def test_content_behind_the_end_of_a_session(site: Site, more: bytes) -> None:
+    """draft-ietf-webtrans-http3-16 section 6"""
+    site.open(control(SETTINGS), unidirectional=True)
+    connect, session = await site.begin()
+    connect.write(frame(0, encode_close(3, "bye")))
+    await session.wait_closed()
+    connect.write(frame(0, more))
+    with pytest.raises(tquic.StreamStopped) as caught:
+        await connect._flushed()
+        connect.finish()
+        await connect.wait_finished()
+    assert caught.value.code == ErrorCode.H3_MESSAGE_ERROR
+    # What it was told is not changed by that.
+    assert isinstance(session.exception, SessionClosed)
+    assert (session.exception.code, session.exception.reason) == (3, "bye")
+
+
+async def test_nothing_is_kept_of_sessions_that_are_over(site: Site) -> None:
+    site.open(control(SETTINGS), unidirectional=True)
+    for end in ("finish", "reset", "closed", "stop"):
+        connect, session = await site.begin()
+        if end == "reset":
+            connect.reset(ErrorCode.H3_REQUEST_CANCELLED)
+        elif end == "stop":
+            connect.stop(ErrorCode.H3_REQUEST_CANCELLED)
+        elif end == "closed":
+            session.close()
+        await site.client.ping()
+        connect.finish()
+        await session.wait_closed()
+        await site.client.ping()
+        sessions = session._wire.sessions
+        while sessions._active or sessions._closing:
+            await site.client.ping()
+
+
 async def test_a_session_that_cannot_be(site: Site) -> None:
     site.open(control(SETTINGS), unidirectional=True)
     site.open(stream_header(3, unidirectional=True), unidirectional=True)

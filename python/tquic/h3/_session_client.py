@@ -45,7 +45,7 @@ def check_server(wire: Wire) -> None:
     if wire.h3.session_version == 16:
         if not wire.can_reset_at:
             raise LocalProtocolError("the server has WebTransport without RESET_STREAM_AT")
-        if wire.sessions.alone and len(wire.sessions):
+        if wire.sessions.alone and wire.sessions.active:
             # Section 5.1
             raise LocalProtocolError("without flow control there is one session at a time")
 

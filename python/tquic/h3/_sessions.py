@@ -443,6 +443,8 @@ class Session:
         self._tunnel.give_up(error.code)
 
     def _on_datagram(self, data: bytes) -> None:
+        if self._closed is not None:
+            return
         self._datagrams.append(data)
         self._room -= len(data) + _OVERHEAD
         while self._room < 0:
@@ -493,10 +495,14 @@ class Sessions:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._active: dict[int, Session] = {}
+        # Those that are over while more may come on their CONNECT streams.
+        self._closing: dict[int, Session] = {}
         self._ended: deque[int] = deque(maxlen=_REMEMBERED)
         self._early: Early[Stream] = Early()
 
-    def __len__(self) -> int:
+    @property
+    def active(self) -> int:
+        """How many there are."""
         return len(self._active)
 
     @property
@@ -521,13 +527,19 @@ class Sessions:
             session._on_datagram(data)
 
     def of(self, number: int) -> Session | None:
-        """The session that was made on a stream."""
-        return self._active.get(number)
+        """The session that was made on a stream, even if it is over."""
+        return self._active.get(number) or self._closing.get(number)
 
     def forget(self, number: int) -> None:
         """A session is over."""
-        if self._active.pop(number, None) is not None:
+        session = self._active.pop(number, None)
+        if session is not None:
+            self._closing[number] = session
             self._ended.append(number)
+
+    def read(self, number: int) -> None:
+        """Nothing more comes on a stream that may have made a session."""
+        self._closing.pop(number, None)
 
     def refuse(self, number: int) -> None:
         """There will be no such session."""
@@ -542,6 +554,7 @@ class Sessions:
         if session is not None:
             session._end(SessionClosed(None, why, by=by))
             session._tunnel.give_up(ErrorCode.H3_REQUEST_CANCELLED)
+        self.read(number)
 
     def drain(self) -> None:
         """GOAWAY was sent or has come (section 4.7)."""

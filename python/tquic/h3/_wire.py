@@ -461,6 +461,8 @@ class Wire(tquic.connection.Connection):
     def _forget(self, stream: tquic.stream.Stream) -> None:
         if not isinstance(stream, Stream):
             super()._forget(stream)
+            if self._sessions and stream._in.over:
+                self._sessions.read(stream.id)
         elif stream._settled_over and self._streams.pop(stream.id, None) and stream._session:
             stream._session._on_stream_over(stream)
 
@@ -471,7 +473,7 @@ class Wire(tquic.connection.Connection):
     def _on_closed(self, error: ConnectionClosed, *_: Any) -> None:
         if error.code is not None and error.code_name == f"{error.code:#x}":
             error.code_name = code_name(error.code)
-        if self._sessions:
+        if self._sessions is not None:
             self._sessions.end(error)
         super()._on_closed(error)
 
@@ -555,8 +557,8 @@ class Wire(tquic.connection.Connection):
             self._cut_off(event.stream_id, f"the peer gave it up: {code_name(event.code)}")
 
     def _session(self, number: int) -> Session | None:
-        """The session that was made on a stream."""
-        return self._sessions.of(number) if self._sessions else None
+        """The session that was made on a stream, even if it is over."""
+        return self._sessions.of(number) if self._sessions is not None else None
 
     def _session_ends(self, number: int) -> None:
         """The peer has ended the stream of a session, perhaps."""
@@ -566,14 +568,14 @@ class Wire(tquic.connection.Connection):
 
     def _cut_off(self, number: int, why: str) -> None:
         """A session ends with its stream (draft-ietf-webtrans-http3 section 6)."""
-        if self._sessions:
+        if self._sessions is not None:
             self._sessions.cut_off(number, why)
 
     def _on_http_datagram(self, event: Datagram) -> None:
         self.sessions.on_datagram(event.stream_id, event.data)
 
     def _on_goaway(self, event: GoAwayReceived) -> None:
-        if self._sessions:
+        if self._sessions is not None:
             self._sessions.drain()
         self.on_event(event)
         self._news.wake()

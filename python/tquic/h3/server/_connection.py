@@ -109,7 +109,7 @@ class ServerConnection(Wire):
         if exchange.id in self._reading:
             exchange.drop_body()
             if exchange.received:
-                del self._reading[exchange.id]
+                self._read(exchange.id)
             elif exchange.request.method != b"CONNECT":
                 self._discard(exchange)
             elif exchange.request.protocol not in PROTOCOLS or exchange.status >= 300:
@@ -131,7 +131,7 @@ class ServerConnection(Wire):
         if self._started and self._closed is None:
             self.h3.send_goaway(final=final)
             self._flush_h3()
-            if self._sessions:
+            if self._sessions is not None:
                 self._sessions.drain()
 
     async def wait_idle(self) -> None:
@@ -199,7 +199,8 @@ class ServerConnection(Wire):
             return
         self._told(self._taken(self.h3.receive_stop, number, error.code), number, 0)
         exchange = self._exchanges.get(number)
-        if self._session(number) and error.code in FAREWELLS:
+        session = self._session(number)
+        if session is not None and not session.closed and error.code in FAREWELLS:
             return
         if exchange is not None:
             if exchange.under_way:
@@ -232,7 +233,7 @@ class ServerConnection(Wire):
             self._idle.wake()
 
     def _on_closed(self, error: ConnectionClosed, *_: Any) -> None:
-        if self._sessions:
+        if self._sessions is not None:
             self._sessions.end(error)
         if self._watch is not None:
             self._watch.cancel()
@@ -399,6 +400,8 @@ class ServerConnection(Wire):
         """Nothing more is read of a request."""
         self._unread.pop(number, None)
         self._reading.pop(number, None)
+        if self._sessions is not None:
+            self._sessions.read(number)
         if not self.busy:
             self._idle.wake()
 
@@ -434,7 +437,7 @@ class ServerConnection(Wire):
     def _gone(self, exchange: Exchange, why: str, *, by: Side = "peer") -> None:
         self._exchanges.pop(exchange.id, None)
         exchange.on_gone(why)
-        if self._sessions:
+        if self._sessions is not None:
             self._sessions.cut_off(exchange.id, why, by=by)
         if exchange in self._unsettled:
             self._unsettled.remove(exchange)
