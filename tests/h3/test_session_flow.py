@@ -1,4 +1,5 @@
-"""Flow control of WebTransport sessions without sockets (draft-ietf-webtrans-http3-16 section 5)."""
+"""Flow control of WebTransport sessions without sockets (section numbers:
+draft-ietf-webtrans-http3-16)."""
 
 from __future__ import annotations
 
@@ -60,6 +61,7 @@ def test_what_is_announced() -> None:
 
 
 def test_the_newest_version_that_both_know() -> None:
+    """Section 7.1"""
     assert session_version(WITH, parse(WITH)) == 16
     assert session_version(BEFORE, parse(WITH)) == 7
     assert session_version(WITH, parse(BEFORE)) == 7
@@ -107,6 +109,7 @@ def test_a_data_limit_that_does_not_go_up(again: int) -> None:
 
 @pytest.mark.parametrize("unidirectional", [False, True])
 def test_limits_of_streams_that_cannot_be(unidirectional: bool) -> None:
+    """Sections 5.6.2 and 5.6.3"""
     flow = SessionFlow(SMALL, SMALL)
     for kind in (MAX_STREAMS[unidirectional], STREAMS_BLOCKED[unidirectional]):
         with pytest.raises(FlowControlError, match="too large"):
@@ -242,7 +245,10 @@ def test_two_ends_never_disagree(steps: list[tuple[int, bool]]) -> None:
             sending.receive(kind, payload)
 
     for size, given_up in steps:
-        out, into = StreamAccount(sending, sent_header=2), StreamAccount(receiving, received_header=2)
+        out, into = (
+            StreamAccount(sending, sent_header=2),
+            StreamAccount(receiving, received_header=2),
+        )
         out.open = True
         taken = min(size + 2, out.room)
         out.sent(taken, of=size + 2)

@@ -33,6 +33,13 @@ def control(settings: dict[int, int]) -> bytes:
     return b"\0" + frame(4, payload)
 
 
+async def until_stopped(stream: tquic.Stream) -> None:
+    """Waits until the server takes it no more, which is raised."""
+    await stream._flushed()
+    stream.finish()
+    await stream.wait_finished()
+
+
 async def page(_: Request) -> Response:
     return Response()
 

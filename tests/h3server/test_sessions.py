@@ -15,7 +15,8 @@ from tquic.h3.qpack import encode_static
 from tquic.h3.server import Limits
 from tquic.h3.webtransport import SessionClosed
 
-from .byhand import CONNECT, SETTINGS, Site, control, frame
+from .byhand import CONNECT, SETTINGS, Site, control, frame, until_stopped
+
 
 @pytest.fixture
 async def site(
@@ -54,6 +55,7 @@ async def test_what_comes_before_its_session(site: Site) -> None:
 
 
 async def test_streams_of_sessions_that_never_come(site: Site) -> None:
+    """draft-ietf-webtrans-http3-16 section 4.6"""
     site.open(control(SETTINGS), unidirectional=True)
     waiting = []
     for _ in range(17):
@@ -176,9 +178,7 @@ async def test_content_behind_the_end_of_a_session(site: Site, more: bytes) -> N
     await session.wait_closed()
     connect.write(frame(0, more))
     with pytest.raises(tquic.StreamStopped) as caught:
-        await connect._flushed()
-        connect.finish()
-        await connect.wait_finished()
+        await until_stopped(connect)
     assert caught.value.code == ErrorCode.H3_MESSAGE_ERROR
     # What it was told is not changed by that.
     assert isinstance(session.exception, SessionClosed)

@@ -16,7 +16,7 @@ from tquic.h3.server import Limits
 from tquic.h3.webtransport import SessionClosed
 
 from .byhand import SETTINGS as OLDER
-from .byhand import Site, control, frame
+from .byhand import Site, control, frame, until_stopped
 
 H3 = b"webtransport-h3"
 MAX_DATA, DATA_BLOCKED = 0x190B4D3D, 0x190B4D41
@@ -100,7 +100,9 @@ async def test_more_streams_than_allowed(site: Site, unidirectional: bool) -> No
         site.open(
             stream_header(connect.id, unidirectional=unidirectional), unidirectional=unidirectional
         )
-        for _ in range(LIMITS.session_uni_streams if unidirectional else LIMITS.session_bidi_streams)
+        for _ in range(
+            LIMITS.session_uni_streams if unidirectional else LIMITS.session_bidi_streams
+        )
     ]
     await site.client.ping()
     assert not session.closed
@@ -114,9 +116,7 @@ async def test_more_streams_than_allowed(site: Site, unidirectional: bool) -> No
     assert "more than the limit" in session.exception.reason
     # Section 6
     with pytest.raises(tquic.StreamStopped) as caught:
-        await streams[0]._flushed()
-        streams[0].finish()
-        await streams[0].wait_finished()
+        await until_stopped(streams[0])
     assert caught.value.code == SessionErrorCode.WT_SESSION_GONE
     # The connection goes on.
     await site.begin(H3)
@@ -164,7 +164,9 @@ async def test_limits_that_come_back(site: Site) -> None:
     site.open(control(WITH), unidirectional=True)
     connect, session = await site.begin(H3)
     said = Said(connect)
-    stream = site.open(stream_header(connect.id, unidirectional=True) + bytes(30), unidirectional=True)
+    stream = site.open(
+        stream_header(connect.id, unidirectional=True) + bytes(30), unidirectional=True
+    )
     theirs = await session.accept_stream()
     assert await theirs.readexactly(30) == bytes(30)
     assert await said.next() == (MAX_DATA, 130)

@@ -231,6 +231,7 @@ async def test_the_end_of_a_session_ends_what_waits(site: Site, c: Connection) -
 
 
 async def test_sessions_do_not_share_limits(site: Site, c: Connection) -> None:
+    """draft-ietf-webtrans-http3-16 section 8"""
     greedy, idle = await both(site, c)
     modest, busy = await both(site, c)
     stream = greedy.open_stream()
@@ -250,12 +251,15 @@ async def test_a_server_without_reset_stream_at(
     """It cannot speak version 16, so both speak an older one, without limits for sessions."""
     site = Site()
     config = server_config.replace(reset_stream_at=False)
-    async with asyncio.timeout(30), site.serve(config, SMALL):
-        async with tquic.h3.connect(site.url, config=client_config) as c:
-            session = await c.webtransport("/")
-            assert c._wire.h3.session_version == 7
-            assert session._flow is None
-            stream = session.open_stream()
-            stream.write(BIG)
-            stream.finish()
-            assert await (await (await site.sessions.get()).accept_stream()).read() == BIG
+    async with (
+        asyncio.timeout(30),
+        site.serve(config, SMALL),
+        tquic.h3.connect(site.url, config=client_config) as c,
+    ):
+        session = await c.webtransport("/")
+        assert c._wire.h3.session_version == 7
+        assert session._flow is None
+        stream = session.open_stream()
+        stream.write(BIG)
+        stream.finish()
+        assert await (await (await site.sessions.get()).accept_stream()).read() == BIG

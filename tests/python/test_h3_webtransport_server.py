@@ -18,7 +18,7 @@ from tquic.h3._webtransport import stream_header
 from tquic.h3.capsules import encode_capsule
 from tquic.h3.errors import ErrorCode, SessionErrorCode
 from tquic.h3.qpack import encode_static
-from tquic.h3.webtransport import Session, SessionClosed
+from tquic.h3.webtransport import Session, SessionClosed, SessionRefused
 
 MAX_DATA = 0x190B4D3D
 ALONE = {0x08: 1, 0x33: 1, 0x2C7CF000: 1}
@@ -28,6 +28,13 @@ OK = [(b":status", b"200")]
 
 def frame(kind: int, payload: bytes) -> bytes:
     return encode_frame_header(kind, len(payload)) + payload
+
+
+async def until_stopped(stream: tquic.Stream) -> None:
+    """Waits until the client takes it no more, which is raised."""
+    await stream._flushed()
+    stream.finish()
+    await stream.wait_finished()
 
 
 class Peer:
@@ -79,7 +86,9 @@ Configs = tuple[tquic.Config, tquic.Config]
 
 
 @pytest.fixture
-async def configs(server_config: tquic.Config, client_config: tquic.Config) -> AsyncIterator[Configs]:
+async def configs(
+    server_config: tquic.Config, client_config: tquic.Config
+) -> AsyncIterator[Configs]:
     async with asyncio.timeout(30):
         yield server_config, client_config
 
@@ -106,6 +115,18 @@ async def test_a_server_without_reset_stream_at(peer: Peer, configs: Configs) ->
     async with peer.meet(server.replace(reset_stream_at=False), client, WITH) as c:
         with pytest.raises(LocalProtocolError, match="without RESET_STREAM_AT"):
             await c.webtransport("/")
+
+
+async def test_redirections_are_not_followed(peer: Peer, configs: Configs) -> None:
+    """Section 3.2"""
+    async with peer.meet(*configs, WITH) as c:
+        asking = asyncio.create_task(c.webtransport("/"))
+        connect = await peer.connect_stream()
+        answer = [(b":status", b"302"), (b"location", b"/there")]
+        connect.write(frame(1, encode_static(answer)))
+        with pytest.raises(SessionRefused) as caught:
+            await asking
+        assert (caught.value.status, caught.value.headers["location"]) == (302, "/there")
 
 
 async def test_one_session_at_a_time_without_flow_control(peer: Peer, configs: Configs) -> None:
@@ -135,8 +156,7 @@ async def test_a_server_that_sends_too_much(peer: Peer, configs: Configs) -> Non
             stream.write(header + bytes(size))
             left -= size
         with pytest.raises(tquic.StreamReset) as caught:
-            while await connect.read_chunk():
-                pass
+            await connect.read()
         assert caught.value.code == SessionErrorCode.WT_FLOW_CONTROL_ERROR
         await session.wait_closed()
         assert isinstance(session.exception, SessionClosed)
@@ -161,7 +181,5 @@ async def test_content_behind_the_end_of_a_session(peer: Peer, configs: Configs)
         assert (session.exception.code, session.exception.reason) == (7, "bye")
         connect.write(frame(0, b"x"))
         with pytest.raises(tquic.StreamStopped) as caught:
-            await connect._flushed()
-            connect.finish()
-            await connect.wait_finished()
+            await until_stopped(connect)
         assert caught.value.code == ErrorCode.H3_MESSAGE_ERROR

@@ -1,4 +1,4 @@
-"""Asking a server for a WebTransport session."""
+"""Asking a server for a WebTransport session (section numbers: draft-ietf-webtrans-http3-16)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Flow control of WebTransport sessions without sockets: how many streams and how much data each end
-may send in one session (section numbers: draft-ietf-webtrans-http3, version 16).
+"""Flow control of WebTransport sessions without sockets: how many streams and how much data each
+end may send in one session (section numbers: draft-ietf-webtrans-http3-16).
 
 The transport limits each stream, and all of them together; these limits share that out, so that one
-session cannot take what others need.
+session cannot take what others need (section 8).
 """
 
 from __future__ import annotations
@@ -188,11 +188,15 @@ class SessionFlow:
     def take_output(self) -> bytes:
         """Capsules for the peer: new limits, and that limits of its are in the way."""
         limits = [(_MAX_DATA, self._data_window.take_limit())]
-        limits += zip(_MAX_STREAMS, (window.take_limit() for window in self._stream_windows))
+        for kind, window in zip(_MAX_STREAMS, self._stream_windows, strict=True):
+            limits.append((kind, window.take_limit()))
         limits.append((_DATA_BLOCKED, self.data.take_blocked()))
-        limits += zip(_STREAMS_BLOCKED, (credit.take_blocked() for credit in self.streams))
+        for kind, credit in zip(_STREAMS_BLOCKED, self.streams, strict=True):
+            limits.append((kind, credit.take_blocked()))
         return b"".join(
-            encode_capsule(kind, encode_varint(limit)) for kind, limit in limits if limit is not None
+            encode_capsule(kind, encode_varint(limit))
+            for kind, limit in limits
+            if limit is not None
         )
 
     # ---- What the peer sends ----
@@ -236,7 +240,9 @@ class StreamAccount:
 
     __slots__ = ("_flow", "_received", "_received_header", "_sent", "_sent_header", "open")
 
-    def __init__(self, flow: SessionFlow, *, sent_header: int = 0, received_header: int = 0) -> None:
+    def __init__(
+        self, flow: SessionFlow, *, sent_header: int = 0, received_header: int = 0
+    ) -> None:
         self._flow = flow
         self._sent_header = sent_header
         self._received_header = received_header

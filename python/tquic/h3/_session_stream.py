@@ -1,5 +1,5 @@
 """The streams of WebTransport sessions, and how they keep to the limits of their session (section
-numbers: draft-ietf-webtrans-http3, version 16)."""
+numbers: draft-ietf-webtrans-http3-16)."""
 
 from __future__ import annotations
 
@@ -190,8 +190,9 @@ class Stream(tquic.stream.Stream):
         came = self._in.position + self._in.buffered - self._peer_header
         account.received(came)
         account.consumed(came - self._in.buffered)
-        if self._final_sizes[False] is not None:
-            account.settle_received(self._final_sizes[False])
+        final_size = self._final_sizes[False]
+        if final_size is not None:
+            account.settle_received(final_size)
         share._session._tell_limits()
 
     def _leave(self) -> None:

@@ -1,5 +1,5 @@
 """The WebTransport sessions of one connection, at either end: their streams, their datagrams, and
-how they end (section numbers: draft-ietf-webtrans-http3, version 16)."""
+how they end (section numbers: draft-ietf-webtrans-http3-16)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """WebTransport over HTTP/3 without sockets: what a session says on its CONNECT stream, how its
-streams begin, what may wait for a session that has not come.
+streams begin, what may wait for a session that has not come (section numbers:
+draft-ietf-webtrans-http3-16).
 
-It is draft-ietf-webtrans-http3 in its versions 16, 7 and 2; section numbers are those of version 16.
+Versions 7 and 2 say the same, without flow control and in other words.
 """
 
 from __future__ import annotations

@@ -463,8 +463,10 @@ class Wire(tquic.connection.Connection):
             super()._forget(stream)
             if self._sessions and stream._in.over:
                 self._sessions.read(stream.id)
-        elif stream._settled_over and self._streams.pop(stream.id, None) and stream._session:
-            stream._session._on_stream_over(stream)
+        elif stream._settled_over and self._streams.pop(stream.id, None) is not None:
+            session = stream._session
+            if session is not None:
+                session._on_stream_over(stream)
 
     def _on_datagram(self, data: bytes, *_: Any) -> None:
         self._native.consumed_datagrams(1, len(data))
@@ -567,7 +569,7 @@ class Wire(tquic.connection.Connection):
             session._on_content(b"", end=True)
 
     def _cut_off(self, number: int, why: str) -> None:
-        """A session ends with its stream (draft-ietf-webtrans-http3 section 6)."""
+        """A session ends with its stream (draft-ietf-webtrans-http3-16 section 6)."""
         if self._sessions is not None:
             self._sessions.cut_off(number, why)
 

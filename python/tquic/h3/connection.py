@@ -137,8 +137,8 @@ class Connection:
 
     @property
     def session_version(self) -> int:
-        """The version of draft-ietf-webtrans-http3 that WebTransport sessions have here: 16, 7 or 2;
-        0 if there can be none, or the peer's settings have not come."""
+        """The version of draft-ietf-webtrans-http3 that WebTransport sessions have here: 16, 7 or
+        2; 0 if there can be none, or the peer's settings have not come."""
         return session_version(self._settings, self.peer_settings)
 
     @property

@@ -38,7 +38,7 @@ class ErrorCode(IntEnum):
 
 
 class SessionErrorCode(IntEnum):
-    """What WebTransport adds to them, by the names of draft-ietf-webtrans-http3 section 9.5."""
+    """What WebTransport adds to them, by the names of draft-ietf-webtrans-http3-16 section 9.5."""
 
     WT_FLOW_CONTROL_ERROR = 0x045D4487
     WT_ALPN_ERROR = 0x0817B3DD

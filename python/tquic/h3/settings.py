@@ -41,7 +41,7 @@ _HTTP2_ONLY: Final = frozenset({0x00, 0x02, 0x03, 0x04, 0x05})
 _FLAGS: Final = frozenset(
     {
         *(SettingId.ENABLE_CONNECT_PROTOCOL, SettingId.H3_DATAGRAM),
-        # Draft-ietf-webtrans-http3-16 section 3.1 says the same of its setting.
+        # draft-ietf-webtrans-http3-16 section 3.1 says the same of its setting.
         *(SettingId.ENABLE_WEBTRANSPORT, SettingId.WT_ENABLED),
     }
 )
@@ -67,7 +67,8 @@ class SessionLimits:
             raise ValueError("a session has at most 2^60 streams")
 
     def __bool__(self) -> bool:
-        """Section 5.1: whether it declares that flow control is wanted."""
+        """Whether it declares that flow control is wanted (draft-ietf-webtrans-http3-16 section
+        5.1)."""
         return bool(self.data or self.bidi_streams or self.uni_streams)
 
 
@@ -118,7 +119,7 @@ class Settings:
         if len(dict(pairs)) != len(pairs):
             raise ValueError("a setting is there twice")
         if self.webtransport and not self.h3_datagram:
-            # draft-ietf-webtrans-http3 section 3.1
+            # draft-ietf-webtrans-http3-16 section 3.1
             raise ValueError("webtransport needs h3_datagram")
         if self.session_limits is not None and not self.webtransport:
             raise ValueError("session_limits needs webtransport")
@@ -135,7 +136,8 @@ class Settings:
         ]
         if (limits := self.session_limits) is not None:
             pairs += [
-                # Section 7.1: clients send it as well, with the number of the version.
+                # draft-ietf-webtrans-http3-16 section 7.1: clients send it as well, with the number
+                # of the version.
                 (int(SettingId.WT_ENABLED), 1),
                 (int(SettingId.WT_INITIAL_MAX_DATA), limits.data),
                 (int(SettingId.WT_INITIAL_MAX_STREAMS_UNI), limits.uni_streams),
@@ -204,9 +206,7 @@ class PeerSettings:
             session_limits=SessionLimits(
                 data=values.get(SettingId.WT_INITIAL_MAX_DATA, 0),
                 # What is beyond can be used by nobody.
-                bidi_streams=min(
-                    values.get(SettingId.WT_INITIAL_MAX_STREAMS_BIDI, 0), MAX_STREAMS
-                ),
+                bidi_streams=min(values.get(SettingId.WT_INITIAL_MAX_STREAMS_BIDI, 0), MAX_STREAMS),
                 uni_streams=min(values.get(SettingId.WT_INITIAL_MAX_STREAMS_UNI, 0), MAX_STREAMS),
             ),
             values=values,
@@ -216,7 +216,7 @@ class PeerSettings:
 def session_version(ours: Settings, theirs: PeerSettings | None) -> int:
     """The version of draft-ietf-webtrans-http3 for the sessions of a connection, 0 for none.
 
-    Section 7.1: the newest that both ends know.
+    draft-ietf-webtrans-http3-16 section 7.1: the newest that both ends know.
     """
     if theirs is None or not ours.webtransport:
         return 0
@@ -226,7 +226,7 @@ def session_version(ours: Settings, theirs: PeerSettings | None) -> int:
 def _draft(values: dict[int, int], newest: int = 16) -> int:
     """The newest version that the peer knows, up to one."""
     if not values.get(SettingId.H3_DATAGRAM):
-        # Section 3.1
+        # draft-ietf-webtrans-http3-16 section 3.1
         return 0
     if newest >= 16 and values.get(SettingId.WT_ENABLED):
         return 16

@@ -16,8 +16,8 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import tquic.h3._sessions
 import tquic.h3._session_stream
+import tquic.h3._sessions
 from tquic.errors import ConnectionClosed, QuicError
 from tquic.h3._sessions import SessionClosed
 from tquic.h3.headers import Headers
@@ -33,8 +33,8 @@ T = TypeVar("T")
 
 
 class Stream(BaseStream):
-    """A stream of a session: a `tquic.sync.Stream` whose error codes are those of the application, up
-    to 2^32-1; see `tquic.h3.webtransport.Stream`."""
+    """A stream of a session: like a `tquic.sync.Stream`, with error codes of the application up to
+    2^32-1; see `tquic.h3.webtransport.Stream`."""
 
     def __init__(self, session: Session, inner: tquic.h3._session_stream.Stream) -> None:
         super().__init__(session, inner)

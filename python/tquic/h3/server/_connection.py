@@ -273,7 +273,7 @@ class ServerConnection(Wire):
             # RFC 8441 section 4 leaves it to the server; 501 says what is the matter.
             exchange.refuse(501)
         elif request.protocol in PROTOCOLS and self.h3.peer_settings is None:
-            # draft-ietf-webtrans-http3 section 3.1: they tell which version the client means.
+            # draft-ietf-webtrans-http3-16 section 3.1: they tell which version the client means.
             self._unsettled.append(exchange)
         else:
             self.server.respond(exchange)

@@ -1,4 +1,4 @@
-"""WebTransport sessions that clients ask for (draft-ietf-webtrans-http3)."""
+"""WebTransport sessions that clients ask for (section numbers: draft-ietf-webtrans-http3-16)."""
 
 from __future__ import annotations
 

@@ -328,7 +328,7 @@ fn what_ends_after_it_was_stopped_has_a_final_size() {
         }
         client.finish(id).unwrap();
         while let Some(packet) = build(&mut client, Instant::ZERO, MTU) {
-            deliver(&mut server, &packet);
+            receive(&mut server, &packet).unwrap();
         }
         if known_before {
             server.stop(id, 0).unwrap();
