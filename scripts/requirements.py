@@ -2,8 +2,9 @@
 
 `tests/requirements` has every sentence with MUST or REQUIRED, one a line behind its section, in a
 file for each document; `notes.toml` says why nothing can be cited, or whom it concerns. Each
-section with a requirement needs a citation in the code and one in a test, or a note. Where the docstring of a
-Python module says "(section numbers: draft-...)", citations in it need not name the draft.
+section with a requirement needs a citation in the code and one in a test, or a note. Where the
+docstring of a Python module says "(section numbers: draft-...)", citations in it need not name the
+draft.
 
     python scripts/requirements.py          # writes docs/requirements.md
     python scripts/requirements.py --check  # 1 if the page is not current, or something missing

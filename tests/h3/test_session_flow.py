@@ -18,7 +18,6 @@ from tquic.h3.settings import (
     SessionLimits,
     SettingId,
     Settings,
-    session_version,
 )
 
 MAX_DATA = 0x190B4D3D
@@ -62,12 +61,12 @@ def test_what_is_announced() -> None:
 
 def test_the_newest_version_that_both_know() -> None:
     """Section 7.1"""
-    assert session_version(WITH, parse(WITH)) == 16
-    assert session_version(BEFORE, parse(WITH)) == 7
-    assert session_version(WITH, parse(BEFORE)) == 7
-    assert session_version(WITH, parse(Settings())) == 0
-    assert session_version(Settings(), parse(WITH)) == 0
-    assert session_version(WITH, None) == 0
+    assert WITH.session_version(parse(WITH)) == 16
+    assert BEFORE.session_version(parse(WITH)) == 7
+    assert WITH.session_version(parse(BEFORE)) == 7
+    assert WITH.session_version(parse(Settings())) == 0
+    assert Settings().session_version(parse(WITH)) == 0
+    assert WITH.session_version(None) == 0
 
 
 def test_settings_that_cannot_be() -> None:

@@ -44,7 +44,7 @@ from tquic.h3.events import (
 from tquic.h3.fields import Field
 from tquic.h3.prepared import Prepared
 from tquic.h3.priority import Priority
-from tquic.h3.settings import PeerSettings, Settings, reserved, session_version
+from tquic.h3.settings import PeerSettings, Settings, reserved
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -139,7 +139,7 @@ class Connection:
     def session_version(self) -> int:
         """The version of draft-ietf-webtrans-http3 that WebTransport sessions have here: 16, 7 or
         2; 0 if there can be none, or the peer's settings have not come."""
-        return session_version(self._settings, self.peer_settings)
+        return self._settings.session_version(self.peer_settings)
 
     @property
     def goaway_received(self) -> int | None:

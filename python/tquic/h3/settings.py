@@ -10,7 +10,7 @@ from typing import Final
 from tquic.h3._codec import MAX_VARINT, decode_varint, encode_varint
 from tquic.h3.errors import ErrorCode, H3Error
 
-__all__ = ["PeerSettings", "SessionLimits", "SettingId", "Settings", "session_version"]
+__all__ = ["PeerSettings", "SessionLimits", "SettingId", "Settings"]
 
 MAX_STREAMS: Final = 1 << 60
 """The most streams that a session can ever have (draft-ietf-webtrans-http3-16 section 5.6.2)."""
@@ -146,6 +146,15 @@ class Settings:
         limit = (int(SettingId.MAX_FIELD_SECTION_SIZE), self.max_field_section_size)
         return [limit, *((number, value) for number, value in pairs if value), *self.extra]
 
+    def session_version(self, theirs: PeerSettings | None) -> int:
+        """The version of draft-ietf-webtrans-http3 for the sessions of a connection, 0 for none.
+
+        draft-ietf-webtrans-http3-16 section 7.1: the newest that both ends know.
+        """
+        if theirs is None or not self.webtransport:
+            return 0
+        return _draft(theirs.values, newest=16 if self.session_limits is not None else 7)
+
     def payload(self, *, grease: bool) -> bytes:
         """The payload of the SETTINGS frame."""
         pairs = self.pairs()
@@ -211,16 +220,6 @@ class PeerSettings:
             ),
             values=values,
         )
-
-
-def session_version(ours: Settings, theirs: PeerSettings | None) -> int:
-    """The version of draft-ietf-webtrans-http3 for the sessions of a connection, 0 for none.
-
-    draft-ietf-webtrans-http3-16 section 7.1: the newest that both ends know.
-    """
-    if theirs is None or not ours.webtransport:
-        return 0
-    return _draft(theirs.values, newest=16 if ours.session_limits is not None else 7)
 
 
 def _draft(values: dict[int, int], newest: int = 16) -> int:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tquic.sync.connection import Connection
 
-__all__ = ["BaseStream", "Owner", "Stream"]
+__all__ = ["Stream"]
 
 T = TypeVar("T")
 
