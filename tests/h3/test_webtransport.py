@@ -283,7 +283,7 @@ def test_streams_that_wait() -> None:
     assert [early.add_stream(session, stream) for stream, session in enumerate((0, 4, 0))] == [
         None
     ] * 3
-    assert early.add_stream(8, 3) == 0
+    assert early.add_stream(8, 3) == (0, 0)
     assert early.take(0) == ([2], [])
     assert early.take(0) == ([], [])
     assert early.take(4) == ([1], [])

@@ -186,6 +186,29 @@ async def test_limits_that_come_back(site: Site) -> None:
     assert [await said.next() for _ in range(2)] == [(MAX_BIDI, 3), (MAX_BIDI, 4)]
 
 
+async def test_streams_that_were_rejected_before_their_session(
+    authority: tuple[bytes, bytes, bytes],
+) -> None:
+    """The client has counted them (section 5.4), so they come back as all others do."""
+    site = Site()
+    limits = Limits(session_data=640, session_uni_streams=32)
+    async with site.serve(authority, limits):
+        # The session will be on the first bidirectional stream.
+        header = stream_header(0, unidirectional=True)
+        for _ in range(32):
+            site.open(header + bytes(20), unidirectional=True).finish()
+        await site.client.ping()
+        site.open(control({**WITH, 0x2B64: 0}), unidirectional=True)
+        connect, session = await site.begin(H3)
+        assert connect.id == 0
+        for _ in range(16):
+            assert await (await session.accept_stream()).read() == bytes(20)
+        said, told = Said(connect), {MAX_DATA: 640, MAX_UNI: 32}
+        # All of it but the last quarter, which is not worth a capsule yet.
+        while told[MAX_DATA] <= 2 * 640 - 160 or told[MAX_UNI] <= 2 * 32 - 8:
+            told.update([await said.next()])
+
+
 async def test_what_is_in_the_way_of_a_server(site: Site) -> None:
     site.open(control({**ALONE, 0x2B64: 1}), unidirectional=True)
     connect, session = await site.begin(H3)

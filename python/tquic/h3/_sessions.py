@@ -48,6 +48,8 @@ FAREWELLS: Final = frozenset({ErrorCode.H3_NO_ERROR, SessionErrorCode.WT_SESSION
 _OVERHEAD: Final = 64
 # Sessions that have ended which are remembered: streams of theirs may still come.
 _REMEMBERED: Final = 64
+# Streams that were rejected which are remembered: their sessions may still come.
+_REJECTED: Final = 256
 
 
 class SessionClosed(QuicError):  # noqa: N818 - what happened
@@ -375,12 +377,7 @@ class Session:
     def _on_stream(self, stream: Stream) -> None:
         """The peer has begun a stream."""
         if self._closed is None:
-            try:
-                if self._flow is not None:
-                    self._flow.stream_came(unidirectional=not stream.writable)
-                stream._join(self)
-            except FlowControlError as error:
-                self._fail(error)
+            self._count(stream)
         if self._closed is None:
             self._unaccepted.append(stream)
             self._news.wake()
@@ -388,6 +385,20 @@ class Session:
         else:
             stream._session = self
             stream._give_up(SessionErrorCode.WT_SESSION_GONE, self._closed)
+
+    def _on_rejected(self, stream: Stream) -> None:
+        """A stream of the peer was given up before the session had come: it counts nevertheless."""
+        if self._closed is None:
+            self._count(stream)
+            self._on_stream_over(stream)
+
+    def _count(self, stream: Stream) -> None:
+        try:
+            if self._flow is not None:
+                self._flow.stream_came(unidirectional=not stream.writable)
+            stream._join(self)
+        except FlowControlError as error:
+            self._fail(error)
 
     def _on_stream_over(self, stream: Stream) -> None:
         """Nothing more will happen to a stream, perhaps: if so, the peer may open another."""
@@ -499,6 +510,8 @@ class Sessions:
         self._closing: dict[int, Session] = {}
         self._ended: deque[int] = deque(maxlen=_REMEMBERED)
         self._early: Early[Stream] = Early()
+        # Streams that found no room in there, by the sessions that will have them counted.
+        self._rejected: deque[tuple[int, Stream]] = deque(maxlen=_REJECTED)
 
     @property
     def active(self) -> int:
@@ -521,6 +534,10 @@ class Sessions:
         """A session is asked for: what came for it before it is its own now."""
         self._active[session.id] = session
         streams, datagrams = self._early.take(session.id)
+        for number, stream in list(self._rejected):
+            if number == session.id:
+                self._rejected.remove((number, stream))
+                session._on_rejected(stream)
         for stream in streams:
             session._on_stream(stream)
         for data in datagrams:
@@ -590,7 +607,8 @@ class Sessions:
         else:
             oldest = self._early.add_stream(event.session_id, stream)
             if oldest is not None:
-                _reject(oldest, SessionErrorCode.WT_BUFFERED_STREAM_REJECTED)
+                _reject(oldest[1], SessionErrorCode.WT_BUFFERED_STREAM_REJECTED)
+                self._rejected.append(oldest)
         return stream
 
     def on_datagram(self, session_id: int, data: bytes) -> None:
@@ -606,3 +624,5 @@ def _reject(stream: Stream, code: SessionErrorCode) -> None:
     """A stream belongs to no session (section 4.6)."""
     reason = f"the stream belongs to no session: {code.name}"
     stream._give_up(code, SessionClosed(None, reason, by="local"))
+    # If it has come whole: nobody will read it.
+    stream._in.take_all()

@@ -228,10 +228,10 @@ class Early(Generic[T]):
         self._datagrams: deque[tuple[int, bytes]] = deque()
         self._room = datagrams
 
-    def add_stream(self, session: int, stream: T) -> T | None:
-        """A stream waits; answers one that may not wait any more."""
+    def add_stream(self, session: int, stream: T) -> tuple[int, T] | None:
+        """A stream waits; answers one that may not wait any more, and its session."""
         self._streams.append((session, stream))
-        return self._streams.popleft()[1] if len(self._streams) > self._limit else None
+        return self._streams.popleft() if len(self._streams) > self._limit else None
 
     def add_datagram(self, session: int, data: bytes) -> None:
         """A datagram waits."""
