@@ -157,6 +157,30 @@ async def test_no_more_streams_than_allowed(site: Site, c: Connection) -> None:
         assert await (await ours.accept_stream()).read() == b""
 
 
+async def test_a_stream_that_waits_is_not_taken_for_a_slow_request(
+    site: Site, c: Connection
+) -> None:
+    """Its ID is in use, and others go on behind it."""
+    ours, theirs = await both(site, c)
+    streams = [ours.open_stream() for _ in range(3)]
+    waits = streams[2]
+    waits.write(b"at last")
+    waits.finish()
+    assert await (await c.get("/")).read() == b""
+    server: Any = theirs.connection
+    assert waits.id in server._reading
+    # The time for its headers is over.
+    server._reading[waits.id] = 0.0
+    server._look()
+    assert server._reading[waits.id] > 0.0
+    for stream in streams[:2]:
+        stream.finish()
+        far = await theirs.accept_stream()
+        assert await far.read() == b""
+        far.finish()
+    assert await (await theirs.accept_stream()).read() == b"at last"
+
+
 async def test_what_is_given_up_comes_back(site: Site, c: Connection) -> None:
     """Whoever gives a stream up, and whenever: no credit is lost."""
     ours, theirs = await both(site, c)

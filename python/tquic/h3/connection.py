@@ -304,6 +304,10 @@ class Connection:
         if request is not None and request.receiving is not Receiving.ENDED:
             self._decoder.cancel(stream_id)
 
+    def has_begun(self, stream_id: int) -> bool:
+        """Whether anything has come of a bidirectional stream that is not over."""
+        return stream_id in self._requests or stream_id in self._readers
+
     def held(self, stream_id: int) -> int:
         """Bytes of a request stream that wait for QPACK, and must not be credited yet."""
         request = self._requests.get(stream_id)

@@ -474,6 +474,9 @@ class ServerConnection(Wire):
         for number in [number for number, until in self._reading.items() if until <= now]:
             if number in self._unread:
                 self._stop(number, ErrorCode.H3_NO_ERROR)
+            elif self.h3.session_version == 16 and not self.h3.has_begun(number):
+                # The limits of its session keep it back, perhaps: others were opened behind it.
+                self._reading[number] = now + self.limits.header_time
             else:
                 self._give_up(number, ErrorCode.H3_REQUEST_INCOMPLETE)
         self._flush_h3()
