@@ -216,6 +216,23 @@ async def test_what_is_given_up_comes_back(site: Site, c: Connection) -> None:
         assert not session._streams()
 
 
+async def test_a_reset_that_cannot_be_changes_nothing(site: Site, c: Connection) -> None:
+    ours, theirs = await both(site, c)
+    stream = ours.open_stream(unidirectional=True)
+    stream.write(b"all")
+    with pytest.raises(ValueError, match="reliable_size"):
+        stream.reset(0, reliable_size=4)
+    with pytest.raises(ValueError, match="code"):
+        stream.reset(1 << 32)
+    stream.finish()
+    assert await (await theirs.accept_stream()).read() == b"all"
+    await stream.wait_finished()
+    # Too late: it has been delivered.
+    stream.reset(0)
+    assert not ours._streams()
+    assert stream.id not in c._wire._streams
+
+
 async def test_files_go_through_the_limits(site: Site, c: Connection, tmp_path: Path) -> None:
     ours, theirs = await both(site, c)
     source, target = tmp_path / "source", tmp_path / "target"

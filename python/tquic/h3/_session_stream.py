@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import tquic.stream
-from tquic.errors import StreamReset, StreamStopped
+from tquic.errors import QuicError, StreamReset, StreamStopped
 from tquic.h3._session_flow import StreamAccount
 from tquic.h3._webtransport import application_code, http_code
 from tquic.h3.errors import FlowControlError, code_name
@@ -107,8 +107,13 @@ class Stream(tquic.stream.Stream):
             ValueError: the code is too large or negative, or so much was not written.
         """
         code = http_code(code)
-        self._gave_up_sending = self._gave_up_sending or not self._out.over
-        super().reset(code, reliable_size=reliable_size)
+        before = self._gave_up_sending
+        self._gave_up_sending = before or not self._out.over
+        try:
+            super().reset(code, reliable_size=reliable_size)
+        except (QuicError, ValueError):
+            self._gave_up_sending = before
+            raise
 
     def stop(self, code: int = 0) -> None:
         """Gives up reading and asks the peer to stop sending (STOP_SENDING). What came and was not

@@ -452,6 +452,13 @@ class Wire(tquic.connection.Connection):
             if begun and cast(Any, error).code not in FAREWELLS:
                 self._cut_off(number, f"the peer stopped it: {cast(Any, error).code_name}")
 
+    def _on_finished(self, number: int, *_: Any) -> None:
+        stream = self._streams.get(number)
+        if isinstance(stream, Stream):
+            # Given up too late: all of it was delivered, and there is no other size.
+            stream._gave_up_sending = False
+        super()._on_finished(number)
+
     def _on_final_size(self, number: int, outgoing: bool, size: int) -> None:
         stream = self._streams.get(number)
         if isinstance(stream, Stream):
@@ -595,6 +602,7 @@ class Wire(tquic.connection.Connection):
         _engine.UNFRAMED: _on_unframed,
         _engine.RESET: _on_reset,
         _engine.STOPPED: _on_stopped,
+        _engine.FINISHED: _on_finished,
         _engine.FINAL_SIZE: _on_final_size,
         _engine.DATAGRAM: _on_datagram,
         _engine.CLOSED: _on_closed,
