@@ -22,7 +22,7 @@ from tests.cli.support import ENVIRONMENT, PATIENCE, Server, command, serving
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills and looks into /proc")
 
 # Seconds of silence after which either end gives up; and those within which that is told, however
-# slow the machine is: less than the 30 that nobody need set.
+# slow the machine is: less than the default idle timeout.
 IDLE, TOLD = 3, 25
 SIZE = 96 << 20
 # One stream in small steps: a transfer that takes long enough to be met in its middle.
