@@ -143,7 +143,6 @@ impl TransportSettings {
                 max_frame_size: self.max_datagram_frame_size,
                 send_queue: self.datagram_queue,
                 receive_queue: self.datagram_queue,
-                ..DatagramConfig::default()
             },
             max_ack_delay: seconds(py, "max_ack_delay", self.max_ack_delay)?,
             ack_frequency: self.ack_frequency,
