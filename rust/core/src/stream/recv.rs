@@ -72,6 +72,7 @@ impl RecvPart {
         }
     }
 
+    #[cfg(test)]
     pub fn state(&self) -> RecvState {
         self.state
     }
