@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import server_process
+from page import write_table
 from server_process import ServerProcess
 from tquic import Config, Engine, __version__, perf
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "reports" / "idle.json"
-MARKS = ("<!-- idle: written by scripts/measure_idle.py -->\n", "<!-- end -->")
+MARK = "<!-- idle: written by scripts/measure_idle.py -->"
 # Long enough for any number of handshakes; nothing is sent meanwhile.
 IDLE_TIMEOUT = 600.0
 # Seconds without traffic, after which connections have given back what only busy ones need.
@@ -148,14 +149,6 @@ def table(idle: Idle) -> str:
     return "\n".join([*lines, "", where, ""])
 
 
-def write_table(path: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
-    """Puts the table between the marks of a guide."""
-    guide = path.read_text()
-    before, rest = guide.split(marks[0])
-    after = rest.split(marks[1], 1)[1]
-    path.write_text(before + marks[0] + "\n" + text + "\n" + marks[1] + after)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -174,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     REPORT.write_text(json.dumps(asdict(idle), indent=2) + "\n")
     text = table(idle)
     if options.write is not None:
-        write_table(options.write, text)
+        write_table(options.write, MARK, text)
     print(text, end="")
 
 

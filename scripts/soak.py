@@ -26,12 +26,13 @@ from typing import Any
 
 import tquic
 import tquic.h3
-from measure_idle import MARKS, write_table
+from page import write_table
 from server_process import ServerProcess, serving
 from tquic.h3.server import Request, Response
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "reports" / "soak.json"
+MARK = "<!-- soak: written by scripts/soak.py -->"
 # What answers are made of, at both ends.
 BLOCK = random.Random(1).randbytes(256 << 10)
 # Connections that come and go together, and handshakes among them at a time.
@@ -460,8 +461,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for problem in problems[:20]:
         print(f"soak: {problem}", file=sys.stderr)
     if options.write is not None and not problems:
-        marks = ("<!-- soak: written by scripts/soak.py -->\n", MARKS[1])
-        write_table(options.write, text, marks)
+        write_table(options.write, MARK, text)
     return 1 if problems else 0
 
 
