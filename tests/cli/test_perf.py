@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .support import ENVIRONMENT, PATIENCE, Server, command, document, serving, tquic
+from .support import ENVIRONMENT, PATIENCE, Server, command, document, serving, tquic, until
 
 KEYS = {
     "bytes", "seconds", "gbps", "verified", "packets_sent", "packets_received",
@@ -171,7 +170,7 @@ def test_ctrl_c(perf: Server, certs: Path) -> None:
         text=True,
         env=ENVIRONMENT,
     )
-    time.sleep(1)
+    until(perf.connections)
     process.send_signal(signal.SIGINT)
     _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130, told

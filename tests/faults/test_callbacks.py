@@ -331,7 +331,7 @@ async def test_protocols_as_in_aioquic(
             reader, writer = await protocol.create_stream()
             writer.write(b"x")
             writer.write_eof()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 content = bytes(await reader.read())
             writer.close()
             return content

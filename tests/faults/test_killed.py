@@ -11,13 +11,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cli.support import ENVIRONMENT, PATIENCE, Server, command, serving
+from tests.cli.support import ENVIRONMENT, PATIENCE, Server, command, serving, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills and looks into /proc")
 
@@ -73,13 +73,6 @@ def downloading(
     return client, part
 
 
-def until(there: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
@@ -128,13 +121,8 @@ def test_the_client_of_a_download(www: Path, certs: Path, tmp_path: Path, conten
         assert not (tmp_path / "big.bin").exists()
         kept = part.read_bytes()
         assert kept == content[: len(kept)]
-
-        def connections() -> int:
-            stats = begin("stats", server.process.pid, "--json", cwd=tmp_path)
-            return len(json.loads(stats.communicate(timeout=PATIENCE)[0])["connections"])
-
         # The smaller of both ends' timeouts is that of the connection.
-        until(lambda: connections() == 0)
+        until(lambda: not server.connections())
         assert time.monotonic() - begun < TOLD
         file = resumed(url, certs, tmp_path, server, content)
         assert (file["status"], file["resumed_at"]) == (206, len(kept))
