@@ -61,7 +61,7 @@ def test_a_time_instead_of_a_size(perf: Server, certs: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = document(done)
     assert report["bytes"] > 0
-    assert 0.2 < report["seconds"] < 3
+    assert 0.2 < report["seconds"] < 60
 
 
 @pytest.mark.parametrize(

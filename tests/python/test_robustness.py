@@ -181,7 +181,7 @@ async def test_pings(pair: Any) -> None:
             times = [await end.ping() for _ in range(5)]
             assert 0 < min(times) < 5.0
         together = await asyncio.gather(*(client.ping() for _ in range(100)))
-        assert all(0 < rtt < 10 for rtt in together)
+        assert all(0 < rtt < 60 for rtt in together)
         pinging = asyncio.create_task(client.ping())
         await asyncio.sleep(0)
         pinging.cancel()

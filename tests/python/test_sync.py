@@ -84,7 +84,7 @@ def test_what_a_connection_can_do(pair: Any) -> None:
     near, far = pair
     assert (near.is_client, far.is_client) == (True, False)
     assert near.alpn == far.alpn == "tquic"
-    assert 0 < near.ping() < 10
+    assert 0 < near.ping() < 60
     assert near.paths()[0].remote == near.remote_address
     assert near.send_datagram(b"datagram")
     assert far.recv_datagram() == b"datagram"
