@@ -19,7 +19,7 @@ TIMEOUT = 60.0
 @pytest.fixture(scope="module")
 def service() -> Iterator[tuple[int, tquic.Config]]:
     with measure_idle.serving() as (server, config):
-        yield server.port, config
+        yield server.ports["perf"], config
 
 
 @pytest.fixture

@@ -23,10 +23,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import tquic
+from page import write_table
 from tquic._engine import make_certificates
 from tquic.h3 import prepare_request
 
-_MARK, _END = "<!-- measured: h3 servers -->", "<!-- end -->"
+_MARK = "<!-- measured: h3 servers -->"
 
 # A file of 1 KiB for those that serve files, and the same two answers by an application.
 _APP = """
@@ -152,10 +153,7 @@ def main() -> None:
     table = "\n".join(lines)
     print(table)
     if options.write:
-        text = options.write.read_text()
-        before, _, rest = text.partition(_MARK)
-        behind = rest.partition(_END)[2]
-        options.write.write_text(f"{before}{_MARK}\n\n{table}\n\n{_END}{behind}")
+        write_table(options.write, _MARK, table + "\n")
 
 
 if __name__ == "__main__":

@@ -12,21 +12,21 @@ import contextlib
 import json
 import os
 import platform
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import server_process
+from page import write_table
+from server_process import ServerProcess
 from tquic import Config, Engine, __version__, perf
-from tquic._engine import make_certificates
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "reports" / "idle.json"
-MARKS = ("<!-- idle: written by scripts/measure_idle.py -->\n", "<!-- end -->")
+MARK = "<!-- idle: written by scripts/measure_idle.py -->"
 # Long enough for any number of handshakes; nothing is sent meanwhile.
 IDLE_TIMEOUT = 600.0
 # Seconds without traffic, after which connections have given back what only busy ones need.
@@ -69,48 +69,11 @@ class Idle:
     python: str
 
 
-class Serving:
-    """A perf server in a process of its own."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.port: int = self._read()["port"]
-
-    def _read(self) -> dict[str, int]:
-        assert self._process.stdout is not None
-        answer: dict[str, int] = json.loads(self._process.stdout.readline())
-        return answer
-
-    def ask(self) -> dict[str, int]:
-        """How many connections it has, and its resident memory."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._read()
-
-
 @contextlib.contextmanager
-def serving() -> Iterator[tuple[Serving, Config]]:
-    """A server, and the configuration of its clients."""
-    cert, key, ca = _identity()
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "cert.pem").write_bytes(cert)
-        (Path(folder) / "key.pem").write_bytes(key)
-        command = [sys.executable, __file__, "--serve", folder]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            # The end of its standard input ends it.
-            config = Config(ca=ca, alpn=("perf",), idle_timeout=IDLE_TIMEOUT)
-            yield Serving(process), config
-
-
-def _identity() -> tuple[bytes, bytes, bytes]:
-    """A certificate, its key and the CA, in PEM."""
-    blobs = [text.encode() for text in make_certificates(["localhost", "127.0.0.1"], 30)]
-    (key,) = (blob for blob in blobs if b"PRIVATE KEY" in blob)
-    ca, cert = (blob for blob in blobs if blob is not key)
-    return cert, key, ca
+def serving() -> Iterator[tuple[ServerProcess, Config]]:
+    """A perf server in a process of its own, and the configuration of its clients."""
+    with server_process.serving(__file__) as (server, ca):
+        yield server, Config(ca=ca, alpn=("perf",), idle_timeout=IDLE_TIMEOUT)
 
 
 def _serve(folder: Path) -> None:
@@ -122,7 +85,7 @@ def _serve(folder: Path) -> None:
     )
     engine = Engine()
     server = perf.Server(config=config, engine=engine)
-    print(json.dumps({"port": server.addresses[0][1]}), flush=True)
+    print(json.dumps({"perf": server.addresses[0][1]}), flush=True)
     for _ in sys.stdin:
         held = sum(shard.connections for shard in engine.stats())
         print(json.dumps({"connections": held, "resident": resident_bytes()}), flush=True)
@@ -139,13 +102,13 @@ def measure(connections: int, shards: int = 1) -> Idle:
     with serving() as (server, config):
         engine = Engine(shards)
         # Memory that the first connections bring, and thousands share.
-        with engine.connect_many("127.0.0.1", server.port, 10, config=config) as first:
+        with engine.connect_many("127.0.0.1", server.ports["perf"], 10, config=config) as first:
             first.wait_connected(timeout=60)
         del first
         ours, theirs = resident_bytes(), server.ask()["resident"]
         begun = time.monotonic()
         with engine.connect_many(
-            "127.0.0.1", server.port, connections, config=config, on=()
+            "127.0.0.1", server.ports["perf"], connections, config=config, on=()
         ) as many:
             counts = many.wait_connected(timeout=IDLE_TIMEOUT)
             seconds = time.monotonic() - begun
@@ -186,14 +149,6 @@ def table(idle: Idle) -> str:
     return "\n".join([*lines, "", where, ""])
 
 
-def write_table(path: Path, text: str, marks: tuple[str, str] = MARKS) -> None:
-    """Puts the table between the marks of a guide."""
-    guide = path.read_text()
-    before, rest = guide.split(marks[0])
-    after = rest.split(marks[1], 1)[1]
-    path.write_text(before + marks[0] + "\n" + text + "\n" + marks[1] + after)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
@@ -212,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     REPORT.write_text(json.dumps(asdict(idle), indent=2) + "\n")
     text = table(idle)
     if options.write is not None:
-        write_table(options.write, text)
+        write_table(options.write, MARK, text)
     print(text, end="")
 
 

@@ -15,12 +15,10 @@ import json
 import os
 import platform
 import random
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +26,13 @@ from typing import Any
 
 import tquic
 import tquic.h3
-from measure_idle import MARKS, write_table
-from tquic._engine import make_certificates
+from page import write_table
+from server_process import ServerProcess, serving
 from tquic.h3.server import Request, Response
 
 ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "reports" / "soak.json"
+MARK = "<!-- soak: written by scripts/soak.py -->"
 # What answers are made of, at both ends.
 BLOCK = random.Random(1).randbytes(256 << 10)
 # Connections that come and go together, and handshakes among them at a time.
@@ -96,43 +95,6 @@ async def serve(folder: Path) -> None:
             print(json.dumps(state), flush=True)
 
 
-class Far:
-    """The server's process, as seen from here."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        self.pid = process.pid
-        self.ports = self._read()
-
-    def _read(self) -> dict[str, int]:
-        assert self._process.stdout is not None
-        state: dict[str, int] = json.loads(self._process.stdout.readline())
-        return state
-
-    def ask(self) -> dict[str, int]:
-        """Its state."""
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        return self._read()
-
-
-@contextlib.contextmanager
-def serving() -> Iterator[tuple[Far, bytes]]:
-    """A server, and the CA of its certificate."""
-    blobs = [text.encode() for text in make_certificates(["127.0.0.1"], 30)]
-    (key,) = (blob for blob in blobs if b"PRIVATE KEY" in blob)
-    ca, cert = (blob for blob in blobs if blob is not key)
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "cert.pem").write_bytes(cert)
-        (Path(folder) / "key.pem").write_bytes(key)
-        command = [sys.executable, __file__, "--serve", folder]
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        ) as process:
-            yield Far(process), ca
-
-
 # ---- The load ----
 
 
@@ -156,7 +118,7 @@ class Tally:
 class Load:
     """The clients, until it is time to stop."""
 
-    def __init__(self, far: Far, ca: bytes, seed: int) -> None:
+    def __init__(self, far: ServerProcess, ca: bytes, seed: int) -> None:
         self.far = far
         self.tally = Tally()
         self.random = random.Random(seed)
@@ -315,7 +277,7 @@ class Sample:
     opened: int
 
 
-def sample(begun: float, far: Far, tally: Tally) -> Sample:
+def sample(begun: float, far: ServerProcess, tally: Tally) -> Sample:
     """A look at both processes (Linux)."""
     folders = (Path("/proc/self"), Path(f"/proc/{far.pid}"))
     page, tick = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
@@ -390,7 +352,7 @@ class Soak:
 
 def soak(seconds: float, seed: int, shown: bool = True) -> Soak:
     """Runs the load for so long, and looks at what is left."""
-    with serving() as (far, ca):
+    with serving(__file__) as (far, ca):
         load = Load(far, ca, seed)
         asyncio.run(load.warm_up())
         quiet = _rest(load)
@@ -499,8 +461,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for problem in problems[:20]:
         print(f"soak: {problem}", file=sys.stderr)
     if options.write is not None and not problems:
-        marks = ("<!-- soak: written by scripts/soak.py -->\n", MARKS[1])
-        write_table(options.write, text, marks)
+        write_table(options.write, MARK, text)
     return 1 if problems else 0
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final, TypeAlias, TypedDict, final, type_check_only
 from _typeshed import ReadableBuffer, StrPath
 
 from tquic._material import ClientMaterial, ServerMaterial
+from tquic._perf_task import PerfTask
 from tquic.config import Config
 from tquic.many import ConnectionPlan, RequestPlan
 
@@ -146,7 +147,7 @@ def perf_pattern() -> bytes: ...
 def public_key_pin(certificate: bytes, /) -> str: ...
 def perf_run(
     engine: Engine,
-    task: Any,
+    task: PerfTask,
     /,
     *,
     tls: ClientTls,

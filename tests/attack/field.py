@@ -11,7 +11,7 @@ from typing import Final
 
 from ..rogue.peer import Plan
 from .peer import Peer
-from .ports import Ledger, Port
+from .ports import HOME, Ledger, Port
 from .row import Row
 from .server import Server
 
@@ -95,7 +95,7 @@ class Field:
         self._ports.append(Port(self.server.address, self.ledger))
         return self._ports[-1]
 
-    def begin(self, plan: Plan | None = None, source: bytes = b"\x7f\0\0\1") -> Peer:
+    def begin(self, plan: Plan | None = None, source: bytes = HOME) -> Peer:
         """A client that has sent its first packet."""
         original = self.random.randbytes(8)
         return Peer(self.port(), Plan() if plan is None else plan, original, source)

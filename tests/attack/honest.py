@@ -19,7 +19,7 @@ from tquic import Config, h3
 
 INTERVAL: Final = 0.05
 # After which a client is counted as not served.
-PATIENCE: Final = 5.0
+PATIENCE: Final = 15.0
 # Attempts at a time; more would be an attack.
 AT_A_TIME: Final = 100
 PAGE: Final = "/honest.bin"

@@ -10,7 +10,7 @@ from ..rogue import encode
 from ..rogue.cases import begin_http
 from ..rogue.peer import Closed, Plan, Rogue
 from ..rogue.tls import HANDSHAKE, ONE_RTT
-from .ports import Port
+from .ports import HOME, Port, loopback
 
 SECONDS = 30.0
 PING = b"\x01"
@@ -115,6 +115,18 @@ class Peer:
                 if self.closed:
                     break
         return count
+
+    def wander(self, size: int, home: int, turn: Callable[[int], None] = lambda _: None) -> None:
+        """Sends packets that each come from another address, but every `home`th from where the peer
+        is; calls `turn` with the number of each. In the end it is at home, and settled."""
+        for number in range(size):
+            turn(number)
+            self.source = loopback(number) if number % home else HOME
+            self.send(PING)
+            if number % TURN == 0:
+                self.take()
+        self.source = HOME
+        self.settle()
 
     def settle(self, seconds: float = SECONDS) -> bool:
         """Waits until the server has dealt with everything; whether it has."""

@@ -18,6 +18,9 @@ _PKTINFO: Final = struct.Struct("=I4s4s")
 # Datagrams taken in a row before somebody else has a turn.
 BATCH: Final = 256
 
+# Where peers are; every other address of theirs is not proved.
+HOME: Final = b"\x7f\0\0\1"
+
 
 def loopback(number: int) -> bytes:
     """The address 127.x.y.z that has this number, beyond those that anything else uses."""
@@ -49,10 +52,10 @@ class Ledger:
         )
 
     def worst_of_others(self) -> float:
-        """The same, but for 127.0.0.1, whose address is proved."""
+        """The same, but for the one that is proved."""
         return max(
             (count / max(self.sent_by[who], 1) for who, count in self.received_by.items()
-             if who != b"\x7f\0\0\1"),
+             if who != HOME),
             default=0.0,
         )  # fmt: skip
 
@@ -71,7 +74,7 @@ class Port:
         self._server, self._ledger = server, ledger
         self.number: int = self._socket.getsockname()[1]
 
-    def send(self, datagram: bytes, source: bytes = b"\x7f\0\0\1") -> None:
+    def send(self, datagram: bytes, source: bytes = HOME) -> None:
         """Sends a datagram that seems to come from `source`."""
         info = _PKTINFO.pack(0, source, bytes(4))
         control = [(socket.IPPROTO_IP, IP_PKTINFO, info)]

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,9 +73,21 @@ class Server:
     def url(self, path: str) -> str:
         return f"https://{self.place}/{path}"
 
+    def connections(self) -> int:
+        """How many it has now."""
+        return len(document(tquic("stats", self.process.pid, "--json"))["connections"])
+
     def end(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
+
+
+def until(there: Callable[[], object]) -> None:
+    """Waits for something that comes by itself."""
+    deadline = time.monotonic() + PATIENCE
+    while not there():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 @contextmanager

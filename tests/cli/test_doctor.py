@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +36,8 @@ PROBE: dict[str, Any] = {
 
 
 def test_the_json_document() -> None:
-    started = time.monotonic()
     done = tquic("doctor", "--json")
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - started < 30
     result = document(done)
     assert set(result) == {"schema", "ok", "version", "system", "counts", "findings"}
     assert result["schema"] == SCHEMA == "tquic-doctor/1"

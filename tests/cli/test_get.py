@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from .support import (
     serving,
     sha256,
     tquic,
+    until,
 )
 
 # HTTP/3, and HTTP/0.9.
@@ -337,9 +337,7 @@ def test_ctrl_c_keeps_the_partial_file(www: Path, certs: Path, tmp_path: Path) -
                 env=ENVIRONMENT,
             )
             part = tmp_path / "huge.bin.part"
-            deadline = time.monotonic() + PATIENCE
-            while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
-                time.sleep(0.01)
+            until(lambda: part.exists() and part.stat().st_size)
             process.send_signal(signal.SIGINT)
             _, told = process.communicate(timeout=PATIENCE)
     finally:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import csv
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from .support import ENVIRONMENT, PATIENCE, Server, command, document, tquic
+from .support import ENVIRONMENT, PATIENCE, Server, command, document, tquic, until
 
 
 def load(server: Server, certs: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -140,11 +139,8 @@ def test_an_interrupted_load_tells_what_it_knows(
         text=True,
         env=ENVIRONMENT,
     ) as process:
-        deadline = time.monotonic() + PATIENCE
         # Interrupted before the load has begun, it would have nothing to tell.
-        while not table.exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(table.exists)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130

@@ -7,7 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from tquic.cli import COMMANDS
 from tquic.cli import main as run_main
 from tquic.cli.completion import commands
 
-from .support import ENVIRONMENT, PATIENCE, Server, command, serving, tquic
+from .support import ENVIRONMENT, PATIENCE, Server, command, serving, tquic, until
 
 pty = pytest.importorskip("pty")
 
@@ -25,18 +24,16 @@ COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 
 
 def at_terminal(
-    *arguments: object, cwd: Path, interrupt_after: float | None = None, **variables: str
+    *arguments: object, cwd: Path, interrupt_after: bytes = b"", **variables: str
 ) -> tuple[int, bytes]:
-    """The status, and what a terminal got on stdout and stderr."""
+    """The status, and what a terminal got on stdout and stderr; Ctrl-C comes when what it got
+    matches a pattern."""
     near, far = pty.openpty()
     environment = {**ENVIRONMENT, "TERM": "xterm-256color", "COLUMNS": "80", **variables}
     process = subprocess.Popen(
         command(*arguments), stdout=far, stderr=far, cwd=cwd, env=environment
     )
     os.close(far)
-    if interrupt_after is not None:
-        time.sleep(interrupt_after)
-        process.send_signal(signal.SIGINT)
     got = b""
     while True:
         try:
@@ -46,6 +43,9 @@ def at_terminal(
         if not data:
             break
         got += data
+        if interrupt_after and re.search(interrupt_after, got):
+            process.send_signal(signal.SIGINT)
+            interrupt_after = b""
     os.close(near)
     return process.wait(PATIENCE), got
 
@@ -68,9 +68,10 @@ def huge(www: Path, certs: Path) -> Iterator[Server]:
 def test_progress_at_a_terminal_only(huge: Server, certs: Path, tmp_path: Path) -> None:
     arguments = ("get", "--cacert", certs / "ca.pem", huge.url("huge-for-manners.bin"))
     arguments += ("-o", os.devnull)
-    status, got = at_terminal(*arguments, cwd=tmp_path, interrupt_after=2.0, NO_COLOR="1")
+    progress = rb"[0-9.]+/?[^\n]* ?[KMG]i?B"
+    status, got = at_terminal(*arguments, cwd=tmp_path, interrupt_after=progress, NO_COLOR="1")
     assert status == 130
-    assert re.search(rb"[0-9.]+/?[^\n]* ?[KMG]i?B", got)
+    assert re.search(progress, got)
     assert not COLOUR.search(got)
     assert b"Traceback" not in got
     process = subprocess.Popen(
@@ -80,7 +81,7 @@ def test_progress_at_a_terminal_only(huge: Server, certs: Path, tmp_path: Path) 
         text=True,
         env=ENVIRONMENT,
     )
-    time.sleep(1.5)
+    until(huge.connections)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
@@ -106,7 +107,7 @@ def test_ctrl_c_of_a_measurement_is_one_document(certs: Path) -> None:
             text=True,
             env=ENVIRONMENT,
         )
-        time.sleep(1.5)
+        until(server.connections)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=PATIENCE)
         assert (process.returncode, err) == (130, "")

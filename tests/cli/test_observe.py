@@ -20,7 +20,17 @@ import pytest
 
 from tquic import _live, metrics
 
-from .support import CONTENT, ENVIRONMENT, PATIENCE, Server, command, document, serving, tquic
+from .support import (
+    CONTENT,
+    ENVIRONMENT,
+    PATIENCE,
+    Server,
+    command,
+    document,
+    serving,
+    tquic,
+    until,
+)
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the live view is there on Linux only")
 
@@ -239,10 +249,8 @@ def test_a_listener_keeps_files(tmp_path: Path) -> None:
     logs = tmp_path / "logs"
     with listening(tmp_path, "-o", logs) as process:
         tell(tmp_path)
-        deadline = time.monotonic() + PATIENCE
-        while '"quic:connection_closed"' not in "".join(p.read_text() for p in logs.glob("*")):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        end = '"quic:connection_closed"'
+        until(lambda: any(end in path.read_text() for path in logs.glob("*")))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -58,7 +57,7 @@ def test_the_slope_is_that_of_a_line(result: soak.Soak) -> None:
     assert soak.slope(samples, 1) == 0
 
 
-def test_the_page(result: soak.Soak, tmp_path: Path) -> None:
+def test_the_page(result: soak.Soak) -> None:
     table = soak.table(result)
     assert f"{result.tally.opened:,}, {result.tally.closed:,}" in table
     assert all(line.startswith("|") for line in table.split("\n\n")[0].splitlines())

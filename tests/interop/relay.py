@@ -9,7 +9,7 @@ from typing import Any
 
 from .namespace import wait_for_port
 
-START_SECONDS = 5.0
+START_SECONDS = 60.0
 
 
 class Relay:

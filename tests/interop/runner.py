@@ -26,7 +26,7 @@ from .setup import Kit, Program
 UNSUPPORTED = 127
 PASS, FAIL, NOT_APPLICABLE = "pass", "fail", "n/a"
 SERVER_PORT, PREFERRED_PORT, RELAY_PORT = 4433, 4434, 5433
-START_SECONDS = 15.0
+START_SECONDS = 60.0
 STOP_SECONDS = 5.0
 # Time for the last acknowledgements and CONNECTION_CLOSE to be captured.
 SETTLE_SECONDS = 0.1

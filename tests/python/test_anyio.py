@@ -84,7 +84,7 @@ def test_streams(run: Run, configs: Any) -> None:
             async with anyio.create_task_group() as tasks:
                 for _ in range(4):
                     tasks.start_soon(one)
-            assert 0 < await connection.ping() < 10
+            assert 0 < await connection.ping() < 60
             assert connection.send_datagram(b"x")
             (path,) = await connection.paths()
             assert path.srtt > 0

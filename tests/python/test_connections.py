@@ -335,13 +335,13 @@ async def test_key_updates(pair: Any) -> None:
 async def test_statistics(pair: Any) -> None:
     async with pair() as (client, server):
         await talk(client, server, 1_000_000)
-        assert 0 < await client.ping() < 10
+        assert 0 < await client.ping() < 60
         stats, paths = await asyncio.gather(client.stats(), client.paths())
         assert stats.bytes_sent > 1_000_000
         assert stats.bytes_received > 1_000_000
         assert stats.packets_sent >= stats.udp_datagrams_sent > 0
         (path,) = paths
-        assert 0 < path.min_rtt <= path.srtt < 10
+        assert 0 < path.min_rtt <= path.srtt < 60
         assert path.cwnd > 10_000
         assert 1200 <= path.mtu <= 1472
         assert path.remote == client.remote_address

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import measure_idle
+import page
 import tquic
 from tquic import many, perf
 from tquic.many import Cause, Event, EventKind
@@ -349,6 +350,6 @@ def test_idle_connections_cost_little(connections: int, shards: int, tmp_path: P
     assert idle.client_bytes < 32 * 1024, idle
     assert idle.server_bytes < 32 * 1024, idle
     guide = tmp_path / "guide.md"
-    guide.write_text("before\n" + "old".join(measure_idle.MARKS) + "\nafter")
-    measure_idle.write_table(guide, measure_idle.table(idle))
+    guide.write_text(f"before\n{measure_idle.MARK}\nold{page.END}\nafter")
+    page.write_table(guide, measure_idle.MARK, measure_idle.table(idle))
     assert re.search(rf"(?s)^before\n.*\| {connections} idle .*end -->\nafter$", guide.read_text())

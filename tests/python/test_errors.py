@@ -441,7 +441,7 @@ async def test_a_server_that_was_restarted(
 @provokes(tquic.IdleTimeout)
 async def test_a_server_that_is_gone(client_config: Any, identity: Any, tmp_path: Path) -> None:
     with server_process(identity, tmp_path) as (port, process):
-        _, stream = await begun(port, client_config.replace(idle_timeout=0.3))
+        _, stream = await begun(port, client_config.replace(idle_timeout=1.0))
         process.send_signal(signal.SIGKILL)
         process.wait()
         with pytest.raises(tquic.IdleTimeout, match="timed out") as caught:

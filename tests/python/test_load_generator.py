@@ -67,7 +67,7 @@ def test_open_loop_keeps_its_rate_and_ramp(server: Responder, client_config: tqu
     # 200 while it grows, 200 after.
     assert 390 <= result.requests <= 402
     assert result.responses == result.requests
-    assert 0.55 < result.seconds < 5
+    assert 0.55 < result.seconds < 60
 
 
 def test_a_warmup_is_not_counted(server: Responder, client_config: tquic.Config) -> None:

@@ -73,7 +73,7 @@ async def test_the_handshakes_path_can_go(pair: Any) -> None:
         with pytest.raises(tquic.PathError, match="only path"):
             client.remove_path(1)
         await transfer(client, server)
-        assert (await client.ping()) < 5
+        assert (await client.ping()) < 60
 
 
 async def test_backups(pair: Any) -> None:

@@ -161,7 +161,7 @@ async def test_leaving_waits_for_no_delayed_acknowledgement(
             await stream.read()
 
     # Without a hurry this would be waited for.
-    slow = server_config.replace(max_ack_delay=1.0)
+    slow = server_config.replace(max_ack_delay=10.0)
     took = []
     async with tquic.serve("127.0.0.1", 0, handler, config=slow) as server:
         for finish in (True, False) * 5:
@@ -172,16 +172,16 @@ async def test_leaving_waits_for_no_delayed_acknowledgement(
                     stream.finish()
                 begun = time.perf_counter()
             took.append(time.perf_counter() - begun)
-    assert statistics.median(took) < 0.5
+    assert statistics.median(took) < 4.0
 
 
 async def test_pings(pair: Any) -> None:
-    async with pair(server={"max_ack_delay": 1.0}) as (client, server):
+    async with pair(server={"max_ack_delay": 10.0}) as (client, server):
         for end in (client, server):
             times = [await end.ping() for _ in range(5)]
-            assert 0 < min(times) < 0.5
+            assert 0 < min(times) < 5.0
         together = await asyncio.gather(*(client.ping() for _ in range(100)))
-        assert all(0 < rtt < 10 for rtt in together)
+        assert all(0 < rtt < 60 for rtt in together)
         pinging = asyncio.create_task(client.ping())
         await asyncio.sleep(0)
         pinging.cancel()

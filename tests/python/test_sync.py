@@ -84,7 +84,7 @@ def test_what_a_connection_can_do(pair: Any) -> None:
     near, far = pair
     assert (near.is_client, far.is_client) == (True, False)
     assert near.alpn == far.alpn == "tquic"
-    assert 0 < near.ping() < 10
+    assert 0 < near.ping() < 60
     assert near.paths()[0].remote == near.remote_address
     assert near.send_datagram(b"datagram")
     assert far.recv_datagram() == b"datagram"
@@ -190,10 +190,11 @@ def test_a_reader_that_stops_blocks_the_writer(
     small = client_config.replace(send_buffer=1 << 20, write_buffer=12 * MB)
     with (
         tquic.sync.serve("127.0.0.1", 0, config=server_config, timeout=LIMIT) as server,
-        tquic.sync.connect(*server.address, config=small, timeout=0.05) as near,
+        tquic.sync.connect(*server.address, config=small, timeout=LIMIT) as near,
         server.accept(LIMIT) as far,
     ):
         there = near.open_stream(unidirectional=True)
+        there.settimeout(0.05)
         # All of it is queued all the same.
         with pytest.raises(TimeoutError):
             there.write(data)
@@ -217,10 +218,9 @@ def test_a_server_that_is_not_there(client_config: tquic.Config) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))
         address = silent.getsockname()
-        begun = time.monotonic()
-        with pytest.raises(TimeoutError):
+        with pytest.raises(TimeoutError) as caught:
             tquic.sync.connect(*address, config=client_config, timeout=0.1)
-        assert time.monotonic() - begun < 5
+        assert not isinstance(caught.value, tquic.HandshakeTimeout)
         with pytest.raises(tquic.HandshakeTimeout, match="no handshake"):
             tquic.sync.connect(*address, config=client_config.replace(handshake_timeout=0.05))
 
@@ -385,8 +385,8 @@ with tquic.sync.serve("127.0.0.1", 0, config=config, timeout=60) as server:
             # It leads; the main thread follows.
             threading.Thread(target=lambda: near.wait_closed(), daemon=True).start()
             time.sleep(0.1)
-        print("reading", flush=True)
         try:
+            print("reading", flush=True)
             there.read()
         except KeyboardInterrupt:
             here.write(b"still works")

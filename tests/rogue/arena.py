@@ -14,7 +14,7 @@ from tquic.h3.server import Request, Response
 from .peer import Plan, Rogue
 from .tls import Identity
 
-SECONDS = 10.0
+SECONDS = 30.0
 
 
 class Arena(asyncio.DatagramProtocol):

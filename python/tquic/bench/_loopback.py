@@ -9,35 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tquic._engine import make_certificates, perf_run
+from tquic._perf_task import PerfTask
 from tquic.config import Config
 from tquic.engine import Engine
 from tquic.perf import Server
 
-__all__ = ["Loopback", "Transfer", "loopback"]
+__all__ = ["Loopback", "loopback"]
 
 ALPN = "perf"
 # Enough for any number of handshakes, and for connections that rest.
 _IDLE = 600.0
 # Streams that a client may have open at a time.
 _STREAMS = 1024
-
-
-@dataclass
-class Transfer:
-    """A download over one stream, as the engine reads it."""
-
-    duration: float
-    upload: int | None = None
-    download: int | None = None
-    requests: int | None = None
-    handshakes: int | None = None
-    datagrams: int | None = None
-    streams: int = 1
-    inflight: int = 1
-    response: int = 0
-    handshake_kind: str = "full"
-    datagram_size: int = 0
-    connections: int = 1
 
 
 @dataclass
@@ -60,7 +43,7 @@ class Loopback:
                 reports.append(
                     perf_run(
                         self.client._native,
-                        Transfer(seconds),
+                        PerfTask(duration=seconds),
                         tls=self.config._client_tls,
                         transport=self.config._transport,
                         server_name=self.host,
@@ -84,9 +67,7 @@ class Loopback:
 @contextlib.contextmanager
 def loopback(**settings: Any) -> Generator[Loopback, None, None]:
     """Both ends; `settings` are for both, too."""
-    blobs = [text.encode() for text in make_certificates(["localhost", "127.0.0.1"], 2)]
-    (key,) = (blob for blob in blobs if b"PRIVATE KEY" in blob)
-    ca, cert = (blob for blob in blobs if blob is not key)
+    ca, cert, key = (text.encode() for text in make_certificates(["localhost", "127.0.0.1"], 2))
     common: dict[str, Any] = {"alpn": (ALPN,), "idle_timeout": _IDLE, **settings}
     serving = Config(cert=cert, key=key, max_bidi_streams=_STREAMS, **common)
     server, client = Engine(live=False), Engine(live=False)

@@ -7,9 +7,10 @@ import os
 import sys
 import time
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from tquic.cli import client
+from tquic.cli import client, service
+from tquic.cli.client import Address
 from tquic.cli.download import Download
 from tquic.cli.output import note, print_json, progress
 from tquic.cli.values import show_rate, show_size
@@ -23,14 +24,48 @@ SHOWN = 10
 KEEP_ALIVE = 10.0
 
 
-class Run(ABC):
+class ServerRun:
+    """The downloads of one server: one connection, or with ``--0rtt`` two, one after another."""
+
+    def __init__(
+        self, options: argparse.Namespace, server: Address, downloads: list[Download], alpn: str
+    ) -> None:
+        self.options = options
+        self.server = server
+        self.target: Address = options.connect_to or server
+        # Of its own: a claim for one server gives back what was claimed for another.
+        self.store = SessionStore(path=options.tickets)
+        self.config = run_config(options, alpn, self.store)
+        self.batches = self._batches(downloads)
+        self.connections: list[dict[str, Any]] = []
+        self.failures: list[str] = []
+
+    def _batches(self, downloads: list[Download]) -> list[list[Download]]:
+        if not self.options.early or self.store.knows(self.server[0]):
+            return [downloads]
+        if len(downloads) == 1:
+            if self.options.tickets is None:
+                note(
+                    "--0rtt: with one URL of a server nothing can be sent early, unless tickets "
+                    "are kept from one run to the next (--tickets FILE)"
+                )
+            return [downloads]
+        return [downloads[:1], downloads[1:]]
+
+
+Server = TypeVar("Server", bound=ServerRun)
+
+
+class Run(ABC, Generic[Server]):
     """One call of the command."""
 
     alpn: str
+    servers: list[Server]
 
     def __init__(self, options: argparse.Namespace, downloads: list[Download]) -> None:
         self.options = options
         self.downloads = downloads
+        self.engine = service.begin_engine()
         self.output_failures: list[str] = []
         self.seconds = 0.0
         self.bar = progress(len(downloads), wanted=not options.json and options.output != "-")
@@ -40,20 +75,28 @@ class Run(ABC):
     def received(self) -> int:
         """Bytes, so far."""
 
+    def by_server(self) -> dict[Address, list[Download]]:
+        """What is to be fetched from whom."""
+        groups: dict[Address, list[Download]] = {}
+        for download in self.downloads:
+            groups.setdefault(download.server, []).append(download)
+        return groups
+
     @property
-    @abstractmethod
     def failures(self) -> list[str]:
         """Sentences that concern more than one file."""
+        own = [why for server in self.servers for why in server.failures]
+        return list(dict.fromkeys(self.output_failures + own))
 
     @property
-    @abstractmethod
     def connections(self) -> list[dict[str, Any]]:
         """What JSON says about them."""
+        return [each for server in self.servers for each in server.connections]
 
     @property
-    @abstractmethod
     def problems(self) -> set[str]:
         """What was wrong with files of tickets."""
+        return {problem for server in self.servers if (problem := server.store.problem)}
 
     @abstractmethod
     def fetch(self) -> None:
@@ -63,9 +106,11 @@ class Run(ABC):
     def give_up(self) -> None:
         """Ctrl-C: ends what is under way."""
 
-    @abstractmethod
     def end(self) -> None:
         """Shuts the engine down, and writes session tickets down."""
+        self.engine.shutdown()
+        for server in self.servers:
+            server.store.save()
 
     def run(self) -> int:
         """Fetches and reports; the exit status."""

@@ -17,11 +17,11 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 
-from tquic.cli import client, service
+from tquic.cli import client
 from tquic.cli.client import Address
 from tquic.cli.download import Download
 from tquic.cli.failure import CommandError
-from tquic.cli.fetch import Run, run_config
+from tquic.cli.fetch import Run, ServerRun
 from tquic.cli.output import STEP, note
 from tquic.cli.part import PartFile
 from tquic.cli.values import show_address
@@ -51,36 +51,15 @@ class Refused(Exception):  # noqa: N818 - what happened
     """The server does not give the file."""
 
 
-class ServerRun:
-    """The downloads of one server: one connection, or with ``--0rtt`` two, one after another."""
+class H3ServerRun(ServerRun):
+    """Over HTTP/3."""
 
     def __init__(
         self, run: H3Run, server: Address, downloads: list[Download], parallel: int
     ) -> None:
-        options = run.options
+        super().__init__(run.options, server, downloads, ALPN)
         self.run = run
-        self.options = options
-        self.server = server
-        self.target: Address = options.connect_to or server
-        # Of its own: a claim for one server gives back what was claimed for another.
-        self.store = SessionStore(path=options.tickets)
-        self.config = run_config(options, ALPN, self.store)
-        self.batches = self._batches(downloads)
         self.slots = asyncio.Semaphore(parallel)
-        self.connections: list[dict[str, Any]] = []
-        self.failures: list[str] = []
-
-    def _batches(self, downloads: list[Download]) -> list[list[Download]]:
-        if not self.options.early or self.store.knows(self.server[0]):
-            return [downloads]
-        if len(downloads) == 1:
-            if self.options.tickets is None:
-                note(
-                    "--0rtt: with one URL of a server nothing can be sent early, unless tickets "
-                    "are kept from one run to the next (--tickets FILE)"
-                )
-            return [downloads]
-        return [downloads[:1], downloads[1:]]
 
     async def fetch(self) -> None:
         """Fetches all of them."""
@@ -357,48 +336,26 @@ def _refusal(response: Response) -> str:
     return f"the server refused: status {response.status}"
 
 
-class H3Run(Run):
+class H3Run(Run[H3ServerRun]):
     """One call of the command."""
 
     alpn = ALPN
 
     def __init__(self, options: argparse.Namespace, downloads: list[Download]) -> None:
         super().__init__(options, downloads)
-        self.engine = service.begin_engine()
-        groups: dict[Address, list[Download]] = {}
-        for download in downloads:
-            groups.setdefault(download.server, []).append(download)
         self.ordered = options.output == "-" or options.head_only or options.include
         # Output in the order of the URLs: what cannot be printed yet would only fill windows.
         parallel = 1 if self.ordered else PARALLEL
         self.servers = [
-            ServerRun(self, server, group, parallel) for server, group in groups.items()
+            H3ServerRun(self, server, group, parallel) for server, group in self.by_server().items()
         ]
         # What each has to wait for if they are printed in their order.
         self.turns = [asyncio.Event() for _ in downloads]
         self.places = {id(download): place for place, download in enumerate(downloads)}
 
     @property
-    def failures(self) -> list[str]:
-        own = [why for server in self.servers for why in server.failures]
-        return list(dict.fromkeys(self.output_failures + own))
-
-    @property
     def received(self) -> int:
         return sum(download.received() for download in self.downloads)
-
-    @property
-    def connections(self) -> list[dict[str, Any]]:
-        return [each for server in self.servers for each in server.connections]
-
-    @property
-    def problems(self) -> set[str]:
-        return {problem for server in self.servers if (problem := server.store.problem)}
-
-    def end(self) -> None:
-        self.engine.shutdown()
-        for server in self.servers:
-            server.store.save()
 
     def fetch(self) -> None:
         asyncio.run(self._fetch())
@@ -422,7 +379,7 @@ class H3Run(Run):
         finally:
             watching.cancel()
 
-    async def _serve(self, server: ServerRun) -> None:
+    async def _serve(self, server: H3ServerRun) -> None:
         await server.fetch()
         # Those that never had a turn let the others go on.
         for batch in server.batches:

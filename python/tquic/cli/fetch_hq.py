@@ -6,17 +6,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from typing import Any
 
 from tquic._engine import Engine, HqFetch, HqPipe
 from tquic.cli import client, service
 from tquic.cli.client import Address
 from tquic.cli.download import Download
 from tquic.cli.failure import CommandError
-from tquic.cli.fetch import Run, run_config
-from tquic.cli.output import STEP, note
+from tquic.cli.fetch import Run, ServerRun
+from tquic.cli.output import STEP
 from tquic.cli.values import show_address
-from tquic.session import SessionStore
 
 ALPN = "hq-interop"
 PROTOCOL = "hq-interop (HTTP/0.9)"
@@ -26,39 +24,17 @@ HURRY = 2.0
 LOOK = 0.02
 
 
-class ServerRun:
-    """The downloads of one server: one connection, or with ``--0rtt`` two, one after another."""
+class HqServerRun(ServerRun):
+    """Over HTTP/0.9."""
 
     def __init__(
         self, options: argparse.Namespace, server: Address, downloads: list[Download]
     ) -> None:
-        self.server = server
-        self.target: Address = options.connect_to or server
-        self.keeps_tickets = options.tickets is not None
-        # Of its own: a claim for one server gives back what was claimed for another.
-        self.store = SessionStore(path=options.tickets)
-        self.config = run_config(options, ALPN, self.store)
-        self.batches = self._batches(options, downloads)
+        super().__init__(options, server, downloads, ALPN)
         self.batch: list[Download] = []
         self.fetch: HqFetch | None = None
-        self.connections: list[dict[str, Any]] = []
-        self.failures: list[str] = []
         self.bytes = 0
         self.files = 0
-
-    def _batches(
-        self, options: argparse.Namespace, downloads: list[Download]
-    ) -> list[list[Download]]:
-        if not options.early or self.store.knows(self.server[0]):
-            return [downloads]
-        if len(downloads) == 1:
-            if not self.keeps_tickets:
-                note(
-                    "--0rtt: with one URL of a server nothing can be sent early, unless tickets "
-                    "are kept from one run to the next (--tickets FILE)"
-                )
-            return [downloads]
-        return [downloads[:1], downloads[1:]]
 
     def advance(self, engine: Engine, patience: float = 0.0) -> bool:
         """Goes on as far as it can, after at most `patience` seconds; whether there is more."""
@@ -81,7 +57,7 @@ class ServerRun:
     def _begin(self, engine: Engine) -> HqFetch:
         addresses = client.resolve(*self.target, self.config)
         self.store._claim(self.server[0], self.server)
-        wants_ticket = self.keeps_tickets or bool(self.batches)
+        wants_ticket = self.options.tickets is not None or bool(self.batches)
         return HqFetch(
             engine,
             tls=self.config._client_tls,
@@ -137,44 +113,27 @@ class ServerRun:
         )
 
 
-class HqRun(Run):
+class HqRun(Run[HqServerRun]):
     """One call of the command."""
 
     alpn = ALPN
 
     def __init__(self, options: argparse.Namespace, downloads: list[Download]) -> None:
         super().__init__(options, downloads)
-        self.engine = service.begin_engine()._native
-        groups: dict[Address, list[Download]] = {}
-        for download in downloads:
-            groups.setdefault(download.server, []).append(download)
-        self.servers = [ServerRun(options, server, group) for server, group in groups.items()]
-
-    @property
-    def failures(self) -> list[str]:
-        own = [why for server in self.servers for why in server.failures]
-        return list(dict.fromkeys(self.output_failures + own))
+        self.servers = [
+            HqServerRun(options, server, group) for server, group in self.by_server().items()
+        ]
 
     @property
     def received(self) -> int:
         return sum(server.progress()[0] for server in self.servers)
 
-    @property
-    def connections(self) -> list[dict[str, Any]]:
-        return [each for server in self.servers for each in server.connections]
-
-    @property
-    def problems(self) -> set[str]:
-        return {problem for server in self.servers if (problem := server.store.problem)}
-
     def end(self) -> None:
-        service.show_messages(self.engine)
-        self.engine.shutdown()
-        for server in self.servers:
-            server.store.save()
+        service.show_messages(self.engine._native)
+        super().end()
 
     def fetch(self) -> None:
-        active = [server for server in self.servers if server.advance(self.engine)]
+        active = [server for server in self.servers if server.advance(self.engine._native)]
         for download in self.downloads:
             if download.pipe is not None:
                 self._print(download.pipe)
@@ -185,7 +144,7 @@ class HqRun(Run):
             active = [
                 server
                 for server, wait in zip(active, waits, strict=True)
-                if server.advance(self.engine, wait)
+                if server.advance(self.engine._native, wait)
             ]
             self.bar.show(self.received, sum(server.progress()[1] for server in self.servers))
 
@@ -194,7 +153,7 @@ class HqRun(Run):
             if data is None:
                 # A second connection may have to begin before more can come.
                 for server in self.servers:
-                    server.advance(self.engine)
+                    server.advance(self.engine._native)
                 continue
             try:
                 sys.stdout.buffer.write(data)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from tquic._engine import perf_run
+from tquic._perf_task import PerfTask
 from tquic.cli import client, service
 from tquic.cli.client import Address
 from tquic.cli.failure import CommandError, UsageError
@@ -179,25 +180,7 @@ def open_engine(options: argparse.Namespace, threads: int = 1) -> Engine:
     return service.begin_engine(spin=options.spin, interface=options.interface)
 
 
-@dataclass
-class Task:
-    """What the engine reads: exactly one kind of work."""
-
-    requests: int | None = None
-    handshakes: int | None = None
-    datagrams: int | None = None
-    download: int | None = None
-    upload: int | None = None
-    duration: float | None = None
-    streams: int = 1
-    inflight: int = 1
-    response: int = 0
-    handshake_kind: str = "full"
-    datagram_size: int = 0
-    connections: int = 1
-
-
-def task(options: argparse.Namespace) -> Task:
+def task(options: argparse.Namespace) -> PerfTask:
     """What the options ask for, if that makes sense."""
     asked = [
         name
@@ -216,7 +199,7 @@ def task(options: argparse.Namespace) -> Task:
         length = DURATION
     if length is not None and (options.handshakes or options.datagrams):
         raise UsageError("--duration ends transfers and requests; say how many of these")
-    return Task(
+    return PerfTask(
         requests=options.requests,
         handshakes=options.handshakes,
         datagrams=options.datagrams,
@@ -305,7 +288,7 @@ def _measure(options: argparse.Namespace) -> int:
         raise _failure(error, options) from None
 
 
-def _measure_asyncio(options: argparse.Namespace, work: Task) -> int:
+def _measure_asyncio(options: argparse.Namespace, work: PerfTask) -> int:
     if work.handshakes or work.datagrams:
         raise UsageError("--api asyncio measures transfers and requests")
     if work.connections > 1:
@@ -345,7 +328,7 @@ def _config(
 
 
 def _run(
-    options: argparse.Namespace, work: Task, address: Address, patience: float | None
+    options: argparse.Namespace, work: PerfTask, address: Address, patience: float | None
 ) -> dict[str, Any]:
     store = SessionStore()
     config = _config(options, address, patience, store)

@@ -22,7 +22,7 @@ from tquic.errors import StreamError
 from tquic.stream import Stream
 
 if TYPE_CHECKING:
-    from tquic.cli.perf import Task
+    from tquic._perf_task import PerfTask
 
 # An answer without end.
 UNLIMITED = (1 << 64) - 1
@@ -34,7 +34,7 @@ _PERIOD = len(perf_pattern())
 _PATTERN = memoryview(perf_pattern() * (PIECE // _PERIOD + 2))
 
 
-def run(server: tuple[str, int], config: Config, task: Task, spin: float) -> dict[str, Any]:
+def run(server: tuple[str, int], config: Config, task: PerfTask, spin: float) -> dict[str, Any]:
     """Does the task and gives the report."""
     return asyncio.run(_run(server, config, task, Engine(spin=spin)))
 
@@ -58,7 +58,7 @@ class _Tally:
 
 
 async def _run(
-    server: tuple[str, int], config: Config, task: Task, engine: Engine
+    server: tuple[str, int], config: Config, task: PerfTask, engine: Engine
 ) -> dict[str, Any]:
     tally = _Tally()
     try:
@@ -79,7 +79,7 @@ async def _run(
     return report
 
 
-async def _bulk(connection: Connection, task: Task, tally: _Tally) -> None:
+async def _bulk(connection: Connection, task: PerfTask, tally: _Tally) -> None:
     down, up = task.download, task.upload
     if down is None and up is None:
         down = UNLIMITED
@@ -136,7 +136,7 @@ async def _receive(stream: Stream, wanted: int, deadline: float | None, tally: _
     return received
 
 
-async def _requests(connection: Connection, task: Task, tally: _Tally) -> None:
+async def _requests(connection: Connection, task: PerfTask, tally: _Tally) -> None:
     left = task.requests or 0
     deadline = None if task.duration is None else time.perf_counter() + task.duration
     header = task.response.to_bytes(8, "big")

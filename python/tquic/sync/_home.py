@@ -33,7 +33,6 @@ _SLICE: Final = 0.05
 _Limit: TypeAlias = "float | None"
 # What a coroutine asks of the thread that runs it: to wait for a flag, up to a limit.
 _Request: TypeAlias = "tuple[Flag, _Limit]"
-_Steps: TypeAlias = "Generator[_Request, bool, T]"
 
 
 class _End(socket.socket):

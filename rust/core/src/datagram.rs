@@ -1,4 +1,4 @@
-//! Unreliable datagrams (RFC 9221): bounded queues that prefer the newest, and their fate.
+//! Unreliable datagrams (RFC 9221): bounded queues that prefer the newest.
 
 use crate::error::TransportError;
 use crate::recovery::Token;
@@ -28,13 +28,11 @@ pub struct DatagramConfig {
     /// Bytes that wait to be read, counted and bounded alike. Default 4 MiB: all that one batch of
     /// the socket can bring before the application looks, small datagrams included.
     pub receive_queue: usize,
-    /// Whether the fate of each sent datagram is to be reported. Default false.
-    pub reports: bool,
 }
 
 impl Default for DatagramConfig {
     fn default() -> Self {
-        Self { max_frame_size: 65_535, send_queue: 1 << 20, receive_queue: 4 << 20, reports: false }
+        Self { max_frame_size: 65_535, send_queue: 1 << 20, receive_queue: 4 << 20 }
     }
 }
 
@@ -68,17 +66,6 @@ impl fmt::Display for DatagramError {
 
 impl std::error::Error for DatagramError {}
 
-/// What became of a sent datagram.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The peer's transport has it.
-    Acked,
-    /// Its packet was declared lost. It may still turn out to be acknowledged.
-    Lost,
-    /// It was never sent: newer ones pushed it out, or packets became too small for it.
-    Dropped,
-}
-
 /// Counters of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DatagramStats {
@@ -101,8 +88,6 @@ pub struct DatagramStats {
 /// A DATAGRAM frame to be written now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatagramChunk {
-    /// The datagram's local number, as `send` gave it.
-    pub number: u64,
     /// The application's bytes.
     pub data: Bytes,
     /// Whether the frame has no Length field: nothing may follow it in the packet.
@@ -119,7 +104,7 @@ impl DatagramChunk {
         w.zeros(self.padding);
         write_header(w, (!self.to_end).then_some(self.data.len()));
         fw.mark_ack_eliciting();
-        fw.token(Token::Datagram(self.number));
+        fw.token(Token::Datagram);
     }
 }
 
@@ -131,35 +116,28 @@ pub struct Datagrams {
     peer_limit: u64,
     /// What a full packet has room for.
     room: usize,
-    next_number: u64,
-    outgoing: VecDeque<(u64, Bytes)>,
+    outgoing: VecDeque<Bytes>,
     outgoing_cost: usize,
     incoming: VecDeque<Bytes>,
     incoming_cost: usize,
     arena: BytesMut,
     arena_size: usize,
-    reports: VecDeque<(u64, Fate)>,
     stats: DatagramStats,
 }
 
 impl Datagrams {
-    /// Reports that wait at most; more push the oldest out.
-    const MAX_REPORTS: usize = 4096;
-
     /// Empty queues; nothing can be sent before `set_peer_limit` and `set_room`.
     pub fn new(config: DatagramConfig) -> Self {
         Self {
             config,
             peer_limit: 0,
             room: 0,
-            next_number: 0,
             outgoing: VecDeque::new(),
             outgoing_cost: 0,
             incoming: VecDeque::new(),
             incoming_cost: 0,
             arena: BytesMut::new(),
             arena_size: MIN_ARENA,
-            reports: VecDeque::new(),
             stats: DatagramStats::default(),
         }
     }
@@ -185,30 +163,25 @@ impl Datagrams {
         Some(limit.saturating_sub(header_size(None)))
     }
 
-    /// Queues a datagram and gives its number. A full queue drops its oldest: late data is worth
-    /// less than new data.
-    pub fn send(&mut self, data: Bytes) -> Result<u64, DatagramError> {
+    /// Queues a datagram. A full queue drops its oldest: late data is worth less than new data.
+    pub fn send(&mut self, data: Bytes) -> Result<(), DatagramError> {
         let max = self.max_len().ok_or(DatagramError::Unsupported)?;
         if data.len() > max {
             return Err(DatagramError::TooLarge { max });
         }
         self.outgoing_cost += data.len() + OVERHEAD;
-        let number = self.next_number;
-        self.next_number += 1;
-        self.outgoing.push_back((number, data));
+        self.outgoing.push_back(data);
         while self.outgoing_cost > self.config.send_queue && self.outgoing.len() > 1 {
-            if let Some(number) = self.pop() {
-                self.stats.dropped_unsent += 1;
-                self.report(number, Fate::Dropped);
-            }
+            self.pop();
+            self.stats.dropped_unsent += 1;
         }
-        Ok(number)
+        Ok(())
     }
 
-    fn pop(&mut self) -> Option<u64> {
-        let (number, data) = self.outgoing.pop_front()?;
+    fn pop(&mut self) -> Option<Bytes> {
+        let data = self.outgoing.pop_front()?;
         self.outgoing_cost -= data.len() + OVERHEAD;
-        Some(number)
+        Some(data)
     }
 
     /// Whether anything waits to be sent.
@@ -225,7 +198,7 @@ impl Datagrams {
     /// needs a packet with more room; one that no packet has room for any more is dropped.
     pub fn next_frame(&mut self, room: usize) -> Option<DatagramChunk> {
         loop {
-            let len = self.outgoing.front()?.1.len();
+            let len = self.outgoing.front()?.len();
             let bare = header_size(None);
             if len + bare <= room {
                 break;
@@ -233,20 +206,18 @@ impl Datagrams {
             if len + bare <= self.room {
                 return None;
             }
-            let number = self.pop()?;
+            self.pop();
             self.stats.dropped_too_large += 1;
-            self.report(number, Fate::Dropped);
         }
-        let (number, data) = self.outgoing.pop_front()?;
+        let data = self.pop()?;
         let len = data.len();
-        self.outgoing_cost -= len + OVERHEAD;
         self.stats.sent += 1;
         let (with_length, bare) = (header_size(Some(len)), header_size(None));
         let over = (with_length + len) as u64 > self.peer_limit;
         let to_end = with_length + len > room || over;
         let padding = if to_end { room - len - bare } else { 0 };
         let header_len = if to_end { padding + bare } else { with_length };
-        Some(DatagramChunk { number, data, to_end, header_len, padding })
+        Some(DatagramChunk { data, to_end, header_len, padding })
     }
 
     /// Writes the next frame whole. False if there is none or no room.
@@ -299,30 +270,14 @@ impl Datagrams {
         Some(data)
     }
 
-    /// `Token::Datagram(number)` was acknowledged.
-    pub fn on_acked(&mut self, number: u64) {
+    /// A `Token::Datagram` was acknowledged.
+    pub fn on_acked(&mut self) {
         self.stats.acked += 1;
-        self.report(number, Fate::Acked);
     }
 
-    /// `Token::Datagram(number)` was lost; RFC 9221 section 5: it is not sent again.
-    pub fn on_lost(&mut self, number: u64) {
+    /// A `Token::Datagram` was lost; RFC 9221 section 5: it is not sent again.
+    pub fn on_lost(&mut self) {
         self.stats.lost += 1;
-        self.report(number, Fate::Lost);
-    }
-
-    fn report(&mut self, number: u64, fate: Fate) {
-        if self.config.reports {
-            if self.reports.len() == Self::MAX_REPORTS {
-                self.reports.pop_front();
-            }
-            self.reports.push_back((number, fate));
-        }
-    }
-
-    /// The oldest report on a sent datagram, if `reports` is set.
-    pub fn poll_report(&mut self) -> Option<(u64, Fate)> {
-        self.reports.pop_front()
     }
 
     /// Counters.
@@ -357,7 +312,7 @@ mod tests {
         assert_eq!(d.max_len(), Some(499));
         let too_large = d.send(Bytes::from(vec![0; 500]));
         assert_eq!(too_large, Err(DatagramError::TooLarge { max: 499 }));
-        assert_eq!(d.send(Bytes::from(vec![0; 499])), Ok(0));
+        assert_eq!(d.send(Bytes::from(vec![0; 499])), Ok(()));
         // A Length field would make the frame larger than the peer allows.
         let chunk = d.next_frame(1200).unwrap();
         assert!(chunk.to_end && chunk.header_len + 499 == 1200);
@@ -384,32 +339,30 @@ mod tests {
             })
             .collect();
         assert_eq!(lens, [100, 0, 1093]);
-        assert_eq!(tokens.as_slice(), [0, 1, 2].map(Token::Datagram));
+        assert_eq!(tokens.as_slice(), [Token::Datagram, Token::Datagram, Token::Datagram]);
     }
 
     #[test]
     fn a_datagram_waits_for_room_or_goes_when_packets_shrink() {
-        let mut d = ready(DatagramConfig { reports: true, ..DatagramConfig::default() });
+        let mut d = ready(DatagramConfig::default());
         d.send(Bytes::from(vec![0; 1000])).unwrap();
         d.send(Bytes::from(vec![1; 10])).unwrap();
         assert_eq!(d.next_frame(900), None);
         d.set_room(900);
-        assert_eq!(d.next_frame(900).map(|c| c.number), Some(1));
-        assert_eq!(d.poll_report(), Some((0, Fate::Dropped)));
+        assert_eq!(d.next_frame(900).map(|c| c.data.len()), Some(10));
         assert_eq!(d.stats().dropped_too_large, 1);
     }
 
     #[test]
     fn a_full_send_queue_drops_the_oldest() {
-        let config = DatagramConfig { send_queue: 1000, reports: true, ..Default::default() };
-        let mut d = ready(config);
-        for _ in 0..1000 {
-            d.send(Bytes::from_static(b"0123456789")).unwrap();
+        let mut d = ready(DatagramConfig { send_queue: 1000, ..Default::default() });
+        for number in 0..1000u64 {
+            d.send(Bytes::from([number.to_be_bytes(); 2].concat())).unwrap();
             assert!(d.queued() <= 1000);
         }
-        assert_eq!(d.next_frame(1200).map(|c| c.number), Some(1000 - 13));
-        assert_eq!(d.stats().dropped_unsent, 1000 - 13);
-        assert_eq!(d.poll_report(), Some((0, Fate::Dropped)));
+        let oldest = d.next_frame(1200).unwrap().data;
+        assert_eq!(oldest[..8], (1000 - 12u64).to_be_bytes());
+        assert_eq!(d.stats().dropped_unsent, 1000 - 12);
     }
 
     #[test]
@@ -446,19 +399,5 @@ mod tests {
         }
         let config = DatagramConfig { max_frame_size: 100, ..Default::default() };
         assert_eq!(ready(config).on_datagram(&[0; 99]), Ok(true));
-    }
-
-    #[test]
-    fn fates_are_counted_and_reports_bounded() {
-        let mut d = ready(DatagramConfig { reports: true, ..Default::default() });
-        d.on_lost(3);
-        d.on_acked(3);
-        assert_eq!(d.poll_report(), Some((3, Fate::Lost)));
-        assert_eq!(d.poll_report(), Some((3, Fate::Acked)));
-        assert_eq!((d.stats().lost, d.stats().acked), (1, 1));
-        for n in 0..10_000 {
-            d.on_acked(n);
-        }
-        assert_eq!(d.reports.len(), Datagrams::MAX_REPORTS);
     }
 }

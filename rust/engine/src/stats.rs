@@ -57,11 +57,6 @@ impl ShardStats {
         ratio(self.socket.sent_datagrams, self.socket.send_calls)
     }
 
-    /// Datagrams per system call that received; 0 if nothing was received.
-    pub fn datagrams_per_receive(&self) -> f64 {
-        ratio(self.socket.recv_datagrams, self.socket.recv_calls)
-    }
-
     /// Adds the counters of another shard.
     pub fn add(&mut self, other: &Self) {
         self.connections += other.connections;

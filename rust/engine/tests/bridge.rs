@@ -105,7 +105,7 @@ impl End {
 
     /// Polls until nothing has come for a while.
     fn settle(&mut self) {
-        while self.bridge.wait(Some(Duration::from_millis(150))) {
+        while self.bridge.wait(Some(Duration::from_millis(500))) {
             self.poll();
         }
     }
@@ -219,7 +219,7 @@ fn events_of_a_reader_that_sleeps_are_bounded() {
     let Pair { near, mut far, _engines } = pair();
     // Streams of a byte each, as many as go, until none goes any more.
     let (mut opened, mut last) = (0, Instant::now());
-    while last.elapsed() < Duration::from_millis(500) {
+    while last.elapsed() < Duration::from_secs(2) {
         match near.connection.open(Direction::Unidirectional) {
             Ok(id) => {
                 near.connection.write(id, Bytes::from_static(b"!")).unwrap();
@@ -316,7 +316,7 @@ fn sources_and_sinks_move_bytes_without_us() {
     for (n, (source, sink)) in sources.into_iter().enumerate() {
         // The sink is there before the first byte: the stream is the sink's end's own.
         let id = far.connection.open(Direction::Bidirectional).unwrap();
-        far.connection.attach_sink(id, sink).unwrap();
+        far.connection.attach_sink(id, sink, 0).unwrap();
         far.connection.write(id, Bytes::from_static(b"go")).unwrap();
         assert_eq!(near.stream_opened(), id);
         near.connection.attach_source(id, source, true).unwrap();
@@ -487,7 +487,7 @@ fn the_end_is_told_to_both_with_its_fields() {
         EventKind::PingAcked { pings: 2, rtt } => Some(*rtt),
         _ => None,
     });
-    assert!(!rtt.is_zero() && rtt < Duration::from_secs(5), "{rtt:?}");
+    assert!(!rtt.is_zero() && rtt < LONG, "{rtt:?}");
     near.wait(|e| {
         matches!(e, EventKind::Stats { tag: 99, snapshot } if snapshot.paths.len() == 1)
             .then_some(())

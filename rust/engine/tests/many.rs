@@ -108,12 +108,8 @@ fn an_open_loop_counts_from_the_intended_time() {
 fn runs_end_when_time_or_patience_does() {
     let (server, client) = (Server::new(1, "127.0.0.1:0"), engine(1));
     let set = open(&client, &options(&server, 2));
-    let timed = Plan {
-        count: None,
-        duration: Some(Duration::from_millis(50)),
-        latencies: 10,
-        ..plan(0, 0)
-    };
+    let timed =
+        Plan { count: None, duration: Some(Duration::from_secs(1)), latencies: 10, ..plan(0, 0) };
     let run = set.requests(timed.clone(), None).unwrap();
     finish(&run);
     assert!(run.stats().responses > 10);

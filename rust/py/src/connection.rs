@@ -230,7 +230,7 @@ impl Connection {
         let file = py.detach(|| OpenOptions::new().write(true).open(&path));
         let file = file.map_err(|why| error::file(why, &path))?;
         let sink = Sink::File { file, offset, hash: false };
-        let attached = self.bridge.attach_sink_at(StreamId(stream), sink, position);
+        let attached = self.bridge.attach_sink(StreamId(stream), sink, position);
         attached.map_err(|e| error::bridge(py, e))
     }
 

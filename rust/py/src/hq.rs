@@ -10,10 +10,11 @@ use pyo3::types::{PyBytes, PyDict};
 
 use tquic_engine::hq::{self, Piece, Target};
 use tquic_engine::perf;
-use tquic_engine::{Acceptor, ByAlpn, ListenRequest, LocalAddress};
+use tquic_engine::{Acceptor, ByAlpn, LocalAddress};
 
 use crate::engine::Engine;
 use crate::error;
+use crate::hub::pair;
 use crate::perf::path_dicts;
 use crate::settings::{AcceptSettings, ClientTls, ServerTls, TicketStore, Transport, address};
 
@@ -42,9 +43,7 @@ impl HqServer {
         port: u16,
         root: PathBuf,
     ) -> PyResult<Self> {
-        let (accept, more, token_key) = config.build(py, tls, transport)?;
-        let address = address(py, host, port)?;
-        let request = ListenRequest { more, token_key, ..ListenRequest::new(address, accept) };
+        let request = config.listen_at(py, tls, transport, host, port)?;
         let root = hq::Root::open(&root)?;
         let server = py.detach(|| hq::Server::start(engine.engine.clone(), &request, root));
         Ok(Self(server.map_err(|e| error::engine(py, e))?))
@@ -53,8 +52,7 @@ impl HqServer {
     /// Where it listens, preferred addresses last.
     #[getter]
     fn addresses(&self) -> Vec<(String, u16)> {
-        let addresses = self.0.listening().addresses.iter();
-        addresses.map(|a| (a.ip().to_string(), a.port())).collect()
+        self.0.listening().addresses.iter().map(pair).collect()
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
@@ -255,7 +253,7 @@ impl HqFetch {
             false => Some(error::closed(py, &ending.error)?),
         };
         dict.set_item("error", error)?;
-        dict.set_item("remote", (ending.remote.ip().to_string(), ending.remote.port()))?;
+        dict.set_item("remote", pair(&ending.remote))?;
         dict.set_item("handshake_seconds", ending.handshake.map(|d| d.as_secs_f64()))?;
         dict.set_item("cipher", ending.session.cipher)?;
         dict.set_item("resumed", ending.session.resumed)?;

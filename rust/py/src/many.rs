@@ -10,10 +10,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyAny, PyDict, PyMemoryView};
 
 use tquic_engine::many::{self, ConnectMany, LatencyLog, Pacing, Plan, Run, Sources, Variant};
-use tquic_engine::{ConnectRequest, ListenRequest, Listening, Response, Template, h3};
+use tquic_engine::{ConnectRequest, Listening, Response, Template, h3};
 
 use crate::engine::Engine;
 use crate::histogram::Histogram;
+use crate::hub::pair;
 use crate::settings::{AcceptSettings, ClientTls, ServerTls, Transport, address};
 use crate::{buffer, error};
 
@@ -360,9 +361,7 @@ impl H3Responder {
         host: &str,
         port: u16,
     ) -> PyResult<Self> {
-        let (accept, more, token_key) = config.build(py, tls, transport)?;
-        let address = address(py, host, port)?;
-        let request = ListenRequest { more, token_key, ..ListenRequest::new(address, accept) };
+        let request = config.listen_at(py, tls, transport, host, port)?;
         let acceptor = h3::Responder::acceptor(response.into());
         let listening = py.detach(|| engine.engine.listen(&request, acceptor));
         Ok(Self { listening: listening.map_err(|e| error::engine(py, e))? })
@@ -370,6 +369,6 @@ impl H3Responder {
 
     #[getter]
     fn addresses(&self) -> Vec<(String, u16)> {
-        self.listening.addresses.iter().map(|a| (a.ip().to_string(), a.port())).collect()
+        self.listening.addresses.iter().map(pair).collect()
     }
 }

@@ -6,14 +6,15 @@ use std::time::Duration;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
 
+use tquic_engine::Listening;
 use tquic_engine::perf::{
     self, Bulk, ClientOptions, DatagramLoad, HandshakeKind, Handshakes, PerfError, Report,
     Requests, Scenario,
 };
 use tquic_engine::pump::Checker;
-use tquic_engine::{ListenRequest, Listening};
 
 use crate::engine::Engine;
+use crate::hub::pair;
 use crate::settings::{AcceptSettings, ClientTls, ServerTls, TicketStore, Transport, address};
 use crate::{buffer, error};
 
@@ -38,9 +39,7 @@ impl PerfServer {
         host: &str,
         port: u16,
     ) -> PyResult<Self> {
-        let (accept, more, token_key) = config.build(py, tls, transport)?;
-        let address = address(py, host, port)?;
-        let request = ListenRequest { more, token_key, ..ListenRequest::new(address, accept) };
+        let request = config.listen_at(py, tls, transport, host, port)?;
         let counters = Arc::<perf::ServerCounters>::default();
         let acceptor = perf::Server::acceptor(counters.clone());
         let listening = py.detach(|| engine.engine.listen(&request, acceptor));
@@ -54,7 +53,7 @@ impl PerfServer {
 
     #[getter]
     fn addresses(&self) -> Vec<(String, u16)> {
-        self.listening.addresses.iter().map(|a| (a.ip().to_string(), a.port())).collect()
+        self.listening.addresses.iter().map(pair).collect()
     }
 
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {

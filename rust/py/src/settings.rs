@@ -18,7 +18,7 @@ use tquic_core::trace::Mask;
 use tquic_crypto::session::{ClientAuth, Exported, Group, Tickets};
 use tquic_crypto::{ClientConfig, ServerConfig, Suite};
 use tquic_engine::scheduler::Ebpf;
-use tquic_engine::{ConnectRequest, LocalAddress};
+use tquic_engine::{ConnectRequest, ListenRequest, LocalAddress};
 use tquic_trace::Tracing;
 use tquic_trace::qlog::{Form, Output, QlogConfig, Severity};
 use tquic_wire::Version;
@@ -143,7 +143,6 @@ impl TransportSettings {
                 max_frame_size: self.max_datagram_frame_size,
                 send_queue: self.datagram_queue,
                 receive_queue: self.datagram_queue,
-                ..DatagramConfig::default()
             },
             max_ack_delay: seconds(py, "max_ack_delay", self.max_ack_delay)?,
             ack_frequency: self.ack_frequency,
@@ -407,6 +406,20 @@ impl AcceptSettings {
             ..AcceptConfig::new(tls.0.clone(), transport.0.clone())
         };
         Ok((accept, more, self.token_key))
+    }
+
+    /// A request to listen with them at an address.
+    pub fn listen_at(
+        self,
+        py: Python<'_>,
+        tls: &ServerTls,
+        transport: &Transport,
+        host: &str,
+        port: u16,
+    ) -> PyResult<ListenRequest> {
+        let (accept, more, token_key) = self.build(py, tls, transport)?;
+        let address = address(py, host, port)?;
+        Ok(ListenRequest { more, token_key, ..ListenRequest::new(address, accept) })
     }
 }
 

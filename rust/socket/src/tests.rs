@@ -177,7 +177,7 @@ fn a_slow_reader_makes_the_writer_unwritable() {
     let message = || Outgoing { data: chunk.clone(), ..Outgoing::default() };
     let mut sent = 0;
     let start = Instant::now();
-    while client.wait(PollFlags::OUT, Duration::from_millis(500)) {
+    while client.wait(PollFlags::OUT, Duration::from_secs(2)) {
         match client.socket.send(client.near.as_fd(), message()) {
             Ok(size) => sent += size,
             Err(failure) => assert_eq!(failure.errno, Errno::AGAIN),

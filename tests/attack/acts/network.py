@@ -193,13 +193,7 @@ def moving(field: Field, size: int) -> str:
     """A peer whose address is another one in every packet, none of them proved; as if somebody
     caught its packets and sent them on from elsewhere. Some come from where it is."""
     peer = field.connect()
-    for number in range(size):
-        peer.source = loopback(number) if number % 500 else b"\x7f\0\0\1"
-        peer.send(b"\x01")
-        if number % 32 == 0:
-            peer.take()
-    peer.source = b"\x7f\0\0\1"
-    peer.settle()
+    peer.wander(size, home=500)
     field.note("worst_address", field.ledger.worst_of_others())
     field.note("goes_on", peer.closed is None and peer.served())
     return f"{size} packets of one connection, each from another address"

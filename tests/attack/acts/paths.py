@@ -8,7 +8,7 @@ from typing import Final
 from ...rogue.encode import varints
 from ...rogue.peer import IDLE_TIMEOUT, Plan
 from ..field import Field
-from ..peer import Peer
+from ..peer import PING, Peer
 from ..ports import loopback
 from ..row import row
 from .frames import PROTOCOL_VIOLATION, closed_with
@@ -95,15 +95,12 @@ def path_moving(field: Field, size: int) -> str:
     ids = given(peer)
     for path in ids:
         peer.send(cid_for(peer, path, 0) + cid_for(peer, path, 1))
-    for number in range(size):
+
+    def on_other_paths(number: int) -> None:
         for path, cid in ids.items():
-            peer.port.send(peer.rogue.seal_on(path, cid, number, b"\x01"), loopback(number))
-        peer.source = loopback(number) if number % 100 else b"\x7f\0\0\1"
-        peer.send(b"\x01")
-        if number % 16 == 0:
-            peer.take()
-    peer.source = b"\x7f\0\0\1"
-    peer.settle()
+            peer.port.send(peer.rogue.seal_on(path, cid, number, PING), loopback(number))
+
+    peer.wander(size, home=100, turn=on_other_paths)
     field.note("worst_address", field.ledger.worst_of_others())
     field.note("goes_on", peer.closed is None and peer.served())
     return f"{size} packets on each of {len(ids) + 1} paths, each from another address"

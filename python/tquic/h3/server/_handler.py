@@ -11,19 +11,14 @@ from typing import Any, TypeAlias
 from tquic.h3.headers import Headers, HeadersLike, as_fields
 from tquic.h3.server._answer import Line, date_line
 from tquic.h3.server._exchange import Exchange
+from tquic.h3.server._head import RequestHead
 from tquic.h3.server._media import content_type
 
 __all__ = ["Handler", "HandlerResponder", "Request", "Response"]
 
 
-class Request:
+class Request(RequestHead):
     """A request, as a handler sees it."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._event = exchange.request
-        self.headers = Headers(self._event.fields)
-        """Its fields, without pseudo-fields."""
 
     @property
     def method(self) -> str:
@@ -36,35 +31,10 @@ class Request:
         return (self._event.scheme or b"").decode("ascii")
 
     @property
-    def authority(self) -> str:
-        """Host and port for which the request is meant."""
-        return (self._event.authority or b"").decode("latin-1")
-
-    @property
-    def target(self) -> str:
-        """Path and query, as the client wrote them."""
-        return (self._event.path or b"").decode("latin-1")
-
-    @property
-    def path(self) -> str:
-        """The path, as the client wrote it: percent-encoded."""
-        return self.target.partition("?")[0]
-
-    @property
-    def query(self) -> str:
-        """What stands behind the question mark."""
-        return self.target.partition("?")[2]
-
-    @property
     def early(self) -> bool:
         """Whether it came as early data, which an attacker may have replayed. Requests other than
         GET, HEAD and OPTIONS that do are refused with status 425."""
         return self._exchange.early
-
-    @property
-    def client(self) -> tuple[str, int]:
-        """The client's address."""
-        return self._exchange.connection.remote_address
 
     @property
     def trailers(self) -> Headers | None:

@@ -9,9 +9,10 @@ from tquic.errors import ConnectionClosed
 from tquic.h3._sessions import Session, SessionClosed
 from tquic.h3._webtransport import PROTOCOL_16, PROTOCOLS, encode_strings, parse_strings
 from tquic.h3.errors import ErrorCode
-from tquic.h3.headers import Headers, HeadersLike, as_fields
+from tquic.h3.headers import HeadersLike, as_fields
 from tquic.h3.server._answer import date_line
 from tquic.h3.server._exchange import Exchange
+from tquic.h3.server._head import RequestHead
 
 if TYPE_CHECKING:
     from tquic.h3.server._connection import ServerConnection
@@ -19,35 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["SessionHandler", "SessionRequest", "SessionResponder", "run"]
 
 
-class SessionRequest:
+class SessionRequest(RequestHead):
     """A client asks for a session: `accept` makes it, `refuse` does not."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self._event = exchange.request
+        super().__init__(exchange)
         self._session: Session | None = None
-        self.headers = Headers(self._event.fields)
-        """Its fields, without pseudo-fields."""
-
-    @property
-    def authority(self) -> str:
-        """Host and port for which the request is meant."""
-        return (self._event.authority or b"").decode("latin-1")
-
-    @property
-    def target(self) -> str:
-        """Path and query, as the client wrote them."""
-        return (self._event.path or b"").decode("latin-1")
-
-    @property
-    def path(self) -> str:
-        """The path, as the client wrote it: percent-encoded."""
-        return self.target.partition("?")[0]
-
-    @property
-    def query(self) -> str:
-        """What stands behind the question mark."""
-        return self.target.partition("?")[2]
 
     @property
     def origin(self) -> str | None:
@@ -63,11 +41,6 @@ class SessionRequest:
         """Application protocols that the client knows, best first."""
         field = self.headers.get("wt-available-protocols", "")
         return parse_strings(field.encode("latin-1"))
-
-    @property
-    def client(self) -> tuple[str, int]:
-        """The client's address."""
-        return self._exchange.connection.remote_address
 
     def accept(self, *, protocol: str | None = None, headers: HeadersLike | None = None) -> Session:
         """Makes the session.

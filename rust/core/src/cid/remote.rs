@@ -194,11 +194,6 @@ impl RemoteCids {
         })
     }
 
-    /// Reset tokens of IDs in use.
-    pub fn active_tokens(&self) -> impl Iterator<Item = ResetToken> + '_ {
-        self.known.iter().filter(|k| k.in_use).filter_map(|k| k.token)
-    }
-
     /// The sequence number that the next ID should have, as far as we know.
     pub fn next_sequence(&self) -> u64 {
         let known = self.known.iter().map(|k| k.sequence);

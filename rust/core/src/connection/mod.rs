@@ -181,11 +181,6 @@ impl Connection {
         !self.state.is_open()
     }
 
-    /// Whether the state can be dropped.
-    pub fn is_drained(&self) -> bool {
-        matches!(self.state, State::Drained)
-    }
-
     /// Asks the peer for a sign of life, which resets its idle timer and ours, and for its
     /// acknowledgement at once where it can be asked. `Event::PingAcked` tells when it came, and the
     /// round trip. A PING that is lost is sent again.

@@ -25,10 +25,6 @@ use after::Remainder;
 pub use crypto_stream::{CryptoRecv, CryptoSend};
 pub(crate) use stash::{Stash, Stashed};
 
-/// Bytes of a ClientHello that a server collects before it judges. Post-quantum shares and long
-/// tickets need 3 KiB; nothing honest needs 64.
-const MAX_CLIENT_HELLO: usize = 64 * 1024;
-
 /// How far 0-RTT came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ZeroRtt {
@@ -144,12 +140,8 @@ impl Handshake {
         while let Some(bytes) = self.recv[0].read() {
             hello.extend_from_slice(&bytes);
         }
-        if hello.len() > MAX_CLIENT_HELLO {
-            return Err(TransportError::new(
-                TransportErrorCode::CRYPTO_BUFFER_EXCEEDED,
-                "the ClientHello is too long",
-            ));
-        }
+        // One longer than `client_hello::MAX_LEN` is refused by its first bytes, so that what is
+        // collected has a bound.
         match client_hello::parse(hello) {
             Ok(Progress::Incomplete) => Ok(None),
             // RFC 9001 section 8.4: QUIC has no use for TLS's compatibility mode.

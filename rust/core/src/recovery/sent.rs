@@ -208,7 +208,7 @@ impl Entry {
 
 /// Whether a probe may carry the information again.
 fn is_resendable(token: &Token) -> bool {
-    !matches!(token, Token::Ack { .. } | Token::Datagram(_) | Token::MtuProbe(_))
+    !matches!(token, Token::Ack { .. } | Token::Datagram | Token::MtuProbe(_))
 }
 
 #[cfg(test)]

@@ -95,8 +95,9 @@ pub enum Token {
     HandshakeDone,
     /// ACK_FREQUENCY.
     AckFrequency,
-    /// A DATAGRAM frame with this local number, reported but never resent (RFC 9221 section 5.2).
-    Datagram(u64),
+    /// A DATAGRAM frame: what becomes of it is counted, and it is never sent again (RFC 9221
+    /// section 5.2).
+    Datagram,
     /// A PING of the application.
     Ping {
         /// The number of pings that it had asked for by then.

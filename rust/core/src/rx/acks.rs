@@ -95,7 +95,7 @@ impl TokenSink for Router<'_> {
             Token::NewToken | Token::HandshakeDone | Token::AckFrequency => {
                 self.control.on_acked(token);
             }
-            Token::Datagram(number) => self.datagrams.on_acked(number),
+            Token::Datagram => self.datagrams.on_acked(),
             Token::Ping { sequence, at } => self.control.echo.on_acked(self.now, sequence, at),
             Token::MtuProbe(size) => {
                 self.mtu.on_probe_acked(self.now, size);
@@ -150,7 +150,7 @@ impl TokenSink for Router<'_> {
             Token::NewToken | Token::HandshakeDone | Token::AckFrequency => {
                 self.control.on_lost(token);
             }
-            Token::Datagram(number) => self.datagrams.on_lost(number),
+            Token::Datagram => self.datagrams.on_lost(),
             Token::Ping { sequence, .. } => self.control.echo.on_lost(sequence),
             Token::MtuProbe(size) => self.mtu.on_probe_lost(self.now, size),
             Token::Ack { .. } => {}

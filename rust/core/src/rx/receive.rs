@@ -171,8 +171,8 @@ impl Connection {
         }
     }
 
-    /// Whether this datagram's Destination Connection ID is ours: the endpoint has looked it up, but
-    /// coalesced packets and migrated CIDs are checked again here.
+    /// The index of the path that a Destination Connection ID belongs to; `None` if it is not ours.
+    /// The endpoint has looked up that of the first packet, those of coalesced ones nobody has.
     pub(crate) fn path_of(&self, dcid: &[u8]) -> Option<usize> {
         self.paths.iter().position(|p| p.local_cids.contains(dcid)).or_else(|| {
             let initial = self.ids.side == Side::Server && dcid == self.ids.initial_dcid.as_slice();

@@ -194,15 +194,10 @@ impl AckTracker {
         (self.unacked > 0).then(|| self.unacked_since + self.max_ack_delay)
     }
 
-    /// Whether there is something to tell that the last ACK frame did not. A packet that is sent
-    /// anyway should carry it if ack-eliciting packets are among it; see [`Self::owes_ack`].
+    /// Whether there is something to tell that the last ACK frame did not: a packet that is sent
+    /// anyway carries it.
     pub fn has_news(&self) -> bool {
         self.news
-    }
-
-    /// Whether ack-eliciting packets wait to be acknowledged.
-    pub fn owes_ack(&self) -> bool {
-        self.unacked > 0
     }
 
     /// The packet number that comes next in order, to decode the next one against (RFC 9000

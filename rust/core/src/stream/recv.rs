@@ -74,6 +74,7 @@ impl RecvPart {
         }
     }
 
+    #[cfg(test)]
     pub fn state(&self) -> RecvState {
         self.state
     }

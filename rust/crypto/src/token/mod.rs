@@ -92,16 +92,10 @@ impl std::error::Error for TokenError {}
 /// For how long tokens are good, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenLifetimes {
-    /// Retry tokens, which are used at once or never. Default 15.
+    /// Retry tokens, which are used at once or never.
     pub retry: u64,
-    /// Tokens of `NEW_TOKEN` frames. Default one day.
+    /// Tokens of `NEW_TOKEN` frames.
     pub address: u64,
-}
-
-impl Default for TokenLifetimes {
-    fn default() -> Self {
-        Self { retry: 15, address: 86_400 }
-    }
 }
 
 /// Makes and checks tokens.

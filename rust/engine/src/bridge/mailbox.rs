@@ -112,8 +112,8 @@ pub(super) enum BridgeCommand {
 /// What is attached to a stream.
 pub(super) enum Attachment {
     Source(Source, bool),
-    /// With the position in the stream for which its offset is meant, if not where it is attached.
-    Sink(Sink, Option<u64>),
+    /// With the position in the stream for which its offset is meant.
+    Sink(Sink, u64),
     Frames(Frames),
 }
 

@@ -277,20 +277,16 @@ impl BridgeConnection {
     }
 
     /// Empties the stream into a sink in the connection's thread, behind what has crossed already.
-    /// `Pumped` tells the end; there are no more `Data` events.
-    pub fn attach_sink(&self, stream: StreamId, sink: Sink) -> Result<(), BridgeError> {
-        self.attach(stream, Attachment::Sink(sink, None))
-    }
-
-    /// The same for a sink whose offset is meant for the byte at `position` of the stream: what has
-    /// crossed from there on, and is on its way in `Data` events, gets its place left free.
-    pub fn attach_sink_at(
+    /// `Pumped` tells the end; there are no more `Data` events. The sink's offset is meant for the
+    /// byte at `position` of the stream: what has crossed from there on, and is on its way in `Data`
+    /// events, gets its place left free.
+    pub fn attach_sink(
         &self,
         stream: StreamId,
         sink: Sink,
         position: u64,
     ) -> Result<(), BridgeError> {
-        self.attach(stream, Attachment::Sink(sink, Some(position)))
+        self.attach(stream, Attachment::Sink(sink, position))
     }
 
     /// Lets no more of the stream cross: `Held` comes behind what did. Then attach something, or

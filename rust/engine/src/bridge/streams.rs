@@ -242,7 +242,7 @@ impl Streams {
             }
             BridgeCommand::Attach(_, Attachment::Sink(mut sink, position)) => {
                 if let Some(stream) = self.streams.get_mut(&id) {
-                    sink.skip(position.map_or(0, |position| stream.read.saturating_sub(position)));
+                    sink.skip(stream.read.saturating_sub(position));
                     stream.sink = Some(Inflow::new(id, sink, stream.read));
                     self.list(id);
                 }

@@ -12,7 +12,7 @@ fn time_goes_on_and_seeds_differ() {
     let start = monotonic_nanos();
     thread::sleep(Duration::from_millis(2));
     let passed = monotonic_nanos() - start;
-    assert!((2_000_000..2_000_000_000).contains(&passed), "{passed} ns");
+    assert!((2_000_000..60_000_000_000).contains(&passed), "{passed} ns");
     assert_ne!(random_seed().unwrap(), random_seed().unwrap());
 }
 
@@ -49,8 +49,13 @@ fn timeouts_are_finer_than_milliseconds() {
         poller.wait(events, Some(timeout)).unwrap();
         start.elapsed()
     };
-    let best = (0..20).map(|_| took(&mut poller, &mut events)).min().unwrap();
-    assert!((timeout..Duration::from_micros(950)).contains(&best), "{best:?}");
+    // Once is enough: a machine with other work wakes late, and never early.
+    let fine = (0..5000).any(|_| {
+        let time = took(&mut poller, &mut events);
+        assert!(time >= timeout, "{time:?}");
+        time < Duration::from_micros(950)
+    });
+    assert!(fine);
 }
 
 /// The tests of one implementation of the poller, in a module of its own.

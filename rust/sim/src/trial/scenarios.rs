@@ -233,7 +233,6 @@ fn datagrams(plan: &mut Plan, dice: &mut Dice) {
         config.datagrams.max_frame_size = dice.pick(&[65_535, 65_535, 1200, 100, 0]);
         config.datagrams.send_queue = dice.log(100, 1 << 20) as usize;
         config.datagrams.receive_queue = dice.log(100, 1 << 20) as usize;
-        config.datagrams.reports = dice.percent(50);
     }
     let acts = dice.between(1, 10);
     for _ in 0..acts {

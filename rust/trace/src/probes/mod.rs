@@ -94,11 +94,6 @@ pub(crate) fn is_attached(probe: Probe) -> bool {
     site::is_attached(probe as usize)
 }
 
-/// Whether this program has probes at all.
-pub const fn are_compiled() -> bool {
-    site::COMPILED
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

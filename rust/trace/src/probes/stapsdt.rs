@@ -6,8 +6,6 @@ use core::sync::atomic::{AtomicU16, Ordering};
 
 use super::Probe;
 
-pub(super) const COMPILED: bool = true;
-
 const PROBES: usize = Probe::ALL.len();
 
 /// How many are attached to each probe. The kernel, or the tool through `/proc/PID/mem`, writes here;

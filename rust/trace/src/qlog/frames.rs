@@ -154,7 +154,7 @@ impl Style {
                 }
                 Token::HandshakeDone => o.word("frame_type", "handshake_done"),
                 Token::Ping { .. } | Token::MtuProbe(_) => o.word("frame_type", "ping"),
-                Token::Datagram(_) => o.word("frame_type", "datagram"),
+                Token::Datagram => o.word("frame_type", "datagram"),
                 Token::RetireConnectionId { path: 0, sequence } => {
                     o.word("frame_type", "retire_connection_id");
                     o.uint("sequence_number", sequence);
@@ -300,7 +300,7 @@ fn token_type(token: &Token) -> u64 {
         Token::NewToken => ty::NEW_TOKEN,
         Token::HandshakeDone => ty::HANDSHAKE_DONE,
         Token::AckFrequency => ty::ACK_FREQUENCY,
-        Token::Datagram(_) => ty::DATAGRAM,
+        Token::Datagram => ty::DATAGRAM,
         Token::Ping { .. } | Token::MtuProbe(_) => ty::PING,
     }
 }

@@ -202,6 +202,9 @@ class QuicConnectionProtocol(asyncio.DatagramProtocol):
 class QuicStreamAdapter(asyncio.Transport):
     """One stream as the transport of a `StreamReader` and a `StreamWriter`."""
 
+    # Not `tquic.streams.StreamTransport`: what comes has to pass `quic_event_received`, which
+    # programs override, and streams may have one direction. So this one sends and pauses, no more.
+
     def __init__(self, protocol: QuicConnectionProtocol, stream_id: int) -> None:
         super().__init__()
         self.protocol = protocol

@@ -97,7 +97,7 @@ fn probes_carry_the_oldest_content_once_and_lose_it_no_more() {
     let mut b = Bench::warmed(100);
     b.send_many(3, 100);
     let mut tokens = Tokens::new();
-    tokens.extend([Token::Datagram(7), Token::Ack { path: 0, largest: 1 }, Token::MaxData]);
+    tokens.extend([Token::Datagram, Token::Ack { path: 0, largest: 1 }, Token::MaxData]);
     let packet = SentPacket { tokens, ..b.packet(Space::Data, 100) };
     b.send_packet(Space::Data, packet);
     assert_eq!(b.r.probe_tokens(Space::Data, &mut b.sink), 2);
@@ -107,7 +107,7 @@ fn probes_carry_the_oldest_content_once_and_lose_it_no_more() {
     assert_eq!(b.r.probe_tokens(Space::Data, &mut b.sink), 0);
     b.send_many(5, 500);
     b.ack(Space::Data, 600, &[9..=9, 2..=2]).unwrap();
-    let unresendable = [Token::Datagram(7), Token::Ack { path: 0, largest: 1 }];
+    let unresendable = [Token::Datagram, Token::Ack { path: 0, largest: 1 }];
     assert_eq!(b.sink.lost, [&unresendable[..], &cids([5, 6])].concat());
     assert_eq!(b.sink.acked, cids([9, 2]), "the original may still be acknowledged");
 }

@@ -10,9 +10,9 @@ use super::assembler::ChunkPool;
 use super::event::{EventQueue, StreamEvent, kind};
 use super::flow::{RecvWindow, SendCredit};
 use super::ranges::RangeSet;
-use super::recv::{RecvPart, RecvState};
+use super::recv::RecvPart;
 use super::schedule::{Scheduler, Work};
-use super::send::{SendPart, SendState};
+use super::send::SendPart;
 use crate::delivery::{Blocked, Latest};
 use crate::rng::Rng;
 use crate::time::Duration;
@@ -291,13 +291,9 @@ impl StreamSet {
         self.streams.is_empty()
     }
 
-    /// State of the sending part; `None` without such a part or stream.
-    pub fn send_state(&self, id: StreamId) -> Option<SendState> {
-        self.streams.get(self.index.get(id)?)?.send.as_ref().map(SendPart::state)
-    }
-
     /// State of the receiving part; `None` without such a part or stream.
-    pub fn recv_state(&self, id: StreamId) -> Option<RecvState> {
+    #[cfg(test)]
+    fn recv_state(&self, id: StreamId) -> Option<super::recv::RecvState> {
         self.streams.get(self.index.get(id)?)?.recv.as_ref().map(RecvPart::state)
     }
 

@@ -189,7 +189,7 @@ fn windows_grow_when_the_application_is_quick() {
     let id = open(&mut client, 4 << 20);
     let mut now = Instant::ZERO;
     let mut rounds = 0;
-    while server.recv_state(id) != Some(RecvState::DataRecvd) && rounds < 300 {
+    while server.recv_state(id) != Some(crate::stream::RecvState::DataRecvd) && rounds < 300 {
         while let Some(packet) = build(&mut client, now, MTU) {
             receive(&mut server, &packet).unwrap();
             acked(&mut client, &packet);
