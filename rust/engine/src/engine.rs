@@ -27,7 +27,8 @@ use crate::config::{
 use crate::key::ConnectionKey;
 use crate::live::Snapshot;
 use crate::shard::{
-    Command, Connect, Inbox, Listen, Operation, Refusal, Shard, ShardSetup, clock, queue_token,
+    Command, Connect, Inbox, Listen, Operation, Outbox, Refusal, Shard, ShardSetup, clock,
+    queue_token,
 };
 use crate::stats::{ConnectionSnapshot, ShardStats};
 
@@ -170,6 +171,7 @@ impl Engine {
             inbox: inbox.clone(),
             endpoint: self.endpoint(shard),
             secrets: keys.secrets()?,
+            outbox: Outbox::new()?,
             socket: SocketOptions { reuse_port: false, ..self.config.socket.clone() },
             interface,
             spin: self.config.spin,
@@ -289,6 +291,7 @@ impl Engine {
                 accept: accept.clone(),
                 endpoint: self.endpoint(shard),
                 secrets: keys.secrets()?,
+                outbox: Outbox::new()?,
                 acceptor: acceptor.clone(),
             })))?;
         }
