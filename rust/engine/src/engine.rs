@@ -291,7 +291,6 @@ impl Engine {
                 accept: accept.clone(),
                 endpoint: self.endpoint(shard),
                 secrets: keys.secrets()?,
-                outbox: Outbox::new()?,
                 acceptor: acceptor.clone(),
             })))?;
         }

@@ -24,8 +24,9 @@ use crate::udp::{Buffer, MAX_REFUSALS, Refusal};
 /// default was 20 KiB until Linux 6.7.
 pub const MAX_LOANS: usize = 16;
 
-/// Shorter trains are copied: that costs less than to find the pages and to be told.
-pub const MIN_LOAN: usize = 16 << 10;
+/// Shorter trains are copied: that costs less than to find the pages and to be told. Measured with a
+/// device that throws packets away: 18 and 32 KB cost 8 % more on loan, 64 KB 9 % less.
+pub const MIN_LOAN: usize = 48 << 10;
 
 /// So many loans, one after another, of which the kernel made copies all the same, show that lending
 /// is of no use here.

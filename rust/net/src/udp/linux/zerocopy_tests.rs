@@ -262,7 +262,7 @@ fn numbers_begin_again_after_the_last() {
 // From here on, real sockets. Loopback makes a copy when the datagram is received, and says so.
 
 const SEGMENT: usize = 1400;
-const TRAIN: usize = 20 * SEGMENT;
+const TRAIN: usize = 40 * SEGMENT;
 
 fn bind(addr: &str, options: &SocketOptions) -> UdpSocket {
     UdpSocket::bind(addr.parse().unwrap(), options).unwrap()
