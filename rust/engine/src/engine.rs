@@ -339,7 +339,7 @@ impl Engine {
     /// Closes a connection: returns at once, the shard does the rest.
     pub fn close(&self, key: ConnectionKey, code: u64, reason: &[u8]) -> Result<(), EngineError> {
         let operation = Operation::Close { code, reason: reason.to_vec() };
-        Ok(self.inbox(key)?.push(Command::With(key, operation))?)
+        Ok(self.inbox(key)?.push(Command::With(key, Box::new(operation)))?)
     }
 
     /// Moves a client's connection to another local address. Returns when the attempt has begun;
@@ -456,7 +456,7 @@ impl Engine {
     }
 
     fn ask(&self, key: ConnectionKey, operation: Operation) -> Result<(), EngineError> {
-        Ok(self.inbox(key)?.push(Command::With(key, operation))?)
+        Ok(self.inbox(key)?.push(Command::With(key, Box::new(operation)))?)
     }
 
     /// Counters of each shard.

@@ -42,7 +42,7 @@ impl Outbox {
     }
 
     /// Whether there is no room for another train.
-    pub fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.last_free().is_none()
     }
 
@@ -52,18 +52,18 @@ impl Outbox {
     }
 
     /// Trains that may be lent to the kernel now.
-    pub fn lendable(&self) -> usize {
+    pub(super) fn lendable(&self) -> usize {
         let lent = self.slots.iter().filter(|slot| slot.is_lent()).count();
         (SLOTS - OWN).saturating_sub(lent)
     }
 
     /// The buffer that a train lies in.
-    pub fn buffer(&self, train: &Train) -> Option<&Buffer> {
+    pub(super) fn buffer(&self, train: &Train) -> Option<&Buffer> {
         self.slots.get(train.slot)
     }
 
     /// Lets `write` fill a buffer; the train it wrote, if any. `None` too if there is no room.
-    pub fn fill(
+    pub(super) fn fill(
         &mut self,
         place: Place,
         write: impl FnOnce(&mut [u8]) -> Option<Transmit>,
@@ -77,18 +77,18 @@ impl Outbox {
     }
 
     /// The bytes still to be sent.
-    pub fn data(&self, train: &Train) -> &[u8] {
+    pub(super) fn data(&self, train: &Train) -> &[u8] {
         let slot = self.slots.get(train.slot);
         slot.and_then(|slot| slot.get(train.sent..train.transmit.len)).unwrap_or_default()
     }
 
     /// `bytes` of it have left.
-    pub fn advance(train: &mut Train, bytes: usize) {
+    pub(super) fn advance(train: &mut Train, bytes: usize) {
         train.sent += bytes;
     }
 
     /// The train has left, or never will; if it is on loan, the slot comes back later.
-    pub fn release(&mut self, train: &Train) {
+    pub(super) fn release(&mut self, train: &Train) {
         debug_assert!(!self.free.contains(&train.slot));
         self.free.push(train.slot);
     }

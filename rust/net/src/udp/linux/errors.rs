@@ -3,8 +3,6 @@
 
 use std::os::fd::BorrowedFd;
 
-use arrayvec::ArrayVec;
-
 use super::syscall;
 use super::zerocopy::Ledger;
 use crate::udp::stats::Counters;
@@ -20,15 +18,15 @@ const ORIGIN_ZEROCOPY: u8 = 5;
 /// `SO_EE_CODE_ZEROCOPY_COPIED`.
 const COPIED: u8 = 1;
 
-/// Reads it until it is empty or `refusals` is full.
+/// Reads it until it is empty, or [`MAX_REFUSALS`] wait.
 pub fn read(
     socket: BorrowedFd<'_>,
-    refusals: &mut ArrayVec<Refusal, MAX_REFUSALS>,
+    refusals: &mut Vec<Refusal>,
     ledger: &mut Ledger,
     counters: &Counters,
 ) {
     for _ in 0..MAX_MESSAGES {
-        if refusals.is_full() {
+        if refusals.len() >= MAX_REFUSALS {
             break;
         }
         let mut bytes = [0; QUOTE_SIZE];

@@ -167,7 +167,7 @@ impl UdpSocket {
         }
         let mut queue = self.queue.lock();
         zerocopy::Kernel::read(self, &mut queue);
-        std::mem::take(&mut queue.refusals)
+        queue.refusals.drain(..).take(MAX_REFUSALS).collect()
     }
 
     /// Counters since `bind`. Asks the kernel for its drops: not for every packet.

@@ -12,13 +12,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use arrayvec::ArrayVec;
-
 use super::is_from_icmp;
 use super::syscall::Message;
 use crate::udp::buffer::Loan;
 use crate::udp::stats::Counters;
-use crate::udp::{Buffer, MAX_REFUSALS, Refusal};
+use crate::udp::{Buffer, Refusal};
 
 /// Trains of a socket on loan at a time. The kernel charges each with about 1 KiB of `optmem_max`, whose
 /// default was 20 KiB until Linux 6.7.
@@ -41,8 +39,8 @@ pub struct ErrorQueue(Mutex<Queue>);
 
 #[derive(Debug, Default)]
 pub struct Queue {
-    /// Not asked for yet.
-    pub refusals: ArrayVec<Refusal, MAX_REFUSALS>,
+    /// Not asked for yet, at most [`MAX_REFUSALS`](crate::udp::MAX_REFUSALS).
+    pub refusals: Vec<Refusal>,
     pub ledger: Ledger,
 }
 
