@@ -93,7 +93,7 @@ def pair(namespaces: tuple[str, str, str]) -> Pair:
 
 
 def needs_xdp(end: End) -> None:
-    """Skips where the kernel does not allow it. Anything else that goes wrong is a failure of ours."""
+    """Skips where the kernel does not allow it; anything else that goes wrong is our failure."""
     begin = f"from tquic import Engine; Engine(interface={end.interface!r}).shutdown()"
     begun = subprocess.run(
         end.command(sys.executable, "-c", begin),

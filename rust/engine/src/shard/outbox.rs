@@ -98,6 +98,7 @@ impl Outbox {
 mod tests {
     use super::*;
     use tquic_core::path::FourTuple;
+    use tquic_net::udp::{self, SocketOptions, UdpSocket};
 
     fn transmit(len: usize) -> Transmit {
         let any = "127.0.0.1:1".parse().unwrap();
@@ -126,5 +127,35 @@ mod tests {
         }
         assert!(outbox.fill(Place::default(), |_| None).is_none());
         assert_eq!(outbox.free.len(), SLOTS);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn some_slots_are_never_lent() {
+        let options = SocketOptions { zerocopy: true, ..SocketOptions::default() };
+        let open = || UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        let (sockets, peer) = ([open(), open()], open());
+        let mut outbox = Outbox::new().unwrap();
+        let mut send = |socket: &UdpSocket| {
+            let train = outbox.fill(Place::default(), |_| Some(transmit(50 * 1200))).unwrap();
+            let lent = outbox.lendable() > 0;
+            let transmit = udp::Transmit {
+                remote: peer.local_addr(),
+                local_ip: None,
+                ecn: None,
+                segment_size: 1200,
+                data: outbox.data(&train),
+                buffer: outbox.buffer(&train).filter(|_| lent),
+            };
+            assert_eq!(socket.send(&[transmit]).unwrap().trains, 1);
+            outbox.release(&train);
+            assert!(!outbox.is_full());
+            lent
+        };
+        let lent = sockets.iter().flat_map(|socket| [socket; SLOTS]).filter(|s| send(s)).count();
+        assert_eq!(lent, SLOTS - OWN);
+        assert_eq!(sockets[0].stats().zerocopy_sends, (SLOTS - OWN) as u64);
+        assert!(sockets[0].take_refusals().is_empty());
+        assert_eq!(outbox.lendable(), SLOTS - OWN, "they came back");
     }
 }
