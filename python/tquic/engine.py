@@ -113,8 +113,8 @@ class Engine:
         """The engine of this process, begun when first needed.
 
         The environment variable ``TQUIC_SHARDS`` sets its number of threads, default 1, and
-        ``TQUIC_SPIN`` the time `spin`, like ``100us``, default 0; `gso`, `gro` and `zerocopy` are those
-        of `tquic.sysctl`.
+        ``TQUIC_SPIN`` the time `spin`, like ``100us``, default 0; `gso`, `gro` and `zerocopy` are
+        those of `tquic.sysctl`.
         """
         with cls._lock:
             if cls._default is None:

@@ -298,6 +298,8 @@ def _measure(options: argparse.Namespace) -> int:
     if options.api == "asyncio":
         if options.backend != "udp":
             raise UsageError("--api asyncio takes AF_XDP from the environment: set TQUIC_XDP")
+        if options.zerocopy:
+            raise UsageError("--api asyncio takes zero copy from net.tquic.zerocopy_enable")
         return _measure_asyncio(options, work)
     host, port = options.server
     addresses = client.resolve(host, port, client.client_config(options, ALPN))
