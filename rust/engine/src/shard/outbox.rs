@@ -98,7 +98,6 @@ impl Outbox {
 mod tests {
     use super::*;
     use tquic_core::path::FourTuple;
-    use tquic_net::udp::{self, SocketOptions, UdpSocket};
 
     fn transmit(len: usize) -> Transmit {
         let any = "127.0.0.1:1".parse().unwrap();
@@ -132,6 +131,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn some_slots_are_never_lent() {
+        use tquic_net::udp::{self, SocketOptions, UdpSocket};
+
         let options = SocketOptions { zerocopy: true, ..SocketOptions::default() };
         let open = || UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
         let (sockets, peer) = ([open(), open()], open());
