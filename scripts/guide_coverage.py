@@ -248,9 +248,9 @@ def _tuning() -> Iterator[Section]:
             _option(
                 "TQUIC_SOCKOPT_ZEROCOPY",
                 "the engine reads the program's buffer, no copy is made of it before packets are "
-                "sealed; the kernel still copies packets",
+                "sealed. The kernel reads the packets where they were sealed only with "
+                "net.tquic.zerocopy_enable, for it seldom pays: see [Zero copy](zero-copy.md)",
                 loan,
-                "partly",
             ),
             _option("MSG_ZEROCOPY", "", loan),
             _option(

@@ -226,6 +226,7 @@ class Engine:
         live: bool | None = None,
         interface: str | None = None,
         xdp_mode: str = "auto",
+        zerocopy: bool = False,
     ) -> Engine: ...
     @property
     def shards(self) -> int: ...

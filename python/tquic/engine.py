@@ -52,6 +52,9 @@ class Engine:
             names, or none; an empty name is none.
         xdp_mode: ``copy``, ``zero-copy`` (an error where the driver cannot), or ``auto``: what the
             driver can.
+        zerocopy: have the kernel read long trains of packets from the engine's memory instead of
+            copying them (``MSG_ZEROCOPY``, on Linux), where it can; `ShardStats` counts where it
+            could not. See the documentation, *Zero copy*, for when that pays. Default off.
         live: let ``tquic top`` and ``tquic stats`` of the same user look in, on Linux. Default:
             yes, unless the environment variable ``TQUIC_LIVE`` is 0.
 
@@ -75,6 +78,7 @@ class Engine:
         socket_buffer: int = 4 << 20,
         interface: str | None = None,
         xdp_mode: Literal["auto", "copy", "zero-copy"] = "auto",
+        zerocopy: bool = False,
         live: bool | None = None,
     ) -> None:
         if not 1 <= shards <= _MOST_SHARDS:
@@ -94,6 +98,7 @@ class Engine:
             live=live,
             interface=interface or None,
             xdp_mode=xdp_mode,
+            zerocopy=zerocopy,
         )
 
     @classmethod
@@ -108,8 +113,8 @@ class Engine:
         """The engine of this process, begun when first needed.
 
         The environment variable ``TQUIC_SHARDS`` sets its number of threads, default 1, and
-        ``TQUIC_SPIN`` the time `spin`, like ``100us``, default 0; `gso` and `gro` are those of
-        `tquic.sysctl`.
+        ``TQUIC_SPIN`` the time `spin`, like ``100us``, default 0; `gso`, `gro` and `zerocopy` are
+        those of `tquic.sysctl`.
         """
         with cls._lock:
             if cls._default is None:
@@ -119,6 +124,7 @@ class Engine:
                     spin=_spin_of_environment(),
                     gso=bool(system["gso_enable"]),
                     gro=bool(system["gro_enable"]),
+                    zerocopy=bool(system["zerocopy_enable"]),
                 )
             return cls._default
 

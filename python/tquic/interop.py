@@ -25,12 +25,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tquic import h3
-from tquic._engine import Engine, HqFetch, HqServer
+from tquic._engine import HqFetch, HqServer
 from tquic.cli.client import resolve
 from tquic.cli.failure import CommandError
 from tquic.cli.values import host_and_port, port_number, show_address
 from tquic.client import connect
 from tquic.config import Config
+from tquic.engine import Engine
 from tquic.errors import MigrationError, QuicError
 from tquic.h3.server import StaticFiles
 from tquic.session import SessionStore
@@ -120,7 +121,7 @@ def _server(case: str) -> int:
     )
     if _speaks_http3(case):
         return asyncio.run(_serve_http3(config, host, port))
-    engine = Engine()
+    engine = Engine.default()._native
     try:
         server = HqServer(
             engine,
@@ -174,7 +175,8 @@ class _Client:
 
     def __init__(self, case: str) -> None:
         self.case = case
-        self.engine = Engine()
+        # The one that HTTP/3 uses: an interface of AF_XDP has one engine.
+        self.engine = Engine.default()._native
         self.store = SessionStore()
         certs = Path(_setting("CERTS", "/certs"))
         self.config = _config(

@@ -34,6 +34,13 @@ _SHARD = {
     "datagrams_received": ("udp_datagrams_received_total", "counter", "UDP datagrams received."),
     "receive_calls": ("receive_calls_total", "counter", "System calls that received them."),
     "kernel_drops": ("kernel_drops_total", "counter", "UDP datagrams the system had no room for."),
+    "zerocopy_sends": ("zerocopy_sends_total", "counter", "Trains lent to the kernel."),
+    "zerocopy_copied": ("zerocopy_copied_total", "counter", "Of them, those copied all the same."),
+    "zerocopy_fallbacks": (
+        "zerocopy_fallbacks_total",
+        "counter",
+        "Times the kernel refused to borrow.",
+    ),
     "panics": ("panics_total", "counter", "Defects that ended one connection each."),
     "unsent_trains": ("unsent_trains_total", "counter", "Trains that the socket did not take."),
     "cpu_seconds": ("cpu_seconds_total", "counter", "CPU time of the thread."),

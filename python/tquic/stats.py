@@ -206,6 +206,13 @@ class ShardStats:
     """System calls that received them."""
     kernel_drops: int
     """UDP datagrams that the system dropped because the thread was late."""
+    zerocopy_sends: int
+    """Trains of packets that were lent to the kernel (`Engine`, ``zerocopy``)."""
+    zerocopy_copied: int
+    """Of them, those that it copied after all, because the way led through software. It may tell
+    of several at once, by what became of the first."""
+    zerocopy_fallbacks: int
+    """Times that it refused to borrow, for want of memory above all: the train was copied."""
     turns: int
     """Times the thread looked for work."""
     sleeps: int

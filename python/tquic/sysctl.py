@@ -158,6 +158,7 @@ def _make() -> dict[str, Parameter]:
     mask = _whole(0, _EVERYTHING)
     add("qlog_mask", 0x31FC1FFFC3F, "qlog_events", mask, "bits of the events to write", _events)
     # Those of the module that the engine has, too.
+    add("zerocopy_enable", 0, None, _FLAG, "lend the kernel trains of packets (MSG_ZEROCOPY)")
     add("max_paths", 1, "max_paths", _whole(1, 16), "paths; more than 1 offers multipath")
     add("scheduler", "minrtt", "scheduler", _one_of(Scheduler), "what puts paths in order")
     time = _whole(0, 86_400_000)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .support import CONTENT, Get, Server, serving, tquic
+from .support import CONTENT, ENVIRONMENT, PATIENCE, Get, Server, serving, tquic
+from .veth import INTERFACE, End, Pair, connect, ip
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -58,3 +62,43 @@ def get(certs: Path, tmp_path: Path) -> Get:
         return tquic("get", "--cacert", certs / "ca.pem", *arguments, cwd=tmp_path)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def namespaces() -> Iterator[tuple[str, str, str]]:
+    """Those of a client, of what is in the middle, and of a server; nothing connects them."""
+    if sys.platform != "linux":
+        pytest.skip("AF_XDP is Linux's")
+    names = tuple(f"tqx-py-{os.getpid()}-{end}" for end in "amb")
+    try:
+        try:
+            for name in names:
+                ip("netns", "add", name)
+        except (OSError, subprocess.CalledProcessError) as error:
+            pytest.skip(f"no network namespaces here: {getattr(error, 'stderr', error)}")
+        yield names[0], names[1], names[2]
+    finally:
+        for name in names:
+            subprocess.run(("ip", "netns", "del", name), capture_output=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def pair(namespaces: tuple[str, str, str]) -> Pair:
+    """The client's and the server's namespace on a veth pair, where AF_XDP works."""
+    near, _, far = namespaces
+    connect(near, far, (INTERFACE, INTERFACE), 78)
+    both = Pair(End(near), End(far))
+    needs_xdp(both.client)
+    return both
+
+
+def needs_xdp(end: End) -> None:
+    """Skips where the kernel does not allow it; anything else that goes wrong is our failure."""
+    begin = f"from tquic import Engine; Engine(interface={end.interface!r}).shutdown()"
+    begun = subprocess.run(
+        end.command(sys.executable, "-c", begin),
+        capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    reasons = "CAP_BPF|not supported|not implemented|AF_XDP is Linux's"
+    if begun.returncode and (why := re.search(f".*({reasons}).*", begun.stderr)):
+        pytest.skip(f"no AF_XDP here: {why[0]}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,20 @@ def test_transfers(perf: Server, certs: Path, arguments: list[str], size: int) -
     (path,) = report["paths"]
     assert set(path) >= PATH_KEYS
     assert path["remote"] == perf.place
+
+
+def test_trains_on_loan(perf: Server, certs: Path) -> None:
+    """Loopback copies all the same; without the option nothing is lent."""
+    options = (("--zerocopy",), ()) if sys.platform == "linux" else ((),)
+    for option in options:
+        done = client(perf, certs, "--upload", "20M", *option, "--json")
+        assert done.returncode == 0, done.stderr
+        report = document(done)
+        assert report["verified"] is True
+        lent = report["zerocopy"]
+        assert lent["copied"] <= lent["sends"]
+        assert (lent["sends"] > 0) == bool(option)
+        assert lent["fallbacks"] == 0
 
 
 def test_a_time_instead_of_a_size(perf: Server, certs: Path) -> None:
@@ -203,6 +218,11 @@ def test_ctrl_c(perf: Server, certs: Path) -> None:
         (
             ["client", "127.0.0.1:1", "--backend", "xdp", "--interface", "lo", "--api", "asyncio"],
             "set TQUIC_XDP",
+        ),
+        (["client", "127.0.0.1:1", "--zerocopy", "--api", "asyncio"], "net.tquic.zerocopy_enable"),
+        (
+            ["server", "--backend", "xdp", "--interface", "lo", "--zerocopy"],
+            "--zerocopy is for --backend udp",
         ),
         (["server", "--scheduler", "x"], "scheduler must be of"),
     ],

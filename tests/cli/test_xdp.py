@@ -3,133 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .support import CONTENT, ENVIRONMENT, PATIENCE, command, document, sha256
+from .veth import INTERFACE, THERE, Pair, ip
 
-# Of the pair, in both namespaces.
-INTERFACE = "tqxdp0"
 XDP = ("--backend", "xdp", "--interface", INTERFACE)
-HERE = ("10.78.0.1", "fd78::1")
-THERE = ("10.78.0.2", "fd78::2")
-
-
-def ip(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(("ip", *arguments), capture_output=True, text=True, check=True)
-
-
-@dataclass
-class End:
-    """One end of the pair."""
-
-    namespace: str
-
-    def command(self, *arguments: object) -> list[str]:
-        return ["ip", "netns", "exec", self.namespace, *map(str, arguments)]
-
-    def tquic(
-        self, *arguments: object, cwd: Path | None = None, **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        """Runs `tquic` to its end."""
-        return subprocess.run(
-            self.command(*command(*arguments)),
-            capture_output=True,
-            text=True,
-            cwd=cwd,
-            env=ENVIRONMENT | environment,
-            timeout=PATIENCE,
-            check=False,
-        )
-
-    @contextmanager
-    def serving(
-        self, host: str, *arguments: object, **environment: str
-    ) -> Iterator[tuple[subprocess.Popen[str], str]]:
-        """`tquic ARGUMENTS` on a free port, and where it listens, until the block ends."""
-        words = command(*arguments, "--host", host, "--port", 0)
-        process = subprocess.Popen(
-            self.command(*words),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT | environment,
-        )
-        assert process.stdout is not None
-        try:
-            line = process.stdout.readline()
-            match = re.fullmatch(r"listening on (\S+)\n", line)
-            if match is None:
-                process.kill()
-                raise AssertionError(f"{line!r} {process.communicate()[1]}")
-            if "--cert" not in arguments:
-                process.stdout.readline()
-            yield process, match[1]
-        finally:
-            if process.poll() is None:
-                process.terminate()
-            process.communicate(timeout=PATIENCE)
-
-    def attached(self) -> bool:
-        """Whether a program is on the interface."""
-        return "prog/xdp" in ip("-n", self.namespace, "link", "show", INTERFACE).stdout
-
-    def sent(self) -> int:
-        """Bytes that have left through the interface."""
-        told = ip("-n", self.namespace, "-j", "-s", "link", "show", INTERFACE).stdout
-        sent: int = json.loads(told)[0]["stats64"]["tx"]["bytes"]
-        return sent
-
-
-@dataclass
-class Pair:
-    client: End
-    server: End
-
-
-@pytest.fixture(scope="module")
-def pair() -> Iterator[Pair]:
-    if sys.platform != "linux":
-        pytest.skip("AF_XDP is Linux's")
-    names = [f"tqx-py-{os.getpid()}-{end}" for end in ("a", "b")]
-    try:
-        try:
-            for name in names:
-                ip("netns", "add", name)
-            ip(*f"link add {INTERFACE} netns {names[0]} type veth".split(),
-               *f"peer name {INTERFACE} netns {names[1]}".split())  # fmt: skip
-            for name, addresses in zip(names, (HERE, THERE), strict=True):
-                ip(*f"-n {name} addr add {addresses[0]}/24 dev {INTERFACE}".split())
-                ip(*f"-n {name} addr add {addresses[1]}/64 dev {INTERFACE} nodad".split())
-                ip(*f"-n {name} link set {INTERFACE} up".split())
-        except (OSError, subprocess.CalledProcessError) as error:
-            pytest.skip(f"no network namespaces here: {getattr(error, 'stderr', error)}")
-        both = Pair(End(names[0]), End(names[1]))
-        begin = f"from tquic import Engine; Engine(interface={INTERFACE!r}).shutdown()"
-        begun = subprocess.run(
-            both.client.command(sys.executable, "-c", begin),
-            capture_output=True, text=True, env=ENVIRONMENT, timeout=PATIENCE, check=False,
-        )  # fmt: skip
-        # Anything else that goes wrong is a failure of ours.
-        reasons = "CAP_BPF|not supported|not implemented|AF_XDP is Linux's"
-        if begun.returncode and (why := re.search(f".*({reasons}).*", begun.stderr)):
-            pytest.skip(f"no AF_XDP here: {why[0]}")
-        yield both
-    finally:
-        for name in names:
-            subprocess.run(("ip", "netns", "del", name), capture_output=True, check=False)
-
 
 Perf = Callable[..., dict[str, Any]]
 

@@ -154,6 +154,12 @@ def _backend_options(parser: argparse.ArgumentParser) -> None:
         "--interface and the right to (default: %(default)s)",
     )
     parser.add_argument("--interface", metavar="NAME", help="the interface of AF_XDP")
+    parser.add_argument(
+        "--zerocopy",
+        action="store_true",
+        help="have the kernel read long trains of packets from the engine's memory instead of "
+        "copying them (MSG_ZEROCOPY)",
+    )
 
 
 def _spin_option(parser: argparse.ArgumentParser) -> None:
@@ -172,9 +178,13 @@ def open_engine(options: argparse.Namespace, threads: int = 1) -> Engine:
     if options.backend == "udp":
         if options.interface is not None:
             raise UsageError("--interface is that of --backend xdp")
-        return service.begin_engine(threads, spin=options.spin, interface="")
+        return service.begin_engine(
+            threads, spin=options.spin, interface="", zerocopy=options.zerocopy
+        )
     if options.interface is None:
         raise UsageError("--backend xdp needs --interface")
+    if options.zerocopy:
+        raise UsageError("--zerocopy is for --backend udp")
     if threads > 1:
         raise UsageError("--backend xdp works with one thread: --workers 1")
     return service.begin_engine(spin=options.spin, interface=options.interface)
@@ -271,6 +281,8 @@ def _measure(options: argparse.Namespace) -> int:
     if options.api == "asyncio":
         if options.backend != "udp":
             raise UsageError("--api asyncio takes AF_XDP from the environment: set TQUIC_XDP")
+        if options.zerocopy:
+            raise UsageError("--api asyncio takes zero copy from net.tquic.zerocopy_enable")
         return _measure_asyncio(options, work)
     host, port = options.server
     addresses = client.resolve(host, port, client.client_config(options, ALPN))
@@ -354,9 +366,13 @@ def _run(
 
 
 def backend(engine: Engine) -> dict[str, Any]:
-    """What packets went through, and how many of them past the kernel."""
-    xdp = engine.stats()[0].xdp
-    return {"backend": "udp"} if xdp is None else {"backend": "xdp", "xdp": asdict(xdp)}
+    """What packets went through, and how many of them past the kernel or without a copy."""
+    shards = engine.stats()
+    if (xdp := shards[0].xdp) is not None:
+        return {"backend": "xdp", "xdp": asdict(xdp)}
+    names = ("sends", "copied", "fallbacks")
+    zerocopy = {name: sum(getattr(s, f"zerocopy_{name}") for s in shards) for name in names}
+    return {"backend": "udp", "zerocopy": zerocopy}
 
 
 def interruptible(engine: Engine, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -422,6 +438,11 @@ def lines(report: dict[str, Any]) -> list[str]:
         text.append(
             f"AF_XDP on {xdp['interface']} ({way}): {xdp['datagrams_sent']} datagrams sent past "
             f"the kernel, {xdp['datagrams_received']} received"
+        )
+    if (zerocopy := report.get("zerocopy")) and any(zerocopy.values()):
+        text.append(
+            f"trains lent to the kernel: {zerocopy['sends']}, of which it copied "
+            f"{zerocopy['copied']} all the same; it refused {zerocopy['fallbacks']} times"
         )
     gigabytes = report["bytes"] / 1e9
     cost = f", {report['cpu_seconds'] / gigabytes:.2f} s per GB" if gigabytes >= 0.01 else ""

@@ -41,10 +41,12 @@ PATHS = 8
 LOOK = 0.25
 
 
-def begin_engine(threads: int = 1, *, spin: float = 0.0, interface: str | None = None) -> Engine:
+def begin_engine(
+    threads: int = 1, *, spin: float = 0.0, interface: str | None = None, zerocopy: bool = False
+) -> Engine:
     """An engine of the command's own; what is wrong with its interface is told in a line."""
     try:
-        return Engine(threads, spin=spin, interface=interface)
+        return Engine(threads, spin=spin, interface=interface, zerocopy=zerocopy)
     except (ConfigError, OSError) as error:
         raise CommandError(getattr(error, "strerror", None) or str(error)) from None
 

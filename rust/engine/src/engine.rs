@@ -27,7 +27,8 @@ use crate::config::{
 use crate::key::ConnectionKey;
 use crate::live::Snapshot;
 use crate::shard::{
-    Command, Connect, Inbox, Listen, Operation, Refusal, Shard, ShardSetup, clock, queue_token,
+    Command, Connect, Inbox, Listen, Operation, Outbox, Refusal, Shard, ShardSetup, clock,
+    queue_token,
 };
 use crate::stats::{ConnectionSnapshot, ShardStats};
 
@@ -170,6 +171,7 @@ impl Engine {
             inbox: inbox.clone(),
             endpoint: self.endpoint(shard),
             secrets: keys.secrets()?,
+            outbox: Outbox::new()?,
             socket: SocketOptions { reuse_port: false, ..self.config.socket.clone() },
             interface,
             spin: self.config.spin,
@@ -337,7 +339,7 @@ impl Engine {
     /// Closes a connection: returns at once, the shard does the rest.
     pub fn close(&self, key: ConnectionKey, code: u64, reason: &[u8]) -> Result<(), EngineError> {
         let operation = Operation::Close { code, reason: reason.to_vec() };
-        Ok(self.inbox(key)?.push(Command::With(key, operation))?)
+        Ok(self.inbox(key)?.push(Command::With(key, Box::new(operation)))?)
     }
 
     /// Moves a client's connection to another local address. Returns when the attempt has begun;
@@ -454,7 +456,7 @@ impl Engine {
     }
 
     fn ask(&self, key: ConnectionKey, operation: Operation) -> Result<(), EngineError> {
-        Ok(self.inbox(key)?.push(Command::With(key, operation))?)
+        Ok(self.inbox(key)?.push(Command::With(key, Box::new(operation)))?)
     }
 
     /// Counters of each shard.

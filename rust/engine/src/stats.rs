@@ -95,6 +95,9 @@ pub(crate) fn add_socket(sum: &mut udp::Stats, one: &udp::Stats) {
     sum.recv_calls += one.recv_calls;
     sum.recv_datagrams += one.recv_datagrams;
     sum.gso_fallbacks += one.gso_fallbacks;
+    sum.zerocopy_sends += one.zerocopy_sends;
+    sum.zerocopy_copied += one.zerocopy_copied;
+    sum.zerocopy_fallbacks += one.zerocopy_fallbacks;
     sum.soft_errors += one.soft_errors;
     sum.kernel_drops += one.kernel_drops;
 }

@@ -13,8 +13,8 @@ use common::{Identity, LONG, Server, listen, log};
 use tquic_core::config::TransportConfig;
 use tquic_engine::perf::{self, Bulk, ClientOptions, PerfError, Report, Scenario, ServerCounters};
 use tquic_engine::{Engine, EngineConfig, ShardStats};
-use tquic_net::udp::SocketOptions;
 use tquic_net::udp::faults::{Call, Fault, Faults};
+use tquic_net::udp::{self, SocketOptions};
 
 const MB: u64 = 1_000_000;
 const EACH_WAY: u64 = 8 * MB;
@@ -32,17 +32,21 @@ const ENETDOWN: i32 = 100;
 const ENETUNREACH: i32 = 101;
 const ENOBUFS: i32 = 105;
 
-/// An engine whose sockets have these faults, and what it logged.
-fn engine(faults: Faults) -> (Engine, Arc<Mutex<Vec<String>>>) {
+/// Sockets with these faults.
+fn sockets(faults: Faults) -> SocketOptions {
+    SocketOptions { faults: Some(faults), ..SocketOptions::default() }
+}
+
+/// An engine with these sockets, and what it logged.
+fn engine(socket: SocketOptions) -> (Engine, Arc<Mutex<Vec<String>>>) {
     let (log, lines) = log();
-    let socket = SocketOptions { faults: Some(faults), ..SocketOptions::default() };
     let config = EngineConfig { socket, log: Some(log), ..EngineConfig::default() };
     (Engine::new(config).unwrap(), lines)
 }
 
-/// A perf server whose sockets have these faults.
-fn server(faults: Faults) -> (Server, Arc<Mutex<Vec<String>>>) {
-    let ((engine, lines), identity) = (engine(faults), Identity::new());
+/// A perf server with these sockets.
+fn server(socket: SocketOptions) -> (Server, Arc<Mutex<Vec<String>>>) {
+    let ((engine, lines), identity) = (engine(socket), Identity::new());
     let counters = Arc::<ServerCounters>::default();
     let acceptor = perf::Server::acceptor(counters.clone());
     let listening = listen(&engine, &identity, "127.0.0.1:0", acceptor);
@@ -63,10 +67,10 @@ fn stats(engine: &Engine) -> ShardStats {
 /// Moves bytes both ways between two engines with the same kind of faults. What both ends
 /// counted: the client's, the server's.
 fn transfer(make: impl Fn() -> Faults) -> (Report, [ShardStats; 2]) {
-    transfer_of(EACH_WAY, make)
+    transfer_of(EACH_WAY, || sockets(make()))
 }
 
-fn transfer_of(each_way: u64, make: impl Fn() -> Faults) -> (Report, [ShardStats; 2]) {
+fn transfer_of(each_way: u64, make: impl Fn() -> SocketOptions) -> (Report, [ShardStats; 2]) {
     let ((client, said), (server, heard)) = (engine(make()), server(make()));
     let report = perf::run(&client, &options(&server, each_way)).unwrap();
     assert!(report.verified, "{report:?}");
@@ -154,6 +158,34 @@ fn segmentation_refused_in_the_middle_of_a_transfer() {
     }
 }
 
+/// Both ends lend their trains to the kernel, which refuses now and then. No memory is no reason to
+/// stop; what failed without a word about its number is, and for good.
+#[test]
+fn loans_that_the_kernel_refuses_are_copies() {
+    let lends = |call| matches!(call, Call::Lend(_));
+    for (fault, most) in [
+        (None, u64::MAX),
+        (Some((3, Fault::Error(ENOBUFS))), u64::MAX),
+        (Some((1, Fault::Error(ENOBUFS))), 0),
+        (Some((5, Fault::Error(EPERM))), 4),
+        (Some((2, Fault::Error(EAGAIN))), u64::MAX),
+    ] {
+        let make = || {
+            let faults = fault.map(|(n, what)| every(n, lends, what));
+            SocketOptions { faults, zerocopy: true, ..SocketOptions::default() }
+        };
+        let (_, ends) = transfer_of(EACH_WAY, make);
+        for end in ends {
+            let udp::Stats { zerocopy_sends: lent, zerocopy_copied: copied, .. } = end.socket;
+            assert!(lent <= most && copied <= lent, "{fault:?}: {:?}", end.socket);
+            assert!(most == 0 || lent > 0, "{fault:?}: {:?}", end.socket);
+            let refused = fault.is_some_and(|(_, what)| what != Fault::Error(EAGAIN));
+            assert_eq!(end.socket.zerocopy_fallbacks > 0, refused, "{fault:?}");
+            assert_eq!((end.unsent_trains, end.socket.soft_errors), (0, 0), "{fault:?}");
+        }
+    }
+}
+
 /// The interface's MTU shrinks under a connection that has found a larger one, and uses it.
 #[test]
 fn datagrams_that_are_suddenly_too_large() {
@@ -168,7 +200,7 @@ fn datagrams_that_are_suddenly_too_large() {
         })
     };
     // Both ways at full speed: the search must not wait until there is nothing else to send.
-    let (report, ends) = transfer_of(10 * EACH_WAY, make);
+    let (report, ends) = transfer_of(10 * EACH_WAY, || sockets(make()));
     assert!((1200..=1300).contains(&report.paths[0].mtu), "{report:?}");
     for end in ends {
         // Clients report errors: an ICMP message may be behind this one, so they try again at once,
@@ -224,7 +256,7 @@ fn a_socket_that_cannot_receive_for_a_while() {
     let usual = turns_without_faults();
     for code in [ENOMEM, EIO] {
         let (faults, quiet) = (bout(receiving, code), Faults::new(|_| None));
-        let ((client, said), (server, _)) = (engine(faults), server(quiet));
+        let ((client, said), (server, _)) = (engine(sockets(faults)), server(sockets(quiet)));
         let report = perf::run(&client, &options(&server, EACH_WAY)).unwrap();
         assert!(report.verified && report.seconds >= BOUT.as_secs_f64());
         let end = stats(&client);
@@ -239,9 +271,9 @@ fn a_socket_that_cannot_receive_for_a_while() {
 /// Nothing ever leaves: the handshake ends in its time, and nobody works meanwhile.
 #[test]
 fn a_socket_that_sends_nothing() {
-    let (server, _) = server(Faults::new(|_| None));
+    let (server, _) = server(SocketOptions::default());
     for code in [EMSGSIZE, EPERM, EBADF, ENOBUFS, EAGAIN] {
-        let (client, said) = engine(every(1, sending, Fault::Error(code)));
+        let (client, said) = engine(sockets(every(1, sending, Fault::Error(code))));
         let mut options = options(&server, EACH_WAY);
         let timeout = Duration::from_millis(1500);
         let transport =
@@ -262,12 +294,12 @@ fn a_socket_that_sends_nothing() {
 
 #[test]
 fn no_descriptor_for_another_socket() {
-    let (server, _) = server(Faults::new(|_| None));
+    let (server, _) = server(SocketOptions::default());
     let none = Arc::new(AtomicBool::new(true));
     let is_none = none.clone();
-    let (client, _) = engine(Faults::new(move |call| {
+    let (client, _) = engine(sockets(Faults::new(move |call| {
         (call == Call::Open && is_none.load(Relaxed)).then_some(Fault::Error(EMFILE))
-    }));
+    })));
     let error = perf::run(&client, &options(&server, EACH_WAY)).unwrap_err();
     assert!(error.to_string().contains("Too many open files"), "{error}");
     none.store(false, Relaxed);

@@ -58,7 +58,14 @@ fn send(
     duration: Duration,
 ) -> io::Result<()> {
     let data = vec![7; TRAIN * SIZE];
-    let train = Transmit { remote, local_ip: None, ecn: None, segment_size: SIZE, data: &data };
+    let train = Transmit {
+        remote,
+        local_ip: None,
+        ecn: None,
+        segment_size: SIZE,
+        data: &data,
+        buffer: None,
+    };
     let batch = [train; TRAINS];
     const { assert!(TRAINS <= MAX_TRAINS) };
     let (start, mut datagrams, mut blocked) = (Instant::now(), 0, 0_u64);

@@ -4,7 +4,7 @@
 //! readiness with nanosecond timeouts, a waker for other threads, a clock and a seed.
 //!
 //! All `unsafe` code stands in a few small files: `udp/linux/{syscall,sockopt}.rs` and
-//! `os/{epoll,cpu,portable,bpf}.rs` and `os/xsk`.
+//! `os/{epoll,cpu,portable,bpf,mapping,pages}.rs` and `os/xsk`.
 
 pub mod os;
 pub mod udp;

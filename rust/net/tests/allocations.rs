@@ -42,6 +42,7 @@ fn sending_and_receiving_allocate_nothing() {
             ecn: Some(Ecn::Ect0),
             segment_size: 1200,
             data: &data,
+            buffer: None,
         };
         let invalid = Transmit { segment_size: 0, ..train };
         let mut batch = RecvBatch::default();

@@ -158,7 +158,7 @@ impl End {
 
     fn send(&mut self, to: SocketAddr, data: &[u8], segment_size: usize) {
         let ecn = Some(Ecn::Ect0);
-        let train = Transmit { remote: to, local_ip: None, ecn, segment_size, data };
+        let train = Transmit { remote: to, local_ip: None, ecn, segment_size, data, buffer: None };
         let sent = match &mut self.interface {
             Some(interface) => interface.send(&self.socket, &[train]),
             None => self.socket.send(&[train]),

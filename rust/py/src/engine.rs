@@ -58,7 +58,7 @@ impl Engine {
     #[new]
     #[pyo3(signature = (
         shards=1, *, cpus=Vec::new(), spin=0.0, gso=true, gro=true, socket_buffer=4 << 20,
-        place=(0, 1), live=None, interface=None, xdp_mode="auto"
+        place=(0, 1), live=None, interface=None, xdp_mode="auto", zerocopy=false
     ))]
     fn new(
         py: Python<'_>,
@@ -72,6 +72,7 @@ impl Engine {
         live: Option<bool>,
         interface: Option<String>,
         xdp_mode: &str,
+        zerocopy: bool,
     ) -> PyResult<Self> {
         let messages = Messages::default();
         let log = messages.clone();
@@ -92,6 +93,7 @@ impl Engine {
                 send_buffer: socket_buffer,
                 gso,
                 gro,
+                zerocopy,
                 ..SocketOptions::default()
             },
             xdp: interface.map(|interface| xdp::Options { interface, mode }),
@@ -189,6 +191,9 @@ fn shard_dict<'py>(py: Python<'py>, shard: &ShardStats) -> PyResult<Bound<'py, P
     dict.set_item("datagrams_received", shard.socket.recv_datagrams)?;
     dict.set_item("receive_calls", shard.socket.recv_calls)?;
     dict.set_item("kernel_drops", shard.socket.kernel_drops)?;
+    dict.set_item("zerocopy_sends", shard.socket.zerocopy_sends)?;
+    dict.set_item("zerocopy_copied", shard.socket.zerocopy_copied)?;
+    dict.set_item("zerocopy_fallbacks", shard.socket.zerocopy_fallbacks)?;
     dict.set_item("turns", shard.turns)?;
     dict.set_item("sleeps", shard.sleeps)?;
     dict.set_item("panics", shard.panics)?;

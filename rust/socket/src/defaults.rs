@@ -30,7 +30,9 @@ pub(crate) fn options() -> Options {
 pub(crate) fn udp() -> SocketOptions {
     let parameters = parameters();
     let on = |name| parameters.get(name).is_none_or(|value| value != "0");
-    SocketOptions { gso: on("gso_enable"), gro: on("gro_enable"), ..SocketOptions::default() }
+    let zerocopy = parameters.get("zerocopy_enable").is_some_and(|value| value == "1");
+    let (gso, gro) = (on("gso_enable"), on("gro_enable"));
+    SocketOptions { gso, gro, zerocopy, ..SocketOptions::default() }
 }
 
 /// The interface that packets go through past the kernel, if there is to be one: one for the whole

@@ -84,7 +84,7 @@ pub(crate) enum Command {
     Tell(Tell),
     Listen(Box<Listen>),
     Unlisten(ListenerId),
-    With(ConnectionKey, Operation),
+    With(ConnectionKey, Box<Operation>),
     Stats(SyncSender<ShardStats>),
     /// The shard, and so many of its connections.
     Snapshot {

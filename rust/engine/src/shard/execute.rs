@@ -59,7 +59,7 @@ impl Shard {
                     }
                 }
             }
-            Command::With(key, operation) => self.operate(key, operation),
+            Command::With(key, operation) => self.operate(key, *operation),
             // Who does not wait any more needs no answer; so below.
             Command::Stats(reply) => {
                 let _ = reply.try_send(self.stats());

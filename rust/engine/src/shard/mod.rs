@@ -37,7 +37,7 @@ use crate::stats::{ShardStats, add_endpoint};
 
 pub(crate) use command::{Command, Connect, Inbox, Listen, Operation, Refusal};
 use mtu::RouteMtus;
-use outbox::Outbox;
+pub(crate) use outbox::Outbox;
 use service::{Place, Service, panic_message};
 use socket::{Failure, Sockets};
 pub(crate) use token::queue_token;
@@ -56,6 +56,7 @@ pub(crate) struct ShardSetup {
     pub endpoint: EndpointConfig,
     pub secrets: EndpointSecrets,
     pub socket: SocketOptions,
+    pub outbox: Outbox,
     /// Its queues are watched by the poller: see [`queue_token`].
     pub interface: Option<Interface>,
     pub spin: Duration,
@@ -141,7 +142,7 @@ impl Shard {
             poller: setup.poller,
             events: Events::with_capacity(EVENTS),
             inbox: setup.inbox,
-            outbox: Outbox::new(),
+            outbox: setup.outbox,
             wakes: BinaryHeap::new(),
             supplies: Vec::new(),
             supply_at: None,

@@ -1,16 +1,20 @@
 //! Trains on their way to the sockets: written by connections, sent several at a time, kept when a
 //! socket is full.
 
+use std::io;
+
 use tquic_core::tx::Transmit;
-use tquic_net::udp::{MAX_SEGMENTS, SLOT_SIZE};
+use tquic_net::udp::{Buffer, MAX_SEGMENTS, SLOT_SIZE};
 
 use super::service::Place;
 
 /// Trains that one socket call takes together. More saves hardly any time, and the receiver could
 /// start later.
 pub(super) const BATCH: usize = 8;
-/// Trains that exist at a time, those kept for full sockets included.
+/// Trains that exist at a time: those kept for full sockets, and those that the kernel has on loan.
 const SLOTS: usize = 32;
+/// Of these, so many are never lent: there is always a slot for trains that are copied.
+const OWN: usize = 2 * BATCH;
 
 /// A train that waits for its socket.
 #[derive(Clone, Copy, Debug)]
@@ -24,48 +28,67 @@ pub(super) struct Train {
 }
 
 /// The memory of all trains of a shard.
-pub(super) struct Outbox {
-    arena: Box<[u8]>,
-    /// Used last first: that memory is still in the cache.
+pub(crate) struct Outbox {
+    slots: Vec<Buffer>,
+    /// Used last first: that memory is still in the cache. The kernel may still have some.
     free: Vec<usize>,
 }
 
 impl Outbox {
-    pub fn new() -> Self {
-        Self { arena: vec![0; SLOTS * SLOT_SIZE].into(), free: (0..SLOTS).rev().collect() }
+    pub fn new() -> io::Result<Self> {
+        let slots: Vec<Buffer> =
+            (0..SLOTS).map(|_| Buffer::new(SLOT_SIZE)).collect::<io::Result<_>>()?;
+        Ok(Self { slots, free: (0..SLOTS).rev().collect() })
     }
 
     /// Whether there is no room for another train.
-    pub fn is_full(&self) -> bool {
-        self.free.is_empty()
+    pub(super) fn is_full(&self) -> bool {
+        self.last_free().is_none()
+    }
+
+    /// The place in `free` of a slot to write to.
+    fn last_free(&self) -> Option<usize> {
+        self.free.iter().rposition(|&slot| self.slots.get(slot).is_some_and(|b| !b.is_lent()))
+    }
+
+    /// Trains that may be lent to the kernel now.
+    pub(super) fn lendable(&self) -> usize {
+        let lent = self.slots.iter().filter(|slot| slot.is_lent()).count();
+        (SLOTS - OWN).saturating_sub(lent)
+    }
+
+    /// The buffer that a train lies in.
+    pub(super) fn buffer(&self, train: &Train) -> Option<&Buffer> {
+        self.slots.get(train.slot)
     }
 
     /// Lets `write` fill a buffer; the train it wrote, if any. `None` too if there is no room.
-    pub fn fill(
+    pub(super) fn fill(
         &mut self,
         place: Place,
         write: impl FnOnce(&mut [u8]) -> Option<Transmit>,
     ) -> Option<Train> {
-        let slot = *self.free.last()?;
-        let transmit = write(self.arena.get_mut(slot * SLOT_SIZE..(slot + 1) * SLOT_SIZE)?)?;
+        let at = self.last_free()?;
+        let slot = *self.free.get(at)?;
+        let transmit = write(self.slots.get_mut(slot)?.writable()?)?;
         debug_assert!(transmit.len.div_ceil(transmit.segment.max(1)) <= MAX_SEGMENTS);
-        self.free.pop();
+        self.free.remove(at);
         Some(Train { place, transmit, slot, sent: 0 })
     }
 
     /// The bytes still to be sent.
-    pub fn data(&self, train: &Train) -> &[u8] {
-        let start = train.slot * SLOT_SIZE;
-        self.arena.get(start + train.sent..start + train.transmit.len).unwrap_or_default()
+    pub(super) fn data(&self, train: &Train) -> &[u8] {
+        let slot = self.slots.get(train.slot);
+        slot.and_then(|slot| slot.get(train.sent..train.transmit.len)).unwrap_or_default()
     }
 
     /// `bytes` of it have left.
-    pub fn advance(train: &mut Train, bytes: usize) {
+    pub(super) fn advance(train: &mut Train, bytes: usize) {
         train.sent += bytes;
     }
 
-    /// The train has left, or never will.
-    pub fn release(&mut self, train: &Train) {
+    /// The train has left, or never will; if it is on loan, the slot comes back later.
+    pub(super) fn release(&mut self, train: &Train) {
         debug_assert!(!self.free.contains(&train.slot));
         self.free.push(train.slot);
     }
@@ -84,7 +107,7 @@ mod tests {
 
     #[test]
     fn room_is_bounded_and_comes_back() {
-        let mut outbox = Outbox::new();
+        let mut outbox = Outbox::new().unwrap();
         let mut trains = Vec::new();
         while !outbox.is_full() {
             let n = trains.len() as u8;
@@ -103,5 +126,37 @@ mod tests {
         }
         assert!(outbox.fill(Place::default(), |_| None).is_none());
         assert_eq!(outbox.free.len(), SLOTS);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn some_slots_are_never_lent() {
+        use tquic_net::udp::{self, SocketOptions, UdpSocket};
+
+        let options = SocketOptions { zerocopy: true, ..SocketOptions::default() };
+        let open = || UdpSocket::bind("127.0.0.1:0".parse().unwrap(), &options).unwrap();
+        let (sockets, peer) = ([open(), open()], open());
+        let mut outbox = Outbox::new().unwrap();
+        let mut send = |socket: &UdpSocket| {
+            let train = outbox.fill(Place::default(), |_| Some(transmit(50 * 1200))).unwrap();
+            let lent = outbox.lendable() > 0;
+            let transmit = udp::Transmit {
+                remote: peer.local_addr(),
+                local_ip: None,
+                ecn: None,
+                segment_size: 1200,
+                data: outbox.data(&train),
+                buffer: outbox.buffer(&train).filter(|_| lent),
+            };
+            assert_eq!(socket.send(&[transmit]).unwrap().trains, 1);
+            outbox.release(&train);
+            assert!(!outbox.is_full());
+            lent
+        };
+        let lent = sockets.iter().flat_map(|socket| [socket; SLOTS]).filter(|s| send(s)).count();
+        assert_eq!(lent, SLOTS - OWN);
+        assert_eq!(sockets[0].stats().zerocopy_sends, (SLOTS - OWN) as u64);
+        assert!(sockets[0].take_refusals().is_empty());
+        assert_eq!(outbox.lendable(), SLOTS - OWN, "they came back");
     }
 }

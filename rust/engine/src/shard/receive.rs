@@ -29,8 +29,7 @@ impl Shard {
             if event.readable {
                 self.receive(event.token);
             }
-            // Both together: perhaps because an error is to be fetched.
-            if event.readable && event.writable {
+            if event.error {
                 self.receive_refusals(event.token);
             }
         }
@@ -149,6 +148,7 @@ fn send_replies(sockets: &mut Sockets, socket: usize, replies: &[Reply]) {
                 ecn: None,
                 segment_size: reply.data.len(),
                 data: &reply.data,
+                buffer: None,
             })
             .collect();
         sockets.send_now(socket, &batch);

@@ -46,6 +46,8 @@ pub(super) struct Entry {
     /// For a socket that clients share: by what they ask for it.
     source: Option<Source>,
     queue: VecDeque<Train>,
+    /// Whether the kernel may borrow trains.
+    lends: bool,
     room: Room,
     /// The last try after the poller said that there is room sent nothing.
     lied: bool,
@@ -107,16 +109,19 @@ impl Entry {
 
     /// One call with the trains at the front of the queue.
     fn send(&self, outbox: &Outbox, interface: &mut Option<Interface>) -> io::Result<Sent> {
+        let lendable = if self.lends { outbox.lendable() } else { 0 };
         let batch: ArrayVec<udp::Transmit<'_>, MAX_TRAINS> = self
             .queue
             .iter()
             .take(MAX_TRAINS)
-            .map(|train| udp::Transmit {
+            .enumerate()
+            .map(|(at, train)| udp::Transmit {
                 remote: train.transmit.addresses.remote,
                 local_ip: self.source(train.transmit.addresses.local),
                 ecn: train.transmit.ecn.map(to_socket),
                 segment_size: train.transmit.segment,
                 data: outbox.data(train),
+                buffer: outbox.buffer(train).filter(|_| at < lendable),
             })
             .collect();
         send(&self.socket, interface, &batch)
@@ -160,7 +165,7 @@ impl Sockets {
             interface.claim(&socket);
         }
         let users = alone.then_some(1);
-        let queue = VecDeque::new();
+        let (queue, lends) = (VecDeque::new(), socket.capabilities().zerocopy);
         self.entries.insert(Entry {
             socket,
             local,
@@ -168,6 +173,7 @@ impl Sockets {
             users,
             source: None,
             queue,
+            lends,
             room: Room::Free,
             lied: false,
             deaf_until: None,
@@ -498,7 +504,7 @@ mod tests {
         let mapped = "::ffff:127.0.0.1".parse().unwrap();
         let tuple = entry.four_tuple(address("127.0.0.9", 9), Some(mapped));
         assert_eq!(tuple.local, address("127.0.0.1", any_port));
-        let mut outbox = Outbox::new();
+        let mut outbox = Outbox::new().unwrap();
         sockets.release(&mut poller, &mut outbox, &[own, any]);
         assert_eq!(sockets.find(0, address("127.0.0.2", own_port)), None);
         assert_eq!(sockets.find(0, address("127.0.0.1", any_port)), Some(any), "it is shared");
@@ -506,7 +512,7 @@ mod tests {
 
     #[test]
     fn trains_wait_for_a_full_socket_and_leave_in_order() {
-        let (mut poller, mut outbox) = (Poller::new().unwrap(), Outbox::new());
+        let (mut poller, mut outbox) = (Poller::new().unwrap(), Outbox::new().unwrap());
         let mut sockets = Sockets::default();
         let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let at = sockets.add(&mut poller, bind("127.0.0.1:0"), 0, false).unwrap();

@@ -212,7 +212,8 @@ impl Events {
             (token != RESERVED_TOKEN).then_some(Event {
                 token,
                 readable: flags & !libc::EPOLLOUT != 0,
-                writable: flags & !libc::EPOLLIN != 0,
+                writable: flags & !(libc::EPOLLIN | libc::EPOLLERR) != 0,
+                error: flags & libc::EPOLLERR != 0,
             })
         })
     }

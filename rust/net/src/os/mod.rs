@@ -8,6 +8,10 @@ mod cpu;
 mod epoll;
 #[cfg(target_os = "linux")]
 mod links;
+#[cfg(target_os = "linux")]
+mod mapping;
+#[cfg(target_os = "linux")]
+mod pages;
 #[cfg(any(not(target_os = "linux"), test))]
 mod portable;
 #[cfg(target_os = "linux")]
@@ -30,6 +34,10 @@ pub use cpu::{allowed_cpus, pin_thread, thread_cpu_time};
 pub use epoll::{Events, Poller, Waker};
 #[cfg(target_os = "linux")]
 pub use links::{LinkWatch, links};
+#[cfg(target_os = "linux")]
+pub(crate) use pages::Pages;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use portable::Pages;
 #[cfg(not(target_os = "linux"))]
 pub use portable::{
     Events, LinkWatch, Poller, Waker, allowed_cpus, links, pin_thread, thread_cpu_time,
@@ -76,8 +84,10 @@ pub struct Event {
     pub token: usize,
     /// There is data to receive, or an error to fetch.
     pub readable: bool,
-    /// There is room to send, or an error to fetch.
+    /// There is room to send.
     pub writable: bool,
+    /// There is an error to fetch, or something in the error queue (Linux).
+    pub error: bool,
 }
 
 /// The token that no source may have.

@@ -16,6 +16,35 @@ type Owned = std::os::fd::OwnedFd;
 #[cfg(windows)]
 type Owned = std::os::windows::io::OwnedSocket;
 
+/// Bytes that are lent to nobody here.
+#[cfg(not(target_os = "linux"))]
+#[derive(Debug)]
+pub struct Pages(Box<[u8]>);
+
+#[cfg(not(target_os = "linux"))]
+impl Pages {
+    /// `len` zeroed bytes.
+    pub fn new(len: usize) -> io::Result<Self> {
+        Ok(Self(vec![0; len].into()))
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl std::ops::Deref for Pages {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+impl std::ops::DerefMut for Pages {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
 /// Waits for sources and wakers; one thread's own.
 pub struct Poller {
     wake: Arc<Wake>,
@@ -140,7 +169,12 @@ impl Events {
 
     /// The sources that are ready.
     pub fn iter(&self) -> impl Iterator<Item = Event> + '_ {
-        let event = |e: Ready| Event { token: e.key, readable: e.readable, writable: e.writable };
+        let event = |e: Ready| Event {
+            token: e.key,
+            readable: e.readable,
+            writable: e.writable,
+            error: false,
+        };
         self.ready.iter().map(event)
     }
 }

@@ -80,14 +80,14 @@ macro_rules! poller_tests {
                 socket.send_to(b"x", socket.local_addr().unwrap()).unwrap();
                 for _ in 0..2 {
                     poller.wait(&mut events, LONG).unwrap();
-                    let event = Event { token: 7, readable: true, writable: false };
+                    let event = Event { token: 7, readable: true, writable: false, error: false };
                     assert_eq!(events.iter().collect::<Vec<_>>(), [event]);
                     assert!(!events.woken());
                 }
                 socket.recv(&mut [0; 8]).unwrap();
                 poller.modify(&socket, 7, both).unwrap();
                 poller.wait(&mut events, LONG).unwrap();
-                let event = Event { token: 7, readable: false, writable: true };
+                let event = Event { token: 7, readable: false, writable: true, error: false };
                 assert_eq!(events.iter().collect::<Vec<_>>(), [event]);
                 poller.remove(&socket, 7).unwrap();
                 poller.wait(&mut events, Some(Duration::ZERO)).unwrap();

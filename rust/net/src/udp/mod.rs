@@ -5,6 +5,7 @@
 //! train that the kernel coalesced (`UDP_GRO`). Other systems get a plain implementation with the
 //! same interface.
 
+mod buffer;
 #[cfg(target_os = "linux")]
 mod linux;
 #[cfg(any(not(target_os = "linux"), test))]
@@ -23,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use arrayvec::ArrayVec;
 
+pub use buffer::Buffer;
 #[cfg(all(target_os = "linux", feature = "faults"))]
 pub use linux::faults;
 #[cfg(target_os = "linux")]
@@ -101,6 +103,10 @@ pub struct SocketOptions {
     pub interface: Option<String>,
     /// Keep what ICMP says about sent datagrams for `UdpSocket::take_refusals`. Default off.
     pub report_errors: bool,
+    /// Lend the kernel the buffers of long trains instead of having it copy them (`MSG_ZEROCOPY`,
+    /// Linux): for trains with a [`Transmit::buffer`]. Default off: it costs more than a copy unless the
+    /// network card fetches the bytes itself, and loopback and veth make a copy anyway.
+    pub zerocopy: bool,
     /// Which of its system calls fail. Default none.
     #[cfg(all(target_os = "linux", feature = "faults"))]
     pub faults: Option<faults::Faults>,
@@ -118,6 +124,7 @@ impl Default for SocketOptions {
             ecn: true,
             interface: None,
             report_errors: false,
+            zerocopy: false,
             #[cfg(all(target_os = "linux", feature = "faults"))]
             faults: None,
         }
@@ -156,6 +163,8 @@ pub struct Capabilities {
     /// Whether datagrams go out unfragmented, as RFC 9000 section 14 asks, and too large ones are
     /// refused. If not, path MTU discovery would find out nothing: stay at 1200 bytes.
     pub dont_fragment: bool,
+    /// Whether buffers are lent to the kernel; false, too, after it lost count of them.
+    pub zerocopy: bool,
     /// The receive buffer.
     pub recv_buffer: BufferSize,
     /// The send buffer.
@@ -175,6 +184,9 @@ pub struct Transmit<'a> {
     pub segment_size: usize,
     /// The datagrams, one after another: at most [`MAX_SEGMENTS`] and [`MAX_TRAIN_BYTES`].
     pub data: &'a [u8],
+    /// The buffer that `data` lies in, if it may be lent to the kernel
+    /// ([`SocketOptions::zerocopy`]).
+    pub buffer: Option<&'a Buffer>,
 }
 
 impl Transmit<'_> {

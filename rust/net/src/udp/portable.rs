@@ -67,6 +67,7 @@ impl UdpSocket {
             ecn: false,
             pktinfo: false,
             dont_fragment: false,
+            zerocopy: false,
             recv_buffer: self.recv_buffer,
             send_buffer: self.send_buffer,
         }

@@ -67,7 +67,8 @@ fn send(from: &UdpSocket, to: &UdpSocket, data: &[u8]) -> io::Result<()> {
     let mut rest = data;
     while !rest.is_empty() {
         let ecn = Some(Ecn::Ect0);
-        let train = Transmit { remote, local_ip: None, ecn, segment_size: SIZE, data: rest };
+        let train =
+            Transmit { remote, local_ip: None, ecn, segment_size: SIZE, data: rest, buffer: None };
         let sent = from.send(&[train])?;
         if let Some((_, error)) = sent.errors.first() {
             return Err(io::Error::other(error.to_string()));

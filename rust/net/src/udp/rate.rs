@@ -142,6 +142,7 @@ fn send(from: &UdpSocket, to: &UdpSocket, options: &RateOptions) -> io::Result<f
         ecn: None,
         segment_size: options.segment_size,
         data: &data,
+        buffer: None,
     };
     let batch = vec![train; options.trains.clamp(1, MAX_TRAINS)];
     let mut poller = Poller::new()?;

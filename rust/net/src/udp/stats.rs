@@ -16,6 +16,13 @@ pub struct Stats {
     /// Times the kernel refused GSO and took the same datagrams one by one (0 or 1: it is off
     /// afterwards).
     pub gso_fallbacks: u64,
+    /// Trains whose buffers were lent to the kernel ([`SocketOptions::zerocopy`](super::SocketOptions::zerocopy)).
+    pub zerocopy_sends: u64,
+    /// Those of them that the kernel copied after all, where the way leads through software. It may report
+    /// several at once by what became of the first.
+    pub zerocopy_copied: u64,
+    /// Times it refused to borrow (`ENOBUFS`, above all), and the train was sent with a copy.
+    pub zerocopy_fallbacks: u64,
     /// Trains not sent ([`TrainError`](super::TrainError)), damaged receptions, calls that failed to
     /// receive, and errors that
     /// came from ICMP messages and were swallowed: anybody can forge those (RFC 9000 section 14.2.1).
@@ -33,6 +40,9 @@ pub(super) struct Counters {
     pub recv_calls: AtomicU64,
     pub recv_datagrams: AtomicU64,
     pub gso_fallbacks: AtomicU64,
+    pub zerocopy_sends: AtomicU64,
+    pub zerocopy_copied: AtomicU64,
+    pub zerocopy_fallbacks: AtomicU64,
     pub soft_errors: AtomicU64,
 }
 
@@ -48,6 +58,9 @@ impl Counters {
             recv_calls: self.recv_calls.load(Relaxed),
             recv_datagrams: self.recv_datagrams.load(Relaxed),
             gso_fallbacks: self.gso_fallbacks.load(Relaxed),
+            zerocopy_sends: self.zerocopy_sends.load(Relaxed),
+            zerocopy_copied: self.zerocopy_copied.load(Relaxed),
+            zerocopy_fallbacks: self.zerocopy_fallbacks.load(Relaxed),
             soft_errors: self.soft_errors.load(Relaxed),
             kernel_drops,
         }

@@ -32,7 +32,7 @@ fn at(ip: &str, socket: &UdpSocket) -> SocketAddr {
 }
 
 fn datagram(remote: SocketAddr, data: &[u8]) -> Transmit<'_> {
-    Transmit { remote, local_ip: None, ecn: None, segment_size: data.len(), data }
+    Transmit { remote, local_ip: None, ecn: None, segment_size: data.len(), data, buffer: None }
 }
 
 /// A received slot that owns its bytes.

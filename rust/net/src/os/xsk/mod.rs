@@ -14,7 +14,8 @@ use std::ptr;
 
 use libc::{c_int, socklen_t};
 
-use ring::{Mapping, Place, Reader, Writer};
+use super::mapping::Mapping;
+use ring::{Place, Reader, Writer};
 
 /// Frames that circulate in each direction, and entries of each ring.
 pub const FRAMES: u32 = 4096;

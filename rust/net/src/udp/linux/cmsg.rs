@@ -103,8 +103,30 @@ pub struct Received {
     pub interface: u32,
     pub ecn: Option<Ecn>,
     pub stride: Option<usize>,
-    /// Of `struct sock_extended_err`: the error, and who found it.
-    pub error: Option<(c_int, u8)>,
+    pub error: Option<Report>,
+}
+
+/// `struct sock_extended_err`: what a message of the error queue is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    pub errno: u32,
+    /// Who says it.
+    pub origin: u8,
+    pub code: u8,
+    pub info: u32,
+    pub data: u32,
+}
+
+impl Report {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Some(Self {
+            errno: field(bytes, 0).map(u32::from_ne_bytes)?,
+            origin: *bytes.get(4)?,
+            code: *bytes.get(6)?,
+            info: field(bytes, 8).map(u32::from_ne_bytes)?,
+            data: field(bytes, 12).map(u32::from_ne_bytes)?,
+        })
+    }
 }
 
 impl Control {
@@ -209,8 +231,7 @@ impl Received {
                     .and_then(|class| Ecn::from_bits((c_int::from_ne_bytes(class) & 0xff) as u8));
             }
             (libc::SOL_IP, libc::IP_RECVERR) | (libc::SOL_IPV6, libc::IPV6_RECVERR) => {
-                let origin = data.get(4).copied();
-                self.error = field(data, 0).map(c_int::from_ne_bytes).zip(origin);
+                self.error = Report::read(data);
             }
             (libc::SOL_IP, libc::IP_PKTINFO) => {
                 self.interface = field(data, 0).map_or(0, u32::from_ne_bytes);

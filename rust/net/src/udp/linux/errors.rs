@@ -1,10 +1,11 @@
-//! The error queue of a socket with `IP_RECVERR`: what ICMP says about datagrams that were sent.
+//! The error queue of a socket: what ICMP says about datagrams that were sent (`IP_RECVERR`), and which
+//! of the buffers on loan the kernel gives back (`SO_ZEROCOPY`).
 
 use std::os::fd::BorrowedFd;
 
-use arrayvec::ArrayVec;
-
 use super::syscall;
+use super::zerocopy::Ledger;
+use crate::udp::stats::Counters;
 use crate::udp::{MAX_REFUSALS, QUOTE_SIZE, Refusal};
 
 /// Messages that one call looks at, so that a flood cannot hold a shard here.
@@ -12,24 +13,39 @@ const MAX_MESSAGES: usize = 4 * MAX_REFUSALS;
 
 // `SO_EE_ORIGIN_ICMP` and `SO_EE_ORIGIN_ICMP6`; 1 would be the system itself, of its own send calls.
 const FROM_ICMP: [u8; 2] = [2, 3];
+const REFUSED: u32 = libc::ECONNREFUSED as u32;
+const ORIGIN_ZEROCOPY: u8 = 5;
+/// `SO_EE_CODE_ZEROCOPY_COPIED`.
+const COPIED: u8 = 1;
 
-pub fn take(socket: BorrowedFd<'_>) -> ArrayVec<Refusal, MAX_REFUSALS> {
-    let mut refusals = ArrayVec::new();
+/// Reads it until it is empty, or [`MAX_REFUSALS`] wait.
+pub fn read(
+    socket: BorrowedFd<'_>,
+    refusals: &mut Vec<Refusal>,
+    ledger: &mut Ledger,
+    counters: &Counters,
+) {
     for _ in 0..MAX_MESSAGES {
+        if refusals.len() >= MAX_REFUSALS {
+            break;
+        }
         let mut bytes = [0; QUOTE_SIZE];
         // An empty queue, above all.
         let Ok(envelope) = syscall::recv_error(socket, &mut bytes) else { break };
-        let Some((libc::ECONNREFUSED, origin)) = envelope.control.parse().error else { continue };
-        let Some(remote) = envelope.name.addr().filter(|_| FROM_ICMP.contains(&origin)) else {
+        let Some(report) = envelope.control.parse().error else { continue };
+        if report.origin == ORIGIN_ZEROCOPY {
+            let copied = report.code & COPIED != 0;
+            let returned = ledger.give_back(report.info, report.data, copied);
+            Counters::add(&counters.zerocopy_copied, if copied { returned } else { 0 });
             continue;
-        };
+        }
+        if report.errno != REFUSED || !FROM_ICMP.contains(&report.origin) {
+            continue;
+        }
+        let Some(remote) = envelope.name.addr() else { continue };
         let quote = bytes.iter().copied().take(envelope.len).collect();
         refusals.push(Refusal { remote, quote });
-        if refusals.is_full() {
-            break;
-        }
     }
-    refusals
 }
 
 #[cfg(test)]
@@ -61,8 +77,14 @@ mod tests {
             let socket = UdpSocket::bind(any.parse().unwrap(), &options).unwrap();
             let remote = closed_port(ip);
             let data = [7; 100];
-            let train =
-                Transmit { remote, local_ip: None, ecn: None, segment_size: 100, data: &data };
+            let train = Transmit {
+                remote,
+                local_ip: None,
+                ecn: None,
+                segment_size: 100,
+                data: &data,
+                buffer: None,
+            };
             assert_eq!(socket.send(&[train]).unwrap().datagrams, 1);
             let found = refusals(&socket);
             assert_eq!(found.len(), 1, "{any} {ip}");

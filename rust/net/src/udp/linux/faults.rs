@@ -23,6 +23,8 @@ pub enum Call {
         /// Whether the first message is a train to be cut (`UDP_SEGMENT`).
         train: bool,
     },
+    /// `sendmsg` with `MSG_ZEROCOPY`: a train of so many bytes.
+    Lend(usize),
     /// `recvmmsg`.
     Receive,
 }

@@ -11,11 +11,14 @@ mod socket;
 mod sockopt;
 mod steer;
 mod syscall;
+mod zerocopy;
 
 #[cfg(test)]
 mod recv_tests;
 #[cfg(test)]
 mod send_tests;
+#[cfg(test)]
+mod zerocopy_tests;
 
 pub use recv::RecvBatch;
 pub use route::mtu_of_route;

@@ -61,7 +61,10 @@ where
         let messages: ArrayVec<Message<'_>, MAX_TRAINS> = run
             .iter()
             .zip(&heads)
-            .map(|(train, (name, control))| Message { name, control, data: train.data })
+            .map(|(train, (name, control))| {
+                let buffer = train.buffer.filter(|buffer| buffer.contains(train.data));
+                Message { name, control, data: train.data, buffer }
+            })
             .collect();
         let mut at = 0;
         while let Some(train) = run.get(at) {
@@ -103,7 +106,7 @@ where
         let messages: ArrayVec<Message<'_>, MAX_MESSAGES> = train
             .data
             .chunks(train.segment_size.max(1))
-            .map(|data| Message { name: &name, control: &control, data })
+            .map(|data| Message { name: &name, control: &control, data, buffer: None })
             .collect();
         let mut at = 0;
         while at < messages.len() {

@@ -63,7 +63,7 @@ const DATA: [u8; 40] = {
 /// Four datagrams of ten bytes.
 fn train() -> Transmit<'static> {
     let remote = SocketAddr::from(([127, 0, 0, 1], 9));
-    Transmit { remote, local_ip: None, ecn: None, segment_size: 10, data: &DATA }
+    Transmit { remote, local_ip: None, ecn: None, segment_size: 10, data: &DATA, buffer: None }
 }
 
 #[test]

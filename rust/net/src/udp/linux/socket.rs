@@ -14,6 +14,7 @@ use super::faults::{Call, Faults};
 use super::recv::{self, RecvBatch};
 use super::send::Sender;
 use super::syscall::{Envelope, Message};
+use super::zerocopy::{self, ErrorQueue, Queue};
 use super::{errors, sockopt, syscall};
 use crate::udp::stats::Counters;
 use crate::udp::{
@@ -31,11 +32,13 @@ pub struct UdpSocket {
     gso: AtomicBool,
     /// Whether ICMP errors are kept (`IP_RECVERR`).
     reports: bool,
+    /// What is on loan, and what the error queue said.
+    pub(super) queue: ErrorQueue,
     /// What it is bound to (`SO_BINDTODEVICE`).
     interface: Option<String>,
     /// Whether IPv4 comes in, too, though it is an IPv6 socket.
     dual_stack: bool,
-    counters: Counters,
+    pub(super) counters: Counters,
     #[cfg(feature = "faults")]
     faults: Option<Faults>,
 }
@@ -68,6 +71,8 @@ impl UdpSocket {
             ecn: options.ecn && families.report_ecn(fd),
             pktinfo: families.report_pktinfo(fd),
             dont_fragment: families.forbid_fragments(fd),
+            zerocopy: options.zerocopy
+                && sockopt::set(fd, libc::SOL_SOCKET, libc::SO_ZEROCOPY, 1).is_ok(),
             recv_buffer,
             send_buffer,
         };
@@ -81,6 +86,7 @@ impl UdpSocket {
             capabilities,
             gso,
             reports,
+            queue: ErrorQueue::default(),
             interface: options.interface.clone(),
             dual_stack: families.v4 && families.v6,
             counters: Counters::default(),
@@ -104,10 +110,11 @@ impl UdpSocket {
         self.dual_stack
     }
 
-    /// What it can do at this time: GSO may go away.
+    /// What it can do at this time: GSO may go away, and zero copy.
     pub fn capabilities(&self) -> Capabilities {
         let gso_max_segments = if self.gso.load(Relaxed) { MAX_SEGMENTS } else { 1 };
-        Capabilities { gso_max_segments, ..self.capabilities }
+        let zerocopy = self.capabilities.zerocopy && self.queue.lock().ledger.is_certain();
+        Capabilities { gso_max_segments, zerocopy, ..self.capabilities }
     }
 
     /// Sends up to [`MAX_TRAINS`](crate::udp::MAX_TRAINS) trains, as many as fit in one system
@@ -119,9 +126,17 @@ impl UdpSocket {
     pub fn send(&self, batch: &[Transmit<'_>]) -> io::Result<Sent> {
         Sender {
             kernel: |messages: &[Message<'_>]| {
-                #[cfg(feature = "faults")]
-                let messages = Faults::send(self.faults.as_ref(), messages)?;
-                syscall::sendmmsg(self.as_fd(), messages)
+                if self.capabilities.zerocopy {
+                    let mut queue = self.queue.lock();
+                    return zerocopy::send(
+                        self,
+                        &mut queue,
+                        messages,
+                        self.reports,
+                        &self.counters,
+                    );
+                }
+                zerocopy::Kernel::copy(self, messages)
             },
             v6: self.local.is_ipv6(),
             reports: self.reports,
@@ -143,11 +158,16 @@ impl UdpSocket {
         recv::recv(kernel, batch, self.reports, &self.counters)
     }
 
-    /// What ICMP said since the last call, the oldest first; only with
-    /// [`SocketOptions::report_errors`]. While something waits, the poller reports the socket as
-    /// readable and writable.
+    /// Reads the error queue: takes back what was lent ([`SocketOptions::zerocopy`]), and says what ICMP
+    /// said since the last call, the oldest first, with [`SocketOptions::report_errors`]. While
+    /// something waits there, the poller reports an error of the socket.
     pub fn take_refusals(&self) -> ArrayVec<Refusal, MAX_REFUSALS> {
-        if self.reports { errors::take(self.as_fd()) } else { ArrayVec::new() }
+        if !self.reports && !self.capabilities.zerocopy {
+            return ArrayVec::new();
+        }
+        let mut queue = self.queue.lock();
+        zerocopy::Kernel::read(self, &mut queue);
+        queue.refusals.drain(..).take(MAX_REFUSALS).collect()
     }
 
     /// Counters since `bind`. Asks the kernel for its drops: not for every packet.
@@ -155,6 +175,25 @@ impl UdpSocket {
         let info = sockopt::words::<9>(self.as_fd(), libc::SOL_SOCKET, libc::SO_MEMINFO);
         let drops = info.map_or(0, |info| info[libc::SK_MEMINFO_DROPS as usize]);
         self.counters.snapshot(u64::from(drops))
+    }
+}
+
+impl zerocopy::Kernel for UdpSocket {
+    fn copy(&self, messages: &[Message<'_>]) -> io::Result<usize> {
+        #[cfg(feature = "faults")]
+        let messages = Faults::send(self.faults.as_ref(), messages)?;
+        syscall::sendmmsg(self.as_fd(), messages)
+    }
+
+    fn lend(&self, message: &Message<'_>) -> io::Result<()> {
+        #[cfg(feature = "faults")]
+        Faults::check(self.faults.as_ref(), Call::Lend(message.data.len()))?;
+        syscall::sendmsg_zerocopy(self.as_fd(), message)
+    }
+
+    fn read(&self, queue: &mut Queue) {
+        let Queue { refusals, ledger } = queue;
+        errors::read(self.as_fd(), refusals, ledger, &self.counters);
     }
 }
 

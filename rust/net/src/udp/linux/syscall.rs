@@ -8,7 +8,7 @@ use std::ptr;
 use arrayvec::ArrayVec;
 
 use super::cmsg::{Control, Name};
-use crate::udp::{MAX_SEGMENTS, MAX_SLOTS, SLOT_SIZE};
+use crate::udp::{Buffer, MAX_SEGMENTS, MAX_SLOTS, SLOT_SIZE};
 
 /// Messages that one [`sendmmsg`] takes: a train sent one by one.
 pub const MAX_MESSAGES: usize = MAX_SEGMENTS;
@@ -19,6 +19,28 @@ pub struct Message<'a> {
     pub name: &'a Name,
     pub control: &'a Control,
     pub data: &'a [u8],
+    /// Where `data` lies, if it may be lent.
+    pub buffer: Option<&'a Buffer>,
+}
+
+impl Message<'_> {
+    /// What `sendmsg` reads. The pointers are good while `self` and `part` are borrowed.
+    fn header(&self, part: &mut libc::iovec) -> libc::mmsghdr {
+        let mut header = empty_header();
+        header.msg_hdr.msg_name = self.name.bytes.as_ptr().cast_mut().cast();
+        header.msg_hdr.msg_namelen = self.name.len as _;
+        header.msg_hdr.msg_iov = part;
+        header.msg_hdr.msg_iovlen = 1;
+        if self.control.len > 0 {
+            header.msg_hdr.msg_control = self.control.bytes.as_ptr().cast_mut().cast();
+            header.msg_hdr.msg_controllen = self.control.len as _;
+        }
+        header
+    }
+
+    fn part(&self) -> libc::iovec {
+        libc::iovec { iov_base: self.data.as_ptr().cast_mut().cast(), iov_len: self.data.len() }
+    }
 }
 
 /// Where the kernel leaves the envelope of a received message; the bytes go elsewhere.
@@ -40,23 +62,10 @@ impl Envelope {
 /// of the first message.
 pub fn sendmmsg(socket: BorrowedFd<'_>, messages: &[Message<'_>]) -> io::Result<usize> {
     let messages = &messages[..messages.len().min(MAX_MESSAGES)];
-    let mut parts: ArrayVec<libc::iovec, MAX_MESSAGES> = messages
-        .iter()
-        .map(|m| libc::iovec { iov_base: m.data.as_ptr().cast_mut().cast(), iov_len: m.data.len() })
-        .collect();
-    let mut headers: ArrayVec<libc::mmsghdr, MAX_MESSAGES> = ArrayVec::new();
-    for (message, part) in messages.iter().zip(&mut parts) {
-        let mut header = empty_header();
-        header.msg_hdr.msg_name = message.name.bytes.as_ptr().cast_mut().cast();
-        header.msg_hdr.msg_namelen = message.name.len as _;
-        header.msg_hdr.msg_iov = part;
-        header.msg_hdr.msg_iovlen = 1;
-        if message.control.len > 0 {
-            header.msg_hdr.msg_control = message.control.bytes.as_ptr().cast_mut().cast();
-            header.msg_hdr.msg_controllen = message.control.len as _;
-        }
-        headers.push(header);
-    }
+    let mut parts: ArrayVec<libc::iovec, MAX_MESSAGES> =
+        messages.iter().map(Message::part).collect();
+    let mut headers: ArrayVec<libc::mmsghdr, MAX_MESSAGES> =
+        messages.iter().zip(&mut parts).map(|(message, part)| message.header(part)).collect();
     // SAFETY: `headers` holds as many headers as the call is told. Each points to a name, a
     // control buffer and data that `messages` borrows beyond this call, with lengths not above
     // theirs (`Name` and `Control` never count more than they hold), and to an element of `parts`,
@@ -71,6 +80,19 @@ pub fn sendmmsg(socket: BorrowedFd<'_>, messages: &[Message<'_>]) -> io::Result<
         )
     };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// Sends `message` without a copy where the kernel can (`MSG_ZEROCOPY`): it may read the data until
+/// the error queue says that it has done, so they must not be written before.
+pub fn sendmsg_zerocopy(socket: BorrowedFd<'_>, message: &Message<'_>) -> io::Result<()> {
+    let mut part = message.part();
+    let header = message.header(&mut part).msg_hdr;
+    let flags = libc::MSG_DONTWAIT | libc::MSG_ZEROCOPY;
+    // SAFETY: the header points to a name, a control buffer and, through `part`, data, all of which
+    // outlive this call, with lengths not above theirs. The kernel only reads through these pointers.
+    // Data it reads later, too, but by the pages they lie in, of which it holds references of its own.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, flags) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Receives up to `envelopes.len()` messages (at most [`MAX_SLOTS`]), message `i` into the `i`th
