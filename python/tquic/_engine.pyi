@@ -25,6 +25,7 @@ __all__ = [
     "PATH_FAILED",
     "PING_ACKED",
     "PUMPED",
+    "REFUSED",
     "RESET",
     "SCHEDULER_FAILED",
     "STATS",
@@ -104,6 +105,7 @@ STREAM_READY: Final[int]
 DATA: Final[int]
 WRITABLE: Final[int]
 FINISHED: Final[int]
+REFUSED: Final[int]
 RESET: Final[int]
 STOPPED: Final[int]
 PUMPED: Final[int]
@@ -288,6 +290,7 @@ class Hub:
         *,
         hq: HqService | None = None,
         place: tuple[SharedPort, int] | None = None,
+        refusal: tuple[bytes, int] | None = None,
     ) -> tuple[int, list[_Address]]: ...
     def unlisten(self, listener: int, /) -> None: ...
 

@@ -298,6 +298,11 @@ class Connection:
         if request is not None and request.receiving is not Receiving.ENDED:
             self._decoder.cancel(stream_id)
 
+    def decline(self, stream_id: int) -> None:
+        """A request stream was answered without being read: the peer's encoder is told that its
+        field section never will be (RFC 9204 section 2.2.2.2)."""
+        self._decoder.cancel(stream_id)
+
     def held(self, stream_id: int) -> int:
         """Bytes of a request stream that wait for QPACK, and must not be credited yet."""
         request = self._requests.get(stream_id)

@@ -290,6 +290,7 @@ impl Engine {
                 endpoint: self.endpoint(shard),
                 secrets: keys.secrets()?,
                 acceptor: acceptor.clone(),
+                gate: request.gate.clone(),
             })))?;
         }
         Ok(Listening { id, addresses })

@@ -89,6 +89,8 @@ kinds! {
     UNFRAMED = 24;
     /// `a`: what went wrong with the application's own scheduler, `b`: whether it is done.
     SCHEDULER_FAILED = 25;
+    /// `a`: a stream of the peer that was answered already, for there is too much to do.
+    REFUSED = 26;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -126,6 +128,7 @@ pub fn tuple<'py>(
             five(py, key, kind::WRITABLE, stream.0, buffered, ())
         }
         EventKind::StreamOpened { stream } => five(py, key, kind::STREAM_OPENED, stream.0, (), ()),
+        EventKind::Refused { stream } => five(py, key, kind::REFUSED, stream.0, (), ()),
         EventKind::StreamReady { stream } => five(py, key, kind::STREAM_READY, stream.0, (), ()),
         EventKind::Finished { stream } => five(py, key, kind::FINISHED, stream.0, (), ()),
         EventKind::Reset { stream, code, reliable_size } => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use tquic_engine::bridge::Bridge;
+use tquic_engine::bridge::{Bridge, Refusal};
 use tquic_engine::{ConnectRequest, ListenRequest, ListenerId};
 
 use crate::connection::Connection;
@@ -116,7 +116,9 @@ impl Hub {
 
     /// With `hq`, connections that speak HTTP/0.9 are served there, in the engine. With `place`, the
     /// socket is the one of that port with the engine's number, and address and port do not count.
-    #[pyo3(signature = (host, port, config, transport, tls, /, *, hq=None, place=None))]
+    /// `refusal` is what bidirectional streams are answered while the program is behind, and the code
+    /// with which the rest of them is stopped.
+    #[pyo3(signature = (host, port, config, transport, tls, /, *, hq=None, place=None, refusal=None))]
     fn listen(
         &self,
         py: Python<'_>,
@@ -127,10 +129,16 @@ impl Hub {
         tls: &Bound<'_, ServerTls>,
         hq: Option<&Bound<'_, HqService>>,
         place: Option<(Bound<'_, SharedPort>, usize)>,
+        refusal: Option<(Vec<u8>, u64)>,
     ) -> PyResult<Listening> {
+        let gate = config.overload_delay(py)?.map(|limit| self.bridge.gate(limit));
         let (accept, more, token_key) = config.build(py, tls.get(), transport.get())?;
-        let request = ListenRequest { address: address(py, host, port)?, more, accept, token_key };
-        let mut acceptor = self.bridge.acceptor(transport.get().0.streams.send_buffer);
+        let address = address(py, host, port)?;
+        let refusal = gate.clone().zip(refusal);
+        let refusal =
+            refusal.map(|(gate, (answer, code))| Refusal { gate, answer: answer.into(), code });
+        let request = ListenRequest { address, more, accept, token_key, gate };
+        let mut acceptor = self.bridge.acceptor(transport.get().0.streams.send_buffer, refusal);
         if let Some(hq) = hq {
             acceptor = hq.get().beside(acceptor);
         }
