@@ -290,6 +290,7 @@ class Hub:
         *,
         hq: HqService | None = None,
         place: tuple[SharedPort, int] | None = None,
+        overload_delay: float | None = None,
         refusal: tuple[bytes, int] | None = None,
     ) -> tuple[int, list[_Address]]: ...
     def unlisten(self, listener: int, /) -> None: ...

@@ -370,19 +370,11 @@ pub struct AcceptSettings {
     retry_above: usize,
     max_handshakes: usize,
     max_connections: usize,
-    overload_delay: f64,
     preferred_address: Vec<(String, u16)>,
     token_key: Option<[u8; 32]>,
 }
 
 impl AcceptSettings {
-    /// How long events may wait for the program; `None`: any time.
-    pub fn overload_delay(&self, py: Python<'_>) -> PyResult<Option<Duration>> {
-        let delay = Duration::try_from_secs_f64(self.overload_delay)
-            .map_err(|_| error::config(py, &"overload_delay must be a duration in seconds"))?;
-        Ok((!delay.is_zero()).then_some(delay))
-    }
-
     /// The settings; with them, more addresses to listen at, and the key of tokens.
     pub fn build(
         self,
