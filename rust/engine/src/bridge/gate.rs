@@ -75,7 +75,9 @@ impl Guard {
     pub fn look(&mut self, look: Look) -> bool {
         let Some(gate) = self.gate.upgrade() else { return false };
         self.measure(&look);
-        let is_late = look.oldest > self.limit || self.room.is_some_and(|room| look.waiting > room);
+        // Where the room is used up and nobody waits for long, the program has become faster.
+        let is_full = self.room.is_some_and(|room| look.waiting > room);
+        let is_late = look.oldest > self.limit || is_full && look.oldest > self.limit / 2;
         if is_late {
             self.late = look.now;
         } else if look.now - self.late >= self.patience() {
@@ -259,6 +261,26 @@ mod tests {
         }
         // What is taken at a time waits for each other, and what comes meanwhile for all.
         assert!(play.worst <= Duration::from_secs(2), "{:?}", play.worst);
+    }
+
+    /// Little room, measured while each event took long, is not kept when they are quick again.
+    #[test]
+    fn room_is_not_kept_when_work_becomes_quick() {
+        let mut play = Play::new();
+        for _ in 0..40 {
+            let taken = play.take(500).max(1) as u32;
+            play.come(2 * taken, Duration::from_millis(600) * taken);
+        }
+        assert!(play.guard.room.is_some_and(|room| room < 10), "{:?}", play.guard.room);
+        while play.take(500) > 0 {
+            play.come(0, Duration::from_millis(1));
+        }
+        // Bursts of some events, each worked off at once.
+        for _ in 0..20 {
+            play.come(10, Duration::from_millis(100));
+            play.take(500);
+        }
+        assert_eq!(play.guard.room, None);
     }
 
     #[test]
