@@ -114,7 +114,7 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "retry_above": (0, 1 << 20),
     "max_handshakes": (1, 1 << 20),
     "max_connections": (1, 1 << 24),
-    "overload_delay": (0, 3600),
+    "overload_delay": (0.0, 3600),
 }
 
 _SEQUENCES: Final = (
