@@ -100,16 +100,16 @@ fn what_is_new_is_refused_while_too_much_waits_and_then_no_more() {
         EventKind::StreamOpened { stream } if *stream == first => Some(()),
         _ => None,
     });
-    wait(&bridge, |event| match event {
-        EventKind::Data { stream, data, fin } => {
-            Some(assert_eq!((*stream, &data[..], *fin), (first, &b"request"[..], true)))
-        }
+    let first_data = wait(&bridge, |event| match event {
+        EventKind::Data { stream, data, fin } => Some((*stream, data.clone(), *fin)),
         _ => None,
     });
-    wait(&bridge, |event| match event {
-        EventKind::Refused { stream } => Some(assert_eq!(*stream, second)),
+    assert_eq!(first_data, (first, Bytes::from_static(b"request"), true));
+    let refused = wait(&bridge, |event| match event {
+        EventKind::Refused { stream } => Some(*stream),
         _ => None,
     });
+    assert_eq!(refused, second);
     // And there is room for others.
     while !bridge.poll_events(1000).is_empty() {}
     let third = ask(&connection);
