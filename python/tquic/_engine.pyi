@@ -27,6 +27,7 @@ __all__ = [
     "PATH_FAILED",
     "PING_ACKED",
     "PUMPED",
+    "REFUSED",
     "RESET",
     "SCHEDULER_FAILED",
     "STATS",
@@ -106,6 +107,7 @@ STREAM_READY: Final[int]
 DATA: Final[int]
 WRITABLE: Final[int]
 FINISHED: Final[int]
+REFUSED: Final[int]
 RESET: Final[int]
 STOPPED: Final[int]
 PUMPED: Final[int]
@@ -292,6 +294,8 @@ class Hub:
         *,
         hq: HqService | None = None,
         place: tuple[SharedPort, int] | None = None,
+        overload_delay: float | None = None,
+        refusal: tuple[bytes, int] | None = None,
     ) -> tuple[int, list[_Address]]: ...
     def unlisten(self, listener: int, /) -> None: ...
 

@@ -114,6 +114,7 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "retry_above": (0, 1 << 20),
     "max_handshakes": (1, 1 << 20),
     "max_connections": (1, 1 << 24),
+    "overload_delay": (0.0, 3600),
 }
 
 _SEQUENCES: Final = (
@@ -420,6 +421,12 @@ class Config:
 
     max_connections: int = 100_000
     """Connections above which clients are refused. Default 100000; 1 to 16777216."""
+
+    overload_delay: float | None = None
+    """Seconds that events may wait for the program. Where they wait longer for twice that time on
+    end, what would is refused: new connections with CONNECTION_REFUSED, and by HTTP/3 servers new
+    requests with status 503. Default: 0.5 s for HTTP/3 servers, and others refuse nothing, like
+    all with 0; at most 3600."""
 
     preferred_address: tuple[tuple[str, int], ...] = ()
     """Numeric addresses and ports at which this server would rather be reached after the handshake

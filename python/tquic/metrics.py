@@ -42,6 +42,9 @@ _SHARD = {
         "Times the kernel refused to borrow.",
     ),
     "panics": ("panics_total", "counter", "Defects that ended one connection each."),
+    "refused_streams": (
+        "refused_requests_total", "counter", "Requests refused because the program was behind."
+    ),
     "unsent_trains": ("unsent_trains_total", "counter", "Trains that the socket did not take."),
     "cpu_seconds": ("cpu_seconds_total", "counter", "CPU time of the thread."),
 }  # fmt: skip

@@ -67,7 +67,8 @@ class Listener:
     def _listen(self, host: str, port: int) -> None:
         config = self._config
         self._listener, addresses = self._home.native.listen(
-            host, port, config, config._transport, config._server_tls
+            *(host, port, config, config._transport, config._server_tls),
+            overload_delay=config.overload_delay,
         )
         self._addresses = tuple(addresses)
         self._home.add_listener(self._listener, self._accept)

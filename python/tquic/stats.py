@@ -221,6 +221,8 @@ class ShardStats:
     """Defects that ended one connection each."""
     unsent_trains: int
     """Trains that the socket did not take, and that were lost."""
+    refused_streams: int
+    """Requests answered with 503 because the program was behind; see `Config.overload_delay`."""
     cpu_seconds: float | None
     """CPU time of the thread, where the system tells."""
     xdp: XdpStats | None = None

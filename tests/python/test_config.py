@@ -75,7 +75,7 @@ def test_every_setting_reaches_the_engine() -> None:
     in_python = {
         *("ca", "cert", "key", "keylog", "client_ca", "ca_path", "system_ca", "key_password"),
         *("pins", "certificates", "sni_callback"),
-        *("server_name", "session_store", "linger", "write_buffer"),
+        *("server_name", "session_store", "linger", "write_buffer", "overload_delay"),
         *("qlog_mode", "qlog_events", "qlog_severity", "qlog_format", "qlog_buffer"),
     }
     assert read | in_python == {field.name for field in dataclasses.fields(tquic.Config)}

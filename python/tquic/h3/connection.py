@@ -308,6 +308,11 @@ class Connection:
         """Whether anything has come of a bidirectional stream that is not over."""
         return stream_id in self._requests or stream_id in self._readers
 
+    def decline(self, stream_id: int) -> None:
+        """A request stream was answered without being read: the peer's encoder is told that its
+        field section never will be (RFC 9204 section 2.2.2.2)."""
+        self._decoder.cancel(stream_id)
+
     def held(self, stream_id: int) -> int:
         """Bytes of a request stream that wait for QPACK, and must not be credited yet."""
         request = self._requests.get(stream_id)

@@ -354,6 +354,24 @@ fn too_many_handshakes_are_refused() {
     assert_eq!(a.closed().unwrap().code, Code::CONNECTION_REFUSED);
 }
 
+/// RFC 9000 section 5.2.2: those who are there go on, and it ends when the overload does.
+#[test]
+fn an_overloaded_endpoint_refuses_new_connections_only() {
+    let mut a = established(Side::Server);
+    let before = a.endpoint.len();
+    a.endpoint.set_overloaded(true);
+    let (from, datagram) = spoofed(1, &[1]);
+    a.deliver_from(from, &datagram);
+    assert_eq!((a.endpoint.len(), a.endpoint.stats().refused), (before, 1));
+    let received = a.connection().stats().packets_received;
+    a.send(&[Frame::Ping]);
+    assert_eq!(a.connection().stats().packets_received, received + 1);
+    assert_eq!(a.closed(), None);
+    a.endpoint.set_overloaded(false);
+    a.deliver_from(from, &datagram);
+    assert_eq!((a.endpoint.len(), a.endpoint.stats().refused), (before + 1, 1));
+}
+
 /// RFC 9000 section 8.1: three times what arrived, however long and whatever arrives later.
 /// RFC 9000 sections 8 and 8.1.
 #[test]

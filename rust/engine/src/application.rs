@@ -22,6 +22,8 @@ pub struct Context<'a> {
     /// Set to be called (`on_tick`) at this time if nothing happens before. Forgotten at each call.
     pub wake_at: Option<Instant>,
     pub(crate) spawned: &'a mut Vec<Spawned>,
+    /// Streams of the peer that were refused: counted by the shard.
+    pub(crate) refused_streams: &'a mut u64,
 }
 
 impl Context<'_> {

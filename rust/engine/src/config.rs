@@ -11,6 +11,7 @@ use tquic_net::udp::SocketOptions;
 use tquic_net::xdp;
 
 use crate::application::Application;
+use crate::bridge::Gate;
 use crate::key::ConnectionKey;
 use crate::shard::Inbox;
 
@@ -145,12 +146,14 @@ pub struct ListenRequest {
     /// Key of stateless reset and address validation tokens, to keep them good over a restart.
     /// Default: random.
     pub token_key: Option<[u8; 32]>,
+    /// New connections are refused while it is shut. Default: none.
+    pub gate: Option<Arc<Gate>>,
 }
 
 impl ListenRequest {
     /// Listens at one address.
     pub fn new(address: SocketAddr, accept: AcceptConfig) -> Self {
-        Self { address, more: Vec::new(), accept, token_key: None }
+        Self { address, more: Vec::new(), accept, token_key: None, gate: None }
     }
 }
 

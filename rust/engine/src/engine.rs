@@ -292,6 +292,7 @@ impl Engine {
                 endpoint: self.endpoint(shard),
                 secrets: keys.secrets()?,
                 acceptor: acceptor.clone(),
+                gate: request.gate.clone(),
             })))?;
         }
         Ok(Listening { id, addresses })

@@ -47,6 +47,8 @@ pub struct ShardStats {
     pub panics: u64,
     /// Trains that did not leave, and were lost.
     pub unsent_trains: u64,
+    /// Requests of clients that were refused because a program had too much to do.
+    pub refused_streams: u64,
     /// CPU time of the thread, where known.
     pub cpu: Option<Duration>,
 }
@@ -68,6 +70,7 @@ impl ShardStats {
         self.sleeps += other.sleeps;
         self.panics += other.panics;
         self.unsent_trains += other.unsent_trains;
+        self.refused_streams += other.refused_streams;
         self.cpu = match (self.cpu, other.cpu) {
             (Some(a), Some(b)) => Some(a + b),
             (a, b) => a.or(b),

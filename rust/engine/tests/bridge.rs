@@ -114,7 +114,7 @@ impl End {
 fn pair() -> Pair {
     let (server, client, identity) = (engine(1), engine(1), Identity::new());
     let (far, near) = (Bridge::new().unwrap(), Bridge::new().unwrap());
-    let listening = listen(&server, &identity, "127.0.0.1:0", far.acceptor(SEND_BUFFER));
+    let listening = listen(&server, &identity, "127.0.0.1:0", far.acceptor(SEND_BUFFER, None));
     let request = identity.request(listening.addresses[0], None);
     let connection = near.connect(&client, request).unwrap();
     let mut near = End { bridge: near, connection, events: Vec::new() };

@@ -198,6 +198,7 @@ fn shard_dict<'py>(py: Python<'py>, shard: &ShardStats) -> PyResult<Bound<'py, P
     dict.set_item("sleeps", shard.sleeps)?;
     dict.set_item("panics", shard.panics)?;
     dict.set_item("unsent_trains", shard.unsent_trains)?;
+    dict.set_item("refused_streams", shard.refused_streams)?;
     dict.set_item("cpu_seconds", shard.cpu.map(|cpu| cpu.as_secs_f64()))?;
     dict.set_item("xdp", shard.xdp.as_ref().map(|stats| xdp_dict(py, stats)).transpose()?)?;
     Ok(dict)

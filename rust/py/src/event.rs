@@ -92,6 +92,8 @@ kinds! {
     /// `a`: the stream, `b`: whether it is what we sent, `c`: bytes of it that count for flow control
     /// now that it was given up.
     FINAL_SIZE = 26;
+    /// `a`: a stream of the peer that was answered already, for there is too much to do.
+    REFUSED = 27;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -129,6 +131,7 @@ pub fn tuple<'py>(
             five(py, key, kind::WRITABLE, stream.0, buffered, ())
         }
         EventKind::StreamOpened { stream } => five(py, key, kind::STREAM_OPENED, stream.0, (), ()),
+        EventKind::Refused { stream } => five(py, key, kind::REFUSED, stream.0, (), ()),
         EventKind::StreamReady { stream } => five(py, key, kind::STREAM_READY, stream.0, (), ()),
         EventKind::Finished { stream } => five(py, key, kind::FINISHED, stream.0, (), ()),
         EventKind::Reset { stream, code, reliable_size } => {

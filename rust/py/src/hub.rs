@@ -2,11 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyList;
 
-use tquic_engine::bridge::Bridge;
+use tquic_engine::bridge::{Bridge, Refusal};
 use tquic_engine::{ConnectRequest, ListenRequest, ListenerId};
 
 use crate::connection::Connection;
@@ -78,7 +79,7 @@ impl Hub {
     /// Waits for events without the GIL: false if `timeout` seconds passed without any.
     #[pyo3(signature = (timeout=None, /))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let timeout = timeout.map(std::time::Duration::try_from_secs_f64).transpose();
+        let timeout = timeout.map(Duration::try_from_secs_f64).transpose();
         let timeout = timeout.map_err(|_| error::config(py, &"timeout must be in seconds"))?;
         Ok(py.detach(|| self.bridge.wait(timeout)))
     }
@@ -116,7 +117,12 @@ impl Hub {
 
     /// With `hq`, connections that speak HTTP/0.9 are served there, in the engine. With `place`, the
     /// socket is the one of that port with the engine's number, and address and port do not count.
-    #[pyo3(signature = (host, port, config, transport, tls, /, *, hq=None, place=None))]
+    /// While the program is behind by `overload_delay`, in seconds, clients are refused, and with
+    /// `refusal` bidirectional streams are answered by it; the rest of them is stopped with its code.
+    #[pyo3(signature = (
+        host, port, config, transport, tls, /, *,
+        hq=None, place=None, overload_delay=None, refusal=None
+    ))]
     fn listen(
         &self,
         py: Python<'_>,
@@ -127,10 +133,21 @@ impl Hub {
         tls: &Bound<'_, ServerTls>,
         hq: Option<&Bound<'_, HqService>>,
         place: Option<(Bound<'_, SharedPort>, usize)>,
+        overload_delay: Option<f64>,
+        refusal: Option<(Vec<u8>, u64)>,
     ) -> PyResult<Listening> {
+        let limit = overload_delay.filter(|&seconds| seconds != 0.0);
+        let limit = limit.map(Duration::try_from_secs_f64).transpose();
+        let limit = limit
+            .map_err(|_| error::config(py, &"overload_delay must be a duration in seconds"))?;
+        let gate = limit.map(|limit| self.bridge.gate(limit));
         let (accept, more, token_key) = config.build(py, tls.get(), transport.get())?;
-        let request = ListenRequest { address: address(py, host, port)?, more, accept, token_key };
-        let mut acceptor = self.bridge.acceptor(transport.get().0.streams.send_buffer);
+        let address = address(py, host, port)?;
+        let refusal = gate.clone().zip(refusal);
+        let refusal =
+            refusal.map(|(gate, (answer, code))| Refusal { gate, answer: answer.into(), code });
+        let request = ListenRequest { address, more, accept, token_key, gate };
+        let mut acceptor = self.bridge.acceptor(transport.get().0.streams.send_buffer, refusal);
         if let Some(hq) = hq {
             acceptor = hq.get().beside(acceptor);
         }

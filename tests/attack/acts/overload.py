@@ -29,13 +29,28 @@ def load(field: Field, seconds: int, *options: str) -> dict[str, Any]:
     return found
 
 
+def answers(found: dict[str, Any], status: int) -> int:
+    """How often there was this status."""
+    statuses: dict[str, int] = found["statuses"]
+    return statuses.get(str(status), 0)
+
+
+def served(found: dict[str, Any]) -> float:
+    """Pages a second."""
+    return answers(found, 200) / float(found["seconds"])
+
+
 @row("overload", full=20, fast=2)
 def overload(field: Field, size: int) -> str:
     """Twice as many requests a second as it can answer, for `size` seconds."""
-    capacity = load(field, TASTE)["rate_per_second"]
+    capacity = served(load(field, TASTE))
     field.prepared()
     found = load(field, size, "--rate", str(int(2 * capacity)))
-    field.note("failed", found["failed"])
-    field.note("answered_share", found["rate_per_second"] / capacity)
-    field.note("recovered_share", load(field, TASTE)["rate_per_second"] / capacity)
+    refused = answers(found, 503)
+    # Neither served nor refused.
+    field.note("failed", found["requests"] - answers(found, 200) - refused)
+    field.note("answered_share", served(found) / capacity)
+    field.note("refused_share", refused / found["requests"])
+    field.note("slowest", found["service_us"]["p99"] / 1e6)
+    field.note("recovered_share", served(load(field, TASTE)) / capacity)
     return f"{2 * capacity:.0f} requests a second, twice what was answered before, for {size} s"

@@ -150,6 +150,11 @@ class ServerConnection(Wire):
         if self._info is None:
             self._early.add(number)
 
+    def _on_refused(self, number: int, *_: Any) -> None:
+        self._start_h3()
+        self.h3.decline(number)
+        self._flush_h3()
+
     def _on_data(self, number: int, data: bytes | memoryview, fin: bool) -> None:
         if number & 3 or number in self._streams:
             super()._on_data(number, data, fin)
@@ -486,6 +491,7 @@ class ServerConnection(Wire):
     _handlers: ClassVar[dict[int, Callable[..., None]]] = {
         **Wire._handlers,
         _engine.STREAM_OPENED: _on_stream_opened,
+        _engine.REFUSED: _on_refused,
         _engine.DATA: _on_data,
         _engine.WRITABLE: _on_writable,
         _engine.FINISHED: _on_finished,

@@ -15,6 +15,7 @@ from tquic._hub import Hub
 from tquic.config import Config
 from tquic.connection import Connection
 from tquic.h3.errors import ErrorCode
+from tquic.h3.prepared import prepare_response
 from tquic.h3.server._access import AccessLog
 from tquic.h3.server._connection import ServerConnection
 from tquic.h3.server._exchange import Disconnected, Exchange
@@ -30,6 +31,14 @@ _logger = logging.getLogger("tquic.h3.server")
 _LAST_CALL: Final = 0.1
 # Seconds in which clients may close by themselves.
 _FAREWELL: Final = 0.25
+
+
+# Seconds that requests wait at most, if the configuration does not say.
+_DELAY: Final = 0.5
+# What the engine answers while the program is behind (RFC 9110 sections 15.6.4 and 10.2.3).
+_BUSY: Final = prepare_response(
+    [(b":status", b"503"), (b"retry-after", b"1"), (b"content-length", b"0")]
+)
 
 
 class Responder(Protocol):
@@ -146,9 +155,16 @@ class Server(Listener):
         """Begins to listen, behind what the responder has to do first."""
         await self._responder.start()
         config = self._config
+        delay = _DELAY if config.overload_delay is None else config.overload_delay
+        # Nobody but the responder may say what the streams of sessions mean.
+        refusal = None if self.settings.webtransport else (_BUSY.data, ErrorCode.H3_NO_ERROR)
         try:
             self._listener, addresses = self._hub.native.listen(
-                *address, config, config._transport, config._server_tls, hq=hq, place=place
+                *(*address, config, config._transport, config._server_tls),
+                hq=hq,
+                place=place,
+                overload_delay=delay,
+                refusal=refusal,
             )
         except BaseException:
             await self._responder.stop()

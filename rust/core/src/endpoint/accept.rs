@@ -76,6 +76,12 @@ impl Endpoint {
             self.stats.dropped += 1;
             return;
         }
+        // Before the token: the client can use it again.
+        if let Some(why) = self.fullness(&accept) {
+            // RFC 9000 section 5.2.2: nothing is kept, and the client need not wait for a timeout.
+            let code = TransportErrorCode::CONNECTION_REFUSED;
+            return self.refuse(batch, &first.header(), code, why);
+        }
         let proof = self.check_token(batch, &accept, first);
         if matches!(proof, Proof::Invalid) {
             let code = TransportErrorCode::INVALID_TOKEN;
@@ -84,12 +90,6 @@ impl Endpoint {
         if matches!(proof, Proof::Spent) {
             self.stats.dropped += 1;
             return;
-        }
-        if self.connections.len() >= accept.max_connections
-            || self.half_open >= accept.max_handshakes
-        {
-            let code = TransportErrorCode::CONNECTION_REFUSED;
-            return self.refuse(batch, &first.header(), code, "too many connections");
         }
         let busy = self.half_open >= accept.retry_above;
         let wants_retry = match accept.retry {
@@ -118,6 +118,17 @@ impl Endpoint {
             preferred: accept.preferred,
         };
         self.admit(batch, setup, datagram);
+    }
+
+    /// Why nobody is let in now.
+    fn fullness(&self, accept: &AcceptConfig) -> Option<&'static str> {
+        let full = self.connections.len() >= accept.max_connections
+            || self.half_open >= accept.max_handshakes;
+        match (full, self.overloaded) {
+            (true, _) => Some("too many connections"),
+            (false, true) => Some("too much to do, try again later"),
+            (false, false) => None,
+        }
     }
 
     fn admit(&mut self, batch: &mut Batch<'_>, setup: ServerSetup, datagram: &mut [u8]) {

@@ -60,7 +60,7 @@ pub struct Reply {
 pub struct EndpointStats {
     /// Connections accepted.
     pub accepted: u64,
-    /// Connections refused: too many.
+    /// Connections refused: too many, or too much to do.
     pub refused: u64,
     /// Retry packets sent.
     pub retries: u64,
@@ -123,6 +123,7 @@ pub struct Endpoint {
     resets: ResetLimit,
     rng: Rng,
     half_open: usize,
+    overloaded: bool,
     generation: u32,
     /// Connections that may have something to say, each once.
     dirty: VecDeque<ConnectionHandle>,
@@ -188,6 +189,7 @@ impl Endpoint {
             resets: ResetLimit::new(config.resets_per_second),
             rng,
             half_open: 0,
+            overloaded: false,
             generation: 0,
             dirty: VecDeque::new(),
             fresh: VecDeque::new(),
@@ -278,6 +280,12 @@ impl Endpoint {
     /// Stops accepting; connections that are there go on.
     pub fn stop_accepting(&mut self) {
         self.accept = None;
+    }
+
+    /// Whether there is too much to do: then new connections are refused, and those that are there
+    /// go on.
+    pub fn set_overloaded(&mut self, overloaded: bool) {
+        self.overloaded = overloaded;
     }
 
     /// Counters.

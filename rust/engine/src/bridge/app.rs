@@ -8,13 +8,17 @@ use bytes::Bytes;
 use tquic_core::Connection;
 use tquic_core::error::TransportError;
 use tquic_core::events::{ConnectionError, Event};
+use tquic_core::stream::StreamEvent;
+use tquic_core::time::Instant;
+use tquic_wire::Direction;
 
 use super::mailbox::{BridgeCommand, DATAGRAM_COST, DATAGRAM_WINDOW, Mailbox, Shared};
 use super::queue::EventQueue;
 use super::streams::Streams;
-use super::{ConnectedInfo, EventKind};
+use super::{ConnectedInfo, EventKind, Refusal};
 use crate::application::{Application, Context};
 use crate::key::ConnectionKey;
+use crate::shard::clock;
 use crate::stats::ConnectionSnapshot;
 
 /// Bytes of datagrams given to the connection ahead: below its bound, where it drops the oldest.
@@ -33,6 +37,8 @@ pub(super) struct BridgeApp {
     /// Datagrams to be sent.
     datagrams: VecDeque<Bytes>,
     closed: bool,
+    /// A listener's connection: what its streams are answered when there is too much to do.
+    refusal: Option<Refusal>,
 }
 
 impl BridgeApp {
@@ -40,6 +46,7 @@ impl BridgeApp {
         mailbox: Arc<Mailbox>,
         queue: Arc<EventQueue>,
         announcement: Option<EventKind>,
+        refusal: Option<Refusal>,
     ) -> Self {
         let streams = Streams::new(mailbox.side());
         Self {
@@ -51,10 +58,11 @@ impl BridgeApp {
             streams,
             datagrams: VecDeque::new(),
             closed: false,
+            refusal,
         }
     }
 
-    fn flush(&mut self) {
+    fn flush(&mut self, now: Instant) {
         if self.out.is_empty() {
             return;
         }
@@ -66,10 +74,10 @@ impl BridgeApp {
             }
             events.push_front(announcement);
         }
-        self.queue.push(&self.mailbox, events);
+        self.queue.push(&self.mailbox, events, now);
     }
 
-    fn on_closed(&mut self, error: ConnectionError) {
+    fn on_closed(&mut self, error: ConnectionError, now: Instant) {
         self.closed = true;
         let dropped = {
             let mut shared = self.mailbox.lock();
@@ -79,7 +87,7 @@ impl BridgeApp {
         drop(dropped);
         self.mailbox.desk.close();
         self.out.push_back(EventKind::Closed(error));
-        self.flush();
+        self.flush(now);
     }
 
     /// What came before the end crosses as well, credit or not: the peer believes that we have it,
@@ -166,6 +174,14 @@ impl Application for BridgeApp {
             Event::ZeroRttRejected => EventKind::ZeroRttRejected,
             Event::Stream(event) => {
                 let streams = context.connection.streams();
+                if let StreamEvent::Opened { id } = event
+                    && let Some(refusal) = &self.refusal
+                    && id.direction() == Direction::Bidirectional
+                    && refusal.gate.is_shut()
+                {
+                    *context.refused_streams += 1;
+                    return self.streams.refuse(id, refusal, streams, &mut self.out);
+                }
                 return self.streams.on_event(event, streams, &mut self.out);
             }
             Event::NewToken(token) => EventKind::NewToken(token),
@@ -180,7 +196,7 @@ impl Application for BridgeApp {
                 if !matches!(error, ConnectionError::LocalClose { .. }) {
                     self.deliver_rest(context.connection);
                 }
-                return self.on_closed(error);
+                return self.on_closed(error, context.now);
             }
             // Looked at in each batch anyway.
             _ => return,
@@ -208,11 +224,11 @@ impl Application for BridgeApp {
         self.send_datagrams(context.connection, &mut shared);
         self.receive_datagrams(context.connection, &mut shared);
         drop(shared);
-        self.flush();
+        self.flush(context.now);
     }
 
     fn on_refused(&mut self, _: ConnectionKey, error: ConnectionError) {
-        self.on_closed(error);
+        self.on_closed(error, clock());
     }
 }
 
@@ -220,7 +236,7 @@ impl Drop for BridgeApp {
     fn drop(&mut self) {
         if !self.closed {
             let error = TransportError::internal("the engine has ended");
-            self.on_closed(ConnectionError::Local(error));
+            self.on_closed(ConnectionError::Local(error), clock());
         }
     }
 }

@@ -47,6 +47,12 @@ pub enum EventKind {
         /// Which.
         stream: StreamId,
     },
+    /// The peer opened a stream, which was answered as the listener's [`Refusal`](super::Refusal)
+    /// says: nothing more is told of it.
+    Refused {
+        /// Which.
+        stream: StreamId,
+    },
     /// A stream that was opened here has been let in by the peer's limit.
     StreamReady {
         /// Which.

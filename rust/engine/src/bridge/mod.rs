@@ -7,6 +7,7 @@
 mod app;
 mod desk;
 mod event;
+mod gate;
 mod mailbox;
 pub(crate) mod notify;
 mod queue;
@@ -28,11 +29,13 @@ use crate::config::{Acceptor, ConnectRequest};
 use crate::engine::{Engine, EngineError, Prepared};
 use crate::key::ConnectionKey;
 use crate::pump::{Frames, Sink, Source};
+use crate::shard::clock;
 use app::BridgeApp;
 use mailbox::{Attachment, BridgeCommand, Calls, Mailbox};
 use queue::EventQueue;
 
 pub use event::{BridgeEvent, CloseFields, ConnectedInfo, EventKind};
+pub use gate::Gate;
 
 /// Why a command was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +77,17 @@ impl fmt::Display for BridgeError {
 
 impl std::error::Error for BridgeError {}
 
+/// What streams are answered while a gate is shut.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// When.
+    pub gate: Arc<Gate>,
+    /// What is sent, the end behind it.
+    pub answer: Bytes,
+    /// Error code with which the rest of what the client sends is stopped.
+    pub code: u64,
+}
+
 /// The end of the bridge that belongs to the other language: all its connections' events.
 pub struct Bridge {
     queue: Arc<EventQueue>,
@@ -111,14 +125,15 @@ impl Bridge {
             let (inbox, calls) = (inbox.clone(), self.calls.clone());
             let mailbox = Arc::new(Mailbox::new(key, Side::Client, inbox, send_buffer, calls));
             connection = Some(BridgeConnection { mailbox: mailbox.clone() });
-            Box::new(BridgeApp::new(mailbox, self.queue.clone(), None))
+            Box::new(BridgeApp::new(mailbox, self.queue.clone(), None, None))
         })?;
         Ok((connection.ok_or(EngineError::Ended)?, prepared))
     }
 
     /// For [`Engine::listen`]: connections come as `Accepted` events. `send_buffer` is that of the
-    /// listener's transport settings.
-    pub fn acceptor(&self, send_buffer: u64) -> Acceptor {
+    /// listener's transport settings; `refusal` is for the bidirectional streams that clients open
+    /// while its gate is shut, if they are not to wait.
+    pub fn acceptor(&self, send_buffer: u64, refusal: Option<Refusal>) -> Acceptor {
         let (queue, calls) = (self.queue.clone(), self.calls.clone());
         Arc::new(move |accepted| {
             let (key, inbox, calls) = (accepted.key, accepted.inbox.clone(), calls.clone());
@@ -126,13 +141,20 @@ impl Bridge {
             let connection = BridgeConnection { mailbox: mailbox.clone() };
             let (listener, remote) = (accepted.listener, accepted.remote);
             let announcement = EventKind::Accepted { connection, listener, remote };
-            Box::new(BridgeApp::new(mailbox, queue.clone(), Some(announcement)))
+            let announcement = Some(announcement);
+            Box::new(BridgeApp::new(mailbox, queue.clone(), announcement, refusal.clone()))
         })
     }
 
     /// Takes up to `max` events, the oldest first.
     pub fn poll_events(&self, max: usize) -> Vec<BridgeEvent> {
-        self.queue.poll(max)
+        self.queue.poll(max, clock())
+    }
+
+    /// A gate for [`ListenRequest::gate`](crate::ListenRequest::gate) and [`Refusal`]: shut while
+    /// events have been waiting for about `limit`, and have been for a while.
+    pub fn gate(&self, limit: Duration) -> Arc<Gate> {
+        self.queue.gate(limit)
     }
 
     /// Holds calls to the shards back until `release`: commands given meanwhile go in one batch.

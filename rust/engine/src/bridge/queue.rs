@@ -2,9 +2,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tquic_core::time::Instant;
+
+use super::gate::{Gate, Guard, Look};
 use super::mailbox::Mailbox;
 use super::notify::Notifier;
 use super::{BridgeEvent, EventKind};
@@ -13,6 +18,8 @@ use super::{BridgeEvent, EventKind};
 struct Batch {
     mailbox: Arc<Mailbox>,
     events: VecDeque<EventKind>,
+    /// When they came in.
+    since: Instant,
 }
 
 #[derive(Default)]
@@ -20,6 +27,7 @@ struct Inner {
     batches: VecDeque<Batch>,
     /// Whether the descriptor is readable: just when there are batches.
     signalled: bool,
+    guards: Vec<Guard>,
 }
 
 /// See the module. Bounded by its writers: each connection has a limit of events in here.
@@ -27,12 +35,15 @@ pub(super) struct EventQueue {
     inner: Mutex<Inner>,
     filled: Condvar,
     notifier: Notifier,
+    /// Events in all batches.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl EventQueue {
     pub fn new() -> io::Result<Self> {
         let notifier = Notifier::new()?;
-        Ok(Self { inner: Mutex::default(), filled: Condvar::new(), notifier })
+        let (inner, waiting) = (Mutex::default(), Arc::default());
+        Ok(Self { inner, filled: Condvar::new(), notifier, waiting })
     }
 
     pub fn notifier(&self) -> &Notifier {
@@ -44,14 +55,22 @@ impl EventQueue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A gate that is shut while events wait too long.
+    pub fn gate(&self, limit: Duration) -> Arc<Gate> {
+        let (gate, guard) = Guard::new(&self.waiting, limit);
+        self.lock().guards.push(guard);
+        gate
+    }
+
     /// Puts events of one connection in, in order.
-    pub fn push(&self, mailbox: &Arc<Mailbox>, events: VecDeque<EventKind>) {
+    pub fn push(&self, mailbox: &Arc<Mailbox>, events: VecDeque<EventKind>, now: Instant) {
         if events.is_empty() {
             return;
         }
         mailbox.on_queued(events.len());
         let mut inner = self.lock();
-        inner.batches.push_back(Batch { mailbox: mailbox.clone(), events });
+        self.waiting.fetch_add(events.len(), Relaxed);
+        inner.batches.push_back(Batch { mailbox: mailbox.clone(), events, since: now });
         if !inner.signalled {
             inner.signalled = true;
             self.notifier.set();
@@ -60,9 +79,10 @@ impl EventQueue {
     }
 
     /// Takes up to `max` events, the oldest first.
-    pub fn poll(&self, max: usize) -> Vec<BridgeEvent> {
+    pub fn poll(&self, max: usize, now: Instant) -> Vec<BridgeEvent> {
         let mut taken = Vec::new();
         let mut inner = self.lock();
+        let oldest = inner.batches.front().map(|batch| now - batch.since);
         while taken.len() < max {
             let Some(batch) = inner.batches.front_mut() else { break };
             let n = batch.events.len().min(max - taken.len());
@@ -73,6 +93,11 @@ impl EventQueue {
                 inner.batches.pop_front();
             }
         }
+        let waiting = self.waiting.fetch_sub(taken.len(), Relaxed);
+        if let Some(oldest) = oldest {
+            let look = Look { now, oldest, waiting, taken: taken.len() };
+            inner.guards.retain_mut(|guard| guard.look(look));
+        }
         if inner.batches.is_empty() && std::mem::take(&mut inner.signalled) {
             self.notifier.clear();
         }
@@ -81,13 +106,13 @@ impl EventQueue {
 
     /// Waits until there are events: false if `timeout` passed without.
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
-        let deadline = timeout.and_then(|t| Instant::now().checked_add(t));
+        let deadline = timeout.and_then(|t| std::time::Instant::now().checked_add(t));
         let mut inner = self.lock();
         while inner.batches.is_empty() {
             inner = match deadline {
                 None => self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
+                    let left = deadline.saturating_duration_since(std::time::Instant::now());
                     if left.is_zero() {
                         return false;
                     }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use tquic_core::stream::{ReadError, StreamEvent, StreamSet};
 use tquic_wire::{Direction, Side, StreamId};
 
-use super::EventKind;
 use super::event::{receives, sends};
 use super::mailbox::{Attachment, BridgeCommand, Credit, READ_TOTAL, READ_WINDOW, Shared};
+use super::{EventKind, Refusal};
 use crate::pump::{Frames, Inflow, Outflow};
 
 /// One stream.
@@ -32,6 +32,8 @@ struct Stream {
     frames: Option<Frames>,
     /// Nothing crosses until something is attached.
     held: bool,
+    /// Answered here: the other language hears nothing more of it.
+    refused: bool,
 }
 
 /// See the module.
@@ -86,6 +88,7 @@ impl Streams {
             sink: None,
             frames: None,
             held: false,
+            refused: false,
         };
         self.streams.insert(id, stream);
     }
@@ -122,7 +125,9 @@ impl Streams {
             StreamEvent::Readable { id } | StreamEvent::Reset { id, .. } => self.list(id),
             StreamEvent::Writable { id } => self.drive_source(id, set, out),
             StreamEvent::Finished { id } => {
-                out.push_back(EventKind::Finished { stream: id });
+                if !self.is_refused(id) {
+                    out.push_back(EventKind::Finished { stream: id });
+                }
                 self.end_sending(id);
             }
             StreamEvent::Stopped { id, code } => {
@@ -130,7 +135,9 @@ impl Streams {
                 self.drive_source(id, set, out);
                 // It is reset already; this says that we are done with it.
                 let _ = set.reset(id, code);
-                out.push_back(EventKind::Stopped { stream: id, code });
+                if !self.is_refused(id) {
+                    out.push_back(EventKind::Stopped { stream: id, code });
+                }
                 self.stopped.push(id);
                 self.end_sending(id);
             }
@@ -139,6 +146,31 @@ impl Streams {
             }
             StreamEvent::StreamsAvailable { .. } => {}
         }
+    }
+
+    /// Answers a stream of the peer without asking anybody.
+    pub fn refuse(
+        &mut self,
+        id: StreamId,
+        refusal: &Refusal,
+        set: &mut StreamSet,
+        out: &mut VecDeque<EventKind>,
+    ) {
+        self.insert(id, true);
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.refused = true;
+        }
+        // The order of RFC 9114 section 4.1: a whole answer, then no more of the request. The stream
+        // has just been opened; only the peer's own STOP_SENDING can be in the way.
+        let _ = set.write(id, refusal.answer.clone());
+        let _ = set.finish(id);
+        let _ = set.stop(id, refusal.code);
+        self.end_reading(id);
+        out.push_back(EventKind::Refused { stream: id });
+    }
+
+    fn is_refused(&self, id: StreamId) -> bool {
+        self.streams.get(&id).is_some_and(|stream| stream.refused)
     }
 
     fn end_sending(&mut self, id: StreamId) {

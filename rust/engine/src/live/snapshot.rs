@@ -122,6 +122,7 @@ fn write_shard(o: &mut Object<'_>, shard: &ShardStats) {
         ("sleeps", shard.sleeps),
         ("panics", shard.panics),
         ("unsent_trains", shard.unsent_trains),
+        ("refused_streams", shard.refused_streams),
     ] {
         o.uint(name, value);
     }

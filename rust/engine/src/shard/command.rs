@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tquic_core::Connection;
 use tquic_core::config::{AcceptConfig, EndpointConfig};
@@ -14,6 +14,7 @@ use tquic_net::os::Waker;
 use tquic_net::udp::UdpSocket;
 
 use crate::application::{Application, Source, Supply, Tell};
+use crate::bridge::Gate;
 use crate::config::{Acceptor, ConnectRequest, ListenerId};
 use crate::key::ConnectionKey;
 use crate::live::Snapshot;
@@ -30,6 +31,7 @@ pub(crate) struct Listen {
     pub endpoint: EndpointConfig,
     pub secrets: EndpointSecrets,
     pub acceptor: Acceptor,
+    pub gate: Option<Arc<Gate>>,
 }
 
 /// A connection's part in one shard.

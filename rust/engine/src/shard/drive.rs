@@ -57,7 +57,10 @@ impl Shard {
         let Some(service) = self.services.get_mut(place.service) else { return Turn::Done };
         let Some(connection) = service.endpoint.peek(place.handle) else { return Turn::Done };
         match service.table.get_mut(place.handle) {
-            Some(slot) => call(slot, connection, self.now, &mut self.scratch.spawned),
+            Some(slot) => {
+                let refused_streams = &mut self.counters.refused_streams;
+                call(slot, connection, self.now, &mut self.scratch.spawned, refused_streams);
+            }
             None => while connection.poll_event().is_some() {},
         }
         for _ in 0..TURN {
@@ -239,12 +242,19 @@ impl Shard {
 }
 
 /// Tells the application what happened, and lets it work.
-fn call(slot: &mut Slot, connection: &mut Connection, now: Instant, spawned: &mut Vec<Spawned>) {
+fn call(
+    slot: &mut Slot,
+    connection: &mut Connection,
+    now: Instant,
+    spawned: &mut Vec<Spawned>,
+    refused_streams: &mut u64,
+) {
     let Some(app) = &mut slot.app else {
         while connection.poll_event().is_some() {}
         return;
     };
-    let mut context = Context { key: slot.key, now, connection, wake_at: None, spawned };
+    let key = slot.key;
+    let mut context = Context { key, now, connection, wake_at: None, spawned, refused_streams };
     let mut ticked = false;
     let closed = loop {
         match context.connection.poll_event() {

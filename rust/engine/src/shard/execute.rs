@@ -188,6 +188,7 @@ impl Shard {
             listener: Some(Listener {
                 id: listen.id,
                 acceptor: listen.acceptor,
+                gate: listen.gate,
                 max_payload: if whole { max_payload } else { MIN_DATAGRAM },
                 closing: self.ending.is_some(),
             }),

@@ -109,6 +109,7 @@ struct Counters {
     sleeps: u64,
     panics: u64,
     unsent_trains: u64,
+    refused_streams: u64,
     /// Of services that are gone.
     endpoint: EndpointStats,
 }
@@ -305,6 +306,7 @@ impl Shard {
             sleeps: self.counters.sleeps,
             panics: self.counters.panics,
             unsent_trains: self.counters.unsent_trains,
+            refused_streams: self.counters.refused_streams,
             cpu: os::thread_cpu_time(),
         }
     }

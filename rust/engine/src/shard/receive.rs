@@ -58,6 +58,9 @@ impl Shard {
             let Some(entry) = self.sockets.get(at) else { continue };
             let service = entry.service;
             let Some(s) = self.services.get_mut(service) else { continue };
+            if let Some(gate) = s.listener.as_ref().and_then(|l| l.gate.as_ref()) {
+                s.endpoint.set_overloaded(gate.is_shut());
+            }
             let addresses = entry.four_tuple(slot.remote, slot.local_ip);
             let ecn = slot.ecn.map(from_socket);
             let result = catch_unwind(AssertUnwindSafe(|| {

@@ -2,11 +2,13 @@
 
 use smallvec::SmallVec;
 use std::any::Any;
+use std::sync::Arc;
 
 use tquic_core::time::Instant;
 use tquic_core::{ConnectionHandle, Endpoint};
 
 use crate::application::Application;
+use crate::bridge::Gate;
 use crate::config::{Acceptor, ListenerId, LocalAddress};
 use crate::key::ConnectionKey;
 
@@ -94,6 +96,8 @@ impl Table {
 pub(super) struct Listener {
     pub id: ListenerId,
     pub acceptor: Acceptor,
+    /// Nobody is let in while it is shut.
+    pub gate: Option<Arc<Gate>>,
     /// Settings of its connections: the largest datagram.
     pub max_payload: u16,
     /// No new connections: gone when the last one is.
