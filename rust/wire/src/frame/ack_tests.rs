@@ -62,6 +62,39 @@ fn writes_nothing_without_room() {
     );
 }
 
+/// The path ID of a PATH_ACK frame counts towards its size.
+#[test]
+fn path_acks_keep_within_their_room() {
+    let ranges = || [1000..=2000, 3..=5].into_iter();
+    for (path, size) in [(63, 11), (64, 12), (1 << 14, 14)] {
+        let mut buf = [0; 32];
+        let mut w = Writer::new(&mut buf);
+        assert_eq!(write(&mut w, Some(path), ranges(), 0, None, size - 4), 0);
+        assert_eq!(write(&mut w, Some(path), ranges(), 0, None, size), 2);
+        assert_eq!(w.position(), size);
+        let ack = decode(&mut Reader::new(w.written())).unwrap();
+        assert_eq!((ack.path, ack.ranges().len()), (Some(path), 2));
+    }
+}
+
+/// The Range Count field is written before its value is known: two bytes hold 16383.
+#[test]
+fn no_more_ranges_than_the_count_field_tells() {
+    let ranges = (0..MANY_RANGES as u64 + 10).rev().map(|i| i * 2..=i * 2);
+    let mut buf = vec![0; 4 * MANY_RANGES];
+    let mut w = Writer::new(&mut buf);
+    assert_eq!(write(&mut w, None, ranges, 0, None, usize::MAX), 16_384);
+    let ack = decode(&mut Reader::new(w.written())).unwrap();
+    assert_eq!((ack.ranges().len(), ack.ranges().last()), (16_384, Some(18..=18)));
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "apart and descending")]
+fn ranges_that_touch() {
+    write(&mut Writer::new(&mut [0; 64]), None, [5..=9, 2..=4].into_iter(), 0, None, 64);
+}
+
 #[test]
 fn count_field_of_two_bytes() {
     let ranges = |n: u64| (0..n).rev().map(|i| i * 3..=i * 3);

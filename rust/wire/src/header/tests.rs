@@ -159,6 +159,10 @@ fn version_negotiation() {
         ));
     }
     assert_eq!(parse_long(&packet[..280]), Err(DecodeError::UnexpectedEnd));
+    for (unused, first) in [(0x7f, 0xff), (0xff, 0xff), (0x15, 0xd5)] {
+        write_version_negotiation(&mut Writer::new(&mut buf), unused, &dcid, &scid, &versions);
+        assert_eq!(buf[0], first, "what is unused may be anything, the fixed bit is set");
+    }
 }
 
 #[test]
