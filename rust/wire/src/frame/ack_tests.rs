@@ -55,6 +55,9 @@ fn writes_nothing_without_room() {
     assert_eq!(w.position(), 0);
     assert_eq!(write(&mut w, None, [1000..=2000].into_iter(), 0, None, 7), 1);
     assert_eq!(w.position(), 7);
+    // The first range takes what its length needs, not what its numbers need.
+    assert_eq!(write(&mut w, None, [1000..=1002].into_iter(), 0, None, 6), 1);
+    assert_eq!(w.position(), 13);
     let mut small = [0; 6];
     assert_eq!(
         write(&mut Writer::new(&mut small), None, [1000..=2000].into_iter(), 0, None, 64),
