@@ -138,6 +138,27 @@ fn lost_ids_are_sent_again_while_they_are_valid() {
     local.on_lost(2);
     local.on_lost(7);
     assert_eq!(issued(&mut local, 1200), [1]);
+    local.on_lost(2);
+    assert!(!local.has_pending(), "it was retired");
+}
+
+#[test]
+fn frames_tell_the_id_and_its_token() {
+    let (factory, mut local) = (factory(0, 1), LocalCids::new(cid(0), token(0)));
+    let ids = local.replenish(3, &factory, &mut rng());
+    let (mut buf, mut tokens) = ([0; 1200], Tokens::new());
+    let mut fw = FrameWriter::new(&mut buf, &mut tokens);
+    local.write(PathLabel::default(), &mut fw);
+    let len = fw.position();
+    let told: Vec<_> = FrameIter::new(&buf[..len]).map(Result::unwrap).collect();
+    let expected = [(1, ids[0]), (2, ids[1])].map(|(sequence, cid)| Frame::NewConnectionId {
+        path: None,
+        sequence,
+        retire_prior_to: 0,
+        cid,
+        reset_token: factory.reset_token(&cid),
+    });
+    assert_eq!(told, expected);
 }
 
 /// A frame that does not fit waits for the next packet.

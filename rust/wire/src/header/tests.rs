@@ -178,6 +178,16 @@ fn unknown_versions_show_their_invariants() {
     assert!(matches!(parse_long(&packet), Err(DecodeError::InvalidValue(_))));
 }
 
+/// RFC 9000 sections 17.2 and 17.3.
+#[test]
+fn first_bytes() {
+    for first in 0..=u8::MAX {
+        assert_eq!(is_long(first), first >= 128);
+        assert_eq!(fixed_bit(first), first / 64 % 2 == 1);
+        assert_eq!(super::pn_len(first), usize::from(first % 4) + 1);
+    }
+}
+
 #[test]
 fn short_headers_are_not_long() {
     assert_eq!(parse_long(&[0x40; 40]), Err(DecodeError::InvalidValue("not a long header")));
