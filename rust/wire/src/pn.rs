@@ -114,6 +114,11 @@ mod tests {
             assert_eq!(decode(tie, len, expected), tie);
             assert_eq!(decode(tie + 1, len, expected), tie + 1 - window);
             assert_eq!(decode(tie - 1, len, expected), tie - 1);
+            // The same below it.
+            let (expected, tie) = (expected + window / 2, tie - window / 2);
+            assert_eq!(decode(tie, len, expected), tie + window);
+            assert_eq!(decode(tie + 1, len, expected), tie + 1);
+            assert_eq!(decode(tie - 1, len, expected), tie - 1 + window);
         }
     }
 
