@@ -15,6 +15,7 @@ __all__ = [
     "DATA",
     "DATAGRAM",
     "DATAGRAMS_WRITABLE",
+    "FINAL_SIZE",
     "FINISHED",
     "HELD",
     "LOG",
@@ -109,6 +110,7 @@ STOPPED: Final[int]
 PUMPED: Final[int]
 HELD: Final[int]
 UNFRAMED: Final[int]
+FINAL_SIZE: Final[int]
 DATAGRAM: Final[int]
 DATAGRAMS_WRITABLE: Final[int]
 MIGRATED: Final[int]
@@ -331,6 +333,7 @@ class Connection:
     def consumed_datagrams(self, count: int, bytes: int, /) -> None: ...
     def ping(self) -> None: ...
     def hurry(self) -> None: ...
+    def tell_final_sizes(self) -> None: ...
     def change_connection_id(self) -> None: ...
     def set_congestion(self, name: str, path: int | None, /) -> None: ...
     def control_congestion(self, path: int | None, /) -> int: ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from tquic.errors import ConnectionClosed, StreamClosed, WriteBufferFull
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from tquic import _engine
     from tquic._wait import Signal
 
-__all__ = ["File", "Incoming", "Outgoing", "Pump", "check_code"]
+__all__ = ["File", "Incoming", "Outgoing", "Pump", "Share", "check_code"]
 
 # Bytes that were read before the engine is told; it is told in any case when nothing is left.
 _REPORT: Final = 64 * 1024
@@ -84,12 +84,29 @@ class File(Pump):
                 self.finish(self.written, None)
 
 
+class Share(Protocol):
+    """A stream's part of limits that it has in common with some others, beside those of QUIC."""
+
+    @property
+    def room(self) -> int:
+        """Bytes that may be sent now; if they are too few, `Outgoing.on_writable` is called when
+        there may be more."""
+        raise NotImplementedError
+
+    def sent(self, n: int, *, of: int) -> None:
+        """Of so many bytes that were there, some were sent."""
+
+    def consumed(self, n: int) -> None:
+        """Bytes that came were used."""
+
+
 class Incoming:
     """What comes in on a stream, and was not read yet."""
 
     __slots__ = (
         *("_native", "_number", "_receives", "_unreported"),
         *("buffered", "busy", "changed", "chunks", "end_seen", "error", "file", "position"),
+        "share",
     )
 
     def __init__(
@@ -110,6 +127,7 @@ class Incoming:
         # A task reads just now.
         self.busy = False
         self.file: File | None = None
+        self.share: Share | None = None
 
     @property
     def over(self) -> bool:
@@ -143,7 +161,7 @@ class Incoming:
         or readers of many streams would wait for each other's rest."""
         held = self.buffered + self._unreported
         if held > 0:
-            self._native.consumed(self._number, held)
+            self._consumed(held)
             self._unreported -= held
 
     def take(self, n: int) -> list[bytes | memoryview]:
@@ -171,8 +189,13 @@ class Incoming:
     def _report(self, n: int) -> None:
         self._unreported += n
         if self._unreported > 0 and (not self.buffered or self._unreported >= _REPORT):
-            self._native.consumed(self._number, self._unreported)
-            self._unreported = 0
+            size, self._unreported = self._unreported, 0
+            self._consumed(size)
+
+    def _consumed(self, n: int) -> None:
+        self._native.consumed(self._number, n)
+        if self.share is not None:
+            self.share.consumed(n)
 
     def on_data(self, data: bytes | memoryview, fin: bool) -> None:
         size = len(data)
@@ -217,7 +240,7 @@ class Outgoing:
     __slots__ = (
         *("_limit", "_native", "_number", "_sends"),
         *("acknowledged", "changed", "doomed", "ended", "error", "given", "pending", "size"),
-        "source",
+        *("share", "source"),
     )
 
     def __init__(
@@ -238,6 +261,7 @@ class Outgoing:
         self.doomed = False
         self.error: Exception | None = None
         self.source: Pump | None = None
+        self.share: Share | None = None
 
     @property
     def over(self) -> bool:
@@ -276,6 +300,18 @@ class Outgoing:
 
     def _offer(self, data: ReadableBuffer, share: bool) -> int | None:
         """Answers how much the engine took, nothing if it wants none any more."""
+        if self.share is not None:
+            return self._offer_share(self.share, memoryview(data).cast("B"), share)
+        return self._give(data, share)
+
+    def _offer_share(self, limits: Share, view: memoryview, share: bool) -> int | None:
+        """The same for no more than the stream may send."""
+        part = view[: limits.room]
+        written = self._give(part, share) if part or not view else 0
+        limits.sent(written or 0, of=len(view))
+        return written
+
+    def _give(self, data: ReadableBuffer, share: bool) -> int | None:
         try:
             written = self._native.write(self._number, data, share)
         except (StreamClosed, ConnectionClosed):

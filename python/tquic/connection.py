@@ -726,6 +726,7 @@ class Connection:
         _engine.RESET: _on_reset,
         _engine.STOPPED: _on_stopped,
         _engine.PUMPED: _on_pumped,
+        _engine.FINAL_SIZE: _ignore,
         _engine.DATAGRAM: _on_datagram,
         _engine.DATAGRAMS_WRITABLE: _on_datagrams_writable,
         _engine.MIGRATED: _on_migrated,

@@ -27,6 +27,11 @@ def cited(text: str) -> list[tuple[str, str]]:
         ("// RFC 9002 appendix A.8", [("9002", "A.8")]),
         ('    """A reset (RFC 9000 section\n    10.3)."""', [("9000", "10.3")]),
         ("#[cfg(test)]", []),
+        (
+            '"""What (section numbers: draft-ietf-webtrans-http3-16)."""\n\n# Section 5.1, '
+            "RFC 9000 section 2\n\n# Version 7, section 3",
+            [("draft-ietf-webtrans-http3-16", "5.1"), ("9000", "2")],
+        ),
     ],
 )
 def test_citations_are_found(text: str, found: list[tuple[str, str]]) -> None:

@@ -2,83 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 import tquic
-from tquic import h3
-from tquic.h3._codec import encode_frame_header, encode_varint
+from tquic.h3._codec import encode_varint
 from tquic.h3._webtransport import encode_close, http_code, stream_header
 from tquic.h3.capsules import encode_capsule
 from tquic.h3.errors import ErrorCode, SessionErrorCode
 from tquic.h3.qpack import encode_static
-from tquic.h3.server import Limits, Request, Response
-from tquic.h3.webtransport import Session, SessionClosed, SessionRequest
+from tquic.h3.server import Limits
+from tquic.h3.webtransport import SessionClosed
 
-CONNECT = [
-    (b":method", b"CONNECT"),
-    (b":scheme", b"https"),
-    (b":authority", b"localhost"),
-    (b":path", b"/"),
-    (b":protocol", b"webtransport"),
-]
-SETTINGS = {0x33: 1, 0x2B603742: 1}
-
-
-def frame(kind: int, payload: bytes) -> bytes:
-    return encode_frame_header(kind, len(payload)) + payload
-
-
-def control(settings: dict[int, int]) -> bytes:
-    payload = b"".join(encode_varint(n) + encode_varint(v) for n, v in settings.items())
-    return b"\0" + frame(4, payload)
-
-
-async def page(_: Request) -> Response:
-    return Response()
-
-
-class Site:
-    """A server with sessions, and a QUIC connection to it on which anything may be written."""
-
-    def __init__(self) -> None:
-        self.sessions: asyncio.Queue[Session] = asyncio.Queue()
-        self.client: Any = None
-
-    async def handle(self, request: SessionRequest) -> None:
-        session = request.accept()
-        self.sessions.put_nowait(session)
-        await session.wait_closed()
-
-    def open(self, data: bytes, *, unidirectional: bool = False) -> tquic.Stream:
-        stream: tquic.Stream = self.client.open_stream(unidirectional=unidirectional)
-        stream.write(data)
-        return stream
-
-    async def begin(self) -> tuple[tquic.Stream, Session]:
-        """A session on the next stream."""
-        connect = self.open(frame(1, encode_static(CONNECT)))
-        return connect, await self.sessions.get()
+from .byhand import CONNECT, SETTINGS, Site, control, frame, until_stopped
 
 
 @pytest.fixture
 async def site(
     authority: tuple[bytes, bytes, bytes], caplog: pytest.LogCaptureFixture
 ) -> AsyncIterator[Site]:
-    ca, cert, key = authority
     site = Site()
-    # Each datagram counts 64 more: room for ten of 36 bytes.
-    config = tquic.Config(cert=cert, key=key, datagram_queue=1024)
-    ours = tquic.Config(ca=ca, alpn=("h3",), server_name="localhost")
-    async with (
-        h3.serve(
-            page, "127.0.0.1", 0, config=config, webtransport=site.handle, limits=Limits(sessions=3)
-        ) as server,
-        tquic.connect(*server.address, config=ours) as site.client,
-    ):
+    async with site.serve(authority, Limits(sessions=3)):
         yield site
     # Nothing that clients do makes an exception.
     assert not caplog.records
@@ -110,6 +55,7 @@ async def test_what_comes_before_its_session(site: Site) -> None:
 
 
 async def test_streams_of_sessions_that_never_come(site: Site) -> None:
+    """draft-ietf-webtrans-http3-16 section 4.6"""
     site.open(control(SETTINGS), unidirectional=True)
     waiting = []
     for _ in range(17):
@@ -221,6 +167,41 @@ async def test_the_connect_stream_is_given_up(site: Site) -> None:
     await session.wait_closed()
     assert isinstance(session.exception, SessionClosed)
     assert session.exception.code is None
+
+
+@pytest.mark.parametrize("more", [encode_capsule(0x78AE, b""), b"x"])
+async def test_content_behind_the_end_of_a_session(site: Site, more: bytes) -> None:
+    """draft-ietf-webtrans-http3-16 section 6"""
+    site.open(control(SETTINGS), unidirectional=True)
+    connect, session = await site.begin()
+    connect.write(frame(0, encode_close(3, "bye")))
+    await session.wait_closed()
+    connect.write(frame(0, more))
+    with pytest.raises(tquic.StreamStopped) as caught:
+        await until_stopped(connect)
+    assert caught.value.code == ErrorCode.H3_MESSAGE_ERROR
+    # What it was told is not changed by that.
+    assert isinstance(session.exception, SessionClosed)
+    assert (session.exception.code, session.exception.reason) == (3, "bye")
+
+
+async def test_nothing_is_kept_of_sessions_that_are_over(site: Site) -> None:
+    site.open(control(SETTINGS), unidirectional=True)
+    for end in ("finish", "reset", "closed", "stop"):
+        connect, session = await site.begin()
+        if end == "reset":
+            connect.reset(ErrorCode.H3_REQUEST_CANCELLED)
+        elif end == "stop":
+            connect.stop(ErrorCode.H3_REQUEST_CANCELLED)
+        elif end == "closed":
+            session.close()
+        await site.client.ping()
+        connect.finish()
+        await session.wait_closed()
+        await site.client.ping()
+        sessions = session._wire.sessions
+        while sessions._active or sessions._closing:
+            await site.client.ping()
 
 
 async def test_a_session_that_cannot_be(site: Site) -> None:

@@ -212,6 +212,7 @@ async def test_several_sessions_at_once(site: Site, c: Connection) -> None:
 
 
 async def test_more_sessions_than_the_server_takes(site: Site, c: Connection) -> None:
+    """draft-ietf-webtrans-http3-16 section 5.2"""
     sessions = [await c.webtransport("/quiet") for _ in range(4)]
     with pytest.raises(RequestFailed, match="H3_REQUEST_REJECTED") as caught:
         await c.webtransport("/quiet")
@@ -255,6 +256,7 @@ async def test_the_client_closes_with_a_code(site: Site, c: Connection) -> None:
 
 
 async def test_error_codes_of_streams(site: Site, c: Connection) -> None:
+    """draft-ietf-webtrans-http3-16 section 4.4"""
     session = await c.webtransport("/stop")
     stream = session.open_stream()
     stream.write(b"x")
@@ -270,7 +272,7 @@ async def test_error_codes_of_streams(site: Site, c: Connection) -> None:
 
 
 async def test_a_stream_that_is_given_up_at_once_is_heard_of(site: Site, c: Connection) -> None:
-    """RESET_STREAM_AT keeps its header (draft-ietf-webtrans-http3 section 4.4)."""
+    """RESET_STREAM_AT keeps its header (draft-ietf-webtrans-http3-16 section 4.4)."""
     session = await c.webtransport("/gone-at-once")
     session.open_stream().reset(5)
     assert (await site.ends.get()).code == 5
@@ -307,6 +309,7 @@ async def test_draining(site: Site, c: Connection) -> None:
 async def test_a_server_that_goes_away_drains(
     server_config: tquic.Config, client_config: tquic.Config
 ) -> None:
+    """draft-ietf-webtrans-http3-16 section 4.7"""
     site = Site()
     async with asyncio.timeout(30):
         server = await tquic.h3.serve(
@@ -338,6 +341,7 @@ async def test_refusals(site: Site, c: Connection, caplog: pytest.LogCaptureFixt
 
 
 async def test_protocols(site: Site, c: Connection) -> None:
+    """draft-ietf-webtrans-http3-16 section 3.3"""
     async with await c.webtransport("/echo", protocols=("one", 'with " and \\')) as session:
         assert session.protocol == 'with " and \\'
         assert site.sessions[0].protocol == 'with " and \\'

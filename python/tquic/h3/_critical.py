@@ -79,7 +79,7 @@ class TypedStream:
 
 class SignalledStream:
     """A bidirectional stream that may belong to a WebTransport session: its first bytes tell
-    (draft-ietf-webtrans-http3 section 4.3)."""
+    (draft-ietf-webtrans-http3-16 section 4.3)."""
 
     __slots__ = ("_became", "_id", "_other", "_start")
 
@@ -131,7 +131,7 @@ class SessionHeader:
             return
         session, size = found
         if session & 3:
-            # draft-ietf-webtrans-http3 section 4
+            # draft-ietf-webtrans-http3-16 section 4
             raise _id_error(f"session {session} of a stream is no request stream")
         rest = view[size - len(self._start) :]
         events.append(SessionStream(self._id, session, self._before + size, rest, end))

@@ -13,7 +13,7 @@ SETTINGS: Final = 0x04
 PUSH_PROMISE: Final = 0x05
 GOAWAY: Final = 0x07
 MAX_PUSH_ID: Final = 0x0D
-# No frame, but the beginning of a stream (draft-ietf-webtrans-http3 section 4.3).
+# No frame, but the beginning of a stream (draft-ietf-webtrans-http3-16 section 4.3).
 WT_STREAM: Final = 0x41
 PRIORITY_UPDATE_REQUEST: Final = 0xF0700
 PRIORITY_UPDATE_PUSH: Final = 0xF0701
@@ -35,7 +35,7 @@ CONTROL_STREAM: Final = 0x00
 PUSH_STREAM: Final = 0x01
 ENCODER_STREAM: Final = 0x02
 DECODER_STREAM: Final = 0x03
-# draft-ietf-webtrans-http3 section 4.2
+# draft-ietf-webtrans-http3-16 section 4.2
 SESSION_STREAM: Final = 0x54
 
 

@@ -229,7 +229,7 @@ class RequestStream:
             elif frame.payload is not None:
                 self._check(frame.type)
             elif frame.type == _frames.WT_STREAM and self._sessions:
-                # draft-ietf-webtrans-http3 section 4.3: streams begin with it, or do not have it.
+                # draft-ietf-webtrans-http3-16 section 4.3: streams begin with it, or have it not.
                 raise H3Error(ErrorCode.H3_FRAME_ERROR, "WT_STREAM inside of a request stream")
         if end:
             self._on_end(events)

@@ -1,5 +1,5 @@
 """The WebTransport sessions of one connection, at either end: their streams, their datagrams, and
-how they end (section numbers: draft-ietf-webtrans-http3, version 16)."""
+how they end (section numbers: draft-ietf-webtrans-http3-16)."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import tquic.connection
-import tquic.stream
-from tquic.errors import ConnectionClosed, QuicError, Side, StreamReset, StreamStopped
+from tquic.errors import ConnectionClosed, QuicError, Side
+from tquic.h3._session_flow import SessionFlow, StreamAccount
+from tquic.h3._session_stream import Stream, mapped
 from tquic.h3._webtransport import (
     Close,
+    Credited,
     Drain,
     Early,
     SessionCapsules,
-    application_code,
     encode_close,
     encode_drain,
-    http_code,
     parse_string,
     stream_header,
 )
-from tquic.h3.errors import ErrorCode, H3Error, SessionErrorCode, code_name
+from tquic.h3.errors import ErrorCode, FlowControlError, H3Error, SessionErrorCode
 from tquic.h3.events import Response, SessionStream
 from tquic.h3.headers import Headers
 
@@ -38,9 +38,7 @@ __all__ = [
     "SessionClosed",
     "SessionRefused",
     "Sessions",
-    "Stream",
     "Tunnel",
-    "mapped",
 ]
 
 # With these a peer stops a CONNECT stream of which it knows enough: why, the stream says.
@@ -50,6 +48,8 @@ FAREWELLS: Final = frozenset({ErrorCode.H3_NO_ERROR, SessionErrorCode.WT_SESSION
 _OVERHEAD: Final = 64
 # Sessions that have ended which are remembered: streams of theirs may still come.
 _REMEMBERED: Final = 64
+# Streams that were rejected which are remembered: their sessions may still come.
+_REJECTED: Final = 256
 
 
 class SessionClosed(QuicError):  # noqa: N818 - what happened
@@ -97,66 +97,6 @@ class Tunnel(Protocol):
         """Waits until the peer's transport has what was sent, and the peer has ended it as well."""
 
 
-class Stream(tquic.stream.Stream):
-    """A stream of a session: a `tquic.Stream` whose error codes are those of the application, up to
-    2^32-1.
-
-    If the peer gave it up with a code that is not the application's, such as WT_SESSION_GONE, the
-    error has the code of HTTP/3, and `code_name` its name.
-    """
-
-    _session: Session | None = None
-
-    @property
-    def session(self) -> Session:
-        """Its session."""
-        assert self._session is not None
-        return self._session
-
-    def reset(self, code: int = 0, *, reliable_size: int = 0) -> None:
-        """Gives up sending (RESET_STREAM); what was not delivered is lost.
-
-        If the peer does not know RESET_STREAM_AT and that is all of it, it may never hear of the
-        stream.
-
-        Args:
-            code: the application's error code for the peer, below 2^32.
-            reliable_size: bytes that are delivered nevertheless, see `tquic.Stream.reset`.
-
-        Raises:
-            StreamClosed: the stream does not go this way.
-            StreamError: the peer does not know RESET_STREAM_AT.
-            ValueError: the code is too large or negative, or so much was not written.
-        """
-        super().reset(http_code(code), reliable_size=reliable_size)
-
-    def stop(self, code: int = 0) -> None:
-        """Gives up reading and asks the peer to stop sending (STOP_SENDING). What came and was not
-        read is dropped.
-
-        Args:
-            code: the application's error code for the peer, below 2^32.
-
-        Raises:
-            ValueError: the code is too large or negative.
-        """
-        super().stop(http_code(code))
-
-    def __repr__(self) -> str:
-        return f"<WebTransport stream {self._id}>"
-
-
-def mapped(error: Exception) -> Exception:
-    """The error with which a peer gave a stream up, with the application's code."""
-    if not isinstance(error, StreamReset | StreamStopped):
-        return error
-    code = application_code(error.code)
-    if code is None:
-        error.code_name = code_name(error.code)
-        return error
-    return type(error)(code)
-
-
 class Session:
     """A WebTransport session: streams and datagrams of its own on a connection with others.
 
@@ -174,7 +114,12 @@ class Session:
         self._offered = offered
         self._refused: QuicError | None = None
         self._id = number
-        self._capsules = SessionCapsules()
+        self._flow = wire.sessions.flow()
+        self._capsules = SessionCapsules(version=wire.h3.session_version, flow=self._flow)
+        # Streams that the peer's limits keep back: those that were not begun, by whether they are
+        # unidirectional, and those with more to send.
+        self._unbegun: tuple[deque[Stream], deque[Stream]] = (deque(), deque())
+        self._short: dict[Stream, None] = {}
         self._news = wire._home.signal()
         self._unaccepted: deque[Stream] = deque()
         self._datagrams: deque[bytes] = deque()
@@ -221,8 +166,8 @@ class Session:
     def open_stream(self, *, unidirectional: bool = False) -> Stream:
         """Opens a stream, which can be written at once.
 
-        While the peer allows no more streams, what is written waits, and so does `Stream.drain` as
-        soon as it is much.
+        While the peer allows no more streams, on the connection or in the session, what is written
+        waits, and so does `Stream.drain` as soon as it is much.
 
         Args:
             unidirectional: only this end sends on it.
@@ -237,12 +182,17 @@ class Session:
         wire._check_open()
         number = wire._native.open(not unidirectional)
         stream = Stream(wire, number, early=False)
-        stream._session = self
         wire._streams[number] = stream
         header = stream_header(self._id, unidirectional=unidirectional)
         # Section 4.4: a stream that is given up can still be told whose it was.
         stream._header = len(header)
+        stream._join(self)
+        if stream._share is not None:
+            # Section 5.3: what is beyond the limit waits here, header and all.
+            self._unbegun[unidirectional].append(stream)
+            self._begin_streams(unidirectional)
         stream._out.write(header, False)
+        self._tell_limits()
         return stream
 
     async def accept_stream(self) -> Stream:
@@ -425,14 +375,87 @@ class Session:
         self._tunnel.give_up(code)
 
     def _on_stream(self, stream: Stream) -> None:
-        stream._session = self
+        """The peer has begun a stream."""
+        if self._closed is None:
+            self._count(stream)
         if self._closed is None:
             self._unaccepted.append(stream)
             self._news.wake()
+            self._on_stream_over(stream)
         else:
+            stream._session = self
             stream._give_up(SessionErrorCode.WT_SESSION_GONE, self._closed)
 
+    def _on_rejected(self, stream: Stream) -> None:
+        """A stream of the peer was given up before the session had come: it counts nevertheless."""
+        if self._closed is None:
+            self._count(stream)
+            self._on_stream_over(stream)
+
+    def _count(self, stream: Stream) -> None:
+        try:
+            if self._flow is not None:
+                self._flow.stream_came(unidirectional=not stream.writable)
+            stream._join(self)
+        except FlowControlError as error:
+            self._fail(error)
+
+    def _on_stream_over(self, stream: Stream) -> None:
+        """Nothing more will happen to a stream, perhaps: if so, the peer may open another."""
+        ours = (stream.id & 1 == 0) == self._wire.is_client
+        if self._flow is not None and not ours and stream._settled_over and not stream._returned:
+            stream._returned = True
+            self._flow.stream_went(unidirectional=not stream.writable)
+            self._tell_limits()
+
+    # ---- Its limits (section 5) ----
+
+    def _begin_streams(self, unidirectional: bool) -> None:
+        """Begins streams that waited for the peer's limit, as far as it goes."""
+        assert self._flow is not None
+        waiting, credit = self._unbegun[unidirectional], self._flow.streams[unidirectional]
+        while waiting and credit.left > 0:
+            stream = waiting.popleft()
+            # Unless it was given up meanwhile: the peer never heard of it.
+            if stream._share is not None and not stream._out.over:
+                credit.use(1)
+                stream._share.account.open = True
+                stream._out.on_writable()
+        if waiting:
+            credit.want()
+
+    def _on_credit(self) -> None:
+        """The peer allows more, perhaps."""
+        if self._flow is not None and self._closed is None:
+            for unidirectional in (False, True):
+                self._begin_streams(unidirectional)
+            while self._short and self._flow.data.left > 0:
+                stream = next(iter(self._short))
+                del self._short[stream]
+                stream._out.on_writable()
+            self._tell_limits()
+
+    def _on_short(self, stream: Stream, account: StreamAccount) -> None:
+        """A stream has more to send than it may."""
+        if account.open and not account.room:
+            self._short[stream] = None
+            self._tell_limits()
+
+    def _tell_limits(self) -> None:
+        """Tells the peer of new limits, and of its own that are in the way."""
+        if self._flow is not None and self._closed is None:
+            capsules = self._flow.take_output()
+            if capsules:
+                self._tunnel.send_capsules(capsules, end=False)
+
+    def _fail(self, error: H3Error | FlowControlError) -> None:
+        """The peer broke a rule of the session."""
+        self._end(SessionClosed(None, str(error), by="local"))
+        self._tunnel.give_up(error.code)
+
     def _on_datagram(self, data: bytes) -> None:
+        if self._closed is not None:
+            return
         self._datagrams.append(data)
         self._room -= len(data) + _OVERHEAD
         while self._room < 0:
@@ -443,9 +466,8 @@ class Session:
         """More of its CONNECT stream."""
         try:
             events = self._capsules.receive(data, end)
-        except H3Error as error:
-            self._tunnel.give_up(error.code)
-            self._end(SessionClosed(None, str(error), by="local"))
+        except (H3Error, FlowControlError) as error:
+            self._fail(error)
             return
         for event in events:
             if isinstance(event, Close):
@@ -455,6 +477,8 @@ class Session:
                     self._tunnel.send_capsules(b"", end=True)
             elif isinstance(event, Drain):
                 self._on_drain()
+            elif isinstance(event, Credited):
+                self._on_credit()
             else:
                 self._on_datagram(event)
 
@@ -467,7 +491,11 @@ class Session:
         if self._closed is None:
             self._closed = error
             for stream in self._streams():
+                stream._leave()
                 stream._give_up(code, error)
+            for waiting in self._unbegun:
+                waiting.clear()
+            self._short.clear()
             self._wire.sessions.forget(self._id)
             self._news.wake()
 
@@ -478,29 +506,57 @@ class Sessions:
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
         self._active: dict[int, Session] = {}
+        # Those that are over while more may come on their CONNECT streams.
+        self._closing: dict[int, Session] = {}
         self._ended: deque[int] = deque(maxlen=_REMEMBERED)
         self._early: Early[Stream] = Early()
+        # Streams that found no room in there, by the sessions that will have them counted.
+        self._rejected: deque[tuple[int, Stream]] = deque(maxlen=_REJECTED)
 
-    def __len__(self) -> int:
+    @property
+    def active(self) -> int:
+        """How many there are."""
         return len(self._active)
+
+    @property
+    def alone(self) -> bool:
+        """Section 5.1: whether there may be one session at a time only."""
+        return self._wire.h3.session_version == 16 and self.flow() is None
+
+    def flow(self) -> SessionFlow | None:
+        """The limits of a new session, if both ends want some (section 5.1)."""
+        ours, theirs = self._wire.h3.settings.session_limits, self._wire.h3.peer_settings
+        if self._wire.h3.session_version < 16 or theirs is None or ours is None:
+            return None
+        return SessionFlow(ours, theirs.session_limits) if ours and theirs.session_limits else None
 
     def add(self, session: Session) -> None:
         """A session is asked for: what came for it before it is its own now."""
         self._active[session.id] = session
         streams, datagrams = self._early.take(session.id)
+        for number, stream in list(self._rejected):
+            if number == session.id:
+                self._rejected.remove((number, stream))
+                session._on_rejected(stream)
         for stream in streams:
             session._on_stream(stream)
         for data in datagrams:
             session._on_datagram(data)
 
     def of(self, number: int) -> Session | None:
-        """The session that was made on a stream."""
-        return self._active.get(number)
+        """The session that was made on a stream, even if it is over."""
+        return self._active.get(number) or self._closing.get(number)
 
     def forget(self, number: int) -> None:
         """A session is over."""
-        if self._active.pop(number, None) is not None:
+        session = self._active.pop(number, None)
+        if session is not None:
+            self._closing[number] = session
             self._ended.append(number)
+
+    def read(self, number: int) -> None:
+        """Nothing more comes on a stream that may have made a session."""
+        self._closing.pop(number, None)
 
     def refuse(self, number: int) -> None:
         """There will be no such session."""
@@ -515,6 +571,7 @@ class Sessions:
         if session is not None:
             session._end(SessionClosed(None, why, by=by))
             session._tunnel.give_up(ErrorCode.H3_REQUEST_CANCELLED)
+        self.read(number)
 
     def drain(self) -> None:
         """GOAWAY was sent or has come (section 4.7)."""
@@ -537,7 +594,7 @@ class Sessions:
                 stream._out.error = mapped(stream._out.error)
         wire._streams[number] = stream
         # What came before was read by HTTP/3.
-        stream._in.position = event.offset
+        stream._in.position = stream._peer_header = event.offset
         stream._in.on_data(event.data, event.end)
         session = self._active.get(event.session_id)
         if session is not None:
@@ -550,7 +607,8 @@ class Sessions:
         else:
             oldest = self._early.add_stream(event.session_id, stream)
             if oldest is not None:
-                _reject(oldest, SessionErrorCode.WT_BUFFERED_STREAM_REJECTED)
+                _reject(oldest[1], SessionErrorCode.WT_BUFFERED_STREAM_REJECTED)
+                self._rejected.append(oldest)
         return stream
 
     def on_datagram(self, session_id: int, data: bytes) -> None:
@@ -566,3 +624,5 @@ def _reject(stream: Stream, code: SessionErrorCode) -> None:
     """A stream belongs to no session (section 4.6)."""
     reason = f"the stream belongs to no session: {code.name}"
     stream._give_up(code, SessionClosed(None, reason, by="local"))
+    # If it has come whole: nobody will read it.
+    stream._in.take_all()

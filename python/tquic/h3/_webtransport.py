@@ -1,8 +1,8 @@
 """WebTransport over HTTP/3 without sockets: what a session says on its CONNECT stream, how its
-streams begin, what may wait for a session that has not come.
+streams begin, what may wait for a session that has not come (section numbers:
+draft-ietf-webtrans-http3-16).
 
-It is draft-ietf-webtrans-http3 in its versions 2 and 7; section numbers are those of version 16,
-which says the same with more words.
+Versions 7 and 2 say the same, without flow control and in other words.
 """
 
 from __future__ import annotations
@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
 from tquic.h3 import _frames
 from tquic.h3._codec import encode_varint
+from tquic.h3._session_flow import FLOW_CAPSULES, PROHIBITED, SessionFlow
 from tquic.h3.capsules import DATAGRAM, CapsuleDecoder, encode_capsule
-from tquic.h3.errors import ErrorCode, H3Error
+from tquic.h3.errors import ErrorCode, FlowControlError, H3Error
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 __all__ = [
     "PROTOCOL",
+    "PROTOCOLS",
+    "PROTOCOL_16",
     "CapsuleEvent",
     "Close",
+    "Credited",
     "Drain",
     "Early",
     "SessionCapsules",
@@ -40,7 +44,13 @@ __all__ = [
 T = TypeVar("T")
 
 PROTOCOL: Final = b"webtransport"
-"""The :protocol of an extended CONNECT that asks for a session."""
+"""The :protocol of an extended CONNECT that asks for a session, before version 13."""
+
+PROTOCOL_16: Final = b"webtransport-h3"
+"""The same in version 16 (section 9.1)."""
+
+PROTOCOLS: Final = frozenset({PROTOCOL, PROTOCOL_16})
+"""All of them."""
 
 MAX_CODE: Final = (1 << 32) - 1
 """The largest error code of an application."""
@@ -99,7 +109,12 @@ class Drain:
     """The peer wants the session to be ended soon."""
 
 
-CapsuleEvent: TypeAlias = "Close | Drain | bytes"
+@dataclass(slots=True, frozen=True)
+class Credited:
+    """The peer allows more streams, or more data."""
+
+
+CapsuleEvent: TypeAlias = "Close | Drain | Credited | bytes"
 """What a CONNECT stream tells; bytes are a datagram that came as a capsule."""
 
 
@@ -122,10 +137,17 @@ def encode_drain() -> bytes:
 
 
 class SessionCapsules:
-    """Reads the content of a CONNECT stream."""
+    """Reads the content of a CONNECT stream.
 
-    def __init__(self) -> None:
-        self._capsules = CapsuleDecoder(types=_KNOWN)
+    Args:
+        version: of the draft. Default 7.
+        flow: what capsules of flow control change. Default none: they mean nothing.
+    """
+
+    def __init__(self, *, version: int = 7, flow: SessionFlow | None = None) -> None:
+        known = _KNOWN | FLOW_CAPSULES | PROHIBITED if version >= 16 else _KNOWN
+        self._capsules = CapsuleDecoder(types=known)
+        self._flow = flow
         self._closed = False
 
     def receive(self, data: ReadableBuffer, end: bool = False) -> list[CapsuleEvent]:
@@ -133,6 +155,7 @@ class SessionCapsules:
 
         Raises:
             H3Error: a rule is broken: reset the stream with its code.
+            FlowControlError: the same.
         """
         events: list[CapsuleEvent] = []
         if not self._closed:
@@ -154,7 +177,17 @@ class SessionCapsules:
             self._closed = True
             events.append(_close(payload))
         elif kind == _DRAIN:
+            # Section 4.7: it has no content.
+            if payload:
+                raise _malformed("the capsule that asks for the end of a session is not empty")
             events.append(Drain())
+        elif kind in PROHIBITED:
+            # Section 5.4
+            raise FlowControlError(f"a capsule of type {kind:#x} limits a single stream")
+        elif kind in FLOW_CAPSULES:
+            # Section 5.1: ignored without flow control.
+            if self._flow is not None and self._flow.receive(kind, payload):
+                events.append(Credited())
         else:
             # RFC 9297 section 3.5
             events.append(payload)
@@ -195,10 +228,10 @@ class Early(Generic[T]):
         self._datagrams: deque[tuple[int, bytes]] = deque()
         self._room = datagrams
 
-    def add_stream(self, session: int, stream: T) -> T | None:
-        """A stream waits; answers one that may not wait any more."""
+    def add_stream(self, session: int, stream: T) -> tuple[int, T] | None:
+        """A stream waits; answers one that may not wait any more, and its session."""
         self._streams.append((session, stream))
-        return self._streams.popleft()[1] if len(self._streams) > self._limit else None
+        return self._streams.popleft() if len(self._streams) > self._limit else None
 
     def add_datagram(self, session: int, data: bytes) -> None:
         """A datagram waits."""

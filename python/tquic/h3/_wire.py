@@ -18,7 +18,8 @@ from tquic._halves import File
 from tquic._wait import Home
 from tquic.config import Config
 from tquic.errors import ConnectionClosed, StreamClosed, StreamError, WriteBufferFull
-from tquic.h3._sessions import FAREWELLS, Session, Sessions, Stream, mapped
+from tquic.h3._session_stream import Stream, mapped
+from tquic.h3._sessions import FAREWELLS, Session, Sessions
 from tquic.h3.connection import Connection
 from tquic.h3.errors import ErrorCode, H3Error, RequestFailed, code_name
 from tquic.h3.events import (
@@ -341,6 +342,8 @@ class Wire(tquic.connection.Connection):
             return
         self._started = True
         with contextlib.suppress(ConnectionClosed):
+            if self.h3.settings.session_limits is not None:
+                self._native.tell_final_sizes()
             ids = [self.open_stream(unidirectional=True).id for _ in range(3)]
             self.h3.start(*ids)
             self._flush_h3()
@@ -383,6 +386,7 @@ class Wire(tquic.connection.Connection):
         stream = self._streams.get(number)
         size = len(data)
         if isinstance(stream, Stream):
+            stream._on_arrival(size)
             super()._on_data(number, data, fin)
             return
         if stream is None or stream._in.over:
@@ -436,6 +440,7 @@ class Wire(tquic.connection.Connection):
     def _on_stopped(self, number: int, error: Exception, _: Any) -> None:
         stream = self._streams.get(number)
         if isinstance(stream, Stream):
+            stream._gave_up_sending = True
             super()._on_stopped(number, mapped(error), _)
         elif stream is not None:
             cast(Any, error).code_name = code_name(cast(Any, error).code)
@@ -447,6 +452,29 @@ class Wire(tquic.connection.Connection):
             if begun and cast(Any, error).code not in FAREWELLS:
                 self._cut_off(number, f"the peer stopped it: {cast(Any, error).code_name}")
 
+    def _on_finished(self, number: int, *_: Any) -> None:
+        stream = self._streams.get(number)
+        if isinstance(stream, Stream):
+            # Given up too late: all of it was delivered, and there is no other size.
+            stream._gave_up_sending = False
+        super()._on_finished(number)
+
+    def _on_final_size(self, number: int, outgoing: bool, size: int) -> None:
+        stream = self._streams.get(number)
+        if isinstance(stream, Stream):
+            stream._on_final_size(outgoing, size)
+            self._forget(stream)
+
+    def _forget(self, stream: tquic.stream.Stream) -> None:
+        if not isinstance(stream, Stream):
+            super()._forget(stream)
+            if self._sessions and stream._in.over:
+                self._sessions.read(stream.id)
+        elif stream._settled_over and self._streams.pop(stream.id, None) is not None:
+            session = stream._session
+            if session is not None:
+                session._on_stream_over(stream)
+
     def _on_datagram(self, data: bytes, *_: Any) -> None:
         self._native.consumed_datagrams(1, len(data))
         self._told(self._taken(self.h3.receive_datagram, data), -1, 0)
@@ -454,7 +482,7 @@ class Wire(tquic.connection.Connection):
     def _on_closed(self, error: ConnectionClosed, *_: Any) -> None:
         if error.code is not None and error.code_name == f"{error.code:#x}":
             error.code_name = code_name(error.code)
-        if self._sessions:
+        if self._sessions is not None:
             self._sessions.end(error)
         super()._on_closed(error)
 
@@ -538,8 +566,8 @@ class Wire(tquic.connection.Connection):
             self._cut_off(event.stream_id, f"the peer gave it up: {code_name(event.code)}")
 
     def _session(self, number: int) -> Session | None:
-        """The session that was made on a stream."""
-        return self._sessions.of(number) if self._sessions else None
+        """The session that was made on a stream, even if it is over."""
+        return self._sessions.of(number) if self._sessions is not None else None
 
     def _session_ends(self, number: int) -> None:
         """The peer has ended the stream of a session, perhaps."""
@@ -548,15 +576,15 @@ class Wire(tquic.connection.Connection):
             session._on_content(b"", end=True)
 
     def _cut_off(self, number: int, why: str) -> None:
-        """A session ends with its stream (draft-ietf-webtrans-http3 section 6)."""
-        if self._sessions:
+        """A session ends with its stream (draft-ietf-webtrans-http3-16 section 6)."""
+        if self._sessions is not None:
             self._sessions.cut_off(number, why)
 
     def _on_http_datagram(self, event: Datagram) -> None:
         self.sessions.on_datagram(event.stream_id, event.data)
 
     def _on_goaway(self, event: GoAwayReceived) -> None:
-        if self._sessions:
+        if self._sessions is not None:
             self._sessions.drain()
         self.on_event(event)
         self._news.wake()
@@ -574,6 +602,8 @@ class Wire(tquic.connection.Connection):
         _engine.UNFRAMED: _on_unframed,
         _engine.RESET: _on_reset,
         _engine.STOPPED: _on_stopped,
+        _engine.FINISHED: _on_finished,
+        _engine.FINAL_SIZE: _on_final_size,
         _engine.DATAGRAM: _on_datagram,
         _engine.CLOSED: _on_closed,
     }

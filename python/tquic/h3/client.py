@@ -19,9 +19,14 @@ from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import StreamStopped
 from tquic.h3._methods import Methods
-from tquic.h3._session_client import begin, check_server, client_settings, session_fields
+from tquic.h3._session_client import (
+    begin,
+    check_server,
+    client_settings,
+    session_fields,
+    session_token,
+)
 from tquic.h3._sessions import Session
-from tquic.h3._webtransport import PROTOCOL
 from tquic.h3._wire import ALPN, Exchange, Wire
 from tquic.h3.errors import ErrorCode, LocalProtocolError, RequestFailed
 from tquic.h3.events import Response as ResponseHead
@@ -347,7 +352,7 @@ class ClientConnection(Methods):
         check_server(self._wire)
         more = [*as_fields(headers), *session_fields(self._wire, protocols)]
         url = urljoin(self._url, url)
-        fields = _request_fields("CONNECT", url, more, priority, PROTOCOL.decode())
+        fields = _request_fields("CONNECT", url, more, priority, session_token(self._wire))
         return await begin(self._begin(fields, end=False), protocols)
 
     # ---- The end ----

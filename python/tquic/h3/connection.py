@@ -136,6 +136,12 @@ class Connection:
         return self._control.settings
 
     @property
+    def session_version(self) -> int:
+        """The version of draft-ietf-webtrans-http3 that WebTransport sessions have here: 16, 7 or
+        2; 0 if there can be none, or the peer's settings have not come."""
+        return self._settings.session_version(self.peer_settings)
+
+    @property
     def goaway_received(self) -> int | None:
         """The ID in the last GOAWAY that came."""
         return self._control.goaway
@@ -297,6 +303,10 @@ class Connection:
         request = self._requests.pop(stream_id, None)
         if request is not None and request.receiving is not Receiving.ENDED:
             self._decoder.cancel(stream_id)
+
+    def has_begun(self, stream_id: int) -> bool:
+        """Whether anything has come of a bidirectional stream that is not over."""
+        return stream_id in self._requests or stream_id in self._readers
 
     def held(self, stream_id: int) -> int:
         """Bytes of a request stream that wait for QPACK, and must not be credited yet."""

@@ -38,7 +38,7 @@ class ErrorCode(IntEnum):
 
 
 class SessionErrorCode(IntEnum):
-    """What WebTransport adds to them, by the names of draft-ietf-webtrans-http3 section 9.5."""
+    """What WebTransport adds to them, by the names of draft-ietf-webtrans-http3-16 section 9.5."""
 
     WT_FLOW_CONTROL_ERROR = 0x045D4487
     WT_ALPN_ERROR = 0x0817B3DD
@@ -68,6 +68,20 @@ class FieldSectionTooLarge(H3Error):
     It concerns one stream, not the connection (RFC 9114 section 4.2.2): a server may answer 431, a
     client gives the response up.
     """
+
+
+class FlowControlError(Exception):
+    """The peer broke a rule of the flow control of a WebTransport session: reset its CONNECT stream
+    with ``code`` (draft-ietf-webtrans-http3-16 section 5.6)."""
+
+    code: Final = SessionErrorCode.WT_FLOW_CONTROL_ERROR
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code.name} (0x{self.code:08x}): {self.reason}"
 
 
 class LocalProtocolError(QuicError):

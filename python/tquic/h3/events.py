@@ -193,7 +193,7 @@ class Datagram:
 
 @dataclass(slots=True)
 class SessionStream:
-    """A stream of a WebTransport session has begun (draft-ietf-webtrans-http3 section 4).
+    """A stream of a WebTransport session has begun (draft-ietf-webtrans-http3-16 section 4).
 
     What comes on it is the session's: nothing more of it is to be given to
     `Connection.receive`.

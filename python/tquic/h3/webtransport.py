@@ -12,7 +12,8 @@ share a connection with requests, for clients and servers. Experimental: names m
 Servers give `tquic.h3.serve` a `SessionHandler`.
 """
 
-from tquic.h3._sessions import Session, SessionClosed, SessionRefused, Stream
+from tquic.h3._session_stream import Stream
+from tquic.h3._sessions import Session, SessionClosed, SessionRefused
 from tquic.h3.server._sessions import SessionHandler, SessionRequest
 
 __all__ = [

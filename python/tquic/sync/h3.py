@@ -10,7 +10,7 @@ connection or a client.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -25,6 +25,7 @@ from tquic.h3.priority import Priority
 from tquic.h3.settings import PeerSettings
 from tquic.sync._home import Threads
 from tquic.sync.stream import _checked
+from tquic.sync.webtransport import Session
 from tquic.tls import TlsContext, settled
 
 if TYPE_CHECKING:
@@ -286,6 +287,28 @@ class ClientConnection(_Requests):
         """Begins a request whose content follows; see `tquic.h3.ClientConnection.open`."""
         work = self._inner.open(method, url, headers=headers, protocol=protocol, priority=priority)
         return RequestStream(self._home, self._run(work), self._timeout)
+
+    def webtransport(
+        self,
+        url: str,
+        *,
+        protocols: Sequence[str] = (),
+        headers: HeadersLike | None = None,
+        priority: Priority | None = None,
+    ) -> Session:
+        """Makes a WebTransport session; see `tquic.h3.ClientConnection.webtransport`.
+
+        Raises:
+            TimeoutError: there was no answer; the request was given up.
+            SessionRefused: the server makes none there.
+            LocalProtocolError: the server takes no sessions, or one of the ends no datagrams.
+            RequestFailed: the server gave the request up; it may have as many sessions as it takes.
+            ConnectionClosed: the connection is over.
+        """
+        work = self._inner.webtransport(
+            url, protocols=protocols, headers=headers, priority=priority
+        )
+        return Session(self._home, self._run(work), self._timeout)
 
     def close(self) -> None:
         """Closes the connection, and returns at once; requests that run fail."""

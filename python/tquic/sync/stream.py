@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 from collections.abc import Coroutine, Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, overload
 
 import tquic.stream
+from tquic.sync._home import Threads
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, StrPath, WriteableBuffer
@@ -18,29 +19,35 @@ __all__ = ["Stream"]
 T = TypeVar("T")
 
 
-class Stream:
-    """One stream of a connection: made by `Connection.open_stream`, or given by iterating it.
+class Owner(Protocol):
+    """What streams belong to."""
 
-    What waits does so for the stream's timeout (`settimeout`) at most, and raises `TimeoutError`
-    then, or `BlockingIOError` if the timeout is 0. One thread may read at a time; any number may
-    write.
-    """
+    _home: Threads
 
-    def __init__(self, connection: Connection, inner: tquic.stream.Stream) -> None:
-        self._connection = connection
-        self._home = connection._home
+    def gettimeout(self) -> float | None:
+        """For how long its streams wait at first."""
+
+    def fileno(self) -> int:
+        """What to poll."""
+        raise NotImplementedError
+
+    def _run(self, work: Coroutine[Any, Any, T], timeout: float | None) -> T:
+        raise NotImplementedError
+
+
+class BaseStream:
+    """What all streams that block can do."""
+
+    def __init__(self, owner: Owner, inner: tquic.stream.Stream) -> None:
+        self._owner = owner
+        self._home = owner._home
         self._inner = inner
-        self._timeout = connection.gettimeout()
+        self._timeout = owner.gettimeout()
 
     @property
     def id(self) -> int:
         """The stream ID (RFC 9000 section 2.1)."""
         return self._inner.id
-
-    @property
-    def connection(self) -> Connection:
-        """Its connection."""
-        return self._connection
 
     @property
     def readable(self) -> bool:
@@ -75,7 +82,7 @@ class Stream:
 
     def fileno(self) -> int:
         """The descriptor of its connection; see `Connection.fileno`."""
-        return self._connection.fileno()
+        return self._owner.fileno()
 
     # ---- Reading ----
 
@@ -278,13 +285,31 @@ class Stream:
         return io.BufferedWriter(raw, size) if mode == "wb" else io.BufferedReader(raw, size)
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._connection._run(work, self._timeout)
+        return self._owner._run(work, self._timeout)
+
+
+class Stream(BaseStream):
+    """One stream of a connection: made by `Connection.open_stream`, or given by iterating it.
+
+    What waits does so for the stream's timeout (`settimeout`) at most, and raises `TimeoutError`
+    then, or `BlockingIOError` if the timeout is 0. One thread may read at a time; any number may
+    write.
+    """
+
+    def __init__(self, connection: Connection, inner: tquic.stream.Stream) -> None:
+        super().__init__(connection, inner)
+        self._connection = connection
+
+    @property
+    def connection(self) -> Connection:
+        """Its connection."""
+        return self._connection
 
 
 class _Raw(io.RawIOBase):
     """A stream, one way, as a file."""
 
-    def __init__(self, stream: Stream, *, writing: bool) -> None:
+    def __init__(self, stream: BaseStream, *, writing: bool) -> None:
         self._stream = stream
         self._writing = writing
 

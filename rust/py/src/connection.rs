@@ -298,6 +298,11 @@ impl Connection {
         self.bridge.hurry().map_err(|e| error::bridge(py, e))
     }
 
+    /// Has FINAL_SIZE told from now on.
+    fn tell_final_sizes(&self, py: Python<'_>) -> PyResult<()> {
+        self.bridge.tell_final_sizes().map_err(|e| error::bridge(py, e))
+    }
+
     /// Uses another of the connection IDs that the peer issued, if one is left.
     fn change_connection_id(&self, py: Python<'_>) -> PyResult<()> {
         self.bridge.change_connection_id().map_err(|e| error::bridge(py, e))

@@ -89,6 +89,9 @@ kinds! {
     UNFRAMED = 24;
     /// `a`: what went wrong with the application's own scheduler, `b`: whether it is done.
     SCHEDULER_FAILED = 25;
+    /// `a`: the stream, `b`: whether it is what we sent, `c`: bytes of it that count for flow control
+    /// now that it was given up.
+    FINAL_SIZE = 26;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -136,6 +139,9 @@ pub fn tuple<'py>(
         }
         EventKind::Pumped { stream, outgoing, outcome } => {
             five(py, key, kind::PUMPED, stream.0, outgoing, outcome_tuple(py, outcome)?)
+        }
+        EventKind::FinalSize { stream, outgoing, size } => {
+            five(py, key, kind::FINAL_SIZE, stream.0, outgoing, size)
         }
         EventKind::Held { stream } => one(kind::HELD, stream.0.into_pyobject(py)?.into_any()),
         EventKind::Unframed { stream, outcome } => {

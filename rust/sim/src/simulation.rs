@@ -110,7 +110,7 @@ struct Seat<H> {
     started: bool,
     /// Timeouts in a row without any time passing.
     spins: u32,
-    /// When it stands still.
+    /// When it stands still, in order.
     pauses: Vec<Range<Instant>>,
 }
 
@@ -182,7 +182,9 @@ impl<H: Host> Simulation<H> {
     /// it the clock has jumped, as for a process that was stopped or a machine that slept. Pauses of
     /// a host do not overlap.
     pub fn pause(&mut self, id: HostId, span: Range<Instant>) {
-        self.hosts[id.0].pauses.push(span);
+        let pauses = &mut self.hosts[id.0].pauses;
+        let place = pauses.partition_point(|pause| pause.start < span.start);
+        pauses.insert(place, span);
     }
 
     /// Runs to the end of time `until`.
@@ -253,7 +255,8 @@ impl<H: Host> Simulation<H> {
 impl<H: Host> Seat<H> {
     /// This time, or the end of the pause that it falls in.
     fn awake(&self, at: Instant) -> Instant {
-        self.pauses.iter().find(|pause| pause.contains(&at)).map_or(at, |pause| pause.end)
+        let past = self.pauses.partition_point(|pause| pause.end <= at);
+        self.pauses.get(past).filter(|pause| pause.contains(&at)).map_or(at, |pause| pause.end)
     }
 
     /// When it acts next: for its timer, or for what has come while it stood still.

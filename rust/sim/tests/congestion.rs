@@ -42,6 +42,10 @@ fn wrong_data_is_refused_with_its_name() {
         ("flows = [{}]\nexpect = []\nspeed = 3\n", "speed"),
         ("flows = [{}]\nexpect = [{ of = ['cubic'], what = 'jain', source = '' }]\n", "band"),
         ("flows = [{}]\nexpect = []\nhost = { ack-every = 0 }\n", "0 packets"),
+        (
+            "flows = [{}]\nexpect = []\nhost = { stalls = { every = '0ms', most = '0ms' } }\n",
+            "never move",
+        ),
     ] {
         let error = parse(&format!("{right}{wrong}")).unwrap_err();
         assert!(error.starts_with("n: ") && error.contains(why), "{error}");
@@ -52,7 +56,8 @@ fn wrong_data_is_refused_with_its_name() {
 fn the_same_seed_takes_the_same_course() {
     let scenario = scenario(
         "rate = '5Mbps'\nrtt = '40ms'\nbuffer = '1bdp'\nloss = 0.001\nflows = [{}, {}]\n\
-         cross = [{ rate = '1Mbps' }]\nhost = { jitter = '1ms', lateness = '1ms' }\n",
+         cross = [{ rate = '1Mbps' }]\nhost = { jitter = '1ms', lateness = '1ms', \
+         stalls = { every = '50ms', most = '10ms' } }\n",
     );
     for congestion in Congestion::SINGLE {
         let course = |seed| run(&scenario, congestion, seed);

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 from urllib.parse import unquote_to_bytes
 
 from tquic.errors import ConfigError
-from tquic.h3._webtransport import PROTOCOL
+from tquic.h3._webtransport import PROTOCOLS
 from tquic.h3.fields import joined_cookies
 from tquic.h3.server._answer import Line, date_line
 from tquic.h3.server._exchange import Exchange
@@ -92,7 +92,7 @@ class AsgiResponder:
 
     def take_sessions(self) -> None:
         """The application is given WebTransport sessions as well."""
-        self.protocols |= {PROTOCOL}
+        self.protocols |= PROTOCOLS
 
     async def start(self) -> None:
         """The application starts.
@@ -146,7 +146,7 @@ class AsgiResponder:
         scope = self._scope(exchange)
         del scope["method"]
         tls = scope["extensions"]["tls"]
-        if exchange.request.protocol == PROTOCOL:
+        if exchange.request.protocol in PROTOCOLS:
             # Nothing is agreed on among servers: the name says whose this is.
             scope["type"] = "webtransport"
 

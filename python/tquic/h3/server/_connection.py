@@ -15,8 +15,9 @@ from tquic._wait import Waiters
 from tquic.config import Config
 from tquic.errors import ConnectionClosed, Side, StreamClosed
 from tquic.h3 import events as e
-from tquic.h3._sessions import FAREWELLS, mapped
-from tquic.h3._webtransport import PROTOCOL
+from tquic.h3._session_stream import mapped
+from tquic.h3._sessions import FAREWELLS
+from tquic.h3._webtransport import PROTOCOLS
 from tquic.h3._wire import Wire
 from tquic.h3.errors import ErrorCode, code_name
 from tquic.h3.prepared import prepare_response
@@ -108,10 +109,10 @@ class ServerConnection(Wire):
         if exchange.id in self._reading:
             exchange.drop_body()
             if exchange.received:
-                del self._reading[exchange.id]
+                self._read(exchange.id)
             elif exchange.request.method != b"CONNECT":
                 self._discard(exchange)
-            elif exchange.request.protocol != PROTOCOL or exchange.status >= 300:
+            elif exchange.request.protocol not in PROTOCOLS or exchange.status >= 300:
                 # A session's client ends the stream as well, when it has read why.
                 self._stop(exchange.id, ErrorCode.H3_NO_ERROR)
         self.server.on_ended(exchange)
@@ -130,7 +131,7 @@ class ServerConnection(Wire):
         if self._started and self._closed is None:
             self.h3.send_goaway(final=final)
             self._flush_h3()
-            if self._sessions:
+            if self._sessions is not None:
                 self._sessions.drain()
 
     async def wait_idle(self) -> None:
@@ -198,7 +199,8 @@ class ServerConnection(Wire):
             return
         self._told(self._taken(self.h3.receive_stop, number, error.code), number, 0)
         exchange = self._exchanges.get(number)
-        if self._session(number) and error.code in FAREWELLS:
+        session = self._session(number)
+        if session is not None and not session.closed and error.code in FAREWELLS:
             return
         if exchange is not None:
             if exchange.under_way:
@@ -231,7 +233,7 @@ class ServerConnection(Wire):
             self._idle.wake()
 
     def _on_closed(self, error: ConnectionClosed, *_: Any) -> None:
-        if self._sessions:
+        if self._sessions is not None:
             self._sessions.end(error)
         if self._watch is not None:
             self._watch.cancel()
@@ -270,8 +272,8 @@ class ServerConnection(Wire):
         elif request.method == b"CONNECT" and not self.server.takes(request.protocol):
             # RFC 8441 section 4 leaves it to the server; 501 says what is the matter.
             exchange.refuse(501)
-        elif request.protocol == PROTOCOL and self.h3.peer_settings is None:
-            # draft-ietf-webtrans-http3 section 3.1: they tell which version the client means.
+        elif request.protocol in PROTOCOLS and self.h3.peer_settings is None:
+            # draft-ietf-webtrans-http3-16 section 3.1: they tell which version the client means.
             self._unsettled.append(exchange)
         else:
             self.server.respond(exchange)
@@ -398,6 +400,8 @@ class ServerConnection(Wire):
         """Nothing more is read of a request."""
         self._unread.pop(number, None)
         self._reading.pop(number, None)
+        if self._sessions is not None:
+            self._sessions.read(number)
         if not self.busy:
             self._idle.wake()
 
@@ -433,7 +437,7 @@ class ServerConnection(Wire):
     def _gone(self, exchange: Exchange, why: str, *, by: Side = "peer") -> None:
         self._exchanges.pop(exchange.id, None)
         exchange.on_gone(why)
-        if self._sessions:
+        if self._sessions is not None:
             self._sessions.cut_off(exchange.id, why, by=by)
         if exchange in self._unsettled:
             self._unsettled.remove(exchange)
@@ -470,6 +474,9 @@ class ServerConnection(Wire):
         for number in [number for number, until in self._reading.items() if until <= now]:
             if number in self._unread:
                 self._stop(number, ErrorCode.H3_NO_ERROR)
+            elif self.h3.session_version == 16 and not self.h3.has_begun(number):
+                # The limits of its session keep it back, perhaps: others were opened behind it.
+                self._reading[number] = now + self.limits.header_time
             else:
                 self._give_up(number, ErrorCode.H3_REQUEST_INCOMPLETE)
         self._flush_h3()

@@ -32,6 +32,19 @@ class Limits:
     """WebTransport sessions of one connection at a time, if there are any. Above:
     H3_REQUEST_REJECTED. Default 16."""
 
+    session_data: int = 8 << 20
+    """Bytes that a client may send on the streams of one session beyond what was read; see
+    `tquic.h3.settings.SessionLimits`. Above: the session ends with WT_FLOW_CONTROL_ERROR. Default 8
+    MiB."""
+
+    session_bidi_streams: int = 100
+    """Bidirectional streams of the client in one session at a time, in the same way. Default
+    100."""
+
+    session_uni_streams: int = 100
+    """Unidirectional streams of the client in one session at a time, in the same way. Default
+    100."""
+
     resets: int = 200
     """Requests that a client may give up within 10 s before they were answered; more close the
     connection with H3_EXCESSIVE_LOAD. Default 200."""

@@ -12,7 +12,7 @@ from tquic.client import resolve
 from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import ConfigError
-from tquic.h3._webtransport import PROTOCOL
+from tquic.h3._webtransport import PROTOCOLS
 from tquic.h3.server._access import AccessLog
 from tquic.h3.server._asgi import App, AsgiResponder
 from tquic.h3.server._handler import Handler, HandlerResponder
@@ -20,7 +20,7 @@ from tquic.h3.server._limits import Limits
 from tquic.h3.server._serving import Responder, Server
 from tquic.h3.server._sessions import SessionHandler, SessionResponder
 from tquic.h3.server._static import StaticFiles
-from tquic.h3.settings import Settings
+from tquic.h3.settings import SessionLimits, Settings
 from tquic.tls import TlsContext, settled
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Serving(Opening[Server]):
         protocols = self._responder.protocols | (
             self._sessions.protocols if self._sessions is not None else frozenset()
         )
-        sessions = self._limits.sessions if PROTOCOL in protocols else 0
+        sessions = self._limits.sessions if protocols & PROTOCOLS else 0
         settings = Settings(
             qpack_max_table_capacity=_TABLE,
             qpack_blocked_streams=_BLOCKED,
@@ -77,6 +77,7 @@ class Serving(Opening[Server]):
             enable_connect_protocol=bool(protocols),
             h3_datagram=sessions > 0,
             webtransport=sessions,
+            session_limits=self._session_limits() if sessions else None,
         )
         server = Server(
             hub,
@@ -89,6 +90,18 @@ class Serving(Opening[Server]):
         )
         await server._start(address, self._hq, self._place)
         return server
+
+    def _session_limits(self) -> SessionLimits | None:
+        """What a session may send; none if there can be no sessions of version 16."""
+        if not self._config.reset_stream_at:
+            # draft-ietf-webtrans-http3-16 section 3.1
+            return None
+        limits = self._limits
+        return SessionLimits(
+            data=limits.session_data,
+            bidi_streams=limits.session_bidi_streams,
+            uni_streams=limits.session_uni_streams,
+        )
 
 
 def serve(

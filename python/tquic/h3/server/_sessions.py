@@ -1,4 +1,4 @@
-"""WebTransport sessions that clients ask for (draft-ietf-webtrans-http3)."""
+"""WebTransport sessions that clients ask for (section numbers: draft-ietf-webtrans-http3-16)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tquic.errors import ConnectionClosed
 from tquic.h3._sessions import Session, SessionClosed
-from tquic.h3._webtransport import PROTOCOL, encode_strings, parse_strings
+from tquic.h3._webtransport import PROTOCOL_16, PROTOCOLS, encode_strings, parse_strings
 from tquic.h3.errors import ErrorCode
 from tquic.h3.headers import Headers, HeadersLike, as_fields
 from tquic.h3.server._answer import date_line
@@ -87,8 +87,7 @@ class SessionRequest:
         if protocol is not None and protocol not in self.protocols:
             raise ValueError(f"the client does not know the protocol {protocol!r}")
         lines = [date_line(), *as_fields(headers)]
-        settings = exchange.connection.h3.peer_settings
-        if settings is not None and settings.webtransport == 2:
+        if exchange.connection.h3.session_version == 2:
             # Version 2, section 3.3
             lines.append((b"sec-webtransport-http3-draft", b"draft02"))
         if protocol is not None:
@@ -125,7 +124,7 @@ class SessionResponder:
     """Has a function handle sessions."""
 
     cancels = False
-    protocols = frozenset({PROTOCOL})
+    protocols = PROTOCOLS
 
     def __init__(self, handler: SessionHandler) -> None:
         self._handler = handler
@@ -143,13 +142,22 @@ class SessionResponder:
 async def run(exchange: Exchange, handler: SessionHandler) -> None:
     """Has a request for a session handled."""
     connection = exchange.connection
-    settings = connection.h3.peer_settings
-    if settings is None or not settings.webtransport or not connection.max_datagram_size:
+    version = connection.h3.session_version
+    named = exchange.request.protocol == PROTOCOL_16
+    if not version or not connection.max_datagram_size or (named and version != 16):
         # Section 3.1: the client has not announced what it needs.
         exchange.cancel(ErrorCode.H3_MESSAGE_ERROR)
         return
-    if _count(connection) > connection.limits.sessions:
-        # Section 5.2
+    if version == 16 and not named:
+        # Section 2.1.2: to such a client the old name means sessions that are made of capsules.
+        exchange.refuse(501)
+        return
+    if version == 16 and not connection.can_reset_at:
+        # Section 3.1: a transport parameter is missing.
+        exchange.cancel(ErrorCode.H3_MESSAGE_ERROR)
+        return
+    if _count(connection) > (1 if connection.sessions.alone else connection.limits.sessions):
+        # Sections 5.1 and 5.2
         exchange.cancel(ErrorCode.H3_REQUEST_REJECTED)
         return
     request = SessionRequest(exchange)
@@ -170,4 +178,4 @@ async def run(exchange: Exchange, handler: SessionHandler) -> None:
 def _count(connection: ServerConnection) -> int:
     """Sessions of a connection, and requests for some."""
     exchanges = connection._exchanges.values()
-    return sum(exchange.request.protocol == PROTOCOL for exchange in exchanges)
+    return sum(exchange.request.protocol in PROTOCOLS for exchange in exchanges)

@@ -31,7 +31,7 @@ pub use coupled::{Coupled, Coupling, Member, Share};
 pub use cubic::Cubic;
 pub use external::{AckBatch, Decision, External, ExternalStats};
 pub use newreno::NewReno;
-pub use pacer::Pacer;
+pub use pacer::{Pace, Pacer};
 pub use prague::Prague;
 pub use sampler::{DeliverySnapshot, RateSample, Sampler};
 

@@ -4,8 +4,21 @@ use crate::cc::math::{scale, scale_up};
 use crate::time::{Duration, Instant, nanos};
 
 const NANOS: u64 = 1_000_000_000;
-/// Late timers are made up for by at most this much sending time, or one burst if that is more.
+/// Time in which nobody asked is made up for by at most this much sending time, or one burst if that
+/// is more.
 const CATCH_UP: Duration = Duration::from_micros(250);
+
+/// How data is laid out in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Bytes per second.
+    pub rate: u64,
+    /// Bytes that go together.
+    pub burst: u64,
+    /// Bytes that a late timer is made up for by, beyond the burst that it was for. A host that wakes
+    /// late can send that much at once or never.
+    pub catch_up: u64,
+}
 
 /// A leaky bucket of bytes (RFC 9002 section 7.7) that, once drained, stays shut until a whole
 /// burst has accrued: releasing packets one by one would defeat batching.
@@ -28,11 +41,10 @@ impl Pacer {
         Self { credit: 0, updated: now, drained: false, waiting: false, forfeited: false }
     }
 
-    /// Bytes that may be sent at `rate` bytes per second in bursts of `burst` bytes, or when to ask
-    /// again.
-    pub fn budget(&mut self, now: Instant, rate: u64, burst: u64) -> Result<u64, Instant> {
-        self.accrue(now, rate, burst);
-        let burst = signed(burst);
+    /// Bytes that may be sent, or when to ask again.
+    pub fn budget(&mut self, now: Instant, pace: &Pace) -> Result<u64, Instant> {
+        self.accrue(now, pace);
+        let (rate, burst) = (pace.rate, signed(pace.burst));
         self.waiting = false;
         if self.credit <= 0 || (self.drained && self.credit < burst) {
             let missing = burst.saturating_sub(self.credit).unsigned_abs();
@@ -74,8 +86,10 @@ impl Pacer {
         }
     }
 
-    fn accrue(&mut self, now: Instant, rate: u64, burst: u64) {
-        let limit = signed(burst + burst.max(scale(rate, nanos(CATCH_UP), NANOS)));
+    fn accrue(&mut self, now: Instant, pace: &Pace) {
+        let Pace { rate, burst, catch_up } = *pace;
+        let least = burst.max(scale(rate, nanos(CATCH_UP), NANOS));
+        let limit = signed(burst + if self.waiting { least.max(catch_up) } else { least });
         let earned = scale(rate, nanos(now - self.updated), NANOS);
         let credit = self.credit.saturating_add(signed(earned));
         if credit >= limit {
@@ -105,6 +119,7 @@ mod tests {
     const MSS: u64 = 1200;
     const RATE: u64 = 12_000_000; // bytes per second: a burst of 10 packets per ms
     const BURST: u64 = 12_000;
+    const PACE: Pace = Pace { rate: RATE, burst: BURST, catch_up: 10 * BURST };
 
     fn us(us: u64) -> Instant {
         Instant::from_nanos(1_000_000_000 + us * 1000)
@@ -114,11 +129,11 @@ mod tests {
     fn drained_pacer_waits_for_a_whole_burst() {
         let mut p = Pacer::new(us(0));
         p.restart(us(0), BURST);
-        assert_eq!(p.budget(us(0), RATE, BURST), Ok(BURST));
+        assert_eq!(p.budget(us(0), &PACE), Ok(BURST));
         p.on_sent(BURST, MSS, BURST);
-        assert_eq!(p.budget(us(0), RATE, BURST), Err(us(1000)));
-        assert_eq!(p.budget(us(500), RATE, BURST), Err(us(1000)), "half a burst is not released");
-        assert_eq!(p.budget(us(1000), RATE, BURST), Ok(BURST));
+        assert_eq!(p.budget(us(0), &PACE), Err(us(1000)));
+        assert_eq!(p.budget(us(500), &PACE), Err(us(1000)), "half a burst is not released");
+        assert_eq!(p.budget(us(1000), &PACE), Ok(BURST));
     }
 
     #[test]
@@ -126,32 +141,49 @@ mod tests {
         let mut p = Pacer::new(us(0));
         p.restart(us(0), BURST);
         p.on_sent(5 * MSS, MSS, BURST);
-        assert_eq!(p.budget(us(0), RATE, BURST), Ok(5 * MSS));
+        assert_eq!(p.budget(us(0), &PACE), Ok(5 * MSS));
     }
 
     #[test]
-    fn catch_up_after_a_late_timer_is_bounded() {
-        let mut p = Pacer::new(us(0));
-        p.budget(us(0), RATE, BURST).unwrap_err();
-        assert_eq!(p.budget(us(1_000_000), RATE, BURST), Ok(2 * BURST));
+    fn catch_up_is_bounded() {
+        let after = |pace: &Pace, wait: bool, late: u64| {
+            let mut p = Pacer::new(us(0));
+            p.budget(us(0), pace).unwrap_err();
+            if !wait {
+                p.stop_waiting();
+            }
+            p.budget(us(late), pace)
+        };
+        assert_eq!(after(&PACE, true, 6000), Ok(6 * BURST), "all that the late timer cost");
+        assert_eq!(after(&PACE, true, 1_000_000), Ok(11 * BURST));
+        assert_eq!(after(&PACE, false, 1_000_000), Ok(2 * BURST), "nobody was kept waiting");
         // Fast links: bursts are capped by size, so a quarter of a millisecond is made up for.
+        let fast = Pace { rate: 1_000_000_000, burst: 65_536, catch_up: 0 };
+        assert_eq!(after(&fast, true, 1_000_000), Ok(65_536 + 250_000));
+    }
+
+    /// What one call allows is there for the next, which may come before anything was sent.
+    #[test]
+    fn catch_up_outlives_a_question() {
         let mut p = Pacer::new(us(0));
-        assert_eq!(p.budget(us(1_000_000), 1_000_000_000, 65_536), Ok(65_536 + 250_000));
+        p.budget(us(0), &PACE).unwrap_err();
+        assert_eq!(p.budget(us(6000), &PACE), Ok(6 * BURST));
+        assert_eq!(p.budget(us(6000), &PACE), Ok(6 * BURST));
     }
 
     #[test]
     fn only_a_late_timer_forfeits() {
         let late = |wait: bool, now: u64| {
             let mut p = Pacer::new(us(0));
-            p.budget(us(0), RATE, BURST).unwrap_err();
+            p.budget(us(0), &PACE).unwrap_err();
             if !wait {
                 p.stop_waiting();
             }
-            p.budget(us(now), RATE, BURST).unwrap();
+            p.budget(us(now), &PACE).unwrap();
             (p.take_forfeited(), p.take_forfeited())
         };
-        assert_eq!(late(true, 1999), (false, false), "made up for");
-        assert_eq!(late(true, 2001), (true, false), "and told once");
+        assert_eq!(late(true, 10_999), (false, false), "made up for");
+        assert_eq!(late(true, 11_001), (true, false), "and told once");
         assert_eq!(late(false, 10_000), (false, false), "the window was full meanwhile");
     }
 
@@ -159,13 +191,13 @@ mod tests {
     fn debt_of_probes_is_bounded() {
         let mut p = Pacer::new(us(0));
         p.on_sent(1_000_000, MSS, BURST);
-        assert_eq!(p.budget(us(0), RATE, BURST), Err(us(2000)));
+        assert_eq!(p.budget(us(0), &PACE), Err(us(2000)));
     }
 
     #[test]
     fn zero_rate_never_divides() {
         let mut p = Pacer::new(us(0));
-        assert_eq!(p.budget(us(5), 0, BURST), Err(Instant::MAX));
+        assert_eq!(p.budget(us(5), &Pace { rate: 0, ..PACE }), Err(Instant::MAX));
     }
 
     proptest! {
@@ -174,15 +206,17 @@ mod tests {
         #[test]
         fn long_run_rate_holds(
             rate in 10_000u64..2_000_000_000,
+            catch_up in 0u64..10_000_000,
             lateness in proptest::collection::vec(0u64..300_000, 1..200),
         ) {
             let burst = (rate / 1000).clamp(MSS, 65_536);
+            let pace = Pace { rate, burst, catch_up };
             let mut p = Pacer::new(us(0));
             let (mut now, mut sent, mut late_total) = (us(0), 0u64, 0u64);
             for late in &lateness {
-                match p.budget(now, rate, burst) {
+                match p.budget(now, &pace) {
                     Ok(bytes) => {
-                        prop_assert!(bytes <= 2 * burst + rate / 4000 + 1);
+                        prop_assert!(bytes <= burst + burst.max(rate / 4000 + 1).max(catch_up));
                         p.on_sent(bytes, MSS, burst);
                         sent += bytes;
                     }

@@ -60,13 +60,14 @@ pub struct ServerSetup {
 }
 
 impl Connection {
+    // Boxed here: it is some kilobytes, and its way to the endpoint's table would copy them twice.
     fn assemble(
         config: Arc<TransportConfig>,
         ids: Identity,
         handshake: Handshake,
         context: (CidFactory, Rng, Instant),
         (tuple, remote_cid): (Tuple, ConnectionId),
-    ) -> Self {
+    ) -> Box<Self> {
         let (factory, mut rng, now) = context;
         let settings = RecoveryConfig { side: ids.side, seed: rng.u64(), ..config.recovery };
         let mut recovery = Recovery::new(&settings, now);
@@ -78,7 +79,7 @@ impl Connection {
         let mut events = Events::default();
         events.trace = Trace::new(now);
         events.push_endpoint(EndpointEvent::CidIssued(ids.local));
-        Self {
+        Box::new(Self {
             streams: StreamSet::new(ids.side, &config.streams, &mut rng),
             datagrams: Datagrams::new(config.datagrams.clone()),
             paths: vec![Path::new(0, recovery, acks, (local, remote), tuple)],
@@ -99,7 +100,7 @@ impl Connection {
             handshake,
             factory,
             rng,
-        }
+        })
     }
 
     /// A client's connection. Its first flight is ready for `poll_transmit`.
@@ -108,7 +109,7 @@ impl Connection {
         factory: CidFactory,
         mut rng: Rng,
         now: Instant,
-    ) -> Result<Self, TransportError> {
+    ) -> Result<Box<Self>, TransportError> {
         let config = setup.transport;
         let version = config.first_version();
         // RFC 9000 section 7.2: at least 8 unpredictable bytes.
@@ -184,7 +185,12 @@ impl Connection {
     }
 
     /// A server's connection for a first Initial packet, which is then given to `receive`.
-    pub fn server(setup: ServerSetup, factory: CidFactory, mut rng: Rng, now: Instant) -> Self {
+    pub fn server(
+        setup: ServerSetup,
+        factory: CidFactory,
+        mut rng: Rng,
+        now: Instant,
+    ) -> Box<Self> {
         let config = setup.transport;
         let ids = Identity {
             side: Side::Server,

@@ -253,9 +253,7 @@ impl Connection {
     /// The longest probe timeout of all paths for 1-RTT packets: what key updates and closing wait
     /// for (draft-ietf-quic-multipath-21 sections 2.5 and 2.6).
     pub(crate) fn pto(&self) -> Duration {
-        let delay = self.peer_max_ack_delay();
-        let periods = self.paths.iter().map(|p| p.recovery.pto_period(Space::Data, delay));
-        periods.max().unwrap_or_default()
+        longest_pto(&self.paths, self.peer_max_ack_delay())
     }
 
     pub(crate) fn peer_max_ack_delay(&self) -> Duration {
@@ -266,4 +264,10 @@ impl Connection {
     pub fn fail(&mut self, now: Instant, error: TransportError) {
         self.close_with(now, error.into());
     }
+}
+
+/// See [`Connection::pto`].
+pub(crate) fn longest_pto(paths: &[Path], max_ack_delay: Duration) -> Duration {
+    let periods = paths.iter().map(|p| p.recovery.pto_period(Space::Data, max_ack_delay));
+    periods.max().unwrap_or_default()
 }

@@ -208,12 +208,12 @@ impl Endpoint {
         Ok(self.insert(connection, false))
     }
 
-    fn insert(&mut self, connection: Connection, half_open: bool) -> ConnectionHandle {
+    fn insert(&mut self, connection: Box<Connection>, half_open: bool) -> ConnectionHandle {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         self.half_open += usize::from(half_open);
         let entry = Entry {
-            connection: Box::new(connection),
+            connection,
             generation,
             half_open,
             dirty: false,

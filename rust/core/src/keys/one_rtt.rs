@@ -174,13 +174,13 @@ impl OneRttKeys {
     }
 
     /// A packet authenticated with the key of `phase`; only now may an update take effect (RFC 9001
-    /// section 6.3). `pto` is the current probe timeout.
+    /// section 6.3). `pto` says the current probe timeout, which few packets need.
     pub fn on_opened(
         &mut self,
         now: Instant,
         (path, pn): (u32, u64),
         phase: Phase,
-        pto: Duration,
+        pto: impl FnOnce() -> Duration,
     ) -> Result<(), TransportError> {
         match phase {
             Phase::Current => {
@@ -188,7 +188,7 @@ impl OneRttKeys {
                     && let Some(p) = &mut self.previous
                 {
                     // RFC 9001 section 6.5: old keys are kept for three PTO at most.
-                    p.discard.get_or_insert(now + pto * 3);
+                    p.discard.get_or_insert_with(|| now + pto() * 3);
                 }
                 Ok(())
             }
@@ -205,7 +205,7 @@ impl OneRttKeys {
                 self.rotate();
                 self.lowest_opened.begin(path, pn);
                 if let Some(p) = &mut self.previous {
-                    p.discard = Some(now + pto * 3);
+                    p.discard = Some(now + pto() * 3);
                 }
                 Ok(())
             }

@@ -18,7 +18,7 @@ mod tests;
 
 use crate::cc::{
     AckBatch, Algorithm, Congestion, Controller, ControllerConfig, Coupling, Decision, Ecn,
-    EcnEvent, Inheritance, Member, Pacer, Phase, Sampler, Share,
+    EcnEvent, Inheritance, Member, Pace, Pacer, Phase, Sampler, Share,
 };
 use crate::rng::Rng;
 use crate::time::{Duration, Instant, nanos};
@@ -38,6 +38,10 @@ use spurious::{Episode, LostPackets, Thresholds};
 const BURST_SEGMENTS: u64 = 64;
 /// Bytes of a burst at most.
 const BURST_BYTES: u64 = 65_536;
+/// Late timers are made up for by so many bursts at most, as long as the controller lets one be: 10 ms
+/// of the rate, or 2.5 ms with those that keep queues short. That is about a tick of the coarsest
+/// scheduler, and what others allow (quinn: 10 ms).
+const LATE_BURSTS: u32 = 10;
 /// Below this rate (1.2 Mbit/s) packets go one by one.
 const SLOW_RATE: u64 = 150_000;
 /// Datagrams up to this size pass on every path (RFC 9000 section 14).
@@ -210,8 +214,8 @@ pub struct Recovery {
     pto_count: u32,
     /// From when the timer of a client with nothing in flight runs.
     idle_since: Instant,
-    /// The pacer's burst as of the last [`Self::budget`].
-    burst: u64,
+    /// What the pacer went by at the last [`Self::budget`].
+    pace: Pace,
     /// Round trip of the last loss: bursts are small until one passes without.
     lossy_round: Option<u64>,
     /// The newest delivery rate that the network limited.
@@ -247,7 +251,7 @@ impl Recovery {
             bytes_in_flight: 0,
             pto_count: 0,
             idle_since: now,
-            burst: max_datagram,
+            pace: Pace { rate: 0, burst: max_datagram, catch_up: 0 },
             lossy_round: None,
             delivery_rate: None,
             out_of_data: false,
@@ -294,7 +298,7 @@ impl Recovery {
             self.bytes_in_flight += size;
             packet.snapshot = self.sampler.on_sent(now, size, self.bytes_in_flight);
             self.controller.on_sent(now, size, &packet.snapshot);
-            self.pacer.on_sent(size, self.max_datagram, self.burst);
+            self.pacer.on_sent(size, self.max_datagram, self.pace.burst);
         }
         s.sent.push(pn, packet);
     }
@@ -314,11 +318,11 @@ impl Recovery {
         let Some(rate) = self.pacing_rate() else {
             return SendBudget { bytes: room, next_release: None };
         };
-        self.burst = self.burst_size(rate);
+        self.pace = Pace { rate, burst: self.burst_size(rate), catch_up: self.catch_up_size(rate) };
         if self.bytes_in_flight == 0 {
             self.pacer.restart(now, self.controller.restart_datagrams() * self.max_datagram);
         }
-        let paced = self.pacer.budget(now, rate, self.burst);
+        let paced = self.pacer.budget(now, &self.pace);
         if self.pacer.take_forfeited()
             && self.controller.sends_what_it_measures()
             && self.bytes_in_flight < self.controller.usual_flight()
@@ -340,14 +344,20 @@ impl Recovery {
         if rate < SLOW_RATE {
             return mss;
         }
-        let worth = |time: Duration| rate.saturating_mul(nanos(time) / 1000) / 1_000_000;
-        let mut burst = worth(self.controller.burst_time());
+        let mut burst = worth(rate, self.controller.burst_time());
         if self.lossy_round.is_some_and(|round| self.sampler.round() <= round + 1) {
             // Two packets; on fast links as many as one can still send on time.
-            burst = burst.min((2 * mss).max(worth(Duration::from_micros(250))));
+            burst = burst.min((2 * mss).max(worth(rate, Duration::from_micros(250))));
         }
         let most = BURST_BYTES.min(BURST_SEGMENTS * mss).min(self.controller.window() / 4);
         burst.min(most).max(mss)
+    }
+
+    /// Bytes by which a late timer is made up for. Losses do not lessen it: they are no reason to leave
+    /// unsent what the rate allows, or a host that is often late would lose its share of the path to
+    /// those that are not, and the slower it got the fewer acknowledgments would wake it.
+    fn catch_up_size(&self, rate: u64) -> u64 {
+        worth(rate, self.controller.burst_time() * LATE_BURSTS).min(self.controller.window() / 4)
     }
 
     /// Nothing waits to be sent, neither new data nor lost.
@@ -370,7 +380,7 @@ impl Recovery {
 
     fn pacer_allows(&mut self, now: Instant) -> bool {
         let Some(rate) = self.pacing_rate() else { return true };
-        self.bytes_in_flight == 0 || self.pacer.budget(now, rate, self.burst).is_ok()
+        self.bytes_in_flight == 0 || self.pacer.budget(now, &Pace { rate, ..self.pace }).is_ok()
     }
 
     /// The path carries datagrams of up to `bytes` now.
@@ -636,6 +646,11 @@ impl Recovery {
     pub fn stats(&self) -> RecoveryStats {
         self.stats
     }
+}
+
+/// Bytes that `rate` bytes per second send in `time`.
+fn worth(rate: u64, time: Duration) -> u64 {
+    rate.saturating_mul(nanos(time) / 1000) / 1_000_000
 }
 
 fn controller(config: &RecoveryConfig, max_datagram: u64) -> Controller {

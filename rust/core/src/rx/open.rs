@@ -4,10 +4,11 @@
 use tquic_wire::{ConnectionId, PacketType, Side, Space, Version, header, pn};
 
 use crate::cid::CID_LEN;
-use crate::connection::{Connection, space_index};
+use crate::connection::{Connection, longest_pto, space_index};
 use crate::error::TransportError;
 use crate::rx::receive::Parsed;
 use crate::rx::{Arrival, Opened};
+use crate::time::Duration;
 use crate::trace::{DropReason, Event, Mask};
 
 /// Datagrams whose header masks are computed in one go: as many as UDP GRO joins.
@@ -82,7 +83,6 @@ impl Connection {
             self.stash(arrival, PacketType::OneRtt, datagram);
             return Ok(());
         }
-        let pto = self.pto();
         let expected = path.map_or(0, |path| self.expected(path, space_index(Space::Data)));
         let Some(keys) = &mut self.keys.one_rtt else { return Ok(()) };
         let (Some(sample), Some(&tail)) =
@@ -99,7 +99,8 @@ impl Connection {
         let phase = keys.phase_of(id, pn, first & header::KEY_PHASE != 0);
         let header_len = pn_offset + pn_len;
         // RFC 9287: the fixed bit may be zero only after we said so.
-        let opened = if fixed || self.config.grease {
+        // Asked in this order: who expects a random bit does not branch on it.
+        let opened = if self.config.grease || fixed {
             keys.open_key(phase).open(id, pn, datagram, header_len)
         } else {
             None
@@ -107,6 +108,8 @@ impl Connection {
         let Some(payload) = opened else {
             return self.on_unopened(arrival, len, &tail);
         };
+        let (paths, max_ack_delay) = (&self.paths, self.peer.max_ack_delay);
+        let pto = || longest_pto(paths, Duration::from_millis(max_ack_delay));
         keys.on_opened(arrival.now, (id, pn), phase, pto)?;
         check_reserved(first & header::SHORT_RESERVED)?;
         // The first packet of a path opens it: only now is there anything to pay for.

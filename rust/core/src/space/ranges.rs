@@ -29,7 +29,7 @@ impl RangeSet {
             *end = pn;
             return true;
         }
-        let i = self.ranges.partition_point(|(_, end)| *end < pn);
+        let i = self.find(pn);
         let joins_above = match self.ranges.get(i) {
             Some((start, _)) if *start <= pn => return false,
             Some((start, _)) => *start == pn + 1,
@@ -56,20 +56,30 @@ impl RangeSet {
         }
     }
 
+    /// Where the first range stands that ends at `pn` or above.
+    fn find(&self, pn: u64) -> usize {
+        let below = |(_, end): &(u64, u64)| *end < pn;
+        match self.ranges.split_last() {
+            // Nearly every packet is in the last range, or is to be.
+            Some((last, rest)) if rest.last().is_none_or(below) => {
+                rest.len() + usize::from(below(last))
+            }
+            _ => self.ranges.partition_point(below),
+        }
+    }
+
     /// Whether the number is in, or too old to tell.
     pub fn contains(&self, pn: u64) -> bool {
         if pn < self.floor {
             return true;
         }
-        let i = self.ranges.partition_point(|(_, end)| *end < pn);
-        self.ranges.get(i).is_some_and(|(start, _)| *start <= pn)
+        self.ranges.get(self.find(pn)).is_some_and(|(start, _)| *start <= pn)
     }
 
     /// The smallest number from `from` on that is not in.
     pub fn first_missing(&self, from: u64) -> u64 {
         let from = from.max(self.floor);
-        let i = self.ranges.partition_point(|(_, end)| *end < from);
-        match self.ranges.get(i) {
+        match self.ranges.get(self.find(from)) {
             Some((start, end)) if *start <= from => end + 1,
             _ => from,
         }
@@ -85,8 +95,10 @@ impl RangeSet {
         &self,
         floor: u64,
     ) -> impl ExactSizeIterator<Item = RangeInclusive<u64>> + '_ {
-        let first = self.ranges.partition_point(|(_, end)| *end < floor);
-        self.ranges[first..].iter().rev().map(move |(start, end)| (*start).max(floor)..=*end)
+        self.ranges[self.find(floor)..]
+            .iter()
+            .rev()
+            .map(move |(start, end)| (*start).max(floor)..=*end)
     }
 }
 

@@ -41,6 +41,16 @@ pub enum StreamEvent {
         /// The application's code in RESET_STREAM.
         code: u64,
     },
+    /// One direction of a stream was given up, and both ends know how many bytes of it count for
+    /// flow control (RFC 9000 section 4.5). Only told if it was asked for.
+    FinalSize {
+        /// The stream.
+        id: StreamId,
+        /// Whether it is what we sent.
+        outgoing: bool,
+        /// Bytes from the beginning of the stream.
+        size: u64,
+    },
     /// Streams can be opened again after `open` was refused.
     StreamsAvailable {
         /// The kind of streams.
@@ -55,6 +65,8 @@ pub(super) mod kind {
     pub const FINISHED: u8 = 4;
     pub const STOPPED: u8 = 8;
     pub const RESET: u8 = 16;
+    pub const FINAL_SENT: u8 = 32;
+    pub const FINAL_RECEIVED: u8 = 64;
 }
 
 /// Streams with events, each at most once.

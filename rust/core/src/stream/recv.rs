@@ -30,6 +30,8 @@ pub(super) struct Effect {
     pub released: u64,
     /// There is something new for a reader.
     pub readable: bool,
+    /// It ended a stream that the application does not read any more.
+    pub discarded: bool,
 }
 
 /// What the peer's RESET_STREAM and RESET_STREAM_AT frames say.
@@ -96,6 +98,11 @@ impl RecvPart {
         self.highest
     }
 
+    /// Where the stream ends, if that is known.
+    pub fn final_size(&self) -> Option<u64> {
+        self.final_size
+    }
+
     /// The peer's code, if it reset the stream and the application has not been told.
     pub fn unread_reset(&self) -> Option<u64> {
         self.reset_code().filter(|_| self.state == RecvState::ResetRecvd)
@@ -157,18 +164,20 @@ impl RecvPart {
             if ended && self.state == RecvState::Recv {
                 self.state = RecvState::SizeKnown;
             }
-            return Effect { released: grown, readable: false };
+            return Effect { released: grown, readable: false, discarded: ended };
         }
         if !matches!(self.state, RecvState::Recv | RecvState::SizeKnown) {
             return Effect::default();
         }
         let more = self.data.insert(offset, data, self.final_size == Some(end), pool);
-        let Some(size) = self.final_size else { return Effect { released: 0, readable: more } };
+        let Some(size) = self.final_size else {
+            return Effect { readable: more, ..Effect::default() };
+        };
         // What was reset has no end, even if all of it has come.
         let whole = self.data.next() == size && self.reset.is_none();
         self.state = if whole { RecvState::DataRecvd } else { RecvState::SizeKnown };
         // The bare end is news too, once it can be read.
-        Effect { released: 0, readable: more || self.state == RecvState::DataRecvd }
+        Effect { readable: more || self.state == RecvState::DataRecvd, ..Effect::default() }
     }
 
     /// Takes in a RESET_STREAM frame that passed `check`, or a RESET_STREAM_AT frame with its

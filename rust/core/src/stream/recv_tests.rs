@@ -136,7 +136,7 @@ fn after_stopping_everything_is_counted_and_discarded() {
     let mut rig = Rig::in_state(Recv);
     rig.part.stop(4);
     let effect = rig.put(300, 100, false).unwrap();
-    assert_eq!(effect, Effect { released: 300, readable: false });
+    assert_eq!(effect, Effect { released: 300, ..Effect::default() });
     assert_eq!(rig.put(150, 100, false).unwrap().released, 0);
     assert_eq!(rig.read(1), Err(ReadError::Finished));
     assert_eq!(code(rig.put(WINDOW, 1, false)), Code::FLOW_CONTROL_ERROR);

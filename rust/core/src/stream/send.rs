@@ -118,6 +118,11 @@ impl SendPart {
         if self.state.is_reset() { self.final_size } else { self.buf.next() }
     }
 
+    /// Where the stream ends, if it was reset: bytes promised and not sent yet are part of it.
+    pub fn final_size(&self) -> Option<u64> {
+        self.state.is_reset().then(|| self.final_size.max(self.reliable_size))
+    }
+
     pub fn stopped(&self) -> Option<u64> {
         self.stopped
     }

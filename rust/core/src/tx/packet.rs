@@ -131,12 +131,10 @@ impl Connection {
             let phase = self.keys.one_rtt.as_ref()?.phase();
             let pn_offset = header::write_short(&mut w, false, phase, dcid, number, pn_len);
             // RFC 9287 section 3.1: an unpredictable fixed bit, for peers that said they ignore it.
-            let cleared = self.peer.grease_quic_bit
-                && self.config.grease
-                && number.wrapping_mul(self.ids.grease) >> 63 != 0;
-            if cleared {
-                buf[0] &= !header::FIXED_BIT;
-            }
+            // Unpredictable for the CPU as well: no branch on it.
+            let drawn = (number.wrapping_mul(self.ids.grease) >> 63) as u8;
+            let allowed = self.peer.grease_quic_bit && self.config.grease;
+            buf[0] &= !(header::FIXED_BIT * (drawn & u8::from(allowed)));
             (pn_offset, None)
         } else {
             let version = match ty {

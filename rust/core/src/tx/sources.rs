@@ -33,7 +33,7 @@ impl Connection {
 
     /// Paths whose acknowledgements this one carries.
     fn stranded_acks(&self, path: usize) -> Order {
-        if self.paths.len() == 1 || !self.paths[path].standing.serves {
+        if !self.paths[path].standing.serves {
             return Order::new();
         }
         (0..self.paths.len()).filter(|at| *at != path && self.acks_elsewhere(*at)).collect()
@@ -134,8 +134,10 @@ impl Connection {
             if !self.acks_elsewhere(path) {
                 self.write_ack(now, path, Space::Data, fw);
             }
-            for stranded in self.stranded_acks(path) {
-                self.write_ack(now, stranded, Space::Data, fw);
+            if self.paths.len() > 1 {
+                for stranded in self.stranded_acks(path) {
+                    self.write_ack(now, stranded, Space::Data, fw);
+                }
             }
         }
         if !allowed.eliciting {
@@ -192,6 +194,10 @@ impl Connection {
 
     /// PATH_CHALLENGE and PATH_RESPONSE of the active 4-tuple.
     fn write_validation(&mut self, now: Instant, path: usize, fw: &mut FrameWriter<'_>) {
+        let challenges = &self.paths[path].active().challenges;
+        if !challenges.is_due(now) && !challenges.owes() {
+            return;
+        }
         let delay = self.peer_max_ack_delay();
         let path = &mut self.paths[path];
         let (interval, _) = path.challenge_times(delay);

@@ -19,8 +19,9 @@ use super::BLOCK;
 pub(super) const MOST: usize = 96;
 
 /// H to the power of `MOST` first, H itself last, each with the shift in it. After them one that
-/// only ever meets a block of zeros, so that pairs can be read at any place.
-pub(super) type Powers = [[u8; BLOCK]; MOST + 2];
+/// only ever meets a block of zeros, so that pairs can be read at any place. Words, because they are
+/// wiped word by word when the key goes.
+pub(super) type Powers = [u128; MOST + 2];
 
 /// Powers made side by side, so that their multiplications overlap.
 const STRIDE: usize = 8;
@@ -28,7 +29,7 @@ const STRIDE: usize = 8;
 /// The powers of `h`, the zero block encrypted.
 #[target_feature(enable = "avx2,pclmulqdq")]
 pub(super) fn powers(h: [u8; BLOCK]) -> Powers {
-    let mut out = [[0; BLOCK]; MOST + 2];
+    let mut out = [0; MOST + 2];
     let first = shifted(u128::from_be_bytes(h));
     let mut recent = [first; STRIDE];
     for i in 1..STRIDE {
@@ -81,9 +82,57 @@ pub(super) struct Ghash<'k> {
     later: [usize; 2],
     /// What the last reduction gave, to be added to the next block.
     carry: __m256i,
+    sums: Sums,
+}
+
+/// The three parts of the products so far.
+#[derive(Clone, Copy)]
+struct Sums {
     low: __m256i,
     middle: __m256i,
     high: __m256i,
+}
+
+impl Sums {
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn zero() -> Self {
+        let zero = _mm256_setzero_si256();
+        Self { low: zero, middle: zero, high: zero }
+    }
+
+    /// Adds a product. Karatsuba: three multiplications for two blocks.
+    #[inline]
+    #[target_feature(enable = "avx2,pclmulqdq,vpclmulqdq")]
+    fn add(&mut self, x: __m256i, powers: &[u128; 2]) {
+        // SAFETY: reads the 32 bytes of the array, at any alignment.
+        let h = unsafe { _mm256_loadu_si256(powers.as_ptr().cast()) };
+        let x_folded = _mm256_xor_si256(x, _mm256_shuffle_epi32::<0x4e>(x));
+        let h_folded = _mm256_xor_si256(h, _mm256_shuffle_epi32::<0x4e>(h));
+        self.low = _mm256_xor_si256(self.low, _mm256_clmulepi64_epi128::<0x00>(x, h));
+        self.high = _mm256_xor_si256(self.high, _mm256_clmulepi64_epi128::<0x11>(x, h));
+        let middle = _mm256_clmulepi64_epi128::<0x00>(x_folded, h_folded);
+        self.middle = _mm256_xor_si256(self.middle, middle);
+    }
+}
+
+/// Blocks being added, with their powers: apart from [`Ghash`] so that it can stay in registers.
+pub(super) struct Run<'k> {
+    powers: &'k [[u128; 2]],
+    carry: __m256i,
+    sums: Sums,
+}
+
+impl Run<'_> {
+    /// Adds the next two blocks.
+    #[inline]
+    #[target_feature(enable = "avx2,pclmulqdq,vpclmulqdq")]
+    pub(super) fn add(&mut self, blocks: __m256i) {
+        let Some((powers, rest)) = self.powers.split_first() else { return };
+        self.powers = rest;
+        self.sums.add(_mm256_xor_si256(reversed(blocks), self.carry), powers);
+        self.carry = _mm256_setzero_si256();
+    }
 }
 
 impl<'k> Ghash<'k> {
@@ -95,8 +144,7 @@ impl<'k> Ghash<'k> {
         // has its own.
         let (at, later) =
             if total <= MOST { (MOST - total, [0, 0]) } else { (MOST, [header, rest]) };
-        let zero = _mm256_setzero_si256();
-        Self { powers, at, later, carry: zero, low: zero, middle: zero, high: zero }
+        Self { powers, at, later, carry: _mm256_setzero_si256(), sums: Sums::zero() }
     }
 
     /// Adds two blocks; `count` says how many they are. The second of one must be zero.
@@ -109,49 +157,34 @@ impl<'k> Ghash<'k> {
         let x = _mm256_xor_si256(reversed(blocks), self.carry);
         self.carry = _mm256_setzero_si256();
         let powers = &self.powers[self.at..self.at + 2];
-        self.product(x, powers.as_chunks::<2>().0.first().expect("two of two"));
+        self.sums.add(x, powers.as_chunks::<2>().0.first().expect("two of two"));
         self.at += count;
     }
 
-    /// Adds a whole batch.
+    /// Begins to add `blocks` blocks: whoever has other work to do beside adds them pair by pair.
     #[inline]
     #[target_feature(enable = "avx2,pclmulqdq,vpclmulqdq")]
-    pub(super) fn add_batch<const N: usize>(&mut self, blocks: [__m256i; N]) {
-        if self.at >= MOST {
+    pub(super) fn begin(&mut self, blocks: usize) -> Run<'k> {
+        if self.at >= MOST && blocks > 0 {
             self.turn();
         }
-        let (powers, _) = self.powers[self.at..self.at + 2 * N].as_chunks::<2>();
-        let mut x = _mm256_xor_si256(reversed(blocks[0]), self.carry);
-        self.carry = _mm256_setzero_si256();
-        for i in 0..N {
-            self.product(x, &powers[i]);
-            if i + 1 < N {
-                x = reversed(blocks[i + 1]);
-            }
-        }
-        self.at += 2 * N;
+        let (powers, _) = self.powers[self.at..self.at + blocks].as_chunks::<2>();
+        self.at += blocks;
+        Run { powers, carry: self.carry, sums: self.sums }
     }
 
-    /// Karatsuba: three multiplications for two blocks.
+    /// Ends it.
     #[inline]
-    #[target_feature(enable = "avx2,pclmulqdq,vpclmulqdq")]
-    fn product(&mut self, x: __m256i, powers: &[[u8; BLOCK]; 2]) {
-        // SAFETY: reads the 32 bytes of the array, at any alignment.
-        let h = unsafe { _mm256_loadu_si256(powers.as_ptr().cast()) };
-        let x_folded = _mm256_xor_si256(x, _mm256_shuffle_epi32::<0x4e>(x));
-        let h_folded = _mm256_xor_si256(h, _mm256_shuffle_epi32::<0x4e>(h));
-        self.low = _mm256_xor_si256(self.low, _mm256_clmulepi64_epi128::<0x00>(x, h));
-        self.high = _mm256_xor_si256(self.high, _mm256_clmulepi64_epi128::<0x11>(x, h));
-        let middle = _mm256_clmulepi64_epi128::<0x00>(x_folded, h_folded);
-        self.middle = _mm256_xor_si256(self.middle, middle);
+    #[target_feature(enable = "avx2")]
+    pub(super) fn end(&mut self, run: &Run<'k>) {
+        (self.carry, self.sums) = (run.carry, run.sums);
     }
 
     /// Reduces, and goes on with the blocks after.
     #[target_feature(enable = "avx2,pclmulqdq,vpclmulqdq")]
     fn turn(&mut self) {
         self.carry = _mm256_zextsi128_si256(self.sum());
-        let zero = _mm256_setzero_si256();
-        (self.low, self.middle, self.high) = (zero, zero, zero);
+        self.sums = Sums::zero();
         let part = usize::from(self.later[0] == 0);
         let next = self.later[part].min(MOST);
         self.later[part] -= next;
@@ -161,8 +194,8 @@ impl<'k> Ghash<'k> {
     /// The hash of all blocks added, as a vector with its bytes reversed.
     #[target_feature(enable = "avx2,pclmulqdq,vpclmulqdq")]
     pub(super) fn sum(&self) -> __m128i {
-        let (low, high) = (halves(self.low), halves(self.high));
-        let middle = _mm_xor_si128(halves(self.middle), _mm_xor_si128(low, high));
+        let (low, high) = (halves(self.sums.low), halves(self.sums.high));
+        let middle = _mm_xor_si128(halves(self.sums.middle), _mm_xor_si128(low, high));
         reduce(low, middle, high)
     }
 }
@@ -186,10 +219,10 @@ fn halves(v: __m256i) -> __m128i {
     _mm_xor_si128(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v))
 }
 
-fn store(v: __m128i) -> [u8; BLOCK] {
-    let mut out = [0; BLOCK];
-    // SAFETY: writes the 16 bytes of the array, at any alignment.
-    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), v) };
+fn store(v: __m128i) -> u128 {
+    let mut out = 0;
+    // SAFETY: writes the 16 bytes of the number, at any alignment.
+    unsafe { _mm_storeu_si128((&raw mut out).cast(), v) };
     out
 }
 

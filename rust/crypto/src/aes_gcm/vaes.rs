@@ -17,12 +17,14 @@ const PAIRS: usize = 8;
 /// Bytes of a pair of blocks, and of a batch.
 const PAIR: usize = 2 * BLOCK;
 const BATCH_LEN: usize = BATCH * BLOCK;
+/// Bytes of a rest for which a whole batch would waste most of the work.
+const FEW: usize = BATCH_LEN / 4;
 
-/// Read at `BATCH_LEN - n`: n bytes of ones, then zeros.
-static MASK: [u8; 2 * BATCH_LEN] = {
-    let mut mask = [0; 2 * BATCH_LEN];
+/// Read at `PAIR - n`: n bytes of ones, then zeros.
+static MASK: [u8; 2 * PAIR] = {
+    let mut mask = [0; 2 * PAIR];
     let mut i = 0;
-    while i < BATCH_LEN {
+    while i < PAIR {
         mask[i] = 0xff;
         i += 1;
     }
@@ -46,32 +48,19 @@ pub(super) fn seal<const N: usize>(
     payload: &mut [u8],
     tail: &[u8],
 ) -> [u8; BLOCK] {
-    let mut packet = Packet::new(key, nonce, header, payload.len());
+    let mut packet = Packet::<N, true>::new(key, nonce, header, payload.len());
     // What stands in the payload is filled up to whole batches; the rest is read where it is.
     let front = payload.len() - tail.len();
     let fill = tail.len().min(front.next_multiple_of(BATCH_LEN) - front);
     let (near, far) = tail.split_at(fill);
     payload[front..front + fill].copy_from_slice(near);
-    let (in_place, away) = payload.split_at_mut(front + fill);
-    let (batches, last) = in_place.as_chunks_mut::<BATCH_LEN>();
-    // SAFETY: from and to are the same, `batches.len()` batches long.
-    unsafe { packet.seal_batches(batches.as_ptr(), batches.as_mut_ptr(), batches.len()) };
+    let (batches, last) = payload.as_chunks_mut::<BATCH_LEN>();
     let (sources, last_source) = far.as_chunks::<BATCH_LEN>();
-    let (batches, last_away) = away.as_chunks_mut::<BATCH_LEN>();
-    assert_eq!(sources.len(), batches.len(), "the payload ends with the tail");
-    // SAFETY: `sources` and `batches` are both as long as was just made sure of.
-    unsafe { packet.seal_batches(sources.as_ptr(), batches.as_mut_ptr(), sources.len()) };
     let mut rest = [0; BATCH_LEN];
-    let last = if far.is_empty() {
-        rest[..last.len()].copy_from_slice(last);
-        last
-    } else {
-        rest[..last_source.len()].copy_from_slice(last_source);
-        last_away
-    };
-    let len = last.len();
-    let tag = packet.seal_last(&mut rest, len);
-    last.copy_from_slice(&rest[..len]);
+    let last_source = if far.is_empty() { &*last } else { last_source };
+    rest[..last_source.len()].copy_from_slice(last_source);
+    let tag = packet.seal_all(batches, sources, &mut rest, last.len());
+    last.copy_from_slice(&rest[..last.len()]);
     tag
 }
 
@@ -83,18 +72,18 @@ pub(super) fn open<const N: usize>(
     header: &[u8],
     payload: &mut [u8],
 ) -> [u8; BLOCK] {
-    let mut packet = Packet::new(key, nonce, header, payload.len());
+    let mut packet = Packet::<N, false>::new(key, nonce, header, payload.len());
     let (batches, last) = payload.as_chunks_mut::<BATCH_LEN>();
-    packet.open_batches(batches);
     let mut rest = [0; BATCH_LEN];
     rest[..last.len()].copy_from_slice(last);
-    let tag = packet.open_last(&mut rest, last.len());
+    let tag = packet.open_all(batches, &mut rest, last.len());
     last.copy_from_slice(&rest[..last.len()]);
     tag
 }
 
-/// A packet on its way.
-struct Packet<'k, const N: usize> {
+/// A packet on its way. What is sealed and what is opened have code of their own, in which all that
+/// follows is in one piece.
+struct Packet<'k, const N: usize, const SEAL: bool> {
     rounds: &'k [[u8; BLOCK]; N],
     ghash: Ghash<'k>,
     /// The counters of the next pair, as integers in the last word of each lane.
@@ -105,7 +94,8 @@ struct Packet<'k, const N: usize> {
     lengths: __m128i,
 }
 
-impl<'k, const N: usize> Packet<'k, N> {
+impl<'k, const N: usize, const SEAL: bool> Packet<'k, N, SEAL> {
+    #[inline]
     #[target_feature(enable = "avx2,aes,pclmulqdq,vaes,vpclmulqdq")]
     fn new(key: &'k Key<N>, nonce: &[u8; 12], header: &[u8], payload_len: usize) -> Self {
         let mut block = [0; BLOCK];
@@ -130,110 +120,90 @@ impl<'k, const N: usize> Packet<'k, N> {
         Self { rounds: &key.rounds, ghash, counters, tag_mask, lengths }
     }
 
-    /// Encrypts batches from one place to another, which may be the same.
-    ///
-    /// # Safety
-    ///
-    /// `count` batches can be read at `from` and written at `to`, which are the same or do not
-    /// overlap.
+    /// Encrypts `batches`, the last of them from `sources`, and the first `len` bytes of `rest`; what
+    /// follows those is left in disorder. Makes the tag.
+    #[inline]
     #[target_feature(enable = "avx2,aes,pclmulqdq,vaes,vpclmulqdq")]
-    unsafe fn seal_batches(
+    fn seal_all(
         &mut self,
-        from: *const [u8; BATCH_LEN],
-        to: *mut [u8; BATCH_LEN],
-        count: usize,
-    ) {
-        for i in 0..count {
-            let stream = self.keystream::<PAIRS>();
-            // SAFETY: the caller vouches for `count` batches.
-            let mut text = load_batch(unsafe { &*from.add(i) });
-            for i in 0..PAIRS {
-                text[i] = _mm256_xor_si256(text[i], stream[i]);
-            }
-            // SAFETY: as above; what was read is no longer borrowed.
-            store_batch(text, unsafe { &mut *to.add(i) });
-            self.ghash.add_batch(text);
+        batches: &mut [[u8; BATCH_LEN]],
+        sources: &[[u8; BATCH_LEN]],
+        rest: &mut [u8; BATCH_LEN],
+        len: usize,
+    ) -> [u8; BLOCK] {
+        let near = batches.len() - sources.len();
+        let many = batches.len() + usize::from(len > FEW);
+        for i in 0..many {
+            let (sealed, todo) = batches.split_at_mut(i);
+            let stream = self.keystream::<PAIRS>(sealed.last());
+            let to = todo.first_mut().unwrap_or(rest);
+            let source = i.checked_sub(near).and_then(|i| sources.get(i));
+            let text = load_batch(source.unwrap_or(to));
+            store_batch(text, stream, to);
         }
-    }
-
-    #[target_feature(enable = "avx2,aes,pclmulqdq,vaes,vpclmulqdq")]
-    fn open_batches(&mut self, batches: &mut [[u8; BATCH_LEN]]) {
-        for batch in batches {
-            let stream = self.keystream::<PAIRS>();
-            let mut text = load_batch(batch);
-            self.ghash.add_batch(text);
-            for i in 0..PAIRS {
-                text[i] = _mm256_xor_si256(text[i], stream[i]);
-            }
-            store_batch(text, batch);
-        }
-    }
-
-    /// The last `len` bytes, fewer than a batch, and the tag. What follows them is left in disorder.
-    #[target_feature(enable = "avx2,aes,pclmulqdq,vaes,vpclmulqdq")]
-    fn seal_last(self, rest: &mut [u8; BATCH_LEN], len: usize) -> [u8; BLOCK] {
-        if len <= BATCH_LEN / 4 {
-            self.seal_pairs::<{ PAIRS / 4 }>(rest, len)
-        } else {
-            self.seal_pairs::<PAIRS>(rest, len)
-        }
-    }
-
-    #[target_feature(enable = "avx2,aes,pclmulqdq,vaes,vpclmulqdq")]
-    fn seal_pairs<const M: usize>(mut self, rest: &mut [u8; BATCH_LEN], len: usize) -> [u8; BLOCK] {
-        let stream = self.keystream::<M>();
-        let (pairs, _) = rest.as_chunks_mut::<PAIR>();
-        let (mask, _) = MASK[BATCH_LEN - len..].as_chunks::<PAIR>();
-        for i in 0..M {
-            let sealed = _mm256_xor_si256(load_pair(&pairs[i]), stream[i]);
-            store_pair(_mm256_and_si256(sealed, load_pair(&mask[i])), &mut pairs[i]);
+        if len <= FEW {
+            let stream = self.keystream::<{ FEW / PAIR }>(batches.last());
+            apply(&stream, rest);
         }
         self.finish(rest, len)
     }
 
+    /// Decrypts `batches` and the first `len` bytes of `rest`, behind which there are zeros, and says
+    /// which tag there should be.
+    #[inline]
     #[target_feature(enable = "avx2,aes,pclmulqdq,vaes,vpclmulqdq")]
-    fn open_last(self, rest: &mut [u8; BATCH_LEN], len: usize) -> [u8; BLOCK] {
-        if len <= BATCH_LEN / 4 {
-            self.open_pairs::<{ PAIRS / 4 }>(rest, len)
-        } else {
-            self.open_pairs::<PAIRS>(rest, len)
-        }
-    }
-
-    #[target_feature(enable = "avx2,aes,pclmulqdq,vaes,vpclmulqdq")]
-    fn open_pairs<const M: usize>(mut self, rest: &mut [u8; BATCH_LEN], len: usize) -> [u8; BLOCK] {
-        let stream = self.keystream::<M>();
+    fn open_all(
+        &mut self,
+        batches: &mut [[u8; BATCH_LEN]],
+        rest: &mut [u8; BATCH_LEN],
+        len: usize,
+    ) -> [u8; BLOCK] {
+        let count = batches.len();
+        let many = count + usize::from(len > FEW);
         let sealed = *rest;
-        let (pairs, _) = rest.as_chunks_mut::<PAIR>();
-        for i in 0..M {
-            store_pair(_mm256_xor_si256(load_pair(&pairs[i]), stream[i]), &mut pairs[i]);
+        for i in 0..many {
+            let stream = self.keystream::<PAIRS>(batches.get(i));
+            let to = batches.get_mut(i).unwrap_or(rest);
+            store_batch(load_batch(to), stream, to);
+        }
+        if len <= FEW {
+            let stream = self.keystream::<{ FEW / PAIR }>(None);
+            apply(&stream, rest);
         }
         self.finish(&sealed, len)
     }
 
-    /// Hashes the last blocks, `sealed` with zeros behind, and the lengths.
+    /// Hashes the first `len` bytes of the last blocks, and the lengths.
+    #[inline]
     #[target_feature(enable = "avx2,aes,pclmulqdq,vaes,vpclmulqdq")]
-    fn finish(mut self, sealed: &[u8; BATCH_LEN], len: usize) -> [u8; BLOCK] {
-        let blocks = len.div_ceil(BLOCK);
+    fn finish(&mut self, sealed: &[u8; BATCH_LEN], len: usize) -> [u8; BLOCK] {
         let (pairs, _) = sealed.as_chunks::<PAIR>();
-        for pair in &pairs[..blocks / 2] {
+        let (whole, odd) = (len / PAIR, len % PAIR);
+        for pair in &pairs[..whole] {
             self.ghash.add(load_pair(pair), 2);
         }
-        let lengths = _mm256_zextsi128_si256(self.lengths);
-        if blocks % 2 == 1 {
-            let odd = load_pair(&pairs[blocks / 2]);
-            self.ghash.add(_mm256_inserti128_si256::<1>(odd, self.lengths), 2);
-        } else {
-            self.ghash.add(lengths, 1);
+        let mut end = _mm256_zextsi128_si256(self.lengths);
+        let mut count = 1;
+        if odd > 0 {
+            let mask = MASK[PAIR - odd..].first_chunk().expect("a pair behind any place before");
+            let last = _mm256_and_si256(load_pair(&pairs[whole]), load_pair(mask));
+            if odd > BLOCK {
+                self.ghash.add(last, 2);
+            } else {
+                (end, count) = (_mm256_inserti128_si256::<1>(last, self.lengths), 2);
+            }
         }
+        self.ghash.add(end, count);
         let hash = _mm_shuffle_epi8(self.ghash.sum(), ghash::reversal());
         store_block(_mm_xor_si128(hash, self.tag_mask))
     }
 
-    /// The next blocks that the payload is combined with.
+    /// The next blocks that the payload is combined with. Meanwhile `sealed` is hashed: multiplications
+    /// between the rounds of AES fill each other's latencies, which the CPU does not see far enough
+    /// ahead to do by itself.
     #[inline]
-    #[target_feature(enable = "avx2,aes,vaes")]
-    fn keystream<const M: usize>(&mut self) -> [__m256i; M] {
+    #[target_feature(enable = "avx2,aes,pclmulqdq,vaes,vpclmulqdq")]
+    fn keystream<const M: usize>(&mut self, sealed: Option<&[u8; BATCH_LEN]>) -> [__m256i; M] {
         // Only the last word of a lane has its bytes reversed.
         let big_endian = _mm256_broadcastsi128_si256(_mm_set_epi8(
             12, 13, 14, 15, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0,
@@ -245,17 +215,36 @@ impl<'k, const N: usize> Packet<'k, N> {
             *block = _mm256_xor_si256(first, _mm256_shuffle_epi8(self.counters, big_endian));
             self.counters = _mm256_add_epi32(self.counters, two);
         }
-        for round in &self.rounds[1..N - 1] {
+        let pairs = sealed.map_or::<&[_], _>(&[], |sealed| sealed.as_chunks::<PAIR>().0);
+        let mut run = self.ghash.begin(2 * pairs.len());
+        // Opaque, or it is unrolled: longer to fetch, and not faster.
+        let rounds = std::hint::black_box(&self.rounds[1..N - 1]);
+        for (i, round) in rounds.iter().enumerate() {
             let round = _mm256_broadcastsi128_si256(load(round));
             for block in &mut blocks {
                 *block = _mm256_aesenc_epi128(*block, round);
             }
+            // AES has more rounds than there are pairs.
+            if let Some(pair) = pairs.get(i) {
+                run.add(load_pair(pair));
+            }
         }
+        self.ghash.end(&run);
         let last = _mm256_broadcastsi128_si256(load(&self.rounds[N - 1]));
         for block in &mut blocks {
             *block = _mm256_aesenclast_epi128(*block, last);
         }
         blocks
+    }
+}
+
+/// Combines the first pairs of `bytes` with `stream`.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn apply<const M: usize>(stream: &[__m256i; M], bytes: &mut [u8; BATCH_LEN]) {
+    let (pairs, _) = bytes.as_chunks_mut::<PAIR>();
+    for i in 0..M {
+        store_pair(_mm256_xor_si256(load_pair(&pairs[i]), stream[i]), &mut pairs[i]);
     }
 }
 
@@ -296,10 +285,10 @@ fn load_batch(bytes: &[u8; BATCH_LEN]) -> [__m256i; PAIRS] {
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn store_batch(batch: [__m256i; PAIRS], bytes: &mut [u8; BATCH_LEN]) {
-    let (pairs, _) = bytes.as_chunks_mut::<PAIR>();
+fn store_batch(text: [__m256i; PAIRS], stream: [__m256i; PAIRS], to: &mut [u8; BATCH_LEN]) {
+    let (pairs, _) = to.as_chunks_mut::<PAIR>();
     for i in 0..PAIRS {
-        store_pair(batch[i], &mut pairs[i]);
+        store_pair(_mm256_xor_si256(text[i], stream[i]), &mut pairs[i]);
     }
 }
 

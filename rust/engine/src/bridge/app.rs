@@ -105,6 +105,7 @@ impl BridgeApp {
                 }
                 BridgeCommand::Ping => context.connection.ping(),
                 BridgeCommand::Hurry => context.connection.hurry(),
+                BridgeCommand::TellFinalSizes => context.connection.streams().tell_final_sizes(),
                 // What follows every command: the connection looks for something to send.
                 BridgeCommand::Poke => {}
                 BridgeCommand::ChangeCid => {

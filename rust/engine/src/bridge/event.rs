@@ -82,6 +82,15 @@ pub enum EventKind {
         /// What the peer promised to deliver nevertheless (RESET_STREAM_AT); it has crossed.
         reliable_size: u64,
     },
+    /// One direction of a stream was given up: so many bytes of it count for flow control.
+    FinalSize {
+        /// Of which stream.
+        stream: StreamId,
+        /// Whether it is what we sent.
+        outgoing: bool,
+        /// Bytes from its beginning.
+        size: u64,
+    },
     /// The peer does not want what we send.
     Stopped {
         /// On which stream.

@@ -95,6 +95,7 @@ pub(super) enum BridgeCommand {
     Attach(StreamId, Attachment),
     /// Lets nothing of a stream cross, or lets it go on.
     Hold(StreamId, bool),
+    TellFinalSizes,
     Datagram(Bytes),
     Stats(u64),
     Ping,

@@ -343,6 +343,11 @@ impl BridgeConnection {
         self.mailbox.push(BridgeCommand::Hurry)
     }
 
+    /// Has `FinalSize` told from now on.
+    pub fn tell_final_sizes(&self) -> Result<(), BridgeError> {
+        self.mailbox.push(BridgeCommand::TellFinalSizes)
+    }
+
     /// Makes the connection look again for something to send: its scheduler has a new plan.
     pub fn poke(&self) -> Result<(), BridgeError> {
         self.mailbox.push(BridgeCommand::Poke)

@@ -134,6 +134,9 @@ impl Streams {
                 self.stopped.push(id);
                 self.end_sending(id);
             }
+            StreamEvent::FinalSize { id, outgoing, size } => {
+                out.push_back(EventKind::FinalSize { stream: id, outgoing, size });
+            }
             StreamEvent::StreamsAvailable { .. } => {}
         }
     }

@@ -204,7 +204,9 @@ impl Application for Served {
             StreamEvent::Finished { id } => self.end(id, true),
             StreamEvent::Stopped { id, .. } => self.end(id, false),
             StreamEvent::Reset { id, .. } => self.refuse(streams, id, code::CANCELLED),
-            StreamEvent::Writable { .. } | StreamEvent::StreamsAvailable { .. } => {}
+            StreamEvent::Writable { .. }
+            | StreamEvent::StreamsAvailable { .. }
+            | StreamEvent::FinalSize { .. } => {}
         }
     }
 

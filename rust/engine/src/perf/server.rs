@@ -183,7 +183,9 @@ impl Server {
                 let _ = streams.reset(id, code);
             }
             StreamEvent::StreamsAvailable { .. } => self.open_waiting(streams),
-            StreamEvent::Opened { .. } | StreamEvent::Finished { .. } => {}
+            StreamEvent::Opened { .. }
+            | StreamEvent::Finished { .. }
+            | StreamEvent::FinalSize { .. } => {}
         }
     }
 }

@@ -187,6 +187,8 @@ pub struct Host {
     pub ack_delay: Span,
     /// Timers are late by chance, up to so much.
     pub lateness: Span,
+    /// The sender stands still at times, as a process that waits for its turn.
+    pub stalls: Option<Stalls>,
     /// Each packet takes up to so much longer to the bottleneck, by chance; none overtakes another.
     /// Without any, flows fall into step with a full queue and one of them finds the free place
     /// again and again, which real hosts do not (Floyd and Jacobson, On Traffic Phase Effects in
@@ -197,6 +199,16 @@ pub struct Host {
     pub nic: Option<BitRate>,
     /// ACKs arrive in clumps of so many bytes, or when the first has waited so long.
     pub clumps: Option<Clumps>,
+}
+
+/// A sender that stands still: what arrives waits, timers fire at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stalls {
+    /// The mean time from one to the next; uniformly by chance, up to twice that.
+    pub every: Span,
+    /// How long it stands still, uniformly by chance, up to so much.
+    pub most: Span,
 }
 
 /// Aggregation of ACKs.
@@ -215,6 +227,7 @@ impl Default for Host {
             ack_every: 1,
             ack_delay: Span(tquic_core::time::Duration::from_millis(25)),
             lateness: Span::default(),
+            stalls: None,
             jitter: Span::default(),
             nic: None,
             clumps: None,
@@ -462,6 +475,9 @@ impl Scenario {
         }
         if self.host.ack_every == 0 {
             return Err("acknowledges every 0 packets".to_owned());
+        }
+        if self.host.stalls.is_some_and(|stalls| stalls.every.0.is_zero()) {
+            return Err("has hosts that never move".to_owned());
         }
         let named = self.flows.iter().filter_map(|flow| flow.controller.as_ref());
         let known = |name: &String| Congestion::from_name(name).is_ok();

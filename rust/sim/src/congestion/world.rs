@@ -8,7 +8,7 @@
 
 use super::cross::CrossTraffic;
 use super::receiver::Receiver;
-use super::scenario::{Flow, Scenario};
+use super::scenario::{Flow, Scenario, Stalls};
 use super::sender::{Sender, SenderConfig};
 use super::whole::{self, Whole};
 use crate::link::{Jitter, LinkConfig, QueueConfig};
@@ -16,6 +16,7 @@ use crate::network::{LinkId, Network};
 use crate::packet::Packet;
 use crate::random::stream;
 use crate::simulation::{Host, HostConfig, HostId, Outbox, Simulation};
+use core::ops::Range;
 use std::net::SocketAddr;
 use tquic_core::cc::Congestion;
 use tquic_core::recovery::{Recovery, RecoveryStats};
@@ -211,6 +212,7 @@ impl World {
             ..LinkConfig::default()
         });
         let (ends, start) = (sender.ends, sender.start);
+        let pauses = scenario.host.stalls.map(|stalls| spans(stalls, scenario.time.0, &mut chance));
         network.route(ends.0, ends.1, &way);
         network.route(ends.1, ends.0, &[back]);
         let (sender, receiver) = match tier {
@@ -230,6 +232,7 @@ impl World {
         };
         let host = HostConfig { timer_lateness: scenario.host.lateness.0, ..HostConfig::default() };
         let sender = self.simulation.add(sender, host, &[ends.0]);
+        pauses.into_iter().flatten().for_each(|span| self.simulation.pause(sender, span));
         let receiver = self.simulation.add(receiver, HostConfig::default(), &[ends.1]);
         self.flows.push(Member { sender, receiver, start, subject });
     }
@@ -253,6 +256,18 @@ impl World {
         // The content of packets that were declared lost and arrived travelled twice.
         received.saturating_sub(self.state(flow).stats.spurious_losses * self.packet)
     }
+}
+
+/// When a host stands still in a run that lasts `time`.
+fn spans(stalls: Stalls, time: Duration, chance: &mut Rng) -> Vec<Range<Instant>> {
+    let mut draw = |most: Duration| Duration::from_nanos(chance.below(nanos(most).max(1)));
+    let mut at = Instant::ZERO;
+    let next = || {
+        let start = at + draw(stalls.every.0 * 2);
+        at = start + draw(stalls.most.0);
+        Some(start..at)
+    };
+    std::iter::from_fn(next).take_while(|span| span.start < Instant::ZERO + time).collect()
 }
 
 /// A queue before a network card: the host's own memory.

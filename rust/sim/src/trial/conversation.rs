@@ -243,6 +243,7 @@ impl Conversation {
                 self.stream(id)?.on_reset(streams, code)?;
                 self.stream(id)?.write(streams)
             }
+            StreamEvent::FinalSize { .. } => Ok(()),
         }
     }
 

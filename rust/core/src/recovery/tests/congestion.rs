@@ -157,7 +157,28 @@ fn idle_senders_may_send_ten_packets_then_wait() {
     assert_eq!(release, at(1001));
     let budget = b.r.budget(release);
     assert_eq!(budget, SendBudget { bytes: 2 * MSS, next_release: None });
-    assert_eq!(b.r.budget(at(5000)).bytes, 4 * MSS, "late by far: one burst of catch-up");
+    assert_eq!(b.r.budget(at(5000)).bytes, 4 * MSS, "nobody was kept waiting: one burst more");
+}
+
+/// Processes wait milliseconds for their turn. A flow that left unsent what such a wait costs was
+/// pushed aside by flows that are limited by their windows, the more so with small bursts after
+/// losses: the slower it is, the fewer acknowledgments wake it.
+#[test]
+fn late_timers_cost_no_rate() {
+    let mut b = paced(1000, ms(100));
+    b.r.lossy_round = Some(b.r.sampler.round());
+    let rate = b.r.pacing_rate().unwrap();
+    let mut sent = 0;
+    for t in (100..150).step_by(6) {
+        while b.r.budget(at(t)).bytes >= MSS {
+            b.send(Space::Data, t);
+            sent += MSS;
+        }
+    }
+    let worth = rate * 48 / 1000;
+    assert!((worth * 9 / 10..worth * 11 / 10).contains(&sent), "{sent} of {worth} bytes");
+    // But no more than a quarter of the window at once, whatever the rate.
+    assert_eq!(b.r.catch_up_size(u64::MAX / 2), b.r.cwnd() / 4);
 }
 
 #[test]
@@ -274,8 +295,8 @@ fn bursts_of_l4s_senders_last_a_quarter_of_a_millisecond() {
     b.ack(Space::Data, 100, &[0..=0]).unwrap();
     let rate = b.r.pacing_rate().unwrap();
     b.r.budget(at(100));
-    assert_eq!(b.r.burst, rate / 4000);
-    assert!(b.r.burst > 20 * MSS);
+    assert_eq!(b.r.pace.burst, rate / 4000);
+    assert!(b.r.pace.burst > 20 * MSS);
 }
 
 #[test]

@@ -137,6 +137,7 @@ impl StreamSet {
             self.streams[slot].events &= !kind::WRITABLE;
             self.sync(slot);
             self.push_control(slot);
+            self.push_final_size(slot, kind::FINAL_SENT);
         }
         self.release(slot);
         Ok(())
@@ -152,8 +153,12 @@ impl StreamSet {
         }
         let released = recv.stop(code);
         let asks = recv.stop.is_pending();
+        let known = recv.final_size().is_some();
         stream.events &= !(kind::READABLE | kind::RESET);
         self.window.consume(released);
+        if known {
+            self.push_final_size(slot, kind::FINAL_RECEIVED);
+        }
         if asks {
             self.push_control(slot);
         }

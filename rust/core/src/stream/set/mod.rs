@@ -163,6 +163,8 @@ pub struct StreamSet {
     rtt: Duration,
     /// What was opened and closed, if somebody wants to know.
     notes: Option<Vec<StreamNote>>,
+    /// Whether `StreamEvent::FinalSize` is told.
+    final_sizes: bool,
 }
 
 impl StreamSet {
@@ -189,6 +191,7 @@ impl StreamSet {
             events: EventQueue::default(),
             rtt: Duration::ZERO,
             notes: None,
+            final_sizes: false,
             config,
         }
     }
@@ -256,6 +259,11 @@ impl StreamSet {
             true => drop(self.notes.get_or_insert_default()),
             false => self.notes = None,
         }
+    }
+
+    /// Has `StreamEvent::FinalSize` told from now on: for who shares out credit among streams.
+    pub fn tell_final_sizes(&mut self) {
+        self.final_sizes = true;
     }
 
     /// Streams opened and closed since the last time.
@@ -333,11 +341,21 @@ impl StreamSet {
                     .as_ref()
                     .and_then(SendPart::stopped)
                     .map(|code| StreamEvent::Stopped { id, code }),
-                _ => stream
+                kind::RESET => stream
                     .recv
                     .as_ref()
                     .and_then(RecvPart::unread_reset)
                     .map(|code| StreamEvent::Reset { id, code }),
+                kind::FINAL_SENT => stream
+                    .send
+                    .as_ref()
+                    .and_then(SendPart::final_size)
+                    .map(|size| StreamEvent::FinalSize { id, outgoing: true, size }),
+                _ => stream
+                    .recv
+                    .as_ref()
+                    .and_then(RecvPart::final_size)
+                    .map(|size| StreamEvent::FinalSize { id, outgoing: false, size }),
             };
             if event.is_some() {
                 return event;
@@ -351,6 +369,13 @@ impl StreamSet {
         if !stream.in_events {
             stream.in_events = true;
             self.events.slots.push_back(slot);
+        }
+    }
+
+    /// One direction was given up, and its size is known.
+    fn push_final_size(&mut self, slot: usize, kind: u8) {
+        if self.final_sizes {
+            self.push_event(slot, kind);
         }
     }
 

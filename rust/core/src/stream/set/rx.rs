@@ -33,6 +33,9 @@ impl StreamSet {
         if effect.readable {
             self.push_event(slot, kind::READABLE);
         } else if frame.fin {
+            if effect.discarded {
+                self.push_final_size(slot, kind::FINAL_RECEIVED);
+            }
             self.release(slot);
         }
         Ok(())
@@ -92,6 +95,7 @@ impl StreamSet {
         if stream.recv.as_ref().is_some_and(|recv| recv.unread_reset().is_some()) {
             self.push_event(slot, kind::RESET);
         }
+        self.push_final_size(slot, kind::FINAL_RECEIVED);
     }
 
     /// STOP_SENDING (RFC 9000 section 19.5).
@@ -103,6 +107,7 @@ impl StreamSet {
             self.sync(slot);
             self.push_control(slot);
             self.push_event(slot, kind::STOPPED);
+            self.push_final_size(slot, kind::FINAL_SENT);
         }
         Ok(())
     }

@@ -112,7 +112,9 @@ impl Client {
                 self.write(streams, id);
             }
             StreamEvent::StreamsAvailable { .. } => self.open(streams),
-            StreamEvent::Opened { .. } | StreamEvent::Finished { .. } => {}
+            StreamEvent::Opened { .. }
+            | StreamEvent::Finished { .. }
+            | StreamEvent::FinalSize { .. } => {}
         }
     }
 

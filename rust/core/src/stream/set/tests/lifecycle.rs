@@ -274,3 +274,65 @@ fn codes_and_directions_are_checked() {
     assert_eq!(server.writable(id), 0);
     assert_eq!(server.open(Bidirectional), Some(StreamId(1)));
 }
+
+/// What is told of final sizes, as (whether it is ours, size).
+fn final_sizes(set: &mut StreamSet) -> Vec<(bool, u64)> {
+    let told = events(set).into_iter().filter_map(|event| match event {
+        StreamEvent::FinalSize { outgoing, size, .. } => Some((outgoing, size)),
+        _ => None,
+    });
+    told.collect()
+}
+
+#[test]
+fn whoever_asked_is_told_what_counts_of_a_stream_that_was_given_up() {
+    let (mut client, mut server) = pair(&StreamConfig::default());
+    client.tell_final_sizes();
+    server.tell_final_sizes();
+    let id = client.open(Bidirectional).unwrap();
+    client.write(id, Bytes::from_static(b"sent")).unwrap();
+    exchange(&mut client, &mut server);
+    // Never sent: it does not count.
+    client.write(id, Bytes::from_static(b"kept")).unwrap();
+    client.reset(id, 1).unwrap();
+    assert_eq!(final_sizes(&mut client), [(true, 4)]);
+    exchange(&mut client, &mut server);
+    assert_eq!(final_sizes(&mut server), [(false, 4)]);
+    // The other direction: stopped by who would read it.
+    server.write(id, Bytes::from_static(b"answer")).unwrap();
+    exchange(&mut client, &mut server);
+    client.stop(id, 2).unwrap();
+    assert!(final_sizes(&mut client).is_empty());
+    exchange(&mut client, &mut server);
+    assert_eq!(final_sizes(&mut server), [(true, 6)]);
+    exchange(&mut client, &mut server);
+    assert_eq!(final_sizes(&mut client), [(false, 6)]);
+    let _ = server.read(id, 1);
+    let _ = server.reset(id, 2);
+    exchange(&mut client, &mut server);
+    assert_empty(&mut client);
+    assert_empty(&mut server);
+}
+
+#[test]
+fn what_ends_after_it_was_stopped_has_a_final_size() {
+    let (mut client, mut server) = pair(&StreamConfig::default());
+    server.tell_final_sizes();
+    for known_before in [false, true] {
+        let id = client.open(Unidirectional).unwrap();
+        client.write(id, Bytes::from_static(b"all of it")).unwrap();
+        if !known_before {
+            exchange(&mut client, &mut server);
+            server.stop(id, 0).unwrap();
+            assert!(final_sizes(&mut server).is_empty());
+        }
+        client.finish(id).unwrap();
+        while let Some(packet) = build(&mut client, Instant::ZERO, MTU) {
+            receive(&mut server, &packet).unwrap();
+        }
+        if known_before {
+            server.stop(id, 0).unwrap();
+        }
+        assert_eq!(final_sizes(&mut server), [(false, 9)]);
+    }
+}
