@@ -32,7 +32,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets \
-	multipath fuzz attack soak sanitize audit reproduce idle compare instructions docs requirements wheels clean
+	multipath fuzz mutants attack soak sanitize audit reproduce idle compare instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -230,6 +230,19 @@ $(CARGO_FUZZ):
 
 fuzz: $(CARGO_FUZZ) $(TOOLS) ## fuzzes every target for FUZZ_SECONDS (60), the codec under sanitizers
 	$(BIN)/python scripts/fuzz.py $(CARGO_FUZZ) $(FUZZ_SECONDS)
+
+CARGO_MUTANTS := .tools/bin/cargo-mutants
+# Files or patterns of them, and a part of their mutants, as 0/4. More options: scripts/mutants.py --help.
+MUTANTS ?= rust/wire/src/**/*.rs rust/core/src/space/*.rs rust/core/src/cid/*.rs rust/core/src/stream/**/*.rs
+SHARD ?=
+MUTANTS_FLAGS ?= --write docs/reliability.md
+
+$(CARGO_MUTANTS):
+	cargo install cargo-mutants --locked --version 27.1.0 --root .tools
+
+mutants: $(CARGO_MUTANTS) ## changes MUTANTS (files) in every way and runs their tests, part SHARD; writes docs/reliability.md
+	$(PYTHON) scripts/mutants.py $(CARGO_MUTANTS) $(patsubst %,'%',$(MUTANTS)) $(if $(SHARD),--shard $(SHARD)) $(MUTANTS_FLAGS)
+	@echo "mutants: the tests notice every change that makes a difference; diffs and logs are in reports/mutants"
 
 # What looks into dependencies: built from source, and the newest of their kind when this was written.
 CARGO_DENY := .tools/bin/cargo-deny

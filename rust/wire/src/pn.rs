@@ -104,6 +104,24 @@ mod tests {
         assert_eq!(decode(0, 1, MAX_VARINT), MAX_VARINT - 0xff);
     }
 
+    /// RFC 9000 section A.3: of two numbers that are equally far from the expected one, the larger.
+    #[test]
+    fn half_a_window_away() {
+        for len in 1..=MAX_LEN {
+            let window = 1 << (8 * len);
+            let expected = 5 * window + window / 4;
+            let tie = expected + window / 2;
+            assert_eq!(decode(tie, len, expected), tie);
+            assert_eq!(decode(tie + 1, len, expected), tie + 1 - window);
+            assert_eq!(decode(tie - 1, len, expected), tie - 1);
+            // The same below it.
+            let (expected, tie) = (expected + window / 2, tie - window / 2);
+            assert_eq!(decode(tie, len, expected), tie + window);
+            assert_eq!(decode(tie + 1, len, expected), tie + 1);
+            assert_eq!(decode(tie - 1, len, expected), tie - 1 + window);
+        }
+    }
+
     proptest! {
         /// Whatever the receiver has got beyond the largest acknowledged packet, it restores a
         /// later packet number, and one that was reordered by less than half the window.

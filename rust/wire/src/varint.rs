@@ -82,6 +82,21 @@ mod tests {
         assert_eq!(Reader::new(&hex("4025")).varint(), Ok(37), "not the shortest form");
     }
 
+    /// RFC 9000 section 16, table 4.
+    #[test]
+    fn ranges_of_each_width() {
+        for (first, last, width) in
+            [(0, 63, 1), (64, 16_383, 2), (16_384, (1 << 30) - 1, 4), (1 << 30, MAX_VARINT, 8)]
+        {
+            for value in [first, last] {
+                let mut out = Vec::new();
+                append(&mut out, value);
+                assert_eq!((size(value), out.len()), (width, width), "{value}");
+                assert_eq!(Reader::new(&out).varint(), Ok(value));
+            }
+        }
+    }
+
     #[test]
     fn payload_with_its_length_field() {
         assert_eq!(payload_that_fits(0), None);
@@ -91,8 +106,11 @@ mod tests {
             let more = payload + 1;
             assert!(more + size(more as u64) > space, "{space} has room for more");
         }
-        let big = (1 << 30) + 20;
-        assert_eq!(payload_that_fits(big), Some(big - 8));
+        let largest = (1_usize << 30) - 1;
+        for (space, payload) in [(3, -1), (4, 0), (7, 0), (8, 0), (9, 1), (21, 13)] {
+            let payload = largest.checked_add_signed(payload).unwrap();
+            assert_eq!(payload_that_fits(largest + space), Some(payload));
+        }
     }
 
     proptest! {

@@ -47,3 +47,6 @@ impl CidFactory {
         self.reset.token_for(cid)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,17 +36,17 @@ fn write(t: &mut AckTracker, now: Instant) -> (Vec<RangeInclusive<u64>>, u64, Op
 #[test]
 fn every_second_packet_or_after_the_delay() {
     let mut t = tracker();
-    assert_eq!(t.timeout(), None);
+    assert_eq!((t.timeout(), t.expected()), (None, 0));
     t.on_received(at(10), 0, true, None);
-    assert!(!t.ack_due(at(10)));
+    assert!(!t.ack_due(at(10)) && t.owes_ack());
     assert_eq!(t.timeout(), Some(at(35)));
     assert!(t.ack_due(at(35)));
     t.on_received(at(12), 1, true, None);
     assert!(t.ack_due(at(12)));
     let (ranges, delay, ecn) = write(&mut t, at(14));
     assert_eq!((ranges, delay, ecn), (vec![0..=1], 2000 >> 3, None));
-    assert!(!t.ack_due(at(100)) && !t.has_news());
-    assert_eq!(t.timeout(), None);
+    assert!(!t.ack_due(at(100)) && !t.has_news() && !t.owes_ack());
+    assert_eq!((t.timeout(), t.expected()), (None, 2));
 }
 
 /// RFC 9000 section 13.2.1.
@@ -126,6 +126,22 @@ fn reordering_threshold_examples_of_the_draft() {
 }
 
 #[test]
+fn two_reasons_for_haste_are_no_less_than_one() {
+    let mut t = tracker();
+    let request = AckRequestFrame {
+        sequence: 0,
+        threshold: 1000,
+        max_ack_delay_us: 25_000,
+        reordering_threshold: 1,
+    };
+    t.on_ack_frequency(&request).unwrap();
+    for pn in [0, 2, 4] {
+        get(&mut t, pn);
+        assert_eq!(t.ack_due(at(0)), pn > 0);
+    }
+}
+
+#[test]
 fn spuriously_lost_packets_are_acknowledged_at_once() {
     let mut t = tracker();
     let request = AckRequestFrame {
@@ -150,9 +166,13 @@ fn ack_frequency_is_validated_and_ordered() {
         max_ack_delay_us,
         reordering_threshold: 0,
     };
-    for bad in [999, 1 << 24, u64::MAX] {
+    for bad in [999, 16_384_000, u64::MAX] {
         let error = t.on_ack_frequency(&request(9, 9, bad)).unwrap_err();
         assert_eq!(error.code, crate::error::TransportErrorCode::PROTOCOL_VIOLATION);
+    }
+    for (sequence, good) in [(1, 16_383_999), (2, 1000)] {
+        t.on_ack_frequency(&request(sequence, 3, good)).unwrap();
+        assert_eq!(t.max_ack_delay(), Duration::from_micros(good));
     }
     t.on_ack_frequency(&request(5, 3, 8000)).unwrap();
     t.on_ack_frequency(&request(4, 100, 9000)).unwrap();
@@ -194,6 +214,8 @@ fn ce_marks_hurry_and_are_counted() {
     assert!(t.ack_due(at(0)));
     t.on_received(at(0), 4, true, Some(Ecn::Ce));
     assert_eq!(t.ecn(), EcnCounts { ect0: 1, ect1: 0, ce: 4 }, "duplicates do not count");
+    (5..8).for_each(|pn| t.on_received(at(0), pn, true, Some(Ecn::Ect1)));
+    assert_eq!(t.ecn(), EcnCounts { ect0: 1, ect1: 3, ce: 4 });
 }
 
 #[test]

@@ -90,16 +90,6 @@ impl RangeSet {
         self.ranges.last().map(|(_, end)| *end)
     }
 
-    /// The number of ranges.
-    pub fn len(&self) -> usize {
-        self.ranges.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-
     /// The ranges from the largest number down to `floor`, cut off there.
     pub fn descending(
         &self,
@@ -124,7 +114,7 @@ mod tests {
         for i in 0..100u64 {
             assert!(set.insert(i * 2 + 1));
         }
-        assert_eq!(set.len(), MAX_RANGES);
+        assert_eq!(set.ranges.len(), MAX_RANGES);
         assert_eq!(set.first_missing(0), 72);
         assert!(!set.insert(0) && set.contains(0) && !set.insert(71));
         assert!(set.insert(72));
@@ -155,7 +145,7 @@ mod tests {
             let mut set = RangeSet::default();
             for pn in pns {
                 set.insert(pn);
-                prop_assert!(set.contains(pn) && set.len() <= MAX_RANGES);
+                prop_assert!(set.contains(pn) && set.ranges.len() <= MAX_RANGES);
             }
             let ranges: Vec<_> = set.descending(0).collect();
             for pair in ranges.windows(2) {

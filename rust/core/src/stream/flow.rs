@@ -164,6 +164,30 @@ mod tests {
     }
 
     #[test]
+    fn two_round_trips_are_not_less_than_two() {
+        let mut w = RecvWindow::new(1000, 3000);
+        w.consume(500);
+        w.refresh(at(0), RTT);
+        w.consume(500);
+        w.refresh(at(50), RTT);
+        assert_eq!(w.window(), 1000);
+    }
+
+    /// A frame that is written again tells the present limit, and measures nothing.
+    #[test]
+    fn less_than_a_quarter_does_not_begin_a_new_measurement() {
+        let mut w = RecvWindow::new(1000, 3000);
+        w.consume(500);
+        w.refresh(at(0), RTT);
+        w.consume(10);
+        assert_eq!(w.refresh(at(80), RTT), 1510);
+        // Half a window in 90 ms, though nearly all of it in the last 10.
+        w.consume(490);
+        w.refresh(at(90), RTT);
+        assert_eq!(w.window(), 1000);
+    }
+
+    #[test]
     fn a_tiny_round_trip_does_not_hold_the_window_down() {
         let mut w = RecvWindow::new(1 << 20, 1 << 24);
         let rtt = Duration::from_micros(40);

@@ -55,11 +55,47 @@ fn writes_nothing_without_room() {
     assert_eq!(w.position(), 0);
     assert_eq!(write(&mut w, None, [1000..=2000].into_iter(), 0, None, 7), 1);
     assert_eq!(w.position(), 7);
+    // The first range takes what its length needs, not what its numbers need.
+    assert_eq!(write(&mut w, None, [1000..=1002].into_iter(), 0, None, 6), 1);
+    assert_eq!(w.position(), 13);
     let mut small = [0; 6];
     assert_eq!(
         write(&mut Writer::new(&mut small), None, [1000..=2000].into_iter(), 0, None, 64),
         0
     );
+}
+
+/// The path ID of a PATH_ACK frame counts towards its size.
+#[test]
+fn path_acks_keep_within_their_room() {
+    let ranges = || [1000..=2000, 3..=5].into_iter();
+    for (path, size) in [(63, 11), (64, 12), (1 << 14, 14)] {
+        let mut buf = [0; 32];
+        let mut w = Writer::new(&mut buf);
+        assert_eq!(write(&mut w, Some(path), ranges(), 0, None, size - 4), 0);
+        assert_eq!(write(&mut w, Some(path), ranges(), 0, None, size), 2);
+        assert_eq!(w.position(), size);
+        let ack = decode(&mut Reader::new(w.written())).unwrap();
+        assert_eq!((ack.path, ack.ranges().len()), (Some(path), 2));
+    }
+}
+
+/// The Range Count field is written before its value is known: two bytes hold 16383.
+#[test]
+fn no_more_ranges_than_the_count_field_tells() {
+    let ranges = (0..MANY_RANGES as u64 + 10).rev().map(|i| i * 2..=i * 2);
+    let mut buf = vec![0; 4 * MANY_RANGES];
+    let mut w = Writer::new(&mut buf);
+    assert_eq!(write(&mut w, None, ranges, 0, None, usize::MAX), 16_384);
+    let ack = decode(&mut Reader::new(w.written())).unwrap();
+    assert_eq!((ack.ranges().len(), ack.ranges().last()), (16_384, Some(18..=18)));
+}
+
+#[test]
+#[cfg(debug_assertions)]
+#[should_panic(expected = "apart and descending")]
+fn ranges_that_touch() {
+    write(&mut Writer::new(&mut [0; 64]), None, [5..=9, 2..=4].into_iter(), 0, None, 64);
 }
 
 #[test]

@@ -159,6 +159,10 @@ fn version_negotiation() {
         ));
     }
     assert_eq!(parse_long(&packet[..280]), Err(DecodeError::UnexpectedEnd));
+    for (unused, first) in [(0x7f, 0xff), (0xff, 0xff), (0x15, 0xd5)] {
+        write_version_negotiation(&mut Writer::new(&mut buf), unused, &dcid, &scid, &versions);
+        assert_eq!(buf[0], first, "what is unused may be anything, the fixed bit is set");
+    }
 }
 
 #[test]
@@ -172,6 +176,16 @@ fn unknown_versions_show_their_invariants() {
     // RFC 9000 section 17.2: version 1 packets with longer connection IDs are dropped.
     packet[1..5].copy_from_slice(&Version::V1.0.to_be_bytes());
     assert!(matches!(parse_long(&packet), Err(DecodeError::InvalidValue(_))));
+}
+
+/// RFC 9000 sections 17.2 and 17.3.
+#[test]
+fn first_bytes() {
+    for first in 0..=u8::MAX {
+        assert_eq!(is_long(first), first >= 128);
+        assert_eq!(fixed_bit(first), first / 64 % 2 == 1);
+        assert_eq!(super::pn_len(first), usize::from(first % 4) + 1);
+    }
 }
 
 #[test]
