@@ -202,7 +202,7 @@ fn ids_of_the_peer_are_used_in_order_and_never_again() {
 fn the_first_id_changes_in_the_handshake() {
     let mut remote = RemoteCids::new(cid(8), LIMIT);
     remote.replace_initial(cid(9));
-    assert_eq!((remote.cid(0), remote.active_tokens().count()), (Some(cid(9)), 0));
+    assert_eq!(remote.cid(0), Some(cid(9)));
     remote.set_initial_token(token(9));
     assert!(remote.is_reset(&token(9)));
     remote.add_preferred(cid(1), token(1));
@@ -221,11 +221,9 @@ fn only_tokens_of_ids_in_use_reset() {
     remote.set_initial_token(token(0));
     offer(&mut remote, 1, 0).unwrap();
     assert!(remote.is_reset(&token(0)) && !remote.is_reset(&token(1)));
-    assert!(remote.active_tokens().eq([token(0)]));
     remote.take_unused();
     assert!(remote.is_reset(&token(0)) && remote.is_reset(&token(1)));
     assert!(!remote.is_reset(&token(2)));
-    assert_eq!(remote.active_tokens().count(), 2);
     // The peer may have given one token to two IDs.
     remote.on_new(2, 0, cid(2), token(1)).unwrap();
     remote.take_unused();
