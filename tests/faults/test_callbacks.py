@@ -336,10 +336,17 @@ async def test_protocols_as_in_aioquic(
             writer.close()
             return content
 
+    async def ask_the_broken() -> bytes:
+        # The client may hear of its end before it can open a stream, or after.
+        try:
+            return await ask()
+        except tquic.ConnectionClosed:
+            return b""
+
     # The answer comes from another callback than the one that fails here.
     beside = where == "stream_handler"
     try:
-        assert await ask() == (b"hello" if beside else b"")
+        assert await ask_the_broken() == (b"hello" if beside else b"")
         broken = False
         assert await ask() == b"hello"
     finally:

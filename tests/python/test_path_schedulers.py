@@ -146,11 +146,12 @@ async def test_a_class_in_python_decides(pair: Any) -> None:
         await client.add_path()
         await transfer(client, server)
         made = Fixed.made
-        # Only what went before its first plan went elsewhere.
-        sent = await shares(client)
-        assert sent[1] > sent[0]
+        # Only what went before its first plan went elsewhere, and what happened is told along with
+        # the next question: on a slow machine both take more than one transfer.
+        async with asyncio.timeout(60):
+            while (sent := await shares(client))[1] <= sent[0] or sum(made.sent.values()) < SIZE:
+                await transfer(client, server)
         assert made.acked > 0
-        assert sum(made.sent.values()) > SIZE // 2
         assert (1, "added") in made.changes
         assert (1, "active") in made.changes
         client.set_scheduler("minrtt")
