@@ -43,7 +43,8 @@ impl Link {
     }
 
     fn send_train(&mut self, remote: SocketAddr, segment_size: usize, data: &[u8]) -> Result<()> {
-        let transmit = Transmit { remote, local_ip: None, ecn: None, segment_size, data };
+        let transmit =
+            Transmit { remote, local_ip: None, ecn: None, segment_size, data, buffer: None };
         loop {
             let sent = self.socket.send(&[transmit])?;
             if let Some((_, error)) = sent.errors.first() {

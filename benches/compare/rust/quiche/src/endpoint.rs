@@ -276,7 +276,8 @@ fn send(socket: &UdpSocket, train: &mut [u8], connection: &mut Connection) -> Re
         }
         let Some(remote) = remote else { return Ok(false) };
         let data = &train[..filled];
-        let transmit = Transmit { remote, local_ip: None, ecn: None, segment_size: size, data };
+        let transmit =
+            Transmit { remote, local_ip: None, ecn: None, segment_size: size, data, buffer: None };
         while socket.send(&[transmit])?.blocked {
             poll(socket, libc::POLLOUT, None)?;
         }
