@@ -15,7 +15,7 @@ mod system {
             Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
         }
 
-        /// Makes it readable. It is never written twice, so there is always room.
+        /// Makes it readable. Each shard writes once at most before it is read, so there is always room.
         pub fn set(&self) {
             let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
         }
@@ -51,7 +51,7 @@ mod system {
             Ok(Self { sender, receiver })
         }
 
-        /// Makes it readable. It is never written twice, so there is always room.
+        /// Makes it readable. Each shard writes once at most before it is read, so there is always room.
         pub fn set(&self) {
             let _ = (&self.sender).write(&[1]);
         }

@@ -25,8 +25,10 @@ struct Batch {
 #[derive(Default)]
 struct Inner {
     batches: VecDeque<Batch>,
-    /// Whether the descriptor is readable: just when there are batches.
+    /// Whether the descriptor is readable, or will be at once: just when there are batches.
     signalled: bool,
+    /// Threads in `wait`.
+    waiters: usize,
     guards: Vec<Guard>,
 }
 
@@ -71,9 +73,14 @@ impl EventQueue {
         let mut inner = self.lock();
         self.waiting.fetch_add(events.len(), Relaxed);
         inner.batches.push_back(Batch { mailbox: mailbox.clone(), events, since: now });
-        if !inner.signalled {
-            inner.signalled = true;
+        let is_first = !std::mem::replace(&mut inner.signalled, true);
+        let has_waiters = inner.waiters > 0;
+        // Who wakes takes the lock first of all.
+        drop(inner);
+        if is_first {
             self.notifier.set();
+        }
+        if is_first && has_waiters {
             self.filled.notify_all();
         }
     }
@@ -98,8 +105,11 @@ impl EventQueue {
             let look = Look { now, oldest, waiting, taken: taken.len() };
             inner.guards.retain_mut(|guard| guard.look(look));
         }
-        if inner.batches.is_empty() && std::mem::take(&mut inner.signalled) {
-            self.notifier.clear();
+        if inner.batches.is_empty() {
+            // Nothing taken: somebody took it before the signal came.
+            if std::mem::take(&mut inner.signalled) || taken.is_empty() {
+                self.notifier.clear();
+            }
         }
         taken
     }
@@ -108,19 +118,21 @@ impl EventQueue {
     pub fn wait(&self, timeout: Option<Duration>) -> bool {
         let deadline = timeout.and_then(|t| std::time::Instant::now().checked_add(t));
         let mut inner = self.lock();
+        inner.waiters += 1;
         while inner.batches.is_empty() {
             inner = match deadline {
                 None => self.filled.wait(inner).unwrap_or_else(PoisonError::into_inner),
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(std::time::Instant::now());
                     if left.is_zero() {
-                        return false;
+                        break;
                     }
                     let waited = self.filled.wait_timeout(inner, left);
                     waited.unwrap_or_else(PoisonError::into_inner).0
                 }
             };
         }
-        true
+        inner.waiters -= 1;
+        !inner.batches.is_empty()
     }
 }
