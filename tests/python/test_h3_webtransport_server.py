@@ -14,6 +14,7 @@ import tquic
 import tquic.h3
 from tquic.h3 import LocalProtocolError
 from tquic.h3._codec import encode_frame_header, encode_varint
+from tquic.h3._webtransport import stream_header
 from tquic.h3.capsules import encode_capsule
 from tquic.h3.errors import ErrorCode, SessionErrorCode
 from tquic.h3.qpack import encode_static
@@ -139,6 +140,28 @@ async def test_one_session_at_a_time_without_flow_control(peer: Peer, configs: C
         session.close()
         session, _ = await peer.begin(c)
         assert not session.closed
+
+
+async def test_a_server_that_sends_too_much(peer: Peer, configs: Configs) -> None:
+    """Section 5.6.4"""
+    async with peer.meet(*configs, WITH) as c:
+        session, connect = await peer.begin(c)
+        assert session._flow is not None
+        limit = tquic.h3.settings.SessionLimits().data
+        # No stream may have as much, so several do: so small each that all of it crosses to Python
+        # while nobody reads.
+        header, left = stream_header(connect.id, unidirectional=True), limit + 1
+        while left:
+            size = min(left, 1 << 19)
+            stream = peer.connection.open_stream(unidirectional=True)
+            stream.write(header + bytes(size))
+            left -= size
+        with pytest.raises(tquic.StreamReset) as caught:
+            await connect.read()
+        assert caught.value.code == SessionErrorCode.WT_FLOW_CONTROL_ERROR
+        await session.wait_closed()
+        assert isinstance(session.exception, SessionClosed)
+        assert "WT_FLOW_CONTROL_ERROR" in session.exception.reason
 
 
 async def test_a_server_that_ends_a_session_for_flow_control(peer: Peer, configs: Configs) -> None:
