@@ -12,6 +12,10 @@
 `tquic.errors` every exception.
 """
 
+from tquic import _startup  # noqa: F401
+
+# isort: split
+
 import logging
 
 from tquic._engine import __version__, build_info
