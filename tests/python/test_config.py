@@ -175,7 +175,7 @@ def test_shards_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_limits_are_told_exactly() -> None:
-    with pytest.raises(tquic.ConfigError, match="must be from 1024 to 4294967296, not -1$"):
+    with pytest.raises(tquic.ConfigError, match=r"must be from 1024 to 4294967296, not -1$"):
         tquic.Config(stream_window=-1)
 
 
