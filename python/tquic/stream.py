@@ -8,6 +8,7 @@ import errno
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tquic._halves import File, Incoming, Outgoing, Pump, check_code
@@ -266,7 +267,7 @@ class Stream:
         if offset < 0:
             raise ValueError("offset must not be negative")
         # Nobody may ever read from it, and the loop would wait.
-        if os.path.exists(name) and stat.S_ISFIFO(os.stat(name).st_mode):
+        if Path(name).is_fifo():
             raise OSError(errno.EINVAL, _NO_FILE, name)
         flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
         descriptor = os.open(name, flags, 0o666)
@@ -402,7 +403,7 @@ class Stream:
         if offset < 0 or (size is not None and size < 0):
             raise ValueError("offset and size must not be negative")
         # Others have no size, and opening a pipe waits for its other end.
-        if not stat.S_ISREG(mode := os.stat(name).st_mode) and not stat.S_ISDIR(mode):
+        if not stat.S_ISREG(mode := Path(name).stat().st_mode) and not stat.S_ISDIR(mode):
             raise OSError(errno.EINVAL, _NO_FILE, name)
         await self.drain()
         out.check()
