@@ -216,6 +216,15 @@ def test_packets_per_call() -> None:
     assert up["packets_per_send_call"] == pytest.approx(packets / 1000)
 
 
+def test_what_a_driver_said_of_errors_names_no_place_of_this_machine(tmp_path: Path) -> None:
+    code = (
+        f"import sys; print('one\\n' * 9, {str(process.ROOT)!r}, '/x.py', sep='', file=sys.stderr)"
+    )
+    with process.started([sys.executable, "-c", code], None, {}, tmp_path) as driver:
+        driver.child.wait(process.PATIENCE)
+        assert driver.said() == "one / one / one / x.py"
+
+
 def test_the_load_of_others() -> None:
     before = machine.Load.parse("cpu  100 0 100 800 0 0 0 0 0 0", 10.0)
     after = machine.Load.parse("cpu  250 50 150 900 0 0 0 50 0 0", 12.0)
