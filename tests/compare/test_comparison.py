@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -217,9 +218,8 @@ def test_packets_per_call() -> None:
 
 
 def test_what_a_driver_said_of_errors_names_no_place_of_this_machine(tmp_path: Path) -> None:
-    code = (
-        f"import sys; print('one\\n' * 9, {str(process.ROOT)!r}, '/x.py', sep='', file=sys.stderr)"
-    )
+    place = f"{process.ROOT}/x.py"
+    code = f"import sys; sys.exit('one\\n' * 9 + {place!r})"
     with process.started([sys.executable, "-c", code], None, {}, tmp_path) as driver:
         driver.child.wait(process.PATIENCE)
         assert driver.said() == "one / one / one / x.py"
