@@ -12,7 +12,7 @@
 `tquic.errors` every exception.
 """
 
-from tquic import _startup  # noqa: F401
+from tquic import _startup as _startup
 
 # isort: split
 
