@@ -599,17 +599,21 @@ import tquic, tquic.sync
 server_config = tquic.Config(cert=sys.argv[1], key=sys.argv[2])
 client_config = tquic.Config(insecure=True)
 
+# The client is connected by then.
 def fail(connection):
+    connection.accept_stream()
     raise LookupError("mine")
 
 async def afail(connection):
-    fail(connection)
+    await connection.accept_stream()
+    raise LookupError("mine")
 
 async def main():
     async with (
         tquic.serve("127.0.0.1", 0, afail, config=server_config) as server,
         tquic.connect(*server.address, config=client_config) as client,
     ):
+        client.open_stream().write(b"x")
         await client.wait_closed()
 
 if sys.argv[3] == "sync":
@@ -617,6 +621,7 @@ if sys.argv[3] == "sync":
         tquic.sync.serve("127.0.0.1", 0, fail, config=server_config) as server,
         tquic.sync.connect(*server.address, config=client_config) as client,
     ):
+        client.open_stream().write(b"x")
         client.wait_closed()
 else:
     asyncio.run(main())
