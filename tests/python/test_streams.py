@@ -256,6 +256,98 @@ async def test_writes_that_nobody_awaits_are_bounded(pair: Any) -> None:
         assert stream.unacknowledged() <= (128 << 10) + 2 * len(block)
 
 
+@pytest.mark.parametrize("size", [0, 1, 5000, 3 * MB])
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+async def test_the_last_bytes_and_the_end_in_one(pair: Any, kind: Any, size: int) -> None:
+    data = noise(size)
+    async with pair(client={"send_buffer": 64 << 10}) as (client, server):
+        outgoing = client.open_stream()
+        outgoing.write(b"first, ")
+        waiting = outgoing.write(kind(data), finish=True)
+        for call in outgoing.write, lambda last: outgoing.write(last, finish=True):
+            with pytest.raises(tquic.StreamClosed, match="finished"):
+                call(b"x")
+        outgoing.finish()
+        stream = await server.accept_stream()
+        assert await stream.read() == b"first, " + data
+        await waiting
+        await outgoing.wait_finished()
+        # Its other direction goes on.
+        await stream.write(b"answer", finish=True)
+        assert await outgoing.read() == b"answer"
+
+
+async def test_a_write_that_is_refused_does_not_end_the_stream(pair: Any) -> None:
+    limits = {"send_buffer": 64 << 10, "write_buffer": 64 << 10}
+    async with pair(client=limits) as (client, server):
+        outgoing = client.open_stream()
+        size = 0
+        with pytest.raises(tquic.WriteBufferFull):
+            while True:
+                outgoing.write(bytes(32 << 10), finish=size > 1 << 20)
+                size += 32 << 10
+        with pytest.raises(BufferError, match="contiguous"):
+            client.open_stream().write(memoryview(b"abcdef")[::2], finish=True)
+        stream = await server.accept_stream()
+        reading = asyncio.create_task(stream.read())
+        await outgoing.drain()
+        outgoing.write(b"the end", finish=True)
+        assert await reading == bytes(size) + b"the end"
+
+
+async def test_the_end_behind_what_waits(pair: Any) -> None:
+    async with pair(client={"send_buffer": 64 << 10}) as (client, server):
+        for last in b"", b"the end":
+            outgoing = client.open_stream()
+            outgoing.write(bytes(MB))
+            outgoing.write(last, finish=True)
+            stream = await server.accept_stream()
+            assert await stream.read() == bytes(MB) + last
+
+
+async def test_what_woken_tasks_write_goes_in_one_batch(pair: Any) -> None:
+    class Watched:
+        """The engine's end, which knows whether commands are held back."""
+
+        def __init__(self, native: Any) -> None:
+            self.native, self.holds = native, False
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.native, name)
+
+        def hold(self) -> None:
+            self.holds = True
+            self.native.hold()
+
+        def release(self) -> None:
+            self.holds = False
+            self.native.release()
+
+    held: list[bool] = []
+    async with pair() as (client, server):
+        home: Any = client._home
+        home.native = watched = Watched(home.native)
+
+        async def answer(stream: tquic.Stream) -> None:
+            await stream.readexactly(2)
+            held.append(watched.holds)
+            await stream.write(b"more", finish=True)
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(8):
+                stream = client.open_stream()
+                stream.write(b"a")
+                tasks.create_task(answer(stream))
+            # The tasks wait when these come.
+            for _ in range(8):
+                (await server.accept_stream()).write(b"b!")
+        # Nothing is held back for ever.
+        while watched.holds:
+            await asyncio.sleep(0)
+        home.native = watched.native
+    assert held == [True] * 8
+
+
 async def test_reset(pair: Any) -> None:
     async with pair() as (client, server):
         outgoing = client.open_stream()

@@ -78,7 +78,7 @@ class ServerConnection(Wire):
         self._given_up = 0
         self._given_up_since = 0.0
         self._watch: asyncio.TimerHandle | None = None
-        self._idle = Waiters(self.loop)
+        self._idle = Waiters(home)
         # What ASGI applications are told of each time, once somebody asked.
         self.extensions: dict[str, dict[str, Any]] | None = None
 
@@ -102,7 +102,7 @@ class ServerConnection(Wire):
     def outgoing(self, number: int) -> Outgoing:
         """The sending half of a stream for which the engine has no room now."""
         limit = self._config.write_buffer
-        return Outgoing(self._native, number, True, limit, Waiters(self.loop))
+        return Outgoing(self._native, number, True, limit, self._home.signal())
 
     def on_ended(self, exchange: Exchange) -> None:
         """The response is complete, if not yet delivered."""
