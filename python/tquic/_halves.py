@@ -158,8 +158,7 @@ class Incoming:
 
     def holds_all(self) -> bool:
         """Whether everything up to the end is there; else has the engine deliver more."""
-        if self.error is not None or not self._receives:
-            self.check()
+        self.check()
         if self.end_seen:
             return True
         self.let_more_in()
@@ -290,8 +289,8 @@ class Outgoing:
         """Raises if nothing can be written."""
         if self.error is not None:
             raise self.error
-        self.check_way()
         if self.ended:
+            self.check_way()
             raise StreamClosed("the stream was finished or reset")
 
     def write(
@@ -299,8 +298,7 @@ class Outgoing:
     ) -> None:
         """Gives data to the engine, and keeps what it does not take yet; with `finish` it is the
         last."""
-        if self.ended or self.error is not None:
-            self.check()
+        self.check()
         if self.doomed:
             pass
         elif self.pending:
@@ -311,7 +309,8 @@ class Outgoing:
             self._keep(memoryview(data).cast("B"), share)
         else:
             size = len(data) if isinstance(data, bytes) else memoryview(data).nbytes
-            written = self._offer(data, share, finish)
+            give = self._give if self.share is None else self._offer
+            written = give(data, share, finish)
             if written is not None and written < size:
                 self._keep(memoryview(data).cast("B")[written:], share)
         self.ended = finish
@@ -323,9 +322,7 @@ class Outgoing:
             return self._offer_share(self.share, memoryview(data).cast("B"), share, last)
         return self._give(data, share, last)
 
-    def _offer_share(
-        self, limits: Share, view: memoryview, share: bool, last: bool
-    ) -> int | None:
+    def _offer_share(self, limits: Share, view: memoryview, share: bool, last: bool) -> int | None:
         """The same for no more than the stream may send."""
         part = view[: limits.room]
         whole = len(part) == len(view)

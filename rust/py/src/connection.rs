@@ -55,7 +55,9 @@ enum Part<'py> {
 impl Part<'_> {
     fn source(self) -> PyResult<Source> {
         match self {
-            Self::Bytes(data) => Ok(Source::Bytes(buffer::borrow(&data, false, 0, || usize::MAX)?.0)),
+            Self::Bytes(data) => {
+                Ok(Source::Bytes(buffer::borrow(&data, false, 0, || usize::MAX)?.0))
+            }
             Self::File(descriptor, offset, size) => {
                 // SAFETY: borrowed for the length of this call only, in which the caller, who holds
                 // the interpreter, cannot close it; a number that is no descriptor is refused.
