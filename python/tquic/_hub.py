@@ -147,7 +147,7 @@ class Hub(BaseHub):
             self.native.release()
 
     def signal(self) -> Waiters:
-        return Waiters(self)
+        return Waiters(self.loop)
 
     def soon(self, call: Callable[[], object]) -> None:
         self.loop.call_soon(call)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 if TYPE_CHECKING:
     from tquic import _engine
 
-__all__ = ["Accept", "Gathering", "Home", "Relay", "Resolved", "Signal", "Waiters"]
+__all__ = ["Accept", "Home", "Relay", "Resolved", "Signal", "Waiters"]
 
 Accept: TypeAlias = "Callable[[_engine.Connection, tuple[str, int]], None]"
 Resolved: TypeAlias = list[tuple[Any, Any, Any, str, Any]]
@@ -61,43 +61,31 @@ class Home(Protocol):
         """Looks a name up."""
 
 
-class Gathering(Protocol):
-    """An asyncio loop's end of the engine."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop: ...
-
-    def gather(self) -> None: ...
-
-
 class Waiters:
     """The signal of an asyncio loop."""
 
-    __slots__ = ("_futures", "_hub")
+    __slots__ = ("_futures", "_loop")
 
-    def __init__(self, hub: Gathering) -> None:
-        self._hub = hub
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         # Made by who waits first: a stream has two signals, and often nobody waits for either.
         self._futures: set[asyncio.Future[None]] | None = None
 
     async def wait(self) -> None:
         """Waits until `wake` is called."""
-        future = self._hub.loop.create_future()
-        if self._futures is None:
-            self._futures = set()
-        self._futures.add(future)
+        futures = self._futures
+        if futures is None:
+            futures = self._futures = set()
+        future = self._loop.create_future()
+        futures.add(future)
         try:
             await future
         finally:
-            self._futures.discard(future)
+            futures.discard(future)
 
     def wake(self) -> None:
         """Wakes all who wait."""
-        if not self._futures:
-            return
-        # They will hardly wake up to say nothing.
-        self._hub.gather()
-        for future in self._futures:
+        for future in self._futures or ():
             if not future.done():
                 future.set_result(None)
 

@@ -306,49 +306,6 @@ async def test_the_end_behind_what_waits(pair: Any) -> None:
             assert await stream.read() == bytes(MB) + last
 
 
-async def test_what_woken_tasks_write_goes_in_one_batch(pair: Any) -> None:
-    class Watched:
-        """The engine's end, which knows whether commands are held back."""
-
-        def __init__(self, native: Any) -> None:
-            self.native, self.holds = native, False
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self.native, name)
-
-        def hold(self) -> None:
-            self.holds = True
-            self.native.hold()
-
-        def release(self) -> None:
-            self.holds = False
-            self.native.release()
-
-    held: list[bool] = []
-    async with pair() as (client, server):
-        home: Any = client._home
-        home.native = watched = Watched(home.native)
-
-        async def answer(stream: tquic.Stream) -> None:
-            await stream.readexactly(2)
-            held.append(watched.holds)
-            await stream.write(b"more", finish=True)
-
-        async with asyncio.TaskGroup() as tasks:
-            for _ in range(8):
-                stream = client.open_stream()
-                stream.write(b"a")
-                tasks.create_task(answer(stream))
-            # The tasks wait when these come.
-            for _ in range(8):
-                (await server.accept_stream()).write(b"b!")
-        # Nothing is held back for ever.
-        while watched.holds:
-            await asyncio.sleep(0)
-        home.native = watched.native
-    assert held == [True] * 8
-
-
 async def test_reset(pair: Any) -> None:
     async with pair() as (client, server):
         outgoing = client.open_stream()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from tquic import _engine
 from tquic._halves import Outgoing
 from tquic._hub import Hub
-from tquic._wait import Signal
+from tquic._wait import Waiters
 from tquic.config import Config
 from tquic.errors import ConnectionClosed, Side, StreamClosed
 from tquic.h3 import events as e
@@ -78,7 +78,7 @@ class ServerConnection(Wire):
         self._given_up = 0
         self._given_up_since = 0.0
         self._watch: asyncio.TimerHandle | None = None
-        self._idle = home.signal()
+        self._idle = Waiters(self.loop)
         # What ASGI applications are told of each time, once somebody asked.
         self.extensions: dict[str, dict[str, Any]] | None = None
 
@@ -99,13 +99,10 @@ class ServerConnection(Wire):
         """Bytes of a stream were used: others may come."""
         self._native.consumed(number, size)
 
-    def signal(self) -> Signal:
-        """A new one, for an exchange."""
-        return self._home.signal()
-
     def outgoing(self, number: int) -> Outgoing:
         """The sending half of a stream for which the engine has no room now."""
-        return Outgoing(self._native, number, True, self._config.write_buffer, self.signal())
+        limit = self._config.write_buffer
+        return Outgoing(self._native, number, True, limit, Waiters(self.loop))
 
     def on_ended(self, exchange: Exchange) -> None:
         """The response is complete, if not yet delivered."""

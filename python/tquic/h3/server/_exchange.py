@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from tquic._halves import Outgoing
+from tquic._wait import Waiters
 from tquic.errors import ConnectionClosed, QuicError, StreamClosed, WriteBufferFull
 from tquic.h3.errors import ErrorCode, LocalProtocolError
 from tquic.h3.events import Request
@@ -17,7 +18,6 @@ from tquic.h3.prepared import Prepared
 from tquic.h3.server._answer import Answer, Line, Part, problem
 
 if TYPE_CHECKING:
-    from tquic._wait import Signal
     from tquic.h3.server._connection import ServerConnection
 
 __all__ = ["Disconnected", "Exchange"]
@@ -67,7 +67,7 @@ class Exchange:
         self._out: Outgoing | None = None
         self._pumped: asyncio.Future[None] | None = None
         # Who waits for something to change.
-        self._changed: Signal | None = None
+        self._changed: Waiters | None = None
         # Ends with the exchange.
         self.task: asyncio.Task[None] | None = None
 
@@ -435,7 +435,7 @@ class Exchange:
 
     async def _wait(self) -> None:
         if self._changed is None:
-            self._changed = self._connection.signal()
+            self._changed = Waiters(self._connection.loop)
         await self._changed.wait()
 
     def _wake(self) -> None:
