@@ -193,8 +193,7 @@ class Incoming:
 
     def take_all(self) -> bytes:
         """Everything that is there."""
-        parts = self.take(self.buffered)
-        return bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+        return b"".join(self.take(self.buffered))
 
     def _report(self, n: int) -> None:
         n += self._unreported
@@ -309,11 +308,11 @@ class Outgoing:
             self._keep(memoryview(data).cast("B"), share)
         else:
             size = len(data) if isinstance(data, bytes) else memoryview(data).nbytes
-            give = self._give if self.share is None else self._offer
-            written = give(data, share, finish)
+            written = self._offer(data, share, finish)
             if written is not None and written < size:
                 self._keep(memoryview(data).cast("B")[written:], share)
-        self.ended = finish
+        if finish:
+            self.ended = True
 
     def _offer(self, data: ReadableBuffer, share: bool, last: bool) -> int | None:
         """Answers how much the engine took, nothing if it wants none any more. If it takes all, and

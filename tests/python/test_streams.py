@@ -81,6 +81,18 @@ async def test_more_streams_than_the_peer_allows_at_a_time(
             tasks.create_task(one(connection, number))
 
 
+async def test_streams_are_written_in_any_order(pair: Any) -> None:
+    async with pair(server={"max_bidi_streams": 8}) as (client, server):
+        streams = [client.open_stream() for _ in range(8)]
+        # Nothing is there to be sent, and all of them are open.
+        await client.ping()
+        for stream in reversed(streams):
+            stream.write(b"%d" % stream.id, finish=True)
+        for _ in streams:
+            stream = await server.accept_stream()
+            assert await stream.read() == b"%d" % stream.id
+
+
 async def test_ways_of_reading(pair: Any) -> None:
     data = noise(300_000)
     async with pair() as (client, server):
