@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from tquic.h3._sessions import Session, SessionClosed
+from tquic.h3._sessions import SessionClosed
 from tquic.h3._webtransport import PROTOCOL, PROTOCOL_16, encode_strings
 from tquic.h3._wire import Exchange, Wire
 from tquic.h3.errors import LocalProtocolError
@@ -14,6 +14,7 @@ from tquic.h3.settings import SessionLimits, Settings
 
 if TYPE_CHECKING:
     from tquic.config import Config
+    from tquic.h3._sessions import Session
 
 __all__ = ["begin", "check_server", "client_settings", "session_fields", "session_token"]
 
@@ -76,7 +77,7 @@ async def begin(exchange: Exchange, protocols: Sequence[str]) -> Session:
         ConnectionClosed: the connection is over.
     """
     wire = exchange.wire
-    session = Session(wire, exchange, exchange.id, offered=protocols)
+    session = wire._session_type(wire, exchange, exchange.id, offered=protocols)
     wire.sessions.add(session)
     try:
         await exchange.wait_head()

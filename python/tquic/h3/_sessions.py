@@ -334,9 +334,11 @@ class Session:
     async def _leave(self) -> None:
         """Closes it when the peer has everything."""
         within, linger = self._wire._home.within, self._wire.config.linger
-        if self._closed is None:
-            await within(linger, self.flush())
-        self.close()
+        try:
+            if self._closed is None:
+                await within(linger, self.flush())
+        finally:
+            self.close()
         # Section 6: or the end of the connection would overtake that of the session.
         await within(linger, self._told())
 

@@ -278,6 +278,8 @@ class Frames:
 class Wire(tquic.connection.Connection):
     """A QUIC connection that speaks HTTP/3. Subclasses say what is done with messages."""
 
+    _session_type: ClassVar[type[Session]] = Session
+
     def __init__(
         self,
         home: Home,

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeAlias, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 import tquic.connection
@@ -227,6 +228,8 @@ class ClientConnection(Methods):
 
     URLs may be relative to the one that was given to `connect`. Leaving ``async with`` closes it.
     """
+
+    _wire_type: ClassVar[type[Wire]] = Wire
 
     def __init__(self, wire: Wire, url: str) -> None:
         self._wire = wire
@@ -506,17 +509,7 @@ def _request_fields(
     return lines
 
 
-class ClientWire(Wire):
-    """A client's connection."""
-
-    def __init__(
-        self,
-        home: Home,
-        native: _engine.Connection,
-        config: Config,
-        remote: tuple[str, int],
-    ) -> None:
-        super().__init__(home, native, config, remote, client_settings(config))
+ClientConnectionT = TypeVar("ClientConnectionT", bound=ClientConnection)
 
 
 @dataclass(frozen=True)
@@ -529,8 +522,8 @@ class Establishing:
     local: str | tuple[str, int] | None = None
     interface: str | None = None
 
-    async def connect(self, home: Home) -> ClientConnection:
-        """Makes the connection."""
+    async def connect(self, home: Home, kind: type[ClientConnectionT]) -> ClientConnectionT:
+        """Makes a connection of a kind that lives at `home`."""
         origin = Origin.of(self.url)
         config = self.config.replace(
             alpn=(ALPN,), server_name=self.config.server_name or origin.host
@@ -539,7 +532,8 @@ class Establishing:
         # With early data, the first request need not wait for the handshake.
         wait = not (config.early_data and config.session_store is not None)
         how = plan(host, port, config, self.local, self.interface, wait)
-        return ClientConnection(await how.connect(home, ClientWire), self.url)
+        make = functools.partial(kind._wire_type, settings=client_settings(config))
+        return kind(await how.connect(home, make), self.url)
 
 
 class Connecting(Opening[ClientConnection]):
@@ -550,7 +544,7 @@ class Connecting(Opening[ClientConnection]):
         self._engine = engine
 
     async def _open(self) -> ClientConnection:
-        return await self._establishing.connect(Hub.current(self._engine))
+        return await self._establishing.connect(Hub.current(self._engine), ClientConnection)
 
 
 def connect(

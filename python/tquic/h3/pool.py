@@ -205,11 +205,13 @@ class Client(Methods):
         home = self._at_home()
         alternative = self._alternatives.lookup(_key(origin), time.monotonic())
         if alternative is not None:
+            how = Establishing(origin.url, self._config, alternative)
             try:
-                return await Establishing(origin.url, self._config, alternative).connect(home)
+                return await how.connect(home, ClientConnection)
             except (ConnectionClosed, OSError):
                 self._alternatives.drop(_key(origin))
-        return await Establishing(origin.url, self._config).connect(home)
+        how = Establishing(origin.url, self._config)
+        return await how.connect(home, ClientConnection)
 
     def _make_room(self) -> None:
         """Closes what is too much, and not in use."""

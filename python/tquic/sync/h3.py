@@ -416,5 +416,5 @@ def connect(
     patience = _checked(timeout)
     settings = settled(config, tls, server_side=False)
     establishing = Establishing(url, settings, address, local, interface)
-    inner = home.run(establishing.connect(home), patience)
+    inner = home.run(establishing.connect(home, tquic.h3.client.ClientConnection), patience)
     return ClientConnection(home, inner, patience)
