@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, Self
 
 import tquic.connection
 from tquic.errors import ConnectionClosed, QuicError, Side
@@ -105,6 +105,9 @@ class Session:
     after `Config.linger`), after an exception at once and with code 1.
     """
 
+    # Of the streams that either end opens.
+    _stream_type: ClassVar[type[Stream]] = Stream
+
     def __init__(
         self, wire: Wire, tunnel: Tunnel, number: int, *, offered: Sequence[str] = ()
     ) -> None:
@@ -181,7 +184,7 @@ class Session:
         wire = self._wire
         wire._check_open()
         number = wire._native.open(not unidirectional)
-        stream = Stream(wire, number, early=False)
+        stream = self._stream_type(wire, number, early=False)
         wire._streams[number] = stream
         header = stream_header(self._id, unidirectional=unidirectional)
         # Section 4.4: a stream that is given up can still be told whose it was.
@@ -588,7 +591,7 @@ class Sessions:
     def on_stream(self, event: SessionStream, *, early: bool) -> Stream:
         """A stream of a session has begun."""
         wire, number = self._wire, event.stream_id
-        stream = Stream(wire, number, early=early)
+        stream = wire._session_type._stream_type(wire, number, early=early)
         before = wire._streams.get(number)
         if before is not None:
             stream._in, stream._out = before._in, before._out
