@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 import tquic
+from tquic.h3 import SessionLimits, Settings
 from tquic.h3.webtransport import SessionClosed, SessionRefused
 
 anyio = pytest.importorskip("anyio")
@@ -160,3 +161,22 @@ def test_cancelled_waits_lose_nothing(talk: Talk) -> None:
             await stream.aclose()
 
     talk(body)
+
+
+def test_settings(run: Run, session_url: str, client_config: tquic.Config) -> None:
+    limits = SessionLimits(data=3, bidi_streams=1, uni_streams=1)
+    settings = Settings(h3_datagram=True, webtransport=1, session_limits=limits)
+
+    async def main() -> None:
+        async with (
+            tquic.anyio.h3.connect(session_url, config=client_config, settings=settings) as c,
+            await c.webtransport("/") as session,
+        ):
+            session.send_datagram(b"echo")
+            stream = session.open_stream()
+            await stream.send(BIG[:1000])
+            await stream.send_eof()
+            assert await stream.receive() == BIG[:3]
+            assert await stream.read() == BIG[3:1000]
+
+    run(main)

@@ -12,14 +12,19 @@ import pytest
 
 import tquic
 import tquic.h3
-from tquic.h3 import _session_client
+import tquic.sync.h3
+from tquic.h3 import LocalProtocolError, SessionLimits, Settings
 from tquic.h3.server import Limits, Request, Response
-from tquic.h3.settings import SessionLimits
 from tquic.h3.webtransport import Session, SessionClosed, SessionRequest, Stream
 
 WINDOW = 64 * 1024
 BIG = bytes(range(256)) * 4096
 SMALL = Limits(session_data=WINDOW, session_bidi_streams=2, session_uni_streams=1)
+MODEST = Settings(
+    h3_datagram=True,
+    webtransport=1,
+    session_limits=SessionLimits(data=WINDOW, bidi_streams=1, uni_streams=2),
+)
 
 Connection = tquic.h3.ClientConnection
 
@@ -57,14 +62,8 @@ async def site(server_config: tquic.Config) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-async def c(
-    site: Site, client_config: tquic.Config, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Connection]:
-    def limits() -> SessionLimits:
-        return SessionLimits(data=WINDOW, bidi_streams=1, uni_streams=2)
-
-    monkeypatch.setattr(_session_client, "SessionLimits", limits)
-    async with tquic.h3.connect(site.url, config=client_config) as connection:
+async def c(site: Site, client_config: tquic.Config) -> AsyncIterator[Connection]:
+    async with tquic.h3.connect(site.url, config=client_config, settings=MODEST) as connection:
         yield connection
 
 
@@ -305,3 +304,27 @@ async def test_a_server_without_reset_stream_at(
         stream.write(BIG)
         stream.finish()
         assert await (await (await site.sessions.get()).accept_stream()).read() == BIG
+
+
+async def test_settings_of_a_client(site: Site, client_config: tquic.Config) -> None:
+    async with tquic.h3.Client(config=client_config, settings=MODEST) as client:
+        await client.webtransport(site.url)
+        theirs = await site.sessions.get()
+        assert credit(theirs) == WINDOW
+        seen = theirs._wire.h3.peer_settings
+        assert seen is not None
+        assert seen.session_limits == MODEST.session_limits
+    plain = Settings(h3_datagram=True)
+    async with tquic.h3.connect(site.url, config=client_config, settings=plain) as c:
+        with pytest.raises(LocalProtocolError, match="makes no sessions"):
+            await c.webtransport("/")
+
+
+@pytest.mark.parametrize("missing", [{"max_datagram_frame_size": 0}, {"reset_stream_at": False}])
+def test_settings_that_would_be_lies(client_config: tquic.Config, missing: dict[str, Any]) -> None:
+    config = client_config.replace(**missing)
+    for make in (tquic.h3.connect, tquic.sync.h3.connect):
+        with pytest.raises(tquic.ConfigError, match=next(iter(missing))):
+            make("https://localhost/", config=config, settings=MODEST)
+    with pytest.raises(tquic.ConfigError):
+        tquic.h3.Client(config=config, settings=MODEST)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,7 @@ import tquic
 import tquic.h3
 import tquic.sync
 import tquic.sync.h3
+from tquic.h3 import SessionLimits, Settings
 from tquic.h3.webtransport import SessionClosed, SessionRefused
 
 BIG = bytes(range(256)) * 4096
@@ -51,6 +53,24 @@ def test_streams_beyond_the_limits(c: Connection) -> None:
     assert session.closed
     with pytest.raises(SessionClosed):
         session.open_stream()
+
+
+def test_settings(session_url: str, client_config: tquic.Config) -> None:
+    limits = SessionLimits(data=3, bidi_streams=1, uni_streams=1)
+    settings = Settings(h3_datagram=True, webtransport=1, session_limits=limits)
+    how: Any = {"config": client_config, "settings": settings, "timeout": 30}
+    with tquic.sync.h3.connect(session_url, **how) as c, c.webtransport("/") as session:
+        session.send_datagram(b"echo")
+        stream = session.open_stream()
+        stream.write(BIG[:1000])
+        # The server may send three bytes before they are read.
+        stream.finish()
+        assert stream.read(1000) == BIG[:3]
+        assert stream.read() == BIG[3:1000]
+    with tquic.sync.h3.Client(**how) as client:
+        assert client.get(session_url).status == 200
+        (inner,) = client._inner._connections.values()
+        assert inner._wire.h3.settings is settings
 
 
 def test_what_the_server_opens(c: Connection) -> None:

@@ -19,10 +19,12 @@ from tquic.anyio._home import at_home
 from tquic.anyio.webtransport import Session
 from tquic.config import Config
 from tquic.engine import Engine
+from tquic.h3._session_client import client_settings
 from tquic.h3._wire import Wire
 from tquic.h3.client import Establishing, Origin
 from tquic.h3.headers import HeadersLike
 from tquic.h3.priority import Priority
+from tquic.h3.settings import Settings
 from tquic.tls import TlsContext, settled
 
 __all__ = ["ClientConnection", "connect"]
@@ -58,6 +60,7 @@ async def connect(
     *,
     config: Config | None = None,
     tls: TlsContext | None = None,
+    settings: Settings | None = None,
     engine: Engine | None = None,
     address: tuple[str, int] | None = None,
     local: str | tuple[str, int] | None = None,
@@ -69,6 +72,7 @@ async def connect(
         url: its scheme is https; requests may be relative to it.
         config: settings.
         tls: TLS settings, which come before those in `config`.
+        settings: what the server is told of this client; see `tquic.h3.connect`.
         engine: threads to use. Default: those of the process.
         address: host and port to connect to instead of those of the URL.
         local: numeric address (and port) to send from.
@@ -82,6 +86,7 @@ async def connect(
     """
     Origin.of(url)
     config = settled(config, tls, server_side=False)
-    how = Establishing(url, config, address, local, interface)
+    announced = client_settings(config, settings)
+    how = Establishing(url, config, announced, address, local, interface)
     async with at_home(engine) as home, await how.connect(home, ClientConnection) as connection:
         yield connection

@@ -34,7 +34,7 @@ from tquic.h3.events import Response as ResponseHead
 from tquic.h3.fields import Field
 from tquic.h3.headers import Headers, HeadersLike, as_fields
 from tquic.h3.priority import Priority
-from tquic.h3.settings import PeerSettings
+from tquic.h3.settings import PeerSettings, Settings
 from tquic.tls import TlsContext, settled
 
 if TYPE_CHECKING:
@@ -518,6 +518,7 @@ class Establishing:
 
     url: str
     config: Config
+    settings: Settings
     address: tuple[str, int] | None = None
     local: str | tuple[str, int] | None = None
     interface: str | None = None
@@ -532,7 +533,7 @@ class Establishing:
         # With early data, the first request need not wait for the handshake.
         wait = not (config.early_data and config.session_store is not None)
         how = plan(host, port, config, self.local, self.interface, wait)
-        make = functools.partial(kind._wire_type, settings=client_settings(config))
+        make = functools.partial(kind._wire_type, settings=self.settings)
         return kind(await how.connect(home, make), self.url)
 
 
@@ -552,6 +553,7 @@ def connect(
     *,
     config: Config | None = None,
     tls: TlsContext | None = None,
+    settings: Settings | None = None,
     engine: Engine | None = None,
     address: tuple[str, int] | None = None,
     local: str | tuple[str, int] | None = None,
@@ -570,6 +572,9 @@ def connect(
         config: settings; `Config.alpn` is ``("h3",)`` here whatever it says. With
             `Config.early_data` and a `Config.session_store`, safe requests are sent as early data.
         tls: TLS settings, which come before those in `config`.
+        settings: what the server is told of this client (SETTINGS), such as
+            `Settings.session_limits`. Default: WebTransport with `SessionLimits()`, where `config`
+            has what it needs.
         engine: threads to use. Default: those of the process.
         address: host and port to connect to instead of those of the URL.
         local: numeric address (and port) to send from.
@@ -582,5 +587,6 @@ def connect(
         OSError: the name is not known, or the local address is not ours.
     """
     Origin.of(url)
-    settings = settled(config, tls, server_side=False)
-    return Connecting(Establishing(url, settings, address, local, interface), engine)
+    config = settled(config, tls, server_side=False)
+    announced = client_settings(config, settings)
+    return Connecting(Establishing(url, config, announced, address, local, interface), engine)
