@@ -263,15 +263,12 @@ class StreamAccount:
 
     def sent(self, n: int, *, of: int) -> None:
         """Of so many bytes, some were given to the transport."""
-        self._settle_sent(self._sent + n)
+        self.settle_sent(self._sent + n)
         if n < of and self.open and not self._flow.data.left:
             self._flow.data.want()
 
     def settle_sent(self, size: int) -> None:
-        """It was reset: the transport has sent so much."""
-        self._settle_sent(size)
-
-    def _settle_sent(self, size: int) -> None:
+        """So much of it counts: what the transport was given, or, after a reset, what it sent."""
         header = self._sent_header
         self._flow.data.use(max(size, header) - max(self._sent, header))
         self._sent = size

@@ -191,14 +191,14 @@ class Stream(tquic.stream.Stream):
         account = StreamAccount(
             session._flow, sent_header=self._header, received_header=self._peer_header
         )
-        share = self._share = self._in.share = self._out.share = _Share(session, self, account)
+        self._share = self._in.share = self._out.share = _Share(session, self, account)
         came = self._in.position + self._in.buffered - self._peer_header
         account.received(came)
         account.consumed(came - self._in.buffered)
         final_size = self._final_sizes[False]
         if final_size is not None:
             account.settle_received(final_size)
-        share._session._tell_limits()
+        session._tell_limits()
 
     def _leave(self) -> None:
         """Its session is over, and so are its limits."""

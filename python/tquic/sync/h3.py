@@ -301,10 +301,6 @@ class ClientConnection(_Requests):
 
         Raises:
             TimeoutError: there was no answer; the request was given up.
-            SessionRefused: the server makes none there.
-            LocalProtocolError: the server takes no sessions, or one of the ends no datagrams.
-            RequestFailed: the server gave the request up; it may have as many sessions as it takes.
-            ConnectionClosed: the connection is over.
         """
         work = self._inner.webtransport(
             url, protocols=protocols, headers=headers, priority=priority
