@@ -156,6 +156,39 @@ async def test_no_more_streams_than_allowed(site: Site, c: Connection) -> None:
         assert await (await ours.accept_stream()).read() == b""
 
 
+@pytest.mark.parametrize("by_client", [True, False])
+async def test_streams_that_are_given_up_before_they_begin(
+    site: Site, c: Connection, by_client: bool
+) -> None:
+    """Nobody keeps them, and they are not counted as requests that were given up."""
+    ours, theirs = await both(site, c)
+    near, far = (ours, theirs) if by_client else (theirs, ours)
+    begun = [near.open_stream() for _ in range(2 if by_client else 1)]
+    taken = [await far.accept_stream() for _ in begun]
+    for _ in range(Limits().resets + 1):
+        stream = near.open_stream()
+        stream.write(b"x")
+        stream.reset(5)
+        with pytest.raises(tquic.StreamClosed):
+            await stream.read()
+    assert not any(near._unbegun)
+    kept = {stream.id for stream in begun}
+    for session in (near, far):
+        while {one for one in session._wire._streams if one > 0 and not one & 2} != kept:
+            await c._wire.ping()
+    server: Any = theirs.connection
+    assert set(server._reading) == {ours.id}
+    # The limit was not used up.
+    for stream in (*begun, *taken):
+        stream.finish()
+    for stream in (*begun, *taken):
+        assert await stream.read() == b""
+    last = near.open_stream()
+    last.write(b"last")
+    last.finish()
+    assert await (await far.accept_stream()).read() == b"last"
+
+
 async def test_a_stream_that_waits_is_not_taken_for_a_slow_request(
     site: Site, c: Connection
 ) -> None:

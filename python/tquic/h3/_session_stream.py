@@ -95,7 +95,8 @@ class Stream(tquic.stream.Stream):
         """Gives up sending (RESET_STREAM); what was not delivered is lost.
 
         If the peer does not know RESET_STREAM_AT and that is all of it, it may never hear of the
-        stream.
+        stream. Nor does it if the session's limit of streams has kept the stream back so far: both
+        directions are given up then.
 
         Args:
             code: the application's error code for the peer, below 2^32.
@@ -114,6 +115,10 @@ class Stream(tquic.stream.Stream):
         except (QuicError, ValueError):
             self._gave_up_sending = before
             raise
+        if self._share is not None and not self._share.account.open:
+            # It was not begun: the peer does not hear whose it is, and cannot answer.
+            self.session._on_unwanted(self)
+            super().stop(code)
 
     def stop(self, code: int = 0) -> None:
         """Gives up reading and asks the peer to stop sending (STOP_SENDING). What came and was not
@@ -199,6 +204,12 @@ class Stream(tquic.stream.Stream):
         if final_size is not None:
             account.settle_received(final_size)
         session._tell_limits()
+
+    def _begin(self) -> None:
+        """The peer lets it in."""
+        assert self._share is not None
+        self._share.account.open = True
+        self._out.on_writable()
 
     def _leave(self) -> None:
         """Its session is over, and so are its limits."""

@@ -121,7 +121,7 @@ class Session:
         self._capsules = SessionCapsules(version=wire.h3.session_version, flow=self._flow)
         # Streams that the peer's limits keep back: those that were not begun, by whether they are
         # unidirectional, and those with more to send.
-        self._unbegun: tuple[deque[Stream], deque[Stream]] = (deque(), deque())
+        self._unbegun: tuple[dict[Stream, None], dict[Stream, None]] = ({}, {})
         self._short: dict[Stream, None] = {}
         self._news = wire._home.signal()
         self._unaccepted: deque[Stream] = deque()
@@ -192,7 +192,7 @@ class Session:
         stream._join(self)
         if stream._share is not None:
             # Section 5.3: what is beyond the limit waits here, header and all.
-            self._unbegun[unidirectional].append(stream)
+            self._unbegun[unidirectional][stream] = None
             self._begin_streams(unidirectional)
         stream._out.write(header, False)
         self._tell_limits()
@@ -420,14 +420,17 @@ class Session:
         assert self._flow is not None
         waiting, credit = self._unbegun[unidirectional], self._flow.streams[unidirectional]
         while waiting and credit.left > 0:
-            stream = waiting.popleft()
-            # Unless it was given up meanwhile: the peer never heard of it.
-            if stream._share is not None and not stream._out.over:
-                credit.use(1)
-                stream._share.account.open = True
-                stream._out.on_writable()
+            stream = next(iter(waiting))
+            del waiting[stream]
+            credit.use(1)
+            stream._begin()
         if waiting:
             credit.want()
+
+    def _on_unwanted(self, stream: Stream) -> None:
+        """A stream that was not begun never will be."""
+        for waiting in self._unbegun:
+            waiting.pop(stream, None)
 
     def _on_credit(self) -> None:
         """The peer allows more, perhaps."""

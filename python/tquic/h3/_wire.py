@@ -437,7 +437,11 @@ class Wire(tquic.connection.Connection):
             self._told(events, number, 0)
             if not stream._in.over:
                 stream._in.end(error)
-            self._forget(stream)
+            if isinstance(stream, Exchange):
+                self._forget(stream)
+            else:
+                # What it was for has not come, so nobody can answer.
+                stream._give_up(ErrorCode.H3_REQUEST_CANCELLED, error)
 
     def _on_stopped(self, number: int, error: Exception, _: Any) -> None:
         stream = self._streams.get(number)
