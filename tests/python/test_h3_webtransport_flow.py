@@ -103,12 +103,13 @@ async def test_nobody_sends_more_than_was_allowed(site: Site, c: Connection) -> 
     ours, theirs = await both(site, c)
     one = ours.open_stream()
     one.write(BIG)
+    far = await theirs.accept_stream()
+    while far._in.buffered < WINDOW:
+        await far._in.changed.wait()
     two = ours.open_stream()
     two.write(b"waits")
     two.finish()
-    far, other = [await theirs.accept_stream() for _ in range(2)]
-    while far._in.buffered < WINDOW:
-        await far._in.changed.wait()
+    other = await theirs.accept_stream()
     await c._wire.ping()
     # All of it is in the one stream, and nothing more has come.
     assert (far._in.buffered, other._in.buffered) == (WINDOW, 0)
@@ -302,6 +303,70 @@ async def test_the_end_of_a_session_ends_what_waits(site: Site, c: Connection) -
     # Another on the same connection has limits of its own.
     ours, theirs = await both(site, c)
     assert credit(ours) == WINDOW
+
+
+async def test_a_stream_that_nobody_reads_is_in_nobodys_way(
+    server_config: tquic.Config, client_config: tquic.Config
+) -> None:
+    """What the windows of QUIC keep here takes no credit from others."""
+    site = Site()
+    config = server_config.replace(stream_window=WINDOW, max_stream_window=WINDOW)
+    async with (
+        site.serve(config, Limits(session_data=4 << 20)),
+        tquic.h3.connect(site.url, config=client_config) as c,
+    ):
+        ours, theirs = await both(site, c)
+        stuck = ours.open_stream()
+        stuck.write(BIG * 8)
+        stuck.finish()
+        far = await theirs.accept_stream()
+        stream = ours.open_stream()
+        stream.write(BIG)
+        stream.finish()
+        assert await (await theirs.accept_stream()).read() == BIG
+        assert await far.read() == BIG * 8
+
+
+async def test_what_is_unread_does_not_hide_what_was_read(
+    server_config: tquic.Config, client_config: tquic.Config
+) -> None:
+    """The limit is raised by what was read of one stream, though only another sends since."""
+    site = Site()
+    async with (
+        site.serve(server_config, SMALL),
+        tquic.h3.connect(site.url, config=client_config) as c,
+    ):
+        ours, theirs = await both(site, c)
+        one, two = ours.open_stream(), ours.open_stream()
+        one.write(BIG[:1000])
+        one.finish()
+        assert await (await theirs.accept_stream()).read() == BIG[:1000]
+        two.write(BIG[: WINDOW - 1000])
+        far = await theirs.accept_stream()
+        while far._in.buffered < WINDOW - 1000:
+            await far._in.changed.wait()
+        assert credit(ours) <= 1000
+        while credit(ours) < 1000:
+            await c._wire.ping()
+
+
+async def test_streams_that_may_not_begin_yet_are_in_nobodys_way(
+    server_config: tquic.Config, client_config: tquic.Config
+) -> None:
+    """The connection has a limit of streams as well."""
+    site = Site()
+    limits = Limits(streams=2, session_data=WINDOW, session_bidi_streams=10)
+    async with (
+        site.serve(server_config, limits),
+        tquic.h3.connect(site.url, config=client_config) as c,
+    ):
+        ours, theirs = await both(site, c)
+        stream = ours.open_stream()
+        for _ in range(5):
+            ours.open_stream().write(BIG)
+        stream.write(BIG)
+        stream.finish()
+        assert await (await theirs.accept_stream()).read() == BIG
 
 
 async def test_sessions_do_not_share_limits(site: Site, c: Connection) -> None:

@@ -3,13 +3,14 @@ numbers: draft-ietf-webtrans-http3-16)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import tquic.stream
-from tquic.errors import QuicError, StreamReset, StreamStopped
+from tquic.errors import ConnectionClosed, QuicError, StreamClosed, StreamReset, StreamStopped
 from tquic.h3._session_flow import StreamAccount
 from tquic.h3._webtransport import application_code, http_code
 from tquic.h3.errors import FlowControlError, code_name
@@ -50,12 +51,25 @@ class _Share:
 
     @property
     def room(self) -> int:
-        return self.account.room
+        return self.account.room(self._held)
 
-    def sent(self, n: int, *, of: int) -> None:
-        self.account.sent(n, of=of)
-        if n < of:
-            self._session._on_short(self._stream, self.account)
+    @property
+    def _held(self) -> int:
+        """Bytes that the engine has, and the peer's transport has not."""
+        return self._stream._native.buffered(self._stream.id)
+
+    def sent(self, n: int) -> None:
+        self.account.sent(n)
+
+    def wants_more(self) -> bool:
+        if not self.account.open:
+            return False
+        self._session._on_short(self._stream)
+        # Either the session has credit again, or this stream holds less of it.
+        with contextlib.suppress(StreamClosed, ConnectionClosed):
+            native, number = self._stream._native, self._stream.id
+            return self.account.left > 0 and native.notify_below(number, self._held // 2)
+        return False
 
     def consumed(self, n: int) -> None:
         self.account.consumed(n)
@@ -222,6 +236,9 @@ class Stream(tquic.stream.Stream):
                 self._share.account.received(size)
             except FlowControlError as error:
                 self.session._fail(error)
+            else:
+                # It may have been the last of what the peer may send.
+                self.session._tell_limits()
 
     def _on_final_size(self, outgoing: bool, size: int) -> None:
         """It was given up: so much of it counts (section 5.4)."""

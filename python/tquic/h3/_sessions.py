@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, ClassVar, Final, Protocol, Self
 
 import tquic.connection
 from tquic.errors import ConnectionClosed, QuicError, Side
-from tquic.h3._session_flow import SessionFlow, StreamAccount
+from tquic.h3._session_flow import SessionFlow
 from tquic.h3._session_stream import Stream, mapped
 from tquic.h3._webtransport import (
     Close,
-    Credited,
     Drain,
     Early,
+    Limited,
     SessionCapsules,
     encode_close,
     encode_drain,
@@ -433,20 +433,23 @@ class Session:
             waiting.pop(stream, None)
 
     def _on_credit(self) -> None:
-        """The peer allows more, perhaps."""
+        """The peer allows more, perhaps, or wants more."""
         if self._flow is not None and self._closed is None:
             for unidirectional in (False, True):
                 self._begin_streams(unidirectional)
-            while self._short and self._flow.data.left > 0:
-                stream = next(iter(self._short))
+            for stream in list(self._short):
+                if not self._flow.data.left:
+                    break
                 del self._short[stream]
                 stream._out.on_writable()
             self._tell_limits()
 
-    def _on_short(self, stream: Stream, account: StreamAccount) -> None:
+    def _on_short(self, stream: Stream) -> None:
         """A stream has more to send than it may."""
-        if account.open and not account.room:
-            self._short[stream] = None
+        assert self._flow is not None
+        self._short[stream] = None
+        if not self._flow.data.left:
+            self._flow.data.want()
             self._tell_limits()
 
     def _tell_limits(self) -> None:
@@ -485,7 +488,7 @@ class Session:
                     self._tunnel.send_capsules(b"", end=True)
             elif isinstance(event, Drain):
                 self._on_drain()
-            elif isinstance(event, Credited):
+            elif isinstance(event, Limited):
                 self._on_credit()
             else:
                 self._on_datagram(event)
