@@ -176,7 +176,8 @@ def test_settings(run: Run, session_url: str, client_config: tquic.Config) -> No
             stream = session.open_stream()
             await stream.send(BIG[:1000])
             await stream.send_eof()
-            assert await stream.receive() == BIG[:3]
-            assert await stream.read() == BIG[3:1000]
+            first = await stream.receive()
+            assert len(first) <= 3
+            assert first + await stream.read() == BIG[:1000]
 
     run(main)

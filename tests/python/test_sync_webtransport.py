@@ -65,8 +65,9 @@ def test_settings(session_url: str, client_config: tquic.Config) -> None:
         stream.write(BIG[:1000])
         # The server may send three bytes before they are read.
         stream.finish()
-        assert stream.read(1000) == BIG[:3]
-        assert stream.read() == BIG[3:1000]
+        first = stream.read(1000)
+        assert len(first) <= 3
+        assert first + stream.read() == BIG[:1000]
     with tquic.sync.h3.Client(**how) as client:
         assert client.get(session_url).status == 200
         (inner,) = client._inner._connections.values()
