@@ -90,12 +90,16 @@ class Share(Protocol):
 
     @property
     def room(self) -> int:
-        """Bytes that may be sent now; if they are too few, `Outgoing.on_writable` is called when
-        there may be more."""
+        """Bytes that may be sent now."""
         raise NotImplementedError
 
-    def sent(self, n: int, *, of: int) -> None:
-        """Of so many bytes that were there, some were sent."""
+    def sent(self, n: int) -> None:
+        """So many were sent."""
+
+    def wants_more(self) -> bool:
+        """There are more to be sent than there was room for. Whether there is some now; if not,
+        `Outgoing.on_writable` is called when there may be."""
+        raise NotImplementedError
 
     def consumed(self, n: int) -> None:
         """Bytes that came were used."""
@@ -324,11 +328,18 @@ class Outgoing:
 
     def _offer_share(self, limits: Share, view: memoryview, share: bool, last: bool) -> int | None:
         """The same for no more than the stream may send."""
-        part = view[: limits.room]
-        whole = len(part) == len(view)
-        written = self._give(part, share, last and whole) if part or whole else 0
-        limits.sent(written or 0, of=len(view))
-        return written
+        written = 0
+        while True:
+            part = view[written : written + limits.room]
+            whole = written + len(part) == len(view)
+            given = self._give(part, share, last and whole) if part or not view else 0
+            if given is None:
+                return None
+            limits.sent(given)
+            written += given
+            # If the engine has no room, it will tell.
+            if given < len(part) or written == len(view) or not limits.wants_more():
+                return written
 
     def _give(self, data: ReadableBuffer, share: bool, last: bool) -> int | None:
         try:

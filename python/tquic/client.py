@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from tquic import _engine
 from tquic._hub import Hub
@@ -25,6 +25,9 @@ _ATTEMPT_DELAY: Final = 0.25
 
 ConnectionT = TypeVar("ConnectionT", bound=Connection)
 
+Make: TypeAlias = Callable[[Home, _engine.Connection, Config, tuple[str, int]], ConnectionT]
+"""How connections of a kind are made."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -41,7 +44,7 @@ class Plan:
         if not 0 < self.port < 1 << 16:
             raise ValueError(f"port must be from 1 to 65535, not {self.port}")
 
-    async def connect(self, home: Home, make: type[ConnectionT]) -> ConnectionT:
+    async def connect(self, home: Home, make: Make[ConnectionT]) -> ConnectionT:
         """Makes a connection of a kind that lives at `home`."""
         addresses = await resolve(home, self.host, self.port)
         # Else the engine says what is wrong.
@@ -66,7 +69,7 @@ class Plan:
                     attempt.close()
         raise self._explained(next(one.exception for one in attempts if one.exception))
 
-    def begin(self, home: Home, make: type[ConnectionT], address: tuple[str, int]) -> ConnectionT:
+    def begin(self, home: Home, make: Make[ConnectionT], address: tuple[str, int]) -> ConnectionT:
         """The same at one address; nothing is waited for."""
         config = self.config
         store = config.session_store

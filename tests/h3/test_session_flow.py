@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tquic.h3 import ErrorCode, H3Error
 from tquic.h3._codec import decode_varint, encode_varint
 from tquic.h3._session_flow import FLOW_CAPSULES, PROHIBITED, SessionFlow, StreamAccount
-from tquic.h3._webtransport import Close, Credited, SessionCapsules, encode_drain
+from tquic.h3._webtransport import Close, Limited, SessionCapsules, encode_drain
 from tquic.h3.capsules import CapsuleDecoder, encode_capsule
 from tquic.h3.errors import FlowControlError, SessionErrorCode
 from tquic.h3.settings import (
@@ -88,9 +88,9 @@ def test_settings_that_cannot_be() -> None:
 def test_limits_go_up() -> None:
     flow = SessionFlow(SMALL, SMALL)
     assert (flow.data.left, flow.streams[0].left, flow.streams[1].left) == (100, 2, 8)
-    assert flow.receive(MAX_DATA, integer(150))
-    assert flow.receive(MAX_STREAMS[0], integer(5))
-    assert flow.receive(MAX_STREAMS[1], integer(9))
+    flow.receive(MAX_DATA, integer(150))
+    flow.receive(MAX_STREAMS[0], integer(5))
+    flow.receive(MAX_STREAMS[1], integer(9))
     assert (flow.data.left, flow.streams[0].left, flow.streams[1].left) == (150, 5, 9)
 
 
@@ -115,7 +115,7 @@ def test_limits_of_streams_that_cannot_be(unidirectional: bool) -> None:
             flow.receive(kind, integer((1 << 60) + 1))
     with pytest.raises(FlowControlError, match="of streams goes from"):
         flow.receive(MAX_STREAMS[unidirectional], integer(2 - unidirectional))
-    assert flow.receive(MAX_STREAMS[unidirectional], integer(1 << 60))
+    flow.receive(MAX_STREAMS[unidirectional], integer(1 << 60))
 
 
 @pytest.mark.parametrize("kind", sorted(FLOW_CAPSULES))
@@ -142,8 +142,26 @@ def test_what_is_in_the_way_is_told_once_for_each_limit() -> None:
 
 def test_blocked_peers_need_not_say_so() -> None:
     flow = SessionFlow(SMALL, SMALL)
-    assert not flow.receive(DATA_BLOCKED, integer(1 << 61))
-    assert not flow.receive(STREAMS_BLOCKED[0], integer(2))
+    flow.receive(DATA_BLOCKED, integer(1 << 61))
+    flow.receive(STREAMS_BLOCKED[0], integer(2))
+    assert said(flow) == []
+
+
+def test_blocked_peers_get_what_there_is() -> None:
+    """They may hold what is not seen here; otherwise a quarter comes at a time."""
+    flow = SessionFlow(SMALL, SMALL)
+    flow.data_came(10)
+    flow.data_went(10)
+    flow.stream_came(unidirectional=True)
+    flow.stream_went(unidirectional=True)
+    assert said(flow) == []
+    flow.receive(DATA_BLOCKED, integer(100))
+    flow.receive(STREAMS_BLOCKED[1], integer(8))
+    assert said(flow) == [(MAX_DATA, 110), (MAX_STREAMS[1], 9)]
+    flow.data_came(10)
+    flow.data_went(10)
+    # About the limit before, which has been raised.
+    flow.receive(DATA_BLOCKED, integer(100))
     assert said(flow) == []
 
 
@@ -196,12 +214,12 @@ def test_there_are_no_limits_beyond_the_largest() -> None:
 def test_headers_do_not_count() -> None:
     flow = SessionFlow(SMALL, SMALL)
     account = StreamAccount(flow, sent_header=5, received_header=3)
-    assert account.room == 0
+    assert account.room(0) == 0
     account.open = True
-    assert account.room == 105
-    account.sent(3, of=3)
-    account.sent(4, of=4)
-    assert (account.room, flow.data.used) == (98, 2)
+    assert account.room(0) == 5 + 50
+    account.sent(3)
+    account.sent(4)
+    assert (account.left, flow.data.used) == (98, 2)
     account.received(10)
     with pytest.raises(FlowControlError):
         account.received(91)
@@ -211,13 +229,29 @@ def test_a_reset_gives_back_what_was_never_sent() -> None:
     flow = SessionFlow(SMALL, SMALL)
     account = StreamAccount(flow, sent_header=5)
     account.open = True
-    account.sent(105, of=200)
-    assert (account.room, said(flow)) == (0, [(DATA_BLOCKED, 100)])
+    account.sent(105)
+    flow.data.want()
+    assert (account.room(0), said(flow)) == (0, [(DATA_BLOCKED, 100)])
     account.settle_sent(45)
     assert flow.data.left == 60
     account.settle_sent(0)
     account.settle_sent(0)
     assert flow.data.left == 100
+
+
+def test_nobody_holds_all_of_it() -> None:
+    """Where some streams are stuck, there is some for another; one that is not gets all of it."""
+    flow = SessionFlow(SMALL, SessionLimits(data=8 << 20, bidi_streams=100, uni_streams=100))
+    for _ in range(10):
+        stuck, held = StreamAccount(flow), 0
+        while room := stuck.room(held):
+            stuck.sent(room)
+            held += room
+    assert flow.data.left == 8 << 10
+    free = StreamAccount(flow)
+    while room := free.room(0):
+        free.sent(room)
+    assert flow.data.left == 0
 
 
 def test_what_was_lost_with_a_stream_counts_as_well() -> None:
@@ -249,8 +283,8 @@ def test_two_ends_never_disagree(steps: list[tuple[int, bool]]) -> None:
             StreamAccount(receiving, received_header=2),
         )
         out.open = True
-        taken = min(size + 2, out.room)
-        out.sent(taken, of=size + 2)
+        taken = min(size + 2, out.room(0))
+        out.sent(taken)
         arrived = max(0, taken - 2)
         if given_up:
             # Only a part was sent, and of that only a part came.
@@ -274,7 +308,7 @@ def test_capsules_change_the_limits() -> None:
     capsules = SessionCapsules(version=16, flow=flow)
     data = encode_capsule(MAX_DATA, integer(500)) + encode_capsule(DATA_BLOCKED, integer(5))
     events = [event for byte in data for event in capsules.receive(bytes([byte]))]
-    assert events == [Credited()]
+    assert events == [Limited(), Limited()]
     assert flow.data.left == 500
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import tquic
 from tquic.h3._codec import decode_varint, encode_varint
-from tquic.h3._webtransport import stream_header
+from tquic.h3._webtransport import http_code, stream_header
 from tquic.h3.capsules import Capsule, CapsuleDecoder, encode_capsule
 from tquic.h3.errors import ErrorCode, SessionErrorCode
 from tquic.h3.server import Limits
@@ -183,6 +183,24 @@ async def test_limits_that_come_back(site: Site) -> None:
         theirs.finish()
     # One behind each, as there are only two.
     assert [await said.next() for _ in range(2)] == [(MAX_BIDI, 3), (MAX_BIDI, 4)]
+
+
+async def test_a_stream_that_is_stopped_before_it_begins(site: Site) -> None:
+    """Then it may begin and end at once, and comes back."""
+    site.open(control(WITH), unidirectional=True)
+    connect, session = await site.begin(H3)
+    stream = site.client.open_stream()
+    stream.stop(http_code(5))
+    await site.client.ping()
+    stream.write(stream_header(connect.id, unidirectional=False) + b"all")
+    stream.finish()
+    theirs = await session.accept_stream()
+    assert await theirs.read() == b"all"
+    with pytest.raises(tquic.StreamStopped) as caught:
+        await theirs.write(b"x")
+    assert caught.value.code == 5
+    assert await Said(connect).next() == (MAX_BIDI, 3)
+    assert not session._streams()
 
 
 async def test_streams_that_were_rejected_before_their_session(

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
 import trustme
 
 import tquic
+import tquic.h3
+from tquic.h3.server import Limits, Request, Response
+from tquic.h3.webtransport import SessionRequest, Stream
 
 
 class Identity:
@@ -94,3 +98,78 @@ def echo() -> Any:
                 tasks.create_task(one(stream))
 
     return handler
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def run(request: pytest.FixtureRequest) -> Any:
+    """Runs a function on one back-end of anyio."""
+    anyio = pytest.importorskip("anyio")
+    pytest.importorskip(request.param)
+
+    def runs(main: Callable[[], Awaitable[None]]) -> None:
+        async def limited() -> None:
+            with anyio.fail_after(60):
+                await main()
+
+        anyio.run(limited, backend=request.param)
+
+    return runs
+
+
+async def _page(request: Request) -> Response:
+    return Response()
+
+
+async def _echo(stream: Stream) -> None:
+    async for piece in stream:
+        await stream.write(piece)
+    stream.finish()
+
+
+async def _handle(request: SessionRequest) -> None:
+    """Does what its first datagram says."""
+    if request.path != "/":
+        request.refuse(404)
+        return
+    session = request.accept(protocol=request.protocols[0] if request.protocols else None)
+    match await session.recv_datagram():
+        case b"echo":
+            async with asyncio.TaskGroup() as group:
+                async for stream in session:
+                    group.create_task(_echo(stream))
+        case b"open":
+            for number in range(3):
+                stream = session.open_stream(unidirectional=number == 1)
+                stream.write(b"%d" % number)
+                stream.finish()
+            session.send_datagram(b"there")
+            await session.wait_draining()
+            session.close(0)
+        case b"close":
+            session.close(7, "as you wish")
+
+
+@pytest.fixture
+def session_url(server_config: tquic.Config) -> Iterator[str]:
+    """Of a server in a thread that takes WebTransport sessions; see `_handle`."""
+    ready, addresses = threading.Event(), []
+    over = asyncio.Event()
+
+    async def serve() -> None:
+        limits = Limits(session_data=64 * 1024)
+        async with tquic.h3.serve(
+            _page, "127.0.0.1", 0, config=server_config, webtransport=_handle, limits=limits
+        ) as server:
+            addresses.append(server.address)
+            loops.append(asyncio.get_running_loop())
+            ready.set()
+            await over.wait()
+
+    loops: list[asyncio.AbstractEventLoop] = []
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    assert ready.wait(30)
+    yield f"https://127.0.0.1:{addresses[0][1]}/"
+    loops[0].call_soon_threadsafe(over.set)
+    thread.join(30)
+    assert not thread.is_alive()

@@ -18,21 +18,6 @@ import tquic.anyio  # noqa: E402
 Run = Callable[[Callable[[], Awaitable[None]]], None]
 
 
-@pytest.fixture(params=["asyncio", "trio"])
-def run(request: pytest.FixtureRequest) -> Run:
-    """Runs a function on one back-end."""
-    pytest.importorskip(request.param)
-
-    def runs(main: Callable[[], Awaitable[None]]) -> None:
-        async def limited() -> None:
-            with anyio.fail_after(60):
-                await main()
-
-        anyio.run(limited, backend=request.param)
-
-    return runs
-
-
 async def echo(connection: tquic.anyio.Connection) -> None:
     async def one(stream: tquic.anyio.Stream) -> None:
         async with stream:

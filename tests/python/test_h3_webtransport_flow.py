@@ -12,14 +12,19 @@ import pytest
 
 import tquic
 import tquic.h3
-from tquic.h3 import _session_client
+import tquic.sync.h3
+from tquic.h3 import LocalProtocolError, SessionLimits, Settings
 from tquic.h3.server import Limits, Request, Response
-from tquic.h3.settings import SessionLimits
 from tquic.h3.webtransport import Session, SessionClosed, SessionRequest, Stream
 
 WINDOW = 64 * 1024
 BIG = bytes(range(256)) * 4096
 SMALL = Limits(session_data=WINDOW, session_bidi_streams=2, session_uni_streams=1)
+MODEST = Settings(
+    h3_datagram=True,
+    webtransport=1,
+    session_limits=SessionLimits(data=WINDOW, bidi_streams=1, uni_streams=2),
+)
 
 Connection = tquic.h3.ClientConnection
 
@@ -57,14 +62,8 @@ async def site(server_config: tquic.Config) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-async def c(
-    site: Site, client_config: tquic.Config, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Connection]:
-    def limits() -> SessionLimits:
-        return SessionLimits(data=WINDOW, bidi_streams=1, uni_streams=2)
-
-    monkeypatch.setattr(_session_client, "SessionLimits", limits)
-    async with tquic.h3.connect(site.url, config=client_config) as connection:
+async def c(site: Site, client_config: tquic.Config) -> AsyncIterator[Connection]:
+    async with tquic.h3.connect(site.url, config=client_config, settings=MODEST) as connection:
         yield connection
 
 
@@ -104,12 +103,13 @@ async def test_nobody_sends_more_than_was_allowed(site: Site, c: Connection) -> 
     ours, theirs = await both(site, c)
     one = ours.open_stream()
     one.write(BIG)
+    far = await theirs.accept_stream()
+    while far._in.buffered < WINDOW:
+        await far._in.changed.wait()
     two = ours.open_stream()
     two.write(b"waits")
     two.finish()
-    far, other = [await theirs.accept_stream() for _ in range(2)]
-    while far._in.buffered < WINDOW:
-        await far._in.changed.wait()
+    other = await theirs.accept_stream()
     await c._wire.ping()
     # All of it is in the one stream, and nothing more has come.
     assert (far._in.buffered, other._in.buffered) == (WINDOW, 0)
@@ -155,6 +155,39 @@ async def test_no_more_streams_than_allowed(site: Site, c: Connection) -> None:
         one.finish()
     for _ in ones:
         assert await (await ours.accept_stream()).read() == b""
+
+
+@pytest.mark.parametrize("by_client", [True, False])
+async def test_streams_that_are_given_up_before_they_begin(
+    site: Site, c: Connection, by_client: bool
+) -> None:
+    """Nobody keeps them, and they are not counted as requests that were given up."""
+    ours, theirs = await both(site, c)
+    near, far = (ours, theirs) if by_client else (theirs, ours)
+    begun = [near.open_stream() for _ in range(2 if by_client else 1)]
+    taken = [await far.accept_stream() for _ in begun]
+    for _ in range(Limits().resets + 1):
+        stream = near.open_stream()
+        stream.write(b"x")
+        stream.reset(5)
+        with pytest.raises(tquic.StreamClosed):
+            await stream.read()
+    assert not any(near._unbegun)
+    kept = {stream.id for stream in begun}
+    for session in (near, far):
+        while {one for one in session._wire._streams if one > 0 and not one & 2} != kept:
+            await c._wire.ping()
+    server: Any = theirs.connection
+    assert set(server._reading) == {ours.id}
+    # The limit was not used up.
+    for stream in (*begun, *taken):
+        stream.finish()
+    for stream in (*begun, *taken):
+        assert await stream.read() == b""
+    last = near.open_stream()
+    last.write(b"last")
+    last.finish()
+    assert await (await far.accept_stream()).read() == b"last"
 
 
 async def test_a_stream_that_waits_is_not_taken_for_a_slow_request(
@@ -272,6 +305,70 @@ async def test_the_end_of_a_session_ends_what_waits(site: Site, c: Connection) -
     assert credit(ours) == WINDOW
 
 
+async def test_a_stream_that_nobody_reads_is_in_nobodys_way(
+    server_config: tquic.Config, client_config: tquic.Config
+) -> None:
+    """What the windows of QUIC keep here takes no credit from others."""
+    site = Site()
+    config = server_config.replace(stream_window=WINDOW, max_stream_window=WINDOW)
+    async with (
+        site.serve(config, Limits(session_data=4 << 20)),
+        tquic.h3.connect(site.url, config=client_config) as c,
+    ):
+        ours, theirs = await both(site, c)
+        stuck = ours.open_stream()
+        stuck.write(BIG * 8)
+        stuck.finish()
+        far = await theirs.accept_stream()
+        stream = ours.open_stream()
+        stream.write(BIG)
+        stream.finish()
+        assert await (await theirs.accept_stream()).read() == BIG
+        assert await far.read() == BIG * 8
+
+
+async def test_what_is_unread_does_not_hide_what_was_read(
+    server_config: tquic.Config, client_config: tquic.Config
+) -> None:
+    """The limit is raised by what was read of one stream, though only another sends since."""
+    site = Site()
+    async with (
+        site.serve(server_config, SMALL),
+        tquic.h3.connect(site.url, config=client_config) as c,
+    ):
+        ours, theirs = await both(site, c)
+        one, two = ours.open_stream(), ours.open_stream()
+        one.write(BIG[:1000])
+        one.finish()
+        assert await (await theirs.accept_stream()).read() == BIG[:1000]
+        two.write(BIG[: WINDOW - 1000])
+        far = await theirs.accept_stream()
+        while far._in.buffered < WINDOW - 1000:
+            await far._in.changed.wait()
+        assert credit(ours) <= 1000
+        while credit(ours) < 1000:
+            await c._wire.ping()
+
+
+async def test_streams_that_may_not_begin_yet_are_in_nobodys_way(
+    server_config: tquic.Config, client_config: tquic.Config
+) -> None:
+    """The connection has a limit of streams as well."""
+    site = Site()
+    limits = Limits(streams=2, session_data=WINDOW, session_bidi_streams=10)
+    async with (
+        site.serve(server_config, limits),
+        tquic.h3.connect(site.url, config=client_config) as c,
+    ):
+        ours, theirs = await both(site, c)
+        stream = ours.open_stream()
+        for _ in range(5):
+            ours.open_stream().write(BIG)
+        stream.write(BIG)
+        stream.finish()
+        assert await (await theirs.accept_stream()).read() == BIG
+
+
 async def test_sessions_do_not_share_limits(site: Site, c: Connection) -> None:
     """draft-ietf-webtrans-http3-16 section 8"""
     greedy, idle = await both(site, c)
@@ -305,3 +402,27 @@ async def test_a_server_without_reset_stream_at(
         stream.write(BIG)
         stream.finish()
         assert await (await (await site.sessions.get()).accept_stream()).read() == BIG
+
+
+async def test_settings_of_a_client(site: Site, client_config: tquic.Config) -> None:
+    async with tquic.h3.Client(config=client_config, settings=MODEST) as client:
+        await client.webtransport(site.url)
+        theirs = await site.sessions.get()
+        assert credit(theirs) == WINDOW
+        seen = theirs._wire.h3.peer_settings
+        assert seen is not None
+        assert seen.session_limits == MODEST.session_limits
+    plain = Settings(h3_datagram=True)
+    async with tquic.h3.connect(site.url, config=client_config, settings=plain) as c:
+        with pytest.raises(LocalProtocolError, match="makes no sessions"):
+            await c.webtransport("/")
+
+
+@pytest.mark.parametrize("missing", [{"max_datagram_frame_size": 0}, {"reset_stream_at": False}])
+def test_settings_that_would_be_lies(client_config: tquic.Config, missing: dict[str, Any]) -> None:
+    config = client_config.replace(**missing)
+    for make in (tquic.h3.connect, tquic.sync.h3.connect):
+        with pytest.raises(tquic.ConfigError, match=next(iter(missing))):
+            make("https://localhost/", config=config, settings=MODEST)
+    with pytest.raises(tquic.ConfigError):
+        tquic.h3.Client(config=config, settings=MODEST)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -12,73 +12,15 @@ import tquic
 import tquic.h3
 import tquic.sync
 import tquic.sync.h3
-from tquic.h3.server import Limits, Request, Response
-from tquic.h3.webtransport import SessionClosed, SessionRefused, SessionRequest, Stream
+from tquic.h3 import SessionLimits, Settings
+from tquic.h3.webtransport import SessionClosed, SessionRefused
 
 BIG = bytes(range(256)) * 4096
 
 
-async def page(request: Request) -> Response:
-    return Response()
-
-
-async def echo(stream: Stream) -> None:
-    async for piece in stream:
-        await stream.write(piece)
-    stream.finish()
-
-
-async def handle(request: SessionRequest) -> None:
-    """Does what its first datagram says."""
-    if request.path != "/":
-        request.refuse(404)
-        return
-    session = request.accept(protocol=request.protocols[0] if request.protocols else None)
-    match await session.recv_datagram():
-        case b"echo":
-            async with asyncio.TaskGroup() as group:
-                async for stream in session:
-                    group.create_task(echo(stream))
-        case b"open":
-            for number in range(3):
-                stream = session.open_stream(unidirectional=number == 1)
-                stream.write(b"%d" % number)
-                stream.finish()
-            session.send_datagram(b"there")
-            await session.wait_draining()
-            session.close(0)
-        case b"close":
-            session.close(7, "as you wish")
-
-
 @pytest.fixture
-def url(server_config: tquic.Config) -> Iterator[str]:
-    ready, addresses = threading.Event(), []
-    over = asyncio.Event()
-
-    async def serve() -> None:
-        limits = Limits(session_data=64 * 1024)
-        async with tquic.h3.serve(
-            page, "127.0.0.1", 0, config=server_config, webtransport=handle, limits=limits
-        ) as server:
-            addresses.append(server.address)
-            loops.append(asyncio.get_running_loop())
-            ready.set()
-            await over.wait()
-
-    loops: list[asyncio.AbstractEventLoop] = []
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    assert ready.wait(30)
-    yield f"https://127.0.0.1:{addresses[0][1]}/"
-    loops[0].call_soon_threadsafe(over.set)
-    thread.join(30)
-    assert not thread.is_alive()
-
-
-@pytest.fixture
-def c(url: str, client_config: tquic.Config) -> Iterator[tquic.sync.h3.ClientConnection]:
-    with tquic.sync.h3.connect(url, config=client_config, timeout=30) as connection:
+def c(session_url: str, client_config: tquic.Config) -> Iterator[tquic.sync.h3.ClientConnection]:
+    with tquic.sync.h3.connect(session_url, config=client_config, timeout=30) as connection:
         yield connection
 
 
@@ -111,6 +53,25 @@ def test_streams_beyond_the_limits(c: Connection) -> None:
     assert session.closed
     with pytest.raises(SessionClosed):
         session.open_stream()
+
+
+def test_settings(session_url: str, client_config: tquic.Config) -> None:
+    limits = SessionLimits(data=3, bidi_streams=1, uni_streams=1)
+    settings = Settings(h3_datagram=True, webtransport=1, session_limits=limits)
+    how: Any = {"config": client_config, "settings": settings, "timeout": 30}
+    with tquic.sync.h3.connect(session_url, **how) as c, c.webtransport("/") as session:
+        session.send_datagram(b"echo")
+        stream = session.open_stream()
+        stream.write(BIG[:1000])
+        # The server may send three bytes before they are read.
+        stream.finish()
+        first = stream.read(1000)
+        assert len(first) <= 3
+        assert first + stream.read() == BIG[:1000]
+    with tquic.sync.h3.Client(**how) as client:
+        assert client.get(session_url).status == 200
+        (inner,) = client._inner._connections.values()
+        assert inner._wire.h3.settings is settings
 
 
 def test_what_the_server_opens(c: Connection) -> None:

@@ -23,7 +23,7 @@ from tquic.h3.pool import Client
 from tquic.h3.prepared import Prepared, prepare_request, prepare_response
 from tquic.h3.priority import Priority
 from tquic.h3.server import serve
-from tquic.h3.settings import PeerSettings, SettingId, Settings
+from tquic.h3.settings import PeerSettings, SessionLimits, SettingId, Settings
 
 __all__ = [
     "Client",
@@ -41,6 +41,7 @@ __all__ = [
     "RequestFailed",
     "RequestStream",
     "Response",
+    "SessionLimits",
     "SettingId",
     "Settings",
     "connect",

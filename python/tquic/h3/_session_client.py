@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-from tquic.h3._sessions import Session, SessionClosed
+from tquic.errors import ConfigError
+from tquic.h3._sessions import SessionClosed
 from tquic.h3._webtransport import PROTOCOL, PROTOCOL_16, encode_strings
 from tquic.h3._wire import Exchange, Wire
 from tquic.h3.errors import LocalProtocolError
@@ -14,6 +15,7 @@ from tquic.h3.settings import SessionLimits, Settings
 
 if TYPE_CHECKING:
     from tquic.config import Config
+    from tquic.h3._sessions import Session
 
 __all__ = ["begin", "check_server", "client_settings", "session_fields", "session_token"]
 
@@ -21,8 +23,18 @@ __all__ = ["begin", "check_server", "client_settings", "session_fields", "sessio
 _SESSIONS: Final = 1
 
 
-def client_settings(config: Config) -> Settings:
-    """What clients announce, so that they may ask for sessions later."""
+def client_settings(config: Config, settings: Settings | None) -> Settings:
+    """What a client announces: by default, so that it may ask for sessions later.
+
+    Raises:
+        ConfigError: it has not what it would announce.
+    """
+    if settings is not None:
+        if settings.h3_datagram and not config.max_datagram_frame_size:
+            raise ConfigError("h3_datagram needs datagrams: max_datagram_frame_size is 0")
+        if settings.session_limits is not None and not config.reset_stream_at:
+            raise ConfigError("session_limits needs reset_stream_at")
+        return settings
     if not config.max_datagram_frame_size:
         # RFC 9297 section 2.1.1: it would be a lie.
         return Settings()
@@ -40,6 +52,8 @@ def check_server(wire: Wire) -> None:
     settings = wire.h3.peer_settings
     if settings is None or not settings.webtransport or not settings.enable_connect_protocol:
         raise LocalProtocolError("the server does not take WebTransport sessions")
+    if wire.h3.settings.h3_datagram and not wire.h3.settings.webtransport:
+        raise LocalProtocolError("this client's settings say that it makes no sessions")
     if not wire.h3.settings.webtransport or not wire.max_datagram_size:
         raise LocalProtocolError("WebTransport needs datagrams, which one of the ends refuses")
     if wire.h3.session_version == 16:
@@ -76,7 +90,7 @@ async def begin(exchange: Exchange, protocols: Sequence[str]) -> Session:
         ConnectionClosed: the connection is over.
     """
     wire = exchange.wire
-    session = Session(wire, exchange, exchange.id, offered=protocols)
+    session = wire._session_type(wire, exchange, exchange.id, offered=protocols)
     wire.sessions.add(session)
     try:
         await exchange.wait_head()

@@ -100,7 +100,7 @@ class Window:
         most: what it can be allowed at all.
     """
 
-    __slots__ = ("_given_back", "_most", "_size", "limit", "used")
+    __slots__ = ("_given_back", "_most", "_size", "_wanted", "limit", "used")
 
     def __init__(self, size: int, most: int = MAX_VARINT) -> None:
         self.limit = size
@@ -108,6 +108,7 @@ class Window:
         self._size = size
         self._most = most
         self._given_back = 0
+        self._wanted = False
 
     def use(self, n: int, what: str) -> None:
         """The peer has used some.
@@ -124,17 +125,24 @@ class Window:
         """Some of it is not in use any more."""
         self._given_back += n
 
+    def want(self, limit: int) -> None:
+        """A limit is in the way of the peer. It may have used less than that as far as this end can
+        see: the rest is on its way, or kept back there by the windows of QUIC."""
+        self._wanted = limit >= self.limit
+
     def take_limit(self) -> int | None:
         """A new limit that the peer should know of.
 
         Section 5.6: nobody has to ask for it. A quarter of the window at a time, or there would be
-        too many capsules.
+        too many capsules; less if the peer has, or wants, no more before that.
         """
         limit = min(self._given_back + self._size, self._most)
         gain = limit - self.limit
-        if gain <= 0 or (gain < self._size // 4 and self.used < self.limit):
+        short = self._wanted or self.used >= self.limit
+        if gain <= 0 or (gain < self._size // 4 and not short):
             return None
         self.limit = limit
+        self._wanted = False
         return limit
 
 
@@ -161,8 +169,8 @@ class SessionFlow:
 
     # ---- Capsules ----
 
-    def receive(self, kind: int, payload: bytes) -> bool:
-        """Takes one of `FLOW_CAPSULES`; answers whether the peer allows more now.
+    def receive(self, kind: int, payload: bytes) -> None:
+        """Takes one of `FLOW_CAPSULES`: the peer allows more now, or wants more.
 
         Raises:
             H3Error: it is malformed.
@@ -178,12 +186,12 @@ class SessionFlow:
             self.data.raise_to(limit, "data")
         elif kind in _MAX_STREAMS:
             self.streams[_MAX_STREAMS.index(kind)].raise_to(limit, "streams")
+        elif kind in _STREAMS_BLOCKED:
+            which = _STREAMS_BLOCKED.index(kind)
+            self.streams[which].check(limit, "streams")
+            self._stream_windows[which].want(limit)
         else:
-            # Section 5.6: new limits never wait for these.
-            if kind in _STREAMS_BLOCKED:
-                self.streams[_STREAMS_BLOCKED.index(kind)].check(limit, "streams")
-            return False
-        return True
+            self._data_window.want(limit)
 
     def take_output(self) -> bytes:
         """Capsules for the peer: new limits, and that limits of its are in the way."""
@@ -255,23 +263,31 @@ class StreamAccount:
     # ---- Sending ----
 
     @property
-    def room(self) -> int:
-        """Bytes that may be sent on it now."""
+    def left(self) -> int:
+        """Bytes that may still be sent in the session."""
+        return self._flow.data.left
+
+    def room(self, held: int) -> int:
+        """Bytes that may be sent on it now.
+
+        What the transport was given counts, although the windows of QUIC and its limit of streams
+        may keep it there. So a stream holds no more of it than it leaves to others, and one that is
+        stuck does not stop them.
+
+        Args:
+            held: bytes that the transport was given, and the peer's has not.
+        """
         if not self.open:
             return 0
-        return max(0, self._sent_header - self._sent) + self._flow.data.left
+        share = max(0, self.left + 1 - held) // 2
+        return max(0, self._sent_header - self._sent) + share
 
-    def sent(self, n: int, *, of: int) -> None:
-        """Of so many bytes, some were given to the transport."""
-        self._settle_sent(self._sent + n)
-        if n < of and self.open and not self._flow.data.left:
-            self._flow.data.want()
+    def sent(self, n: int) -> None:
+        """So many bytes were given to the transport."""
+        self.settle_sent(self._sent + n)
 
     def settle_sent(self, size: int) -> None:
-        """It was reset: the transport has sent so much."""
-        self._settle_sent(size)
-
-    def _settle_sent(self, size: int) -> None:
+        """So much of it counts: what the transport was given, or, after a reset, what it sent."""
         header = self._sent_header
         self._flow.data.use(max(size, header) - max(self._sent, header))
         self._sent = size

@@ -3,13 +3,14 @@ numbers: draft-ietf-webtrans-http3-16)."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import tquic.stream
-from tquic.errors import QuicError, StreamReset, StreamStopped
+from tquic.errors import ConnectionClosed, QuicError, StreamClosed, StreamReset, StreamStopped
 from tquic.h3._session_flow import StreamAccount
 from tquic.h3._webtransport import application_code, http_code
 from tquic.h3.errors import FlowControlError, code_name
@@ -50,12 +51,25 @@ class _Share:
 
     @property
     def room(self) -> int:
-        return self.account.room
+        return self.account.room(self._held)
 
-    def sent(self, n: int, *, of: int) -> None:
-        self.account.sent(n, of=of)
-        if n < of:
-            self._session._on_short(self._stream, self.account)
+    @property
+    def _held(self) -> int:
+        """Bytes that the engine has, and the peer's transport has not."""
+        return self._stream._native.buffered(self._stream.id)
+
+    def sent(self, n: int) -> None:
+        self.account.sent(n)
+
+    def wants_more(self) -> bool:
+        if not self.account.open:
+            return False
+        self._session._on_short(self._stream)
+        # Either the session has credit again, or this stream holds less of it.
+        with contextlib.suppress(StreamClosed, ConnectionClosed):
+            native, number = self._stream._native, self._stream.id
+            return self.account.left > 0 and native.notify_below(number, self._held // 2)
+        return False
 
     def consumed(self, n: int) -> None:
         self.account.consumed(n)
@@ -95,7 +109,8 @@ class Stream(tquic.stream.Stream):
         """Gives up sending (RESET_STREAM); what was not delivered is lost.
 
         If the peer does not know RESET_STREAM_AT and that is all of it, it may never hear of the
-        stream.
+        stream. Nor does it if the session's limit of streams has kept the stream back so far: both
+        directions are given up then.
 
         Args:
             code: the application's error code for the peer, below 2^32.
@@ -114,6 +129,10 @@ class Stream(tquic.stream.Stream):
         except (QuicError, ValueError):
             self._gave_up_sending = before
             raise
+        if self._share is not None and not self._share.account.open:
+            # It was not begun: the peer does not hear whose it is, and cannot answer.
+            self.session._on_unwanted(self)
+            super().stop(code)
 
     def stop(self, code: int = 0) -> None:
         """Gives up reading and asks the peer to stop sending (STOP_SENDING). What came and was not
@@ -191,14 +210,20 @@ class Stream(tquic.stream.Stream):
         account = StreamAccount(
             session._flow, sent_header=self._header, received_header=self._peer_header
         )
-        share = self._share = self._in.share = self._out.share = _Share(session, self, account)
+        self._share = self._in.share = self._out.share = _Share(session, self, account)
         came = self._in.position + self._in.buffered - self._peer_header
         account.received(came)
         account.consumed(came - self._in.buffered)
         final_size = self._final_sizes[False]
         if final_size is not None:
             account.settle_received(final_size)
-        share._session._tell_limits()
+        session._tell_limits()
+
+    def _begin(self) -> None:
+        """The peer lets it in."""
+        assert self._share is not None
+        self._share.account.open = True
+        self._out.on_writable()
 
     def _leave(self) -> None:
         """Its session is over, and so are its limits."""
@@ -211,6 +236,9 @@ class Stream(tquic.stream.Stream):
                 self._share.account.received(size)
             except FlowControlError as error:
                 self.session._fail(error)
+            else:
+                # It may have been the last of what the peer may send.
+                self.session._tell_limits()
 
     def _on_final_size(self, outgoing: bool, size: int) -> None:
         """It was given up: so much of it counts (section 5.4)."""

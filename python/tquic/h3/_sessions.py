@@ -6,17 +6,17 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Final, Protocol, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, Self
 
 import tquic.connection
 from tquic.errors import ConnectionClosed, QuicError, Side
-from tquic.h3._session_flow import SessionFlow, StreamAccount
+from tquic.h3._session_flow import SessionFlow
 from tquic.h3._session_stream import Stream, mapped
 from tquic.h3._webtransport import (
     Close,
-    Credited,
     Drain,
     Early,
+    Limited,
     SessionCapsules,
     encode_close,
     encode_drain,
@@ -105,6 +105,9 @@ class Session:
     after `Config.linger`), after an exception at once and with code 1.
     """
 
+    # Of the streams that either end opens.
+    _stream_type: ClassVar[type[Stream]] = Stream
+
     def __init__(
         self, wire: Wire, tunnel: Tunnel, number: int, *, offered: Sequence[str] = ()
     ) -> None:
@@ -118,7 +121,7 @@ class Session:
         self._capsules = SessionCapsules(version=wire.h3.session_version, flow=self._flow)
         # Streams that the peer's limits keep back: those that were not begun, by whether they are
         # unidirectional, and those with more to send.
-        self._unbegun: tuple[deque[Stream], deque[Stream]] = (deque(), deque())
+        self._unbegun: tuple[dict[Stream, None], dict[Stream, None]] = ({}, {})
         self._short: dict[Stream, None] = {}
         self._news = wire._home.signal()
         self._unaccepted: deque[Stream] = deque()
@@ -181,7 +184,7 @@ class Session:
         wire = self._wire
         wire._check_open()
         number = wire._native.open(not unidirectional)
-        stream = Stream(wire, number, early=False)
+        stream = self._stream_type(wire, number, early=False)
         wire._streams[number] = stream
         header = stream_header(self._id, unidirectional=unidirectional)
         # Section 4.4: a stream that is given up can still be told whose it was.
@@ -189,7 +192,7 @@ class Session:
         stream._join(self)
         if stream._share is not None:
             # Section 5.3: what is beyond the limit waits here, header and all.
-            self._unbegun[unidirectional].append(stream)
+            self._unbegun[unidirectional][stream] = None
             self._begin_streams(unidirectional)
         stream._out.write(header, False)
         self._tell_limits()
@@ -334,9 +337,11 @@ class Session:
     async def _leave(self) -> None:
         """Closes it when the peer has everything."""
         within, linger = self._wire._home.within, self._wire.config.linger
-        if self._closed is None:
-            await within(linger, self.flush())
-        self.close()
+        try:
+            if self._closed is None:
+                await within(linger, self.flush())
+        finally:
+            self.close()
         # Section 6: or the end of the connection would overtake that of the session.
         await within(linger, self._told())
 
@@ -415,30 +420,36 @@ class Session:
         assert self._flow is not None
         waiting, credit = self._unbegun[unidirectional], self._flow.streams[unidirectional]
         while waiting and credit.left > 0:
-            stream = waiting.popleft()
-            # Unless it was given up meanwhile: the peer never heard of it.
-            if stream._share is not None and not stream._out.over:
-                credit.use(1)
-                stream._share.account.open = True
-                stream._out.on_writable()
+            stream = next(iter(waiting))
+            del waiting[stream]
+            credit.use(1)
+            stream._begin()
         if waiting:
             credit.want()
 
+    def _on_unwanted(self, stream: Stream) -> None:
+        """A stream that was not begun never will be."""
+        for waiting in self._unbegun:
+            waiting.pop(stream, None)
+
     def _on_credit(self) -> None:
-        """The peer allows more, perhaps."""
+        """The peer allows more, perhaps, or wants more."""
         if self._flow is not None and self._closed is None:
             for unidirectional in (False, True):
                 self._begin_streams(unidirectional)
-            while self._short and self._flow.data.left > 0:
-                stream = next(iter(self._short))
+            for stream in list(self._short):
+                if not self._flow.data.left:
+                    break
                 del self._short[stream]
                 stream._out.on_writable()
             self._tell_limits()
 
-    def _on_short(self, stream: Stream, account: StreamAccount) -> None:
+    def _on_short(self, stream: Stream) -> None:
         """A stream has more to send than it may."""
-        if account.open and not account.room:
-            self._short[stream] = None
+        assert self._flow is not None
+        self._short[stream] = None
+        if not self._flow.data.left:
+            self._flow.data.want()
             self._tell_limits()
 
     def _tell_limits(self) -> None:
@@ -477,7 +488,7 @@ class Session:
                     self._tunnel.send_capsules(b"", end=True)
             elif isinstance(event, Drain):
                 self._on_drain()
-            elif isinstance(event, Credited):
+            elif isinstance(event, Limited):
                 self._on_credit()
             else:
                 self._on_datagram(event)
@@ -586,7 +597,7 @@ class Sessions:
     def on_stream(self, event: SessionStream, *, early: bool) -> Stream:
         """A stream of a session has begun."""
         wire, number = self._wire, event.stream_id
-        stream = Stream(wire, number, early=early)
+        stream = wire._session_type._stream_type(wire, number, early=early)
         before = wire._streams.get(number)
         if before is not None:
             stream._in, stream._out = before._in, before._out

@@ -27,9 +27,9 @@ __all__ = [
     "PROTOCOL_16",
     "CapsuleEvent",
     "Close",
-    "Credited",
     "Drain",
     "Early",
+    "Limited",
     "SessionCapsules",
     "application_code",
     "encode_close",
@@ -110,11 +110,11 @@ class Drain:
 
 
 @dataclass(slots=True, frozen=True)
-class Credited:
-    """The peer allows more streams, or more data."""
+class Limited:
+    """The peer allows more streams or data, or wants more."""
 
 
-CapsuleEvent: TypeAlias = "Close | Drain | Credited | bytes"
+CapsuleEvent: TypeAlias = "Close | Drain | Limited | bytes"
 """What a CONNECT stream tells; bytes are a datagram that came as a capsule."""
 
 
@@ -186,8 +186,9 @@ class SessionCapsules:
             raise FlowControlError(f"a capsule of type {kind:#x} limits a single stream")
         elif kind in FLOW_CAPSULES:
             # Section 5.1: ignored without flow control.
-            if self._flow is not None and self._flow.receive(kind, payload):
-                events.append(Credited())
+            if self._flow is not None:
+                self._flow.receive(kind, payload)
+                events.append(Limited())
         else:
             # RFC 9297 section 3.5
             events.append(payload)

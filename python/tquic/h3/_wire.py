@@ -276,6 +276,8 @@ class Frames:
 class Wire(tquic.connection.Connection):
     """A QUIC connection that speaks HTTP/3. Subclasses say what is done with messages."""
 
+    _session_type: ClassVar[type[Session]] = Session
+
     def __init__(
         self,
         home: Home,
@@ -433,7 +435,11 @@ class Wire(tquic.connection.Connection):
             self._told(events, number, 0)
             if not stream._in.over:
                 stream._in.end(error)
-            self._forget(stream)
+            if isinstance(stream, Exchange):
+                self._forget(stream)
+            else:
+                # What it was for has not come, so nobody can answer.
+                stream._give_up(ErrorCode.H3_REQUEST_CANCELLED, error)
 
     def _on_stopped(self, number: int, error: Exception, _: Any) -> None:
         stream = self._streams.get(number)

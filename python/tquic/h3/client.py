@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, Final, Self, TypeAlias, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
 import tquic.connection
@@ -33,7 +34,7 @@ from tquic.h3.events import Response as ResponseHead
 from tquic.h3.fields import Field
 from tquic.h3.headers import Headers, HeadersLike, as_fields
 from tquic.h3.priority import Priority
-from tquic.h3.settings import PeerSettings
+from tquic.h3.settings import PeerSettings, Settings
 from tquic.tls import TlsContext, settled
 
 if TYPE_CHECKING:
@@ -227,6 +228,8 @@ class ClientConnection(Methods):
 
     URLs may be relative to the one that was given to `connect`. Leaving ``async with`` closes it.
     """
+
+    _wire_type: ClassVar[type[Wire]] = Wire
 
     def __init__(self, wire: Wire, url: str) -> None:
         self._wire = wire
@@ -506,17 +509,7 @@ def _request_fields(
     return lines
 
 
-class ClientWire(Wire):
-    """A client's connection."""
-
-    def __init__(
-        self,
-        home: Home,
-        native: _engine.Connection,
-        config: Config,
-        remote: tuple[str, int],
-    ) -> None:
-        super().__init__(home, native, config, remote, client_settings(config))
+ClientConnectionT = TypeVar("ClientConnectionT", bound=ClientConnection)
 
 
 @dataclass(frozen=True)
@@ -525,12 +518,13 @@ class Establishing:
 
     url: str
     config: Config
+    settings: Settings
     address: tuple[str, int] | None = None
     local: str | tuple[str, int] | None = None
     interface: str | None = None
 
-    async def connect(self, home: Home) -> ClientConnection:
-        """Makes the connection."""
+    async def connect(self, home: Home, kind: type[ClientConnectionT]) -> ClientConnectionT:
+        """Makes a connection of a kind that lives at `home`."""
         origin = Origin.of(self.url)
         config = self.config.replace(
             alpn=(ALPN,), server_name=self.config.server_name or origin.host
@@ -539,7 +533,8 @@ class Establishing:
         # With early data, the first request need not wait for the handshake.
         wait = not (config.early_data and config.session_store is not None)
         how = plan(host, port, config, self.local, self.interface, wait)
-        return ClientConnection(await how.connect(home, ClientWire), self.url)
+        make = functools.partial(kind._wire_type, settings=self.settings)
+        return kind(await how.connect(home, make), self.url)
 
 
 class Connecting(Opening[ClientConnection]):
@@ -550,7 +545,7 @@ class Connecting(Opening[ClientConnection]):
         self._engine = engine
 
     async def _open(self) -> ClientConnection:
-        return await self._establishing.connect(Hub.current(self._engine))
+        return await self._establishing.connect(Hub.current(self._engine), ClientConnection)
 
 
 def connect(
@@ -558,6 +553,7 @@ def connect(
     *,
     config: Config | None = None,
     tls: TlsContext | None = None,
+    settings: Settings | None = None,
     engine: Engine | None = None,
     address: tuple[str, int] | None = None,
     local: str | tuple[str, int] | None = None,
@@ -576,6 +572,9 @@ def connect(
         config: settings; `Config.alpn` is ``("h3",)`` here whatever it says. With
             `Config.early_data` and a `Config.session_store`, safe requests are sent as early data.
         tls: TLS settings, which come before those in `config`.
+        settings: what the server is told of this client (SETTINGS), such as
+            `Settings.session_limits`. Default: WebTransport with `SessionLimits()`, where `config`
+            has what it needs.
         engine: threads to use. Default: those of the process.
         address: host and port to connect to instead of those of the URL.
         local: numeric address (and port) to send from.
@@ -588,5 +587,6 @@ def connect(
         OSError: the name is not known, or the local address is not ours.
     """
     Origin.of(url)
-    settings = settled(config, tls, server_side=False)
-    return Connecting(Establishing(url, settings, address, local, interface), engine)
+    config = settled(config, tls, server_side=False)
+    announced = client_settings(config, settings)
+    return Connecting(Establishing(url, config, announced, address, local, interface), engine)

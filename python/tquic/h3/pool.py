@@ -14,6 +14,7 @@ from tquic.engine import Engine
 from tquic.errors import ConnectionClosed
 from tquic.h3._altsvc import AltSvcCache
 from tquic.h3._methods import Methods
+from tquic.h3._session_client import client_settings
 from tquic.h3._sessions import Session
 from tquic.h3.client import (
     SAFE,
@@ -27,6 +28,7 @@ from tquic.h3.client import (
 from tquic.h3.errors import RequestFailed
 from tquic.h3.headers import HeadersLike
 from tquic.h3.priority import Priority
+from tquic.h3.settings import Settings
 from tquic.tls import TlsContext, settled
 
 __all__ = ["Client"]
@@ -50,6 +52,7 @@ class Client(Methods):
     Args:
         config: settings; `Config.alpn` is ``("h3",)`` here whatever it says.
         tls: TLS settings, which come before those in `config`.
+        settings: what servers are told of this client; see `connect`.
         engine: threads to use. Default: those of the process.
         max_connections: connections that are kept while no request runs on them; those that were
             not used for longest make room. Default 100.
@@ -60,12 +63,14 @@ class Client(Methods):
         *,
         config: Config | None = None,
         tls: TlsContext | None = None,
+        settings: Settings | None = None,
         engine: Engine | None = None,
         max_connections: int = 100,
     ) -> None:
         if max_connections < 1:
             raise ValueError("max_connections must be at least 1")
         self._config = settled(config, tls, server_side=False)
+        self._settings = client_settings(self._config, settings)
         self._engine = engine
         self._limit = max_connections
         self._home: Home | None = None
@@ -205,11 +210,13 @@ class Client(Methods):
         home = self._at_home()
         alternative = self._alternatives.lookup(_key(origin), time.monotonic())
         if alternative is not None:
+            how = Establishing(origin.url, self._config, self._settings, alternative)
             try:
-                return await Establishing(origin.url, self._config, alternative).connect(home)
+                return await how.connect(home, ClientConnection)
             except (ConnectionClosed, OSError):
                 self._alternatives.drop(_key(origin))
-        return await Establishing(origin.url, self._config).connect(home)
+        how = Establishing(origin.url, self._config, self._settings)
+        return await how.connect(home, ClientConnection)
 
     def _make_room(self) -> None:
         """Closes what is too much, and not in use."""

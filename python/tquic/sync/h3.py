@@ -18,11 +18,12 @@ import tquic.h3.client
 import tquic.h3.pool
 from tquic.config import Config
 from tquic.engine import Engine
+from tquic.h3._session_client import client_settings
 from tquic.h3.client import Content, Establishing, Origin
 from tquic.h3.events import Informational
 from tquic.h3.headers import Headers, HeadersLike
 from tquic.h3.priority import Priority
-from tquic.h3.settings import PeerSettings
+from tquic.h3.settings import PeerSettings, Settings
 from tquic.sync._home import Threads
 from tquic.sync.stream import _checked
 from tquic.sync.webtransport import Session
@@ -300,10 +301,6 @@ class ClientConnection(_Requests):
 
         Raises:
             TimeoutError: there was no answer; the request was given up.
-            SessionRefused: the server makes none there.
-            LocalProtocolError: the server takes no sessions, or one of the ends no datagrams.
-            RequestFailed: the server gave the request up; it may have as many sessions as it takes.
-            ConnectionClosed: the connection is over.
         """
         work = self._inner.webtransport(
             url, protocols=protocols, headers=headers, priority=priority
@@ -335,9 +332,14 @@ class _Pool(tquic.h3.pool.Client):
     """The client itself, at home with threads."""
 
     def __init__(
-        self, home: Threads, *, config: Config | None, tls: TlsContext | None, max_connections: int
+        self,
+        home: Threads,
+        config: Config | None,
+        tls: TlsContext | None,
+        settings: Settings | None,
+        max_connections: int,
     ) -> None:
-        super().__init__(config=config, tls=tls, max_connections=max_connections)
+        super().__init__(config=config, tls=tls, settings=settings, max_connections=max_connections)
         self._home = home
 
 
@@ -350,6 +352,7 @@ class Client(_Requests):
     Args:
         config: settings.
         tls: TLS settings, which come before those in `config`.
+        settings: what servers are told of this client; see `tquic.h3.connect`.
         engine: threads to use. Default: those of the process.
         max_connections: connections that are kept. Default 100.
         timeout: seconds that it waits at most. Default for ever.
@@ -360,12 +363,13 @@ class Client(_Requests):
         *,
         config: Config | None = None,
         tls: TlsContext | None = None,
+        settings: Settings | None = None,
         engine: Engine | None = None,
         max_connections: int = 100,
         timeout: float | None = None,
     ) -> None:
         home = Threads(engine)
-        inner = _Pool(home, config=config, tls=tls, max_connections=max_connections)
+        inner = _Pool(home, config, tls, settings, max_connections)
         super().__init__(home, inner, _checked(timeout))
         self._inner = inner
 
@@ -385,6 +389,7 @@ def connect(
     *,
     config: Config | None = None,
     tls: TlsContext | None = None,
+    settings: Settings | None = None,
     engine: Engine | None = None,
     address: tuple[str, int] | None = None,
     local: str | tuple[str, int] | None = None,
@@ -397,6 +402,7 @@ def connect(
         url: its scheme is https; requests may be relative to it.
         config: settings.
         tls: TLS settings, which come before those in `config`.
+        settings: what the server is told of this client; see `tquic.h3.connect`.
         engine: threads to use. Default: those of the process.
         address: host and port to connect to instead of those of the URL.
         local: numeric address (and port) to send from.
@@ -414,7 +420,8 @@ def connect(
     Origin.of(url)
     home = Threads(engine)
     patience = _checked(timeout)
-    settings = settled(config, tls, server_side=False)
-    establishing = Establishing(url, settings, address, local, interface)
-    inner = home.run(establishing.connect(home), patience)
+    config = settled(config, tls, server_side=False)
+    announced = client_settings(config, settings)
+    how = Establishing(url, config, announced, address, local, interface)
+    inner = home.run(how.connect(home, tquic.h3.client.ClientConnection), patience)
     return ClientConnection(home, inner, patience)

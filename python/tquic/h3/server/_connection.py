@@ -195,6 +195,9 @@ class ServerConnection(Wire):
     def _on_reset(self, number: int, error: Any, reliable_size: int) -> None:
         if number & 3 or number in self._streams:
             super()._on_reset(number, error, reliable_size)
+        elif self._is_kept_back(number):
+            # No request was given up, but a stream before it could begin.
+            self._give_up(number, ErrorCode.H3_REQUEST_CANCELLED)
         elif number in self._reading:
             self._told(self._taken(self.h3.receive_reset, number, error.code), number, 0)
 
@@ -291,6 +294,7 @@ class ServerConnection(Wire):
         stream = self.sessions.on_stream(event, early=early)
         if stopped := self._stopped_early.pop(number, None):
             stream._out.end(mapped(stopped))
+            self._forget(stream)
 
     def _on_settings(self, event: e.SettingsReceived) -> None:
         waiting, self._unsettled = self._unsettled, []
@@ -432,6 +436,12 @@ class ServerConnection(Wire):
             if size > room:
                 self._stop(number, ErrorCode.H3_NO_ERROR)
 
+    def _is_kept_back(self, number: int) -> bool:
+        """Whether a stream may be one that the limits of its session have not let begin: others
+        were opened behind it."""
+        unknown = number in self._reading and not self.h3.has_begun(number)
+        return unknown and self.h3.session_version == 16
+
     def _give_up(self, number: int, code: int) -> None:
         """Resets both directions of a request stream."""
         with contextlib.suppress(StreamClosed, ConnectionClosed):
@@ -479,8 +489,7 @@ class ServerConnection(Wire):
         for number in [number for number, until in self._reading.items() if until <= now]:
             if number in self._unread:
                 self._stop(number, ErrorCode.H3_NO_ERROR)
-            elif self.h3.session_version == 16 and not self.h3.has_begun(number):
-                # The limits of its session keep it back, perhaps: others were opened behind it.
+            elif self._is_kept_back(number):
                 self._reading[number] = now + self.limits.header_time
             else:
                 self._give_up(number, ErrorCode.H3_REQUEST_INCOMPLETE)
