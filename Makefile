@@ -32,7 +32,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets \
-	multipath fuzz mutants attack soak sanitize audit reproduce idle compare instructions docs requirements wheels clean
+	multipath fuzz mutants attack soak sanitize coverage audit reproduce idle compare instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -230,6 +230,13 @@ $(CARGO_FUZZ):
 
 fuzz: $(CARGO_FUZZ) $(TOOLS) ## fuzzes every target for FUZZ_SECONDS (60), the codec under sanitizers
 	$(BIN)/python scripts/fuzz.py $(CARGO_FUZZ) $(FUZZ_SECONDS)
+
+# LLVM's tools of the version that rustc uses (Debian: llvm-22), or LLVM_PROFDATA and LLVM_COV.
+COVERAGE_FLAGS ?= --write docs/reliability.md
+
+coverage: $(PACKAGE) ## says which lines the tests of the crates, the simulator and the quick Python tests run; writes docs/reliability.md
+	$(BIN)/python scripts/coverage_report.py $(COVERAGE_FLAGS)
+	@echo "coverage: measured; the table is in docs/reliability.md, what nothing runs is in reports/coverage"
 
 CARGO_MUTANTS := .tools/bin/cargo-mutants
 # Files or patterns of them, and a part of their mutants, as 0/4. More options: scripts/mutants.py --help.

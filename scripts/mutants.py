@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from page import ROOT, commit
+
 OUTPUT = ROOT / "reports" / "mutants"
 MARKS = ("<!-- mutants: written by scripts/mutants.py -->\n", "<!-- end of mutants -->")
 HEAD = """| module | mutants | killed | timed out | no build | survived | equivalent | commit |
@@ -57,16 +58,9 @@ def outcomes() -> list[tuple[str, str, str]]:
     return found
 
 
-def commit() -> str:
-    """What was tried, and when."""
-    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    return f"{done.stdout.strip() or 'unknown'}, {datetime.now(UTC):%Y-%m-%d}"
-
-
 def rows(results: list[tuple[str, str, str]], equivalent: Counter[str], part: str) -> list[str]:
     """A row of the table for each file."""
-    made, state = [], commit()
+    made, state = [], f"{commit()}, {datetime.now(UTC):%Y-%m-%d}"
     for file in sorted({file for file, _, _ in results}):
         count = Counter(summary for where, _, summary in results if where == file)
         module = f"`{file}`" + (f", part {part}" if part else "")
