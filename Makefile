@@ -100,12 +100,13 @@ attack: $(PACKAGE) ## attacks a running server in every known way (ROWS, SEED), 
 	$(BIN)/python -m tests.attack --seed $(SEED) --json reports/attack.json --write docs/reliability.md $(ROWS)
 	@echo "attack: every bound holds; the tables are docs/reliability.md, the facts reports/attack.json"
 
-# Idle connections to open, and the table of docs/embedding.md.
+# Idle connections to open, and the page with their table; docs/reliability.md has one as well.
 IDLE_CONNECTIONS ?= 10000
+IDLE_PAGE ?= docs/embedding.md
 
-idle: $(PACKAGE) ## measures what IDLE_CONNECTIONS (10000) idle connections cost, writes docs/embedding.md
-	$(BIN)/python scripts/measure_idle.py --connections $(IDLE_CONNECTIONS) --write docs/embedding.md
-	@echo "idle: measured; the table is in docs/embedding.md, the facts are reports/idle.json"
+idle: $(PACKAGE) ## measures what IDLE_CONNECTIONS (10000) idle connections cost, writes IDLE_PAGE (docs/embedding.md)
+	$(BIN)/python scripts/measure_idle.py --connections $(IDLE_CONNECTIONS) --write $(IDLE_PAGE)
+	@echo "idle: measured; the table is in $(IDLE_PAGE), the facts are reports/idle.json"
 
 # Seconds of load; 86400 is a day.
 SOAK_SECONDS ?= 1800
@@ -174,10 +175,10 @@ wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, 
 	@echo "wheels: $$(cd wheels && echo *) built, checked, installed and run; they lie in wheels/"
 
 # Connections to simulate, and the seed of the first.
-SIMULATE_RUNS ?= 10000
+SIMULATE_RUNS ?= 20000
 SIMULATE_SEED ?= 1
 
-simulate: ## plays SIMULATE_RUNS (10000) connections with faults in virtual time, from SIMULATE_SEED on
+simulate: ## plays SIMULATE_RUNS (20000) trials with faults in virtual time, half of them multipath, from SIMULATE_SEED on
 	mkdir -p reports
 	cargo run --profile simulate $(CARGO_FLAGS) -p tquic-sim --bin tquic-simulate -- \
 		--runs $(SIMULATE_RUNS) --seed $(SIMULATE_SEED) | tee reports/simulate.txt
