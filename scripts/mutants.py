@@ -72,11 +72,15 @@ def rows(results: list[tuple[str, str, str]], equivalent: Counter[str], part: st
 
 
 def merge(page: str, new: list[str]) -> str:
-    """The page with these rows in place of those of the same modules."""
+    """The page with these rows in place of those of the same modules, and of parts of them."""
     before, rest = page.split(MARKS[0], 1)
     block, after = rest.split(MARKS[1], 1)
-    old = [line for line in block.splitlines() if line.startswith("| `")]
-    table = {line.split("|")[1]: line for line in [*old, *new]}
+    table = {line.split("|")[1].strip(): line for line in new}
+    for line in block.splitlines():
+        if line.startswith("| `"):
+            module = line.split("|")[1].strip()
+            if module.partition(",")[0] not in table:
+                table.setdefault(module, line)
     lines = "".join(f"{table[module]}\n" for module in sorted(table))
     return f"{before}{MARKS[0]}\n{HEAD}{lines}\n{MARKS[1]}{after}"
 
