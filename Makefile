@@ -174,14 +174,16 @@ wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, 
 	rm -rf wheels/try
 	@echo "wheels: $$(cd wheels && echo *) built, checked, installed and run; they lie in wheels/"
 
-# Connections to simulate, and the seed of the first.
-SIMULATE_RUNS ?= 20000
+# Trials to simulate, the seed of the first, and how many of a hundred play the scenario multipath
+# whatever their seed would choose.
+SIMULATE_RUNS ?= 10000
 SIMULATE_SEED ?= 1
+SIMULATE_MULTIPATH ?= 0
 
-simulate: ## plays SIMULATE_RUNS (20000) trials with faults in virtual time, half of them multipath, from SIMULATE_SEED on
+simulate: ## plays SIMULATE_RUNS (10000) trials with faults in virtual time, SIMULATE_MULTIPATH % of them multipath
 	mkdir -p reports
 	cargo run --profile simulate $(CARGO_FLAGS) -p tquic-sim --bin tquic-simulate -- \
-		--runs $(SIMULATE_RUNS) --seed $(SIMULATE_SEED) | tee reports/simulate.txt
+		--runs $(SIMULATE_RUNS) --seed $(SIMULATE_SEED) --multipath $(SIMULATE_MULTIPATH) | tee reports/simulate.txt
 	@echo "simulate: $$(tail -n 1 reports/simulate.txt | cut -d: -f1); the report is reports/simulate.txt"
 
 # Seeds for every controller in every scenario.

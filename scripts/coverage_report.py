@@ -73,8 +73,8 @@ def llvm_version() -> str:
     return found[1] if found else ""
 
 
-def run_rust(profiles: Path) -> list[str]:
-    """Runs the tests and the simulator; the programs that ran."""
+def run_rust(profiles: Path, crates: Sequence[str]) -> list[str]:
+    """Runs the tests and, with its crate, the simulator; the programs that ran."""
     environment = {
         **os.environ,
         "CARGO_TARGET_DIR": str(TARGET),
@@ -85,7 +85,7 @@ def run_rust(profiles: Path) -> list[str]:
         "LLVM_PROFILE_FILE": str(profiles / "%m.profraw"),
         "RUSTFLAGS": f"{os.environ.get('RUSTFLAGS', '')} -C instrument-coverage".strip(),
     }
-    packages = [f"--package=tquic-{crate}" for crate in CRATES]
+    packages = [f"--package=tquic-{crate}" for crate in crates]
     command = ["cargo", "test", "--locked", "--lib", "--bins", "--tests", *packages]
     built = subprocess.run(
         [*command, "--no-run", "--message-format=json-render-diagnostics"],
@@ -94,18 +94,20 @@ def run_rust(profiles: Path) -> list[str]:
     messages = map(json.loads, built.stdout.splitlines())
     programs = {m["executable"] for m in messages if m.get("executable")}
     subprocess.run(command, cwd=ROOT, env=environment, check=True)
-    simulator = TARGET / "debug" / "tquic-simulate"
-    subprocess.run([simulator, "--runs", str(SIMULATED)], cwd=ROOT, env=environment, check=True)
-    return sorted({*programs, str(simulator)})
+    if "sim" in crates:
+        simulator = str(TARGET / "debug" / "tquic-simulate")
+        subprocess.run([simulator, "--runs", str(SIMULATED)], cwd=ROOT, env=environment, check=True)
+        programs.add(simulator)
+    return sorted(programs)
 
 
-def measure_rust() -> dict[str, Count]:
+def measure_rust(crates: Sequence[str]) -> dict[str, Count]:
     """Every file of the crates."""
     version = llvm_version()
     profdata, cov = tool("llvm-profdata", version), tool("llvm-cov", version)
     profiles = TARGET / "profiles"
     shutil.rmtree(profiles, ignore_errors=True)
-    programs = run_rust(profiles)
+    programs = run_rust(profiles, crates)
     merged = TARGET / "coverage.profdata"
     raw = [str(path) for path in profiles.glob("*.profraw")]
     subprocess.run([profdata, "merge", "--sparse", "-o", merged, *raw], check=True)
@@ -116,7 +118,7 @@ def measure_rust() -> dict[str, Count]:
     for file in json.loads(exported.stdout)["data"][0]["files"]:
         path = Path(file["filename"])
         name = str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else ""
-        ours = name.startswith(tuple(f"rust/{crate}/src/" for crate in CRATES))
+        ours = name.startswith(tuple(f"rust/{crate}/src/" for crate in crates))
         if ours and not _TEST_FILE.search(name):
             found[name] = count(file["segments"], end_of_code(path.read_text()))
     return found
@@ -225,20 +227,21 @@ def spans(lines: Iterable[int]) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--only", choices=("rust", "python"), help="one of the two")
+    parser.add_argument(
+        "--crates", nargs="*", choices=CRATES, default=CRATES, help="of these alone (all)"
+    )
+    parser.add_argument("--no-python", action="store_true", help="of the crates alone")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="write the table into this page")
     options = parser.parse_args(arguments)
     TARGET.mkdir(parents=True, exist_ok=True)
     REPORT.mkdir(parents=True, exist_ok=True)
-    files: dict[str, Count] = {}
-    for language, measure in (("rust", measure_rust), ("python", measure_python)):
-        if options.only in (None, language):
-            found = measure()
-            missing = [f"{name}: {spans(one.unrun)}" for name, one in found.items() if one.unrun]
-            (REPORT / f"{language}.txt").write_text("\n".join([*sorted(missing), ""]))
-            files |= found
+    files = measure_rust(options.crates) if options.crates else {}
+    files |= {} if options.no_python else measure_python()
+    missing = [f"{name}: {spans(one.unrun)}" for name, one in files.items() if one.unrun]
+    (REPORT / "missing.txt").write_text("\n".join([*sorted(missing), ""]))
     head = ["| code | lines | run | regions run |", "| --- | ---: | ---: | ---: |"]
-    about = f"`make coverage`, {datetime.now(UTC):%Y-%m-%d}, {commit()}."
+    parts = [*options.crates, *(() if options.no_python else ("Python",))]
+    about = f"`make coverage` of {', '.join(parts)}, {datetime.now(UTC):%Y-%m-%d}, {commit()}."
     text = "\n".join([*head, *rows(files), "", about, ""])
     print(text, end="")
     if options.write is not None:

@@ -268,7 +268,8 @@ async def test_both_queues_of_datagrams_have_bounds_of_their_own(pair: Any) -> N
             await client.drain_datagrams()
         # What was taken for sending is sent, or waits.
         stream = client.open_stream(unidirectional=True)
-        stream.write(b"behind them", end=True)
+        stream.write(b"behind them")
+        stream.finish()
         assert await (await server.accept_stream()).read() == b"behind them"
         assert (await client.stats()).datagrams_dropped == 0
         # Nobody has read: a few stay, the newest among them.
