@@ -32,7 +32,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets \
-	multipath fuzz mutants attack soak sanitize audit reproduce idle compare instructions docs requirements wheels clean
+	multipath fuzz mutants attack soak sanitize coverage audit reproduce idle compare instructions docs requirements wheels clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -100,12 +100,13 @@ attack: $(PACKAGE) ## attacks a running server in every known way (ROWS, SEED), 
 	$(BIN)/python -m tests.attack --seed $(SEED) --json reports/attack.json --write docs/reliability.md $(ROWS)
 	@echo "attack: every bound holds; the tables are docs/reliability.md, the facts reports/attack.json"
 
-# Idle connections to open, and the table of docs/embedding.md.
+# Idle connections to open, and the page with their table; docs/reliability.md has one as well.
 IDLE_CONNECTIONS ?= 10000
+IDLE_PAGE ?= docs/embedding.md
 
-idle: $(PACKAGE) ## measures what IDLE_CONNECTIONS (10000) idle connections cost, writes docs/embedding.md
-	$(BIN)/python scripts/measure_idle.py --connections $(IDLE_CONNECTIONS) --write docs/embedding.md
-	@echo "idle: measured; the table is in docs/embedding.md, the facts are reports/idle.json"
+idle: $(PACKAGE) ## measures what IDLE_CONNECTIONS (10000) idle connections cost, writes IDLE_PAGE (docs/embedding.md)
+	$(BIN)/python scripts/measure_idle.py --connections $(IDLE_CONNECTIONS) --write $(IDLE_PAGE)
+	@echo "idle: measured; the table is in $(IDLE_PAGE), the facts are reports/idle.json"
 
 # Seconds of load; 86400 is a day.
 SOAK_SECONDS ?= 1800
@@ -173,14 +174,16 @@ wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, 
 	rm -rf wheels/try
 	@echo "wheels: $$(cd wheels && echo *) built, checked, installed and run; they lie in wheels/"
 
-# Connections to simulate, and the seed of the first.
+# Trials to simulate, the seed of the first, and how many of a hundred play the scenario multipath
+# whatever their seed would choose.
 SIMULATE_RUNS ?= 10000
 SIMULATE_SEED ?= 1
+SIMULATE_MULTIPATH ?= 0
 
-simulate: ## plays SIMULATE_RUNS (10000) connections with faults in virtual time, from SIMULATE_SEED on
+simulate: ## plays SIMULATE_RUNS (10000) trials with faults in virtual time, SIMULATE_MULTIPATH % of them multipath
 	mkdir -p reports
 	cargo run --profile simulate $(CARGO_FLAGS) -p tquic-sim --bin tquic-simulate -- \
-		--runs $(SIMULATE_RUNS) --seed $(SIMULATE_SEED) | tee reports/simulate.txt
+		--runs $(SIMULATE_RUNS) --seed $(SIMULATE_SEED) --multipath $(SIMULATE_MULTIPATH) | tee reports/simulate.txt
 	@echo "simulate: $$(tail -n 1 reports/simulate.txt | cut -d: -f1); the report is reports/simulate.txt"
 
 # Seeds for every controller in every scenario.
@@ -230,6 +233,13 @@ $(CARGO_FUZZ):
 
 fuzz: $(CARGO_FUZZ) $(TOOLS) ## fuzzes every target for FUZZ_SECONDS (60), the codec under sanitizers
 	$(BIN)/python scripts/fuzz.py $(CARGO_FUZZ) $(FUZZ_SECONDS)
+
+# LLVM's tools of the version that rustc uses (Debian: llvm-22), or LLVM_PROFDATA and LLVM_COV.
+COVERAGE_FLAGS ?= --write docs/reliability.md
+
+coverage: $(PACKAGE) ## says which lines the tests of the crates, the simulator and the quick Python tests run; writes docs/reliability.md
+	$(BIN)/python scripts/coverage_report.py $(COVERAGE_FLAGS)
+	@echo "coverage: measured; the table is in docs/reliability.md, what nothing runs is in reports/coverage"
 
 CARGO_MUTANTS := .tools/bin/cargo-mutants
 # Files or patterns of them, and a part of their mutants, as 0/4. More options: scripts/mutants.py --help.

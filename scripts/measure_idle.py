@@ -1,8 +1,9 @@
-"""What idle connections cost: ``measure_idle.py [--connections N] [--write docs/embedding.md]``.
+"""What idle connections cost: ``measure_idle.py [--connections N] [--write PAGE]``.
 
 Begins N client connections in one process against a server in another, both on this machine, and
-tells what each end needs for a connection: resident memory, descriptors, threads. With ``--write``
-the table in the guide is written anew; the facts go to ``reports/idle.json`` in any case.
+tells what each end needs for a connection: resident memory, descriptors, threads, and what all of
+them need of a processor while nothing happens. With ``--write`` the table in the page is written
+anew; the facts go to ``reports/idle.json`` in any case.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import server_process
-from page import write_table
+from page import commit, write_table
 from server_process import ServerProcess
 from tquic import Config, Engine, __version__, perf
 
@@ -28,9 +30,11 @@ ROOT = Path(__file__).resolve().parents[1]
 REPORT = ROOT / "reports" / "idle.json"
 MARK = "<!-- idle: written by scripts/measure_idle.py -->"
 # Long enough for any number of handshakes; nothing is sent meanwhile.
-IDLE_TIMEOUT = 600.0
+IDLE_TIMEOUT = 1800.0
 # Seconds without traffic, after which connections have given back what only busy ones need.
 REST = 3.0
+# Seconds without traffic for which the use of the processor is watched.
+WATCH = 30.0
 
 
 def resident_bytes() -> int:
@@ -63,7 +67,13 @@ class Idle:
     """Descriptors that all the connections need, those of the engine included."""
     client_threads: int
     """The same for threads."""
+    client_cpu: float
+    """Of one processor, while nothing happens: 1 is all of it."""
+    server_cpu: float
+    """The same at the server."""
     connect_seconds: float
+    date: str
+    commit: str
     version: str
     machine: str
     python: str
@@ -82,18 +92,24 @@ def _serve(folder: Path) -> None:
         key=folder / "key.pem",
         alpn=("perf",),
         idle_timeout=IDLE_TIMEOUT,
+        max_connections=1 << 20,
     )
     engine = Engine()
     server = perf.Server(config=config, engine=engine)
     print(json.dumps({"perf": server.addresses[0][1]}), flush=True)
     for _ in sys.stdin:
         held = sum(shard.connections for shard in engine.stats())
-        print(json.dumps({"connections": held, "resident": resident_bytes()}), flush=True)
+        state = {
+            "connections": held,
+            "resident": resident_bytes(),
+            "cpu_us": time.process_time_ns() // 1000,
+        }
+        print(json.dumps(state), flush=True)
     engine.shutdown()
 
 
-def measure(connections: int, shards: int = 1) -> Idle:
-    """Opens them, lets them rest, and measures both ends.
+def measure(connections: int, shards: int = 1, watch: float = WATCH) -> Idle:
+    """Opens them, lets them rest, and measures both ends; the processor for `watch` seconds.
 
     Raises:
         RuntimeError: not every connection was there at the end.
@@ -113,7 +129,10 @@ def measure(connections: int, shards: int = 1) -> Idle:
             counts = many.wait_connected(timeout=IDLE_TIMEOUT)
             seconds = time.monotonic() - begun
             time.sleep(REST)
-            held = server.ask()
+            begun, ours_before, theirs_before = time.monotonic(), time.process_time(), server.ask()
+            time.sleep(watch)
+            held, ours_after = server.ask(), time.process_time()
+            watched = time.monotonic() - begun
             if counts.open != connections or held["connections"] < connections:
                 raise RuntimeError(f"{counts}, server {held}: {many.reasons()}")
             idle = Idle(
@@ -123,7 +142,11 @@ def measure(connections: int, shards: int = 1) -> Idle:
                 server_bytes=(held["resident"] - theirs) / connections,
                 client_descriptors=descriptors() - before[0] - 2,
                 client_threads=threads() - before[1],
+                client_cpu=(ours_after - ours_before) / watched,
+                server_cpu=(held["cpu_us"] - theirs_before["cpu_us"]) / 1e6 / watched,
                 connect_seconds=seconds,
+                date=f"{datetime.now(UTC):%Y-%m-%d}",
+                commit=commit(),
                 version=__version__,
                 machine=f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}",
                 python=platform.python_version(),
@@ -134,17 +157,22 @@ def measure(connections: int, shards: int = 1) -> Idle:
 
 def table(idle: Idle) -> str:
     """The facts as the guide shows them."""
+    many = idle.connections
     rows = [
         ("resident memory of a connection at the client", f"{idle.client_bytes / 1024:.1f} KiB"),
         ("the same at the server", f"{idle.server_bytes / 1024:.1f} KiB"),
+        ("of all connections at the server", f"{idle.server_bytes * many / 2**30:.2f} GiB"),
+        ("of one processor at rest, client", f"{idle.client_cpu * 100:.1f} %"),
+        ("the same at the server", f"{idle.server_cpu * 100:.1f} %"),
         ("descriptors of the client, all together", str(idle.client_descriptors)),
         ("threads of the engine", str(idle.client_threads)),
-        ("connections per second, set-up", f"{idle.connections / idle.connect_seconds:.0f}"),
+        ("connections per second, set-up", f"{many / idle.connect_seconds:.0f}"),
     ]
-    head = [f"| {idle.connections} idle connections, {idle.shards} shard | |", "| --- | ---: |"]
+    head = [f"| {many} idle connections, {idle.shards} shard | |", "| --- | ---: |"]
     lines = [*head, *(f"| {name} | {value} |" for name, value in rows)]
     where = (
-        f"tquic {idle.version}, CPython {idle.python}, {idle.machine}; both ends on one machine."
+        f"`make idle IDLE_CONNECTIONS={many}`, {idle.date}, {idle.commit}: tquic {idle.version}, "
+        f"CPython {idle.python}, {idle.machine}; both ends on one machine."
     )
     return "\n".join([*lines, "", where, ""])
 

@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from page import ROOT, commit
+
 OUTPUT = ROOT / "reports" / "mutants"
 MARKS = ("<!-- mutants: written by scripts/mutants.py -->\n", "<!-- end of mutants -->")
 HEAD = """| module | mutants | killed | timed out | no build | survived | equivalent | commit |
@@ -57,16 +58,9 @@ def outcomes() -> list[tuple[str, str, str]]:
     return found
 
 
-def commit() -> str:
-    """What was tried, and when."""
-    command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]
-    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
-    return f"{done.stdout.strip() or 'unknown'}, {datetime.now(UTC):%Y-%m-%d}"
-
-
 def rows(results: list[tuple[str, str, str]], equivalent: Counter[str], part: str) -> list[str]:
     """A row of the table for each file."""
-    made, state = [], commit()
+    made, state = [], f"{commit()}, {datetime.now(UTC):%Y-%m-%d}"
     for file in sorted({file for file, _, _ in results}):
         count = Counter(summary for where, _, summary in results if where == file)
         module = f"`{file}`" + (f", part {part}" if part else "")
@@ -78,11 +72,15 @@ def rows(results: list[tuple[str, str, str]], equivalent: Counter[str], part: st
 
 
 def merge(page: str, new: list[str]) -> str:
-    """The page with these rows in place of those of the same modules."""
+    """The page with these rows in place of those of the same modules, and of parts of them."""
     before, rest = page.split(MARKS[0], 1)
     block, after = rest.split(MARKS[1], 1)
-    old = [line for line in block.splitlines() if line.startswith("| `")]
-    table = {line.split("|")[1]: line for line in [*old, *new]}
+    table = {line.split("|")[1].strip(): line for line in new}
+    for line in block.splitlines():
+        if line.startswith("| `"):
+            module = line.split("|")[1].strip()
+            if module.partition(",")[0] not in table:
+                table.setdefault(module, line)
     lines = "".join(f"{table[module]}\n" for module in sorted(table))
     return f"{before}{MARKS[0]}\n{HEAD}{lines}\n{MARKS[1]}{after}"
 

@@ -110,6 +110,7 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "max_paths": (1, 16),
     "max_datagram_frame_size": (0, 65_535),
     "datagram_queue": (_KiB, _GiB),
+    "datagram_receive_queue": (_KiB, _GiB),
     "qlog_buffer": (64 * _KiB, _GiB),
     "retry_above": (0, 1 << 20),
     "max_handshakes": (1, 1 << 20),
@@ -370,8 +371,13 @@ class Config:
     """Largest DATAGRAM frame accepted (RFC 9221); 0 refuses datagrams. Default and limit 65535."""
 
     datagram_queue: int = 1 * _MiB
-    """Bytes of datagrams that wait to be sent, and to be read; the oldest make room. Each counts 64
-    bytes more than it has. Default 1 MiB; 1 KiB to 1 GiB."""
+    """Bytes of datagrams that wait to be sent; more are not taken. Each counts 64 bytes more than
+    it has. Default 1 MiB; 1 KiB to 1 GiB."""
+
+    datagram_receive_queue: int = 4 * _MiB
+    """Bytes of datagrams that wait to be read, counted alike; the oldest make room for newer ones.
+    As many again, but 1 MiB at most, may have crossed to the program, and stay. Default 4 MiB, more
+    than one look at the socket brings; 1 KiB to 1 GiB."""
 
     # ---- Seeing inside ----
 

@@ -76,7 +76,7 @@ class Site:
         """Serves, and connects."""
         ca, cert, key = authority
         # Each datagram counts 64 more: room for ten of 36 bytes.
-        config = tquic.Config(cert=cert, key=key, datagram_queue=1024)
+        config = tquic.Config(cert=cert, key=key, datagram_receive_queue=1024)
         ours = tquic.Config(ca=ca, alpn=("h3",), server_name="localhost", **settings)
         async with (
             h3.serve(

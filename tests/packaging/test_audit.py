@@ -15,6 +15,9 @@ audit = pytest.importorskip("audit")
         (0, "", "passed"),
         (1, "error: 1 vulnerability found!", "failed"),
         (1, "error: couldn't fetch advisory database: git operation failed", "not checked"),
+        # A part could be asked: what was found there counts, and the rest is no clean bill.
+        (1, "Found 2 known vulnerabilities in 1 package\nx could not be audited", "failed"),
+        (0, "No known vulnerabilities found\nx could not be audited: x (1.0)", "not checked"),
         (1, "ConnectionError: Max retries exceeded with url: /pypi/x/json", "not checked"),
     ],
 )

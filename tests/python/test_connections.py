@@ -256,6 +256,28 @@ async def test_datagrams_are_bounded(pair: Any) -> None:
         assert await server.recv_datagram() == data
 
 
+async def test_both_queues_of_datagrams_have_bounds_of_their_own(pair: Any) -> None:
+    settings = {"datagram_queue": 4096, "datagram_receive_queue": 2048}
+    async with pair(client=settings, server=settings) as (client, server):
+        data = bytes(1000)
+        for _ in range(20):
+            sent = 0
+            while client.send_datagram(data):
+                sent += 1
+                assert sent < 1000, "the queue has no end"
+            await client.drain_datagrams()
+        # What was taken for sending is sent, or waits.
+        stream = client.open_stream(unidirectional=True)
+        stream.write(b"behind them")
+        stream.finish()
+        assert await (await server.accept_stream()).read() == b"behind them"
+        assert (await client.stats()).datagrams_dropped == 0
+        # Nobody has read: a few stay, the newest among them.
+        stats = await server.stats()
+        kept = stats.datagrams_received - stats.datagrams_dropped
+        assert 0 < kept <= 4 < stats.datagrams_received
+
+
 async def test_datagrams_can_be_refused(pair: Any) -> None:
     async with pair(server={"max_datagram_frame_size": 0}) as (client, _):
         assert client.max_datagram_size == 0

@@ -341,7 +341,7 @@ def test_histograms_merge_across_processes() -> None:
     ("connections", "shards"), [(1000, 2), pytest.param(10_000, 1, marks=pytest.mark.slow)]
 )
 def test_idle_connections_cost_little(connections: int, shards: int, tmp_path: Path) -> None:
-    idle = measure_idle.measure(connections, shards)
+    idle = measure_idle.measure(connections, shards, watch=1.0)
     # A poller, its waker and a socket for each shard; the set's own.
     assert idle.client_descriptors <= 3 * shards + 2
     # That which answers `tquic top` is one more.

@@ -46,6 +46,9 @@ FAREWELLS: Final = frozenset({ErrorCode.H3_NO_ERROR, SessionErrorCode.WT_SESSION
 
 # Each datagram that waits counts this much more.
 _OVERHEAD: Final = 64
+# Bytes of datagrams that a session keeps at most: what a connection lets cross to the program at a
+# time, which gets its turn before more comes.
+_MAX_UNREAD: Final = 1 << 20
 # Sessions that have ended which are remembered: streams of theirs may still come.
 _REMEMBERED: Final = 64
 # Streams that were rejected which are remembered: their sessions may still come.
@@ -126,7 +129,7 @@ class Session:
         self._news = wire._home.signal()
         self._unaccepted: deque[Stream] = deque()
         self._datagrams: deque[bytes] = deque()
-        self._room = wire.config.datagram_queue
+        self._room = min(wire.config.datagram_receive_queue, _MAX_UNREAD)
         self._closed: QuicError | None = None
         self._draining = False
         self.headers = Headers([])
@@ -260,7 +263,7 @@ class Session:
 
     async def recv_datagram(self) -> bytes:
         """Waits for the next datagram. Those that nobody reads make room for newer ones: as many
-        are kept as `Config.datagram_queue` says.
+        are kept as `Config.datagram_receive_queue` says, but 1 MiB at most for each session.
 
         Raises:
             SessionClosed: the session is over, and all datagrams were read.

@@ -5,11 +5,13 @@ mod common;
 
 use std::collections::HashMap;
 use std::io::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::{Identity, LONG, engine, listen};
 use tquic_core::config::TransportConfig;
+use tquic_core::datagram::DatagramConfig;
 use tquic_core::events::ConnectionError;
 use tquic_engine::Engine;
 use tquic_engine::bridge::{
@@ -112,10 +114,17 @@ impl End {
 }
 
 fn pair() -> Pair {
+    pair_with(TransportConfig::default())
+}
+
+/// With these settings of the near end.
+fn pair_with(transport: TransportConfig) -> Pair {
     let (server, client, identity) = (engine(1), engine(1), Identity::new());
     let (far, near) = (Bridge::new().unwrap(), Bridge::new().unwrap());
-    let listening = listen(&server, &identity, "127.0.0.1:0", far.acceptor(SEND_BUFFER, None));
-    let request = identity.request(listening.addresses[0], None);
+    let listening =
+        listen(&server, &identity, "127.0.0.1:0", far.acceptor(&TransportConfig::default(), None));
+    let mut request = identity.request(listening.addresses[0], None);
+    request.transport = Arc::new(transport);
     let connection = near.connect(&client, request).unwrap();
     let mut near = End { bridge: near, connection, events: Vec::new() };
     let info = near.wait(|e| match e {
@@ -475,6 +484,45 @@ fn datagrams_have_credit_too() {
         rounds += 1;
     }
     assert!(rounds > 0, "3 MB fit in no single window");
+}
+
+#[test]
+fn datagrams_wait_and_none_is_dropped() {
+    let datagrams = DatagramConfig { send_queue: 4096, ..DatagramConfig::default() };
+    let transport = TransportConfig { datagrams, ..TransportConfig::default() };
+    let Pair { mut near, far: _far, _engines } = pair_with(transport);
+    let mut all = 0;
+    // 1,024 bytes go ahead to the connection, 3,072 wait before it.
+    for _ in 0..20 {
+        near.bridge.hold();
+        let mut taken = 0;
+        while near.connection.send_datagram(Bytes::from(vec![1; 400])).unwrap() {
+            taken += 1;
+            assert!(taken < 10_000, "the queue has no end");
+        }
+        near.bridge.release();
+        assert!(taken > 0);
+        all += taken;
+        near.wait(|e| matches!(e, EventKind::DatagramsWritable).then_some(()));
+    }
+    // One that is larger than the whole queue goes once it is empty.
+    while !near.connection.send_datagram(Bytes::from(vec![1; 1100])).unwrap() {
+        near.wait(|e| matches!(e, EventKind::DatagramsWritable).then_some(()));
+    }
+    let start = Instant::now();
+    loop {
+        near.connection.request_stats(7).unwrap();
+        let stats = near.wait(|e| match e {
+            EventKind::Stats { tag: 7, snapshot } => Some(snapshot.datagrams),
+            _ => None,
+        });
+        assert_eq!((stats.dropped_unsent, stats.dropped_too_large), (0, 0), "{stats:?}");
+        if stats.sent == all + 1 {
+            return;
+        }
+        assert!(start.elapsed() < LONG, "not all were sent: {stats:?}");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

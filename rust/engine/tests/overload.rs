@@ -28,10 +28,12 @@ impl Server {
         let (engine, bridge, identity) = (engine(1), Bridge::new().unwrap(), Identity::new());
         let gate = bridge.gate(Duration::ZERO);
         let refusal = Refusal { gate: gate.clone(), answer: Bytes::from_static(b"busy"), code: 7 };
-        let accept = identity.accept(TransportConfig::default());
+        let transport = TransportConfig::default();
+        let acceptor = bridge.acceptor(&transport, Some(refusal));
+        let accept = identity.accept(transport);
         let listen = ListenRequest::new("127.0.0.1:0".parse().unwrap(), accept);
         let listen = ListenRequest { gate: Some(gate.clone()), ..listen };
-        let listening = engine.listen(&listen, bridge.acceptor(1 << 20, Some(refusal))).unwrap();
+        let listening = engine.listen(&listen, acceptor).unwrap();
         let request = identity.request(listening.addresses[0], None);
         Self { engine, bridge, gate, request }
     }

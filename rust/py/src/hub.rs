@@ -147,7 +147,7 @@ impl Hub {
         let refusal =
             refusal.map(|(gate, (answer, code))| Refusal { gate, answer: answer.into(), code });
         let request = ListenRequest { address, more, accept, token_key, gate };
-        let mut acceptor = self.bridge.acceptor(transport.get().0.streams.send_buffer, refusal);
+        let mut acceptor = self.bridge.acceptor(&transport.get().0, refusal);
         if let Some(hq) = hq {
             acceptor = hq.get().beside(acceptor);
         }

@@ -57,6 +57,7 @@ struct TransportSettings {
     key_update_interval: Option<u64>,
     max_datagram_frame_size: u64,
     datagram_queue: usize,
+    datagram_receive_queue: usize,
     migration: bool,
     max_paths: u32,
     #[pyo3(attribute("_scheduler"))]
@@ -142,7 +143,7 @@ impl TransportSettings {
             datagrams: DatagramConfig {
                 max_frame_size: self.max_datagram_frame_size,
                 send_queue: self.datagram_queue,
-                receive_queue: self.datagram_queue,
+                receive_queue: self.datagram_receive_queue,
             },
             max_ack_delay: seconds(py, "max_ack_delay", self.max_ack_delay)?,
             ack_frequency: self.ack_frequency,

@@ -144,7 +144,7 @@ impl Service {
         address: SocketAddr,
         accept: AcceptConfig,
     ) -> Result<Listening, Failure> {
-        let acceptor = self.bridge.acceptor(accept.transport.streams.send_buffer, None);
+        let acceptor = self.bridge.acceptor(&accept.transport, None);
         // Kept while it begins, so that no connection comes before the listener is known.
         let mut registry = self.lock();
         let listening = self.engine.listen(&ListenRequest::new(address, accept), acceptor)?;

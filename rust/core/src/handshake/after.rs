@@ -206,6 +206,15 @@ mod tests {
     }
 
     #[test]
+    fn early_data_takes_four_bytes() {
+        for len in [0, 3, 5] {
+            let data = ticket(5, &[(42, &[0xff; 5][..len])]);
+            let error = Remainder::default().read(Side::Client, &data).unwrap_err();
+            assert_eq!(error.code, TransportErrorCode::crypto(50), "{len} bytes");
+        }
+    }
+
+    #[test]
     fn damaged_tickets_are_told() {
         let good = ticket(5, &[(9, b"other")]);
         for at in [3, 12, 17, 23] {

@@ -71,6 +71,7 @@ fn negotiation_error(reason: &'static str) -> TransportError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tquic_wire::ConnectionId;
 
     const V1: Version = Version::V1;
     const V2: Version = Version::V2;
@@ -85,6 +86,45 @@ mod tests {
         assert_eq!(choose(&[V2, V1], V1, Some(&info(V1, &[V1]))), Ok(V1));
         assert_eq!(choose(&[V2, V1], V1, None), Ok(V1));
         assert!(choose(&[V2, V1], V1, Some(&info(V2, &[V1, V2]))).is_err());
+    }
+
+    /// A client that began with `original`, is at `version`, and may have started again for a
+    /// Version Negotiation packet.
+    fn client(original: Version, version: Version, again: bool) -> Identity {
+        let none = ConnectionId::EMPTY;
+        Identity {
+            side: Side::Client,
+            version,
+            original_version: original,
+            original_dcid: none,
+            initial_dcid: none,
+            local: none,
+            peer: None,
+            retry: None,
+            token: Vec::new(),
+            grease: 1,
+            negotiated_from: again.then(|| vec![V2]),
+        }
+    }
+
+    #[test]
+    fn client_notices_a_choice_that_was_meddled_with() {
+        let check = |ids: &Identity, server: Option<VersionInformation>| {
+            authenticate(ids, &[V1, V2], server.as_ref()).map_err(|error| error.code)
+        };
+        let refused = Err(TransportErrorCode::VERSION_NEGOTIATION_ERROR);
+        // Nobody speaks of versions: fine unless something changed.
+        assert_eq!(check(&client(V1, V1, false), None), Ok(()));
+        assert_eq!(check(&client(V1, V2, false), None), refused);
+        assert_eq!(check(&client(V2, V2, true), None), refused);
+        // The server confirms what its packets say, or does not.
+        assert_eq!(check(&client(V1, V2, false), Some(info(V2, &[V1, V2]))), Ok(()));
+        assert_eq!(check(&client(V1, V1, false), Some(info(V2, &[V1, V2]))), refused);
+        // Sent to version 2 by a packet that nobody authenticates, though the server speaks the
+        // preferred version 1; and by one that told the truth.
+        assert_eq!(check(&client(V2, V2, true), Some(info(V2, &[V1, V2]))), refused);
+        assert_eq!(check(&client(V2, V2, true), Some(info(V2, &[]))), refused);
+        assert_eq!(check(&client(V2, V2, true), Some(info(V2, &[V2]))), Ok(()));
     }
 
     #[test]

@@ -81,4 +81,21 @@ mod tests {
         assert_ne!(places(1), places(2));
         assert_eq!(places(1), places(1));
     }
+
+    #[test]
+    fn the_newest_skips_are_remembered() {
+        let (mut skips, mut rng) = (Skips::new(), Rng::from_seed([3; 32]));
+        let (mut pn, mut skipped) = (0, Vec::new());
+        while skipped.len() < REMEMBERED + 3 {
+            let used = skips.pass(pn, &mut rng);
+            if used != pn {
+                skipped.push(pn);
+            }
+            pn = used + 1;
+        }
+        let (forgotten, kept) = skipped.split_at(3);
+        assert!(kept.iter().all(|pn| skips.any_in(*pn, *pn)));
+        assert!(!forgotten.iter().any(|pn| skips.any_in(*pn, *pn)));
+        assert_eq!(skips.oldest(), kept.first().copied());
+    }
 }

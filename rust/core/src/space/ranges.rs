@@ -23,8 +23,7 @@ impl RangeSet {
         }
         // Nearly every packet is the next one.
         if let Some((_, end)) = self.ranges.last_mut()
-            && *end < pn
-            && pn - *end == 1
+            && pn.checked_sub(*end) == Some(1)
         {
             *end = pn;
             return true;

@@ -12,7 +12,7 @@ use tquic_core::stream::StreamEvent;
 use tquic_core::time::Instant;
 use tquic_wire::Direction;
 
-use super::mailbox::{BridgeCommand, DATAGRAM_COST, DATAGRAM_WINDOW, Mailbox, Shared};
+use super::mailbox::{BridgeCommand, DATAGRAM_COST, Mailbox, Shared};
 use super::queue::EventQueue;
 use super::streams::Streams;
 use super::{ConnectedInfo, EventKind, Refusal};
@@ -20,9 +20,6 @@ use crate::application::{Application, Context};
 use crate::key::ConnectionKey;
 use crate::shard::clock;
 use crate::stats::ConnectionSnapshot;
-
-/// Bytes of datagrams given to the connection ahead: below its bound, where it drops the oldest.
-const DATAGRAMS_AHEAD: usize = 256 * 1024;
 
 /// See the module.
 pub(super) struct BridgeApp {
@@ -138,14 +135,19 @@ impl BridgeApp {
 
     fn send_datagrams(&mut self, connection: &mut Connection, shared: &mut Shared) {
         let datagrams = connection.datagrams();
-        while datagrams.queued() < DATAGRAMS_AHEAD {
-            let Some(data) = self.datagrams.pop_front() else { break };
+        let bounds = self.mailbox.bounds;
+        while let Some(data) = self.datagrams.pop_front() {
             let cost = data.len() + DATAGRAM_COST;
+            let queued = datagrams.queued();
+            if queued > 0 && queued + cost > bounds.datagrams_ahead {
+                self.datagrams.push_front(data);
+                break;
+            }
             shared.datagrams_out = shared.datagrams_out.saturating_sub(cost);
             // Refused if the limit has fallen since it was checked: lost, as datagrams may be.
             let _ = datagrams.send(data);
         }
-        if shared.datagrams_out <= DATAGRAM_WINDOW / 2
+        if shared.datagrams_out <= bounds.datagrams_out / 2
             && std::mem::take(&mut shared.datagrams_refused)
         {
             self.out.push_back(EventKind::DatagramsWritable);
@@ -155,7 +157,7 @@ impl BridgeApp {
     }
 
     fn receive_datagrams(&mut self, connection: &mut Connection, shared: &mut Shared) {
-        while shared.datagrams_in < DATAGRAM_WINDOW {
+        while shared.datagrams_in < self.mailbox.bounds.datagrams_in {
             let Some(data) = connection.datagrams().recv() else { return };
             shared.datagrams_in += data.len() + DATAGRAM_COST;
             self.out.push_back(EventKind::Datagram(data));

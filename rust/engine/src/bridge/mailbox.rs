@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use tquic_core::cc::{Congestion, Decision};
+use tquic_core::config::TransportConfig;
 use tquic_core::events::ConnectionError;
 use tquic_core::stream::Priority;
 use tquic_wire::{Direction, Side, StreamId};
@@ -20,8 +21,11 @@ use crate::shard::Inbox;
 pub(super) const READ_WINDOW: u64 = 1 << 20;
 /// Bytes of all streams of a connection that cross before they are said to be consumed.
 pub(super) const READ_TOTAL: u64 = 16 << 20;
-/// Bytes of datagrams that cross, or wait to be sent, each counting `DATAGRAM_COST` more.
-pub(super) const DATAGRAM_WINDOW: usize = 1 << 20;
+/// Bytes of received datagrams that cross at most, whatever the connection keeps of them.
+const DATAGRAM_WINDOW: usize = 1 << 20;
+/// Bytes of datagrams given to the connection ahead at most.
+const DATAGRAMS_AHEAD: usize = 256 * 1024;
+/// What a datagram counts beside its bytes, here as in the connection's queues.
 pub(super) const DATAGRAM_COST: usize = 64;
 /// Events of one connection that wait for the other language, about: streams are not read above.
 pub(super) const MAX_BACKLOG: usize = 4096;
@@ -154,6 +158,32 @@ pub(super) struct Shared {
     pub closed: Option<Arc<ConnectionError>>,
 }
 
+/// What a connection's transport settings allow to cross and to wait, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    /// Of each stream, written and not acknowledged.
+    pub send_buffer: u64,
+    /// Datagrams that wait for the connection, and those given to it: together the send queue, so
+    /// that the connection, which drops the oldest, never has to.
+    pub datagrams_out: usize,
+    pub datagrams_ahead: usize,
+    /// Datagrams that crossed and were not said to be consumed; more stay with the connection.
+    pub datagrams_in: usize,
+}
+
+impl Bounds {
+    pub fn of(transport: &TransportConfig) -> Self {
+        let queues = &transport.datagrams;
+        let ahead = (queues.send_queue / 4).min(DATAGRAMS_AHEAD);
+        Self {
+            send_buffer: transport.streams.send_buffer,
+            datagrams_out: queues.send_queue - ahead,
+            datagrams_ahead: ahead,
+            datagrams_in: queues.receive_queue.min(DATAGRAM_WINDOW),
+        }
+    }
+}
+
 /// See the module.
 pub(super) struct Mailbox {
     key: ConnectionKey,
@@ -171,7 +201,7 @@ pub(super) struct Mailbox {
     /// Whether the peer knows RESET_STREAM_AT.
     pub can_reset_at: AtomicBool,
     pub desk: Desk,
-    send_buffer: u64,
+    pub bounds: Bounds,
 }
 
 impl Mailbox {
@@ -179,7 +209,7 @@ impl Mailbox {
         key: ConnectionKey,
         side: Side,
         inbox: Arc<Inbox>,
-        send_buffer: u64,
+        bounds: Bounds,
         calls: Arc<Calls>,
     ) -> Self {
         Self {
@@ -207,7 +237,7 @@ impl Mailbox {
             max_datagram: AtomicUsize::new(0),
             can_reset_at: AtomicBool::new(false),
             desk: Desk::default(),
-            send_buffer,
+            bounds,
         }
     }
 
@@ -354,11 +384,12 @@ impl Mailbox {
             return Err(BridgeError::Ended);
         }
         let full = commands.len() >= MAX_COMMANDS;
-        let room = if full { 0 } else { self.send_buffer.saturating_sub(credit.outstanding) };
+        let room =
+            if full { 0 } else { self.bounds.send_buffer.saturating_sub(credit.outstanding) };
         let accepted = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         let ends = last && accepted == data.len();
         if accepted < data.len() {
-            credit.notify = Some(credit.notify.unwrap_or(0).max(self.send_buffer / 2));
+            credit.notify = Some(credit.notify.unwrap_or(0).max(self.bounds.send_buffer / 2));
         }
         credit.outstanding += accepted as u64;
         credit.ended = ends;
@@ -392,7 +423,7 @@ impl Mailbox {
     pub fn room(&self, stream: StreamId) -> u64 {
         let shared = self.lock();
         let credit = shared.streams.get(&stream).filter(|credit| !credit.ended);
-        credit.map_or(0, |credit| self.send_buffer.saturating_sub(credit.outstanding))
+        credit.map_or(0, |credit| self.bounds.send_buffer.saturating_sub(credit.outstanding))
     }
 
     pub fn consumed(&self, stream: StreamId, bytes: u64) {
@@ -419,7 +450,10 @@ impl Mailbox {
         }
         let mut shared = self.open_shared()?;
         let cost = data.len() + DATAGRAM_COST;
-        if shared.datagrams_out + cost > DATAGRAM_WINDOW || shared.commands.len() >= MAX_COMMANDS {
+        // One that is larger than the whole queue can go when nothing else waits.
+        let waiting = shared.datagrams_out;
+        let full = waiting > 0 && waiting + cost > self.bounds.datagrams_out;
+        if full || shared.commands.len() >= MAX_COMMANDS {
             shared.datagrams_refused = true;
             return Ok(false);
         }
@@ -434,7 +468,7 @@ impl Mailbox {
         let mut shared = self.lock();
         let cost = bytes + count * DATAGRAM_COST;
         shared.datagrams_in = shared.datagrams_in.saturating_sub(cost);
-        let wanted = shared.datagrams_in <= DATAGRAM_WINDOW / 2;
+        let wanted = shared.datagrams_in <= self.bounds.datagrams_in / 2;
         if wanted && std::mem::take(&mut shared.datagrams_starved) {
             drop(shared);
             self.call();

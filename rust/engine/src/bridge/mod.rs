@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tquic_core::cc::{AckBatch, Congestion, Decision};
+use tquic_core::config::TransportConfig;
 use tquic_core::events::ConnectionError;
 use tquic_core::stream::Priority;
 use tquic_wire::{Direction, Side, StreamId};
@@ -31,7 +32,7 @@ use crate::key::ConnectionKey;
 use crate::pump::{Frames, Sink, Source};
 use crate::shard::clock;
 use app::BridgeApp;
-use mailbox::{Attachment, BridgeCommand, Calls, Mailbox};
+use mailbox::{Attachment, Bounds, BridgeCommand, Calls, Mailbox};
 use queue::EventQueue;
 
 pub use event::{BridgeEvent, CloseFields, ConnectedInfo, EventKind};
@@ -119,25 +120,26 @@ impl Bridge {
         engine: &Engine,
         request: ConnectRequest,
     ) -> Result<(BridgeConnection, Prepared), EngineError> {
-        let send_buffer = request.transport.streams.send_buffer;
+        let bounds = Bounds::of(&request.transport);
         let mut connection = None;
         let prepared = engine.prepare(request, |key, inbox| {
             let (inbox, calls) = (inbox.clone(), self.calls.clone());
-            let mailbox = Arc::new(Mailbox::new(key, Side::Client, inbox, send_buffer, calls));
+            let mailbox = Arc::new(Mailbox::new(key, Side::Client, inbox, bounds, calls));
             connection = Some(BridgeConnection { mailbox: mailbox.clone() });
             Box::new(BridgeApp::new(mailbox, self.queue.clone(), None, None))
         })?;
         Ok((connection.ok_or(EngineError::Ended)?, prepared))
     }
 
-    /// For [`Engine::listen`]: connections come as `Accepted` events. `send_buffer` is that of the
-    /// listener's transport settings; `refusal` is for the bidirectional streams that clients open
-    /// while its gate is shut, if they are not to wait.
-    pub fn acceptor(&self, send_buffer: u64, refusal: Option<Refusal>) -> Acceptor {
+    /// For [`Engine::listen`]: connections come as `Accepted` events. `transport` are the
+    /// listener's settings; `refusal` is for the bidirectional streams that clients open while its
+    /// gate is shut, if they are not to wait.
+    pub fn acceptor(&self, transport: &TransportConfig, refusal: Option<Refusal>) -> Acceptor {
+        let bounds = Bounds::of(transport);
         let (queue, calls) = (self.queue.clone(), self.calls.clone());
         Arc::new(move |accepted| {
             let (key, inbox, calls) = (accepted.key, accepted.inbox.clone(), calls.clone());
-            let mailbox = Arc::new(Mailbox::new(key, Side::Server, inbox, send_buffer, calls));
+            let mailbox = Arc::new(Mailbox::new(key, Side::Server, inbox, bounds, calls));
             let connection = BridgeConnection { mailbox: mailbox.clone() };
             let (listener, remote) = (accepted.listener, accepted.remote);
             let announcement = EventKind::Accepted { connection, listener, remote };
