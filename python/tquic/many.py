@@ -84,6 +84,9 @@ class Cause(IntEnum):
     """The response has an HTTP status of 400 or above."""
     HTTP = 13
     """The server broke a rule of HTTP/3; ``error`` is the code with which it was told."""
+    NOT_SENT = 14
+    """The request never left: its connection was gone, or had no room for it until the end of the
+    run's duration. These are only counted, not told one by one."""
 
 
 class Event(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import signal
 import struct
 import zlib
 from collections.abc import Iterator
@@ -126,6 +127,9 @@ def test_requests_are_encoded(server: Responder) -> None:
         ({"rate": -1.0}, "rate"),
         ({"timeout": 0.0}, "timeout"),
         ({"warmup": -1.0}, "warmup"),
+        ({"duration": 0.0}, "duration"),
+        ({"connections": 0}, "connections"),
+        ({"connect_timeout": 0.0}, "connect_timeout"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], why: str) -> None:
@@ -139,6 +143,48 @@ def test_nobody_is_there(client_config: tquic.Config) -> None:
         tquic.load.start(
             "https://127.0.0.1:9/", connections=2, config=client_config, connect_timeout=5
         )
+
+
+def test_connections_that_take_too_long_take_no_part(
+    server: Responder, client_config: tquic.Config
+) -> None:
+    # One per second, of which the first is there at once.
+    with tquic.load.start(
+        url_of(server),
+        connections=100,
+        connect_rate=1.0,
+        connect_timeout=5.0,
+        requests=20,
+        config=client_config,
+    ) as load:
+        assert load.wait(TIMEOUT)
+        result = load.result()
+    assert 1 <= 100 - load.missing <= 20
+    assert result.responses == 20
+    assert result.connections.waiting == 0
+
+
+def test_ctrl_c_ends_waiting(server: Responder, client_config: tquic.Config) -> None:
+    class Interrupted(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        with tquic.load.start(url_of(server), duration=600, config=client_config) as load:
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+            with pytest.raises(Interrupted):
+                load.wait()
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(Interrupted):
+            tquic.load.start(
+                url_of(server), connections=100, connect_rate=0.01, config=client_config
+            )
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_an_untrusted_server_is_named(server: Responder, stranger: Any) -> None:

@@ -13,6 +13,7 @@ so that ``tquic --version`` stays quick however many there are. Such a module ha
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import os
 import sys
@@ -92,6 +93,9 @@ def _main(arguments: Sequence[str], commands: Mapping[str, str]) -> int:
     except (BrokenPipeError, SystemExit):
         raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            why = error.strerror or ""
+            return _fail(options, why, f"tquic {name}: cannot write: {why}")
         what = f"{type(error).__name__}: {error}"
         hint = "" if _is_debugging() else " (TQUIC_DEBUG=1 shows where)"
         return _fail(options, what, f"tquic {name}: this should not have happened: {what}{hint}")

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from tquic.cli.values import show_rate, show_size
@@ -33,6 +34,11 @@ def begin() -> None:
     """Nothing is printed yet."""
     global _printed
     _printed = False
+    # Python has no stream where a program was begun with it closed: `tquic ... >&-`.
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")
 
 
 def is_printed() -> bool:
