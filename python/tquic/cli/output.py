@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import time
-from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from tquic.cli.values import show_rate, show_size
@@ -36,9 +35,13 @@ def begin() -> None:
     _printed = False
     # Python has no stream where a program was begun with it closed: `tquic ... >&-`.
     if sys.stdout is None:
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stdout = _nowhere()
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stderr = _nowhere()
+
+
+def _nowhere() -> TextIO:
+    return os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
 def is_printed() -> bool:
