@@ -415,8 +415,8 @@ class ConnectionSet:
             connections: numbers of those to use; those that are not open are left out. Default: all
                 that are open now.
             count: requests in all. Default: one for each connection, or with `duration` any number.
-            duration: seconds after which no request begins any more; in an open loop, those that found
-                no room until then count as failed, by `Cause.NOT_SENT`.
+            duration: seconds after which no request begins any more; in an open loop, those that
+                found no room until then count as failed, by `Cause.NOT_SENT`.
             rate: requests per second, over all connections: open loop.
             ramp: seconds in which the rate grows evenly from 0 to that. Default 0.
             arrivals: at that rate ``"even"`` or, like independent users, ``"poisson"``.
