@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import tquic as tquic_module
+from tquic.cli.load import lines
+from tquic.load import Result
+from tquic.many import ConnectionCounts
+
 from .support import ENVIRONMENT, PATIENCE, Server, command, document, serving, tquic, until
 
 
@@ -50,6 +55,32 @@ def test_files(server: Server, certs: Path, tmp_path: Path) -> None:
     lines = log.read_text().splitlines()
     assert lines[0] == "#[Histogram log format version 1.3]"
     assert len(lines[-1].split(",")) == 4
+
+
+def test_packets_that_the_kernel_dropped_are_told() -> None:
+    histogram = tquic_module.Histogram()
+    result = Result(
+        url="",
+        options={},
+        requests=0,
+        responses=0,
+        failed=0,
+        seconds=1.0,
+        bytes_sent=0,
+        bytes_received=0,
+        connections=ConnectionCounts(*[0] * 7),
+        latency=histogram,
+        service=histogram,
+        first_byte=histogram,
+        handshake=histogram,
+        statuses={},
+        errors={},
+        reasons={},
+        engine={"kernel_drops": 1200.0},
+    )
+    told = list(lines(result))
+    assert told[-1].startswith("1,200 packets found no room")
+    assert not any(line.startswith("status") for line in told)
 
 
 def test_failures_decide_the_exit_status(server: Server, certs: Path) -> None:

@@ -304,9 +304,8 @@ def _template(options: argparse.Namespace, path: str) -> Request:
 
 def _watch(load: Load, options: argparse.Namespace, files: contextlib.ExitStack) -> None:
     """Waits for the end; writes and shows what comes meanwhile."""
-    table, log = options.csv_output, options.hlog_output
-    rows = _rows(load, table)
-    hlog = HlogWriter(log) if log is not None else None
+    table = Table(load, options.csv_output) if options.csv_output is not None else None
+    hlog = HlogWriter(options.hlog_output) if options.hlog_output is not None else None
     live = Live(load) if sys.stderr.isatty() else None
     if live is not None:
         files.callback(live.close)
@@ -314,7 +313,8 @@ def _watch(load: Load, options: argparse.Namespace, files: contextlib.ExitStack)
     next_interval = time.monotonic() + INTERVAL
     try:
         while not load.wait(min(step, max(next_interval - time.monotonic(), 0.0))):
-            next(rows)
+            if table is not None:
+                table.write()
             if time.monotonic() < next_interval:
                 continue
             next_interval += INTERVAL
@@ -324,7 +324,8 @@ def _watch(load: Load, options: argparse.Namespace, files: contextlib.ExitStack)
                 live.show()
     finally:
         # After Ctrl-C as well: what has come until then is in the files.
-        next(rows)
+        if table is not None:
+            table.write()
         if hlog is not None:
             hlog.write(load.histogram())
 
@@ -363,19 +364,20 @@ def _output(files: contextlib.ExitStack, path: Path | None) -> Output | None:
     return output
 
 
-def _rows(load: Load, table: Output | None) -> Iterator[None]:
-    """Writes what has come, at each step."""
-    if table is None:
-        while True:
-            yield
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(CSV_FIELDS)
-    table.flush()
-    started = load.stats().started_ns
-    while True:
-        while len(batch := load.poll_batch()):
-            writer.writerows(csv_rows(batch, started))
-        yield
+class Table:
+    """Responses one by one, as CSV."""
+
+    def __init__(self, load: Load, output: Output) -> None:
+        self._load = load
+        self._started = load.stats().started_ns
+        self._writer = csv.writer(output, lineterminator="\n")
+        self._writer.writerow(CSV_FIELDS)
+        output.flush()
+
+    def write(self) -> None:
+        """Writes what has come."""
+        while len(batch := self._load.poll_batch()):
+            self._writer.writerows(csv_rows(batch, self._started))
 
 
 class Live:
@@ -476,3 +478,9 @@ def lines(result: Result) -> Iterator[str]:
         yield "failed " + ", ".join(f"{kind}: {n:,}" for kind, n in result.errors.items())
     for reason, n in result.reasons.items():
         yield f"  {n:,} x {reason}"
+    if drops := result.engine.get("kernel_drops"):
+        # Then the generator is what is slow, and its latencies are its own.
+        yield (
+            f"{drops:,.0f} packets found no room in this machine's sockets: "
+            "--sockets and --threads make more of it"
+        )
