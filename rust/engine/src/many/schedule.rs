@@ -61,7 +61,7 @@ impl Schedule {
     /// times these are as many as there are on average.
     pub fn end(&mut self, until: Option<Instant>) -> u64 {
         let waits = self.next().is_some_and(|at| until.is_none_or(|until| at < until));
-        let share = std::mem::replace(&mut self.share, self.issued) - self.issued;
+        let share = std::mem::replace(&mut self.share, self.issued).saturating_sub(self.issued);
         match until {
             _ if !waits => 0,
             None => share,
@@ -158,7 +158,11 @@ mod tests {
             for index in 0..3 {
                 let ramp = Duration::from_secs(1);
                 let mut schedule = Schedule::new(START, (90.0, ramp), seed, count, (index, 3));
-                (0..sent).for_each(|_| schedule.advance());
+                for _ in 0..sent {
+                    if schedule.next().is_some() {
+                        schedule.advance();
+                    }
+                }
                 rests += schedule.end(until);
                 assert_eq!((schedule.next(), schedule.end(until)), (None, 0));
             }
