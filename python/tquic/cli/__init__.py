@@ -60,8 +60,10 @@ def main(arguments: Sequence[str] | None = None, commands: Mapping[str, str] = C
             sys.stdout.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        # `tquic ... | head`: nothing more can be written, not even when Python ends.
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # `tquic ... | head`, or a full disk: nothing more can be written, even when Python ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
@@ -83,6 +85,7 @@ def _main(arguments: Sequence[str], commands: Mapping[str, str]) -> int:
     options = parsers[name].parse_args(arguments[1:])
     try:
         status: int = module.run(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         _fail(options, "interrupted")
         return _INTERRUPTED
