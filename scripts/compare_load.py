@@ -333,7 +333,7 @@ def show(server: str, facts: dict[str, Any]) -> None:
 
 def main() -> int:
     """Measures and prints tables."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
     parser.add_argument("--requests", type=int, default=100_000, help="of gtlsclient")
