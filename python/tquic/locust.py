@@ -25,6 +25,7 @@ from locust.exception import LocustError, ResponseError
 
 from tquic.config import Config
 from tquic.errors import QuicError
+from tquic.h3.client import Origin
 from tquic.h3.headers import Headers, HeadersLike
 from tquic.sync import h3
 
@@ -195,6 +196,11 @@ class Http3User(User):  # type: ignore[misc, unused-ignore]
         super().__init__(environment)
         if not self.host:
             raise LocustError("set host, or give --host: an https URL")
+        try:
+            Origin.of(self.host)
+        except ValueError as error:
+            # At the first request it would be nobody's failure, and end the run with a traceback.
+            raise LocustError(f"--host: {error}") from None
         self.client = Http3Session(
             environment, self.host, config=self.config, timeout=self.timeout, user=self
         )

@@ -84,6 +84,9 @@ class Cause(IntEnum):
     """The response has an HTTP status of 400 or above."""
     HTTP = 13
     """The server broke a rule of HTTP/3; ``error`` is the code with which it was told."""
+    NOT_SENT = 14
+    """The request never left: its connection was gone, or had no room for it until the end of the
+    run's duration. These are only counted, not told one by one."""
 
 
 class Event(NamedTuple):
@@ -412,7 +415,8 @@ class ConnectionSet:
             connections: numbers of those to use; those that are not open are left out. Default: all
                 that are open now.
             count: requests in all. Default: one for each connection, or with `duration` any number.
-            duration: seconds after which no request begins any more.
+            duration: seconds after which no request begins any more; in an open loop, those that
+                found no room until then count as failed, by `Cause.NOT_SENT`.
             rate: requests per second, over all connections: open loop.
             ramp: seconds in which the rate grows evenly from 0 to that. Default 0.
             arrivals: at that rate ``"even"`` or, like independent users, ``"poisson"``.

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from .support import ENVIRONMENT, PATIENCE, Server, command, document, tquic, until
+import tquic as tquic_module
+from tquic.cli.load import lines
+from tquic.load import Result
+from tquic.many import ConnectionCounts
+
+from .support import ENVIRONMENT, PATIENCE, Server, command, document, serving, tquic, until
 
 
 def load(server: Server, certs: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -48,6 +55,32 @@ def test_files(server: Server, certs: Path, tmp_path: Path) -> None:
     lines = log.read_text().splitlines()
     assert lines[0] == "#[Histogram log format version 1.3]"
     assert len(lines[-1].split(",")) == 4
+
+
+def test_packets_that_the_kernel_dropped_are_told() -> None:
+    histogram = tquic_module.Histogram()
+    result = Result(
+        url="",
+        options={},
+        requests=0,
+        responses=0,
+        failed=0,
+        seconds=1.0,
+        bytes_sent=0,
+        bytes_received=0,
+        connections=ConnectionCounts(*[0] * 7),
+        latency=histogram,
+        service=histogram,
+        first_byte=histogram,
+        handshake=histogram,
+        statuses={},
+        errors={},
+        reasons={},
+        engine={"kernel_drops": 1200.0},
+    )
+    told = list(lines(result))
+    assert told[-1].startswith("1,200 packets found no room")
+    assert not any(line.startswith("status") for line in told)
 
 
 def test_failures_decide_the_exit_status(server: Server, certs: Path) -> None:
@@ -120,6 +153,12 @@ def test_nobody_is_there(certs: Path) -> None:
         (["https://localhost/", "--resume", "50"], "per_connection"),
         (["https://localhost/", "--ramp", "1s"], "together with a rate"),
         (["https://localhost/", "--data", "10X"], "--data"),
+        (["https://localhost/", "--rate", "1e9"], "below 1e9"),
+        (["https://localhost/", "-d", "0s"], "duration"),
+        (["https://localhost/", "-c", "5000000"], "connections"),
+        (["https://localhost/", "--connect-timeout", "0"], "connect_timeout"),
+        (["https://localhost:99999/"], "https://localhost:99999/: Port"),
+        (["https://[::1/"], "https://[::1/"),
     ],
 )
 def test_wrong_usage(arguments: list[str], why: str) -> None:
@@ -140,8 +179,93 @@ def test_an_interrupted_load_tells_what_it_knows(
         env=ENVIRONMENT,
     ) as process:
         # Interrupted before the load has begun, it would have nothing to tell.
-        until(table.exists)
+        until(lambda: table.exists() and table.stat().st_size > 0)
         process.send_signal(signal.SIGINT)
         out, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert "responses in" in out
+
+
+def test_a_rate_that_nobody_keeps_up_with_ends_in_time(server: Server, certs: Path) -> None:
+    # 10,000 requests, of which one at a time can leave: the others count, and are not sent later.
+    done = load(
+        server,
+        certs,
+        *("small.txt", "-c", 1, "-m", 1, "--rate", 100_000, "-d", "100ms"),
+        *("--json", "--max-failed", 1),
+    )
+    assert done.returncode == 1
+    report = document(done)
+    assert report["responses"] + report["failed"] == 10_000
+    assert report["errors"]["not_sent"] == 10_000 - report["requests"]
+
+
+def test_a_server_that_dies(www: Path, certs: Path, tmp_path: Path) -> None:
+    table = tmp_path / "load.csv"
+    cert, key = certs / "cert.pem", certs / "key.pem"
+    with serving("serve", www, "--cert", cert, "--key", key) as server:
+        url = server.url("small.txt")
+        with subprocess.Popen(
+            command("load", url, "--cacert", certs / "ca.pem", "--json", "--csv", table),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # One that says nothing any more is noticed by its silence.
+            env={**ENVIRONMENT, "TQUIC_IDLE_TIMEOUT": "3s"},
+        ) as process:
+            # Its header and some responses.
+            until(lambda: table.exists() and table.stat().st_size > 1000)
+            server.process.kill()
+            out, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 1
+    report = json.loads(out)
+    assert report["ok"] is False
+    assert report["responses"] > 0
+    assert report["errors"]["connection_lost"] >= 1
+    assert (report["connections"]["open"], report["connections"]["closed"]) == (0, 10)
+
+
+def test_nobody_reads_the_result(server: Server, certs: Path) -> None:
+    load = command("load", server.url("small.txt"), "--cacert", certs / "ca.pem", "-n", 5, "--json")
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *load]
+    done = subprocess.run(
+        closed, stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=PATIENCE, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            load,
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            env=ENVIRONMENT,
+            timeout=PATIENCE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                load,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                env=ENVIRONMENT,
+                timeout=PATIENCE,
+                check=False,
+            )
+        assert done.returncode == 1
+        assert done.stderr == b"tquic load: cannot write: No space left on device\n"
+
+
+@pytest.mark.parametrize("option", ["--csv", "--hlog"])
+def test_files_that_cannot_be_written(server: Server, certs: Path, option: str) -> None:
+    done = load(server, certs, "small.txt", "-n", 1, option, "no-folder/file")
+    assert done.returncode == 1
+    assert "cannot write no-folder/file: No such file" in done.stderr
+    if Path("/dev/full").exists():
+        done = load(server, certs, "small.txt", "-n", 1, option, "/dev/full")
+        assert done.returncode == 1
+        assert "cannot write /dev/full: No space" in done.stderr

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
+import signal
 import struct
+import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -126,6 +129,9 @@ def test_requests_are_encoded(server: Responder) -> None:
         ({"rate": -1.0}, "rate"),
         ({"timeout": 0.0}, "timeout"),
         ({"warmup": -1.0}, "warmup"),
+        ({"duration": 0.0}, "duration"),
+        ({"connections": 0}, "connections"),
+        ({"connect_timeout": 0.0}, "connect_timeout"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], why: str) -> None:
@@ -139,6 +145,52 @@ def test_nobody_is_there(client_config: tquic.Config) -> None:
         tquic.load.start(
             "https://127.0.0.1:9/", connections=2, config=client_config, connect_timeout=5
         )
+
+
+def test_connections_that_take_too_long_take_no_part(
+    server: Responder, client_config: tquic.Config
+) -> None:
+    # One per second, of which the first is there at once.
+    with tquic.load.start(
+        url_of(server),
+        connections=100,
+        connect_rate=1.0,
+        connect_timeout=5.0,
+        requests=20,
+        config=client_config,
+    ) as load:
+        assert load.wait(TIMEOUT)
+        assert load.result().responses == 20
+        assert 0 < load.missing < 100
+        # The next one would have begun within a second.
+        deadline = time.monotonic() + TIMEOUT
+        while (counts := load.counts()).waiting:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert counts.failed > 0
+
+
+def test_ctrl_c_ends_waiting(server: Responder, client_config: tquic.Config) -> None:
+    class InterruptError(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise InterruptError
+
+    def soon(wait: Callable[[], object]) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        wait()
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        begin = functools.partial(tquic.load.start, url_of(server), config=client_config)
+        with begin(duration=600) as load, pytest.raises(InterruptError):
+            soon(load.wait)
+        with pytest.raises(InterruptError):
+            soon(functools.partial(begin, connections=100, connect_rate=0.01))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def test_an_untrusted_server_is_named(server: Responder, stranger: Any) -> None:

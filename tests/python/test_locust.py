@@ -85,3 +85,17 @@ def test_master_and_workers(
     failed = {name for name, entry in entries.items() if entry["num_failures"]}
     assert failed == failing, log
     assert master.returncode == (1 if failing else 0)
+
+
+@pytest.mark.parametrize("host", ["http://localhost:4433", "localhost:4433"])
+def test_a_host_that_cannot_be_loaded(tmp_path: Path, host: str) -> None:
+    (tmp_path / "reader.py").write_text(example())
+    (tmp_path / "ca.pem").write_text("")
+    arguments = ("--headless", "--host", host, "--users", 1, "--run-time", "1s")
+    process = locust(tmp_path, *arguments)
+    try:
+        _, log = process.communicate(timeout=TIMEOUT)
+    finally:
+        process.kill()
+    assert process.returncode != 0
+    assert f"LocustError: --host: '{host}' is no https URL with a host" in log

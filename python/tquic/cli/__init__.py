@@ -86,6 +86,7 @@ def _main(arguments: Sequence[str], commands: Mapping[str, str]) -> int:
     options = parsers[name].parse_args(arguments[1:])
     try:
         status: int = module.run(options)
+        sys.stdout.flush()
     except KeyboardInterrupt:
         _fail(options, "interrupted")
         return INTERRUPTED

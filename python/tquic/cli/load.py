@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
+import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from tquic.cli import client
 from tquic.cli.failure import CommandError, UsageError
-from tquic.cli.output import print_json
+from tquic.cli.output import note, print_json
 from tquic.cli.values import (
     argument,
     duration,
@@ -22,9 +23,12 @@ from tquic.cli.values import (
     show_size,
     size,
 )
+from tquic.config import Config
 from tquic.errors import ConfigError, EngineError
 from tquic.load import CSV_FIELDS, HlogWriter, Load, LoadError, Request, Result, csv_rows, start
 from tquic.load._request import locate
+
+_T = TypeVar("_T")
 
 # Seconds between two lines of the live display, and of the log of histograms.
 INTERVAL = 1.0
@@ -58,7 +62,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-failed",
         type=argument(_percent),
         metavar="PERCENT",
-        help="exit with status 1 if more of the requests fail (default: only if all do)",
+        help="exit with status 1 if more of the requests fail (default: only if all do, or all "
+        "connections are lost)",
     )
 
 
@@ -80,7 +85,11 @@ def _work_options(parser: argparse.ArgumentParser) -> None:
         help="requests under way on each connection at most (default: 1; with --rate 100)",
     )
     work.add_argument(
-        "-n", dest="requests", type=argument(positive), metavar="REQUESTS", help="in all"
+        "-n",
+        dest="requests",
+        type=argument(positive),
+        metavar="REQUESTS",
+        help="in all; with --per-connection rounded up to whole connections",
     )
     work.add_argument(
         "-d",
@@ -110,7 +119,11 @@ def _work_options(parser: argparse.ArgumentParser) -> None:
         "--warmup", type=argument(duration), default=0.0, metavar="TIME", help="not counted"
     )
     work.add_argument(
-        "--timeout", type=argument(duration), metavar="TIME", help="give up later responses"
+        "--timeout",
+        type=argument(duration),
+        default=60.0,
+        metavar="TIME",
+        help="give up later responses (default: 60s)",
     )
 
 
@@ -158,6 +171,13 @@ def _connection_options(parser: argparse.ArgumentParser) -> None:
         help="connections begun per second at most, before the load",
     )
     group.add_argument(
+        "--connect-timeout",
+        type=argument(duration),
+        default=30.0,
+        metavar="TIME",
+        help="begin without the connections that are not established then (default: 30s)",
+    )
+    group.add_argument(
         "--local", action="append", default=[], metavar="ADDR", help="send from there, by turns"
     )
     group.add_argument(
@@ -186,7 +206,7 @@ def _number(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < 1e9:
-        raise ValueError(f"{text!r} is no number above 0")
+        raise ValueError(f"{text!r} is no number above 0 and below 1e9")
     return value
 
 
@@ -204,13 +224,41 @@ def run(options: argparse.Namespace) -> int:
     """Makes the load."""
     config = client.client_config(options, "h3")
     client.check(options, config)
+    with contextlib.ExitStack() as files:
+        # Before the load, which would be made in vain if they could not be had.
+        options.csv_output = _output(files, options.csv)
+        options.hlog_output = _output(files, options.hlog)
+        return _run(options, config, files)
+
+
+def _run(options: argparse.Namespace, config: Config, files: contextlib.ExitStack) -> int:
+    load = _start(options, config)
+    with load:
+        if load.missing:
+            note(
+                f"only {options.connections - load.missing:,} of {options.connections:,} "
+                f"connections take part: the others were not established within "
+                f"{options.connect_timeout:g} s"
+            )
+        with contextlib.suppress(KeyboardInterrupt):
+            _watch(load, options, files)
+            files.close()
+            return _report(load, options)
+        # Ctrl-C: what is known is worth telling, and the status says that it was cut short.
+        load.stop()
+        files.close()
+        _report(load, options)
+        raise KeyboardInterrupt
+
+
+def _start(options: argparse.Namespace, config: Config) -> Load:
     try:
         origin, paths = locate(options.urls)
         templates = [_template(options, path) for path in paths]
         host, port = options.connect_to or (origin.host, origin.port)
         connect_to = client.resolve(str(host), int(port))[0]
         config = config.replace(server_name=config.server_name or origin.host)
-        load = start(
+        return start(
             options.urls,
             connections=options.connections,
             streams=options.streams,
@@ -229,6 +277,7 @@ def run(options: argparse.Namespace) -> int:
             config=config,
             connect_to=connect_to,
             connect_rate=options.connect_rate,
+            connect_timeout=options.connect_timeout,
             local_addresses=options.local,
             sockets=options.sockets,
             shards=options.threads,
@@ -238,14 +287,6 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from None
     except (LoadError, EngineError) as error:
         raise CommandError(str(error)) from None
-    with load:
-        with contextlib.suppress(KeyboardInterrupt):
-            _watch(load, options)
-            return _report(load, options)
-        # Ctrl-C: what is known is worth telling, and the status says that it was cut short.
-        load.stop()
-        _report(load, options)
-        raise KeyboardInterrupt
 
 
 def _template(options: argparse.Namespace, path: str) -> Request:
@@ -261,16 +302,19 @@ def _template(options: argparse.Namespace, path: str) -> Request:
     return Request(path, method, options.headers, body)
 
 
-def _watch(load: Load, options: argparse.Namespace) -> None:
+def _watch(load: Load, options: argparse.Namespace, files: contextlib.ExitStack) -> None:
     """Waits for the end; writes and shows what comes meanwhile."""
-    with contextlib.ExitStack() as files:
-        rows = _csv(load, files, options.csv)
-        hlog = HlogWriter(_create(files, options.hlog)) if options.hlog is not None else None
-        live = Live(load) if sys.stderr.isatty() else None
-        step = STEP if options.csv is not None else INTERVAL
-        next_interval = time.monotonic() + INTERVAL
+    table = Table(load, options.csv_output) if options.csv_output is not None else None
+    hlog = HlogWriter(options.hlog_output) if options.hlog_output is not None else None
+    live = Live(load) if sys.stderr.isatty() else None
+    if live is not None:
+        files.callback(live.close)
+    step = STEP if table is not None else INTERVAL
+    next_interval = time.monotonic() + INTERVAL
+    try:
         while not load.wait(min(step, max(next_interval - time.monotonic(), 0.0))):
-            next(rows)
+            if table is not None:
+                table.write()
             if time.monotonic() < next_interval:
                 continue
             next_interval += INTERVAL
@@ -278,32 +322,62 @@ def _watch(load: Load, options: argparse.Namespace) -> None:
                 hlog.write(load.histogram())
             if live is not None:
                 live.show()
-        next(rows)
+    finally:
+        # After Ctrl-C as well: what has come until then is in the files.
+        if table is not None:
+            table.write()
         if hlog is not None:
             hlog.write(load.histogram())
-        if live is not None:
-            live.close()
 
 
-def _create(files: contextlib.ExitStack, path: Path) -> IO[str]:
-    try:
-        return files.enter_context(path.open("w", newline="", encoding="utf-8"))
-    except OSError as error:
-        raise CommandError(f"cannot write {path}: {error.strerror}") from None
+class Output:
+    """A file that is written meanwhile; a disk that is full is named."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] = self._try(lambda: path.open("w", newline="", encoding="utf-8"))
+
+    def write(self, text: str) -> None:
+        """Writes it, now or later."""
+        self._try(lambda: self._file.write(text))
+
+    def flush(self) -> None:
+        """Writes it now."""
+        self._try(self._file.flush)
+
+    def close(self) -> None:
+        """Writes the rest."""
+        self._try(self._file.close)
+
+    def _try(self, action: Callable[[], _T]) -> _T:
+        try:
+            return action()
+        except OSError as error:
+            raise CommandError(f"cannot write {self._path}: {error.strerror}") from None
 
 
-def _csv(load: Load, files: contextlib.ExitStack, path: Path | None) -> Iterator[None]:
-    """Writes what has come, at each step."""
+def _output(files: contextlib.ExitStack, path: Path | None) -> Output | None:
     if path is None:
-        while True:
-            yield
-    writer = csv.writer(_create(files, path), lineterminator="\n")
-    writer.writerow(CSV_FIELDS)
-    started = load.stats().started_ns
-    while True:
-        while len(batch := load.poll_batch()):
-            writer.writerows(csv_rows(batch, started))
-        yield
+        return None
+    output = Output(path)
+    files.callback(output.close)
+    return output
+
+
+class Table:
+    """Responses one by one, as CSV."""
+
+    def __init__(self, load: Load, output: Output) -> None:
+        self._load = load
+        self._started = load.stats().started_ns
+        self._writer = csv.writer(output, lineterminator="\n")
+        self._writer.writerow(CSV_FIELDS)
+        output.flush()
+
+    def write(self) -> None:
+        """Writes what has come."""
+        while len(batch := self._load.poll_batch()):
+            self._writer.writerows(csv_rows(batch, self._started))
 
 
 class Live:
@@ -329,6 +403,8 @@ class Live:
         self._write(line)
 
     def _write(self, line: str) -> None:
+        # A line that is broken could not be taken away.
+        line = line[: shutil.get_terminal_size().columns - 1]
         sys.stderr.write("\r" + line.ljust(self._width))
         sys.stderr.flush()
         self._width = len(line)
@@ -351,7 +427,8 @@ def show_time(nanos: float) -> str:
 
 def _report(load: Load, options: argparse.Namespace) -> int:
     result = load.result()
-    document: dict[str, Any] = {"ok": _is_fine(result, options.max_failed), **result.to_dict()}
+    ok = _is_fine(result, options)
+    document: dict[str, Any] = {"ok": ok, **result.to_dict()}
     if options.csv is not None and load.dropped_events:
         document["csv_lines_lost"] = load.dropped_events
         print(f"tquic: {load.dropped_events:,} responses are missing in the CSV", file=sys.stderr)
@@ -359,14 +436,15 @@ def _report(load: Load, options: argparse.Namespace) -> int:
         print_json(document)
     else:
         print("\n".join(lines(result)))
-    return 0 if document["ok"] else 1
+    return 0 if ok else 1
 
 
-def _is_fine(result: Result, max_failed: float | None) -> bool:
-    if max_failed is None:
-        return result.responses > 0
+def _is_fine(result: Result, options: argparse.Namespace) -> bool:
+    if options.max_failed is None:
+        stays = options.per_connection is None
+        return result.responses > 0 and not (stays and result.connections.open == 0)
     done = result.responses + result.failed
-    return done > 0 and result.failed / done <= max_failed
+    return done > 0 and result.failed / done <= options.max_failed
 
 
 def lines(result: Result) -> Iterator[str]:
@@ -394,8 +472,15 @@ def lines(result: Result) -> Iterator[str]:
             shown = (f"{show_time(histogram.quantile_ns(q)):>10}" for q in quantiles)
             yield f"{label:12}" + "".join(shown)
     yield ""
-    yield "status " + ", ".join(f"{status}: {n:,}" for status, n in result.statuses.items())
+    if result.statuses:
+        yield "status " + ", ".join(f"{status}: {n:,}" for status, n in result.statuses.items())
     if result.failed or result.errors:
         yield "failed " + ", ".join(f"{kind}: {n:,}" for kind, n in result.errors.items())
     for reason, n in result.reasons.items():
         yield f"  {n:,} x {reason}"
+    if drops := result.engine.get("kernel_drops"):
+        # Then the generator is what is slow, and its latencies are its own.
+        yield (
+            f"{drops:,.0f} packets found no room in this machine's sockets: "
+            "--sockets and --threads make more of it"
+        )

@@ -37,9 +37,10 @@ class Options:
     """Requests under way on one connection at most. Default 1 in a closed loop, 100 in an open one;
     the server's limit holds, too."""
     requests: int | None = None
-    """How many in all."""
+    """How many in all; with `per_connection` rounded up to whole connections."""
     duration: float | None = None
-    """Seconds after which no request begins any more. Default 10 if `requests` is not given."""
+    """Seconds after which no request begins any more. Default 10 if `requests` is not given. With
+    `rate`, requests that found no room until then count as failed: ``not_sent``."""
     rate: float | None = None
     """Requests per second over all connections: open loop."""
     ramp: float = 0.0
@@ -55,8 +56,8 @@ class Options:
     or compare them with the pattern of ``tquic perf``."""
     expect: int | None = None
     """Bytes of content that a response must have; others count as failed."""
-    timeout: float | None = None
-    """Seconds that a response may take from when its request left."""
+    timeout: float | None = 60.0
+    """Seconds that a response may take from when its request left; `None` for any time."""
     warmup: float = 0.0
     """Seconds of the same load before, which are not counted."""
     per_connection: int | None = None
@@ -71,7 +72,8 @@ class Options:
     connect_to: tuple[str, int] | None = None
     """Host and port instead of those of the URL; the certificate must still be for the URL's."""
     connect_timeout: float = 30.0
-    """Seconds in which connections must be established before the load begins."""
+    """Seconds in which connections must be established before the load begins. Those that are not
+    take no part: no more are begun, and `Load.missing` says how many there are."""
     connect_rate: float | None = None
     """Connections begun per second at most, before the load."""
     handshakes: int = 64
@@ -93,8 +95,12 @@ class Options:
         """Refuses what makes no sense."""
         if self.warmup < 0:
             raise ConfigError("warmup must be a time in seconds")
-        if self.connections < 1:
-            raise ConfigError("connections must be at least 1")
+        if not 1 <= self.connections <= _MOST_CONNECTIONS:
+            raise ConfigError(f"connections must be from 1 to {_MOST_CONNECTIONS:,}")
+        if self.duration is not None and not self.duration > 0:
+            raise ConfigError("duration must be a time in seconds, above 0")
+        if not self.connect_timeout > 0:
+            raise ConfigError("connect_timeout must be a time in seconds, above 0")
         if min(self.resume, self.early) < 0 or self.resume + self.early > 1:
             raise ConfigError("resume and early must be from 0 to 1, and so their sum")
         if self.rate is not None and not self.rate > 0:

@@ -75,7 +75,8 @@ def locate(urls: Iterable[str]) -> tuple[Origin, list[str]]:
         try:
             origins.add(Origin.of(url))
         except ValueError as error:
-            raise ConfigError(str(error)) from None
+            why = str(error)
+            raise ConfigError(why if url in why else f"{url}: {why}") from None
         parts = urlsplit(url)
         query = f"?{quote(parts.query, safe=_SAFE + '?')}" if parts.query else ""
         paths.append((quote(parts.path, safe=_SAFE) or "/") + query)

@@ -95,7 +95,8 @@ class Result:
     errors: Mapping[str, int]
     """Kinds of failure, and how often: ``status``, ``timed_out``, ``connection_lost``,
     ``peer_application`` (the server reset the stream), ``unexpected`` (not the bytes that were
-    expected), ``http`` (the server broke HTTP/3), ``connect`` (connections that failed)."""
+    expected), ``http`` (the server broke HTTP/3), ``not_sent`` (they never left: their connection
+    was gone, or had no room until the end), ``connect`` (connections that failed)."""
     reasons: Mapping[str, int]
     """Why connections ended, in words."""
     engine: Mapping[str, float]

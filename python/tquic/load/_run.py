@@ -51,6 +51,7 @@ class Load:
         connections: ConnectionSet,
         requests: RequestRun,
         before: tuple[ShardStats, ...],
+        missing: int,
     ) -> None:
         self._url = url
         self._options = options
@@ -59,6 +60,8 @@ class Load:
         self._connections = connections
         self._run = requests
         self._before = before
+        self.missing = missing
+        """Connections that take no part: they were not established in time."""
 
     def __enter__(self) -> Self:
         return self
@@ -184,11 +187,11 @@ def start(url: str | Sequence[str], options: Options | None = None, /, **changes
     config = _configuration(options, origin.host)
     engine = options.engine or Engine(options.shards)
     try:
-        before = engine.stats()
+        before, missing = engine.stats(), 0
         place = options.connect_to or (origin.host, origin.port)
         connections, visits = _connect(engine, place, options, config, plan)
         if visits is None:
-            _wait(connections, options.connect_timeout)
+            missing = _wait(connections, options.connect_timeout)
             if options.warmup:
                 _warm_up(connections, encoded, options)
                 before = engine.stats()
@@ -205,6 +208,7 @@ def start(url: str | Sequence[str], options: Options | None = None, /, **changes
         connections=connections,
         requests=visits,
         before=before,
+        missing=missing,
     )
 
 
@@ -247,10 +251,13 @@ def _connect(
     )
 
 
-def _wait(connections: ConnectionSet, seconds: float) -> None:
-    connections._native.wait_connected(seconds)
-    if connections.counts().open:
-        return
+def _wait(connections: ConnectionSet, seconds: float) -> int:
+    """Waits for connections: how many there will not be."""
+    if not connections._native.wait_connected(seconds):
+        # Their handshakes would be measured as well.
+        connections._native.begin_no_more()
+    if established := connections.counts().open:
+        return len(connections) - established
     whys = connections.reasons() or {f"no answer in {seconds:g} s": len(connections)}
     why = max(whys, key=lambda sentence: whys[sentence])
     connections.close()

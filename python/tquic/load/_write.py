@@ -7,7 +7,7 @@ import struct
 import time
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any, Final
+from typing import Any, Final, Protocol
 
 from tquic._engine import Histogram
 from tquic.many import Cause, EventKind, unpack_events
@@ -31,6 +31,10 @@ def encode_histogram(histogram: Histogram) -> str:
     return base64.b64encode(header + compressed).decode()
 
 
+class _Writable(Protocol):
+    def write(self, text: str, /) -> object: ...
+
+
 class HlogWriter:
     """Writes an HdrHistogram log: a line for each interval, values in nanoseconds.
 
@@ -38,7 +42,7 @@ class HlogWriter:
         file: a text file; the header is written at once.
     """
 
-    def __init__(self, file: IO[str]) -> None:
+    def __init__(self, file: _Writable) -> None:
         self._file = file
         self._start = self._last = time.time()
         self._seen = Histogram()

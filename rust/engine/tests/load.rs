@@ -170,6 +170,7 @@ fn a_request_to_nobody_is_reported() {
     options.request.transport = transport.into();
     options.request.remote = "127.0.0.1:9".parse().unwrap();
     let (set, run) = ConnectionSet::visit(&client, &options, plan(1)).unwrap();
-    assert_eq!(finish(&run).requests, 0);
+    let stats = finish(&run);
+    assert_eq!((stats.requests, stats.failed, caused(&stats, Cause::NotSent)), (0, 2, 2));
     assert_eq!(set.counts().failed, 2);
 }

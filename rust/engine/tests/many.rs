@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{LONG, Server, engine};
 use tquic_engine::many::{
-    ConnectMany, ConnectionSet, Counts, KIND_AT, Kind, Pacing, Plan, RECORD_SIZE, Run, Sources,
+    Cause, ConnectMany, ConnectionSet, Counts, KIND_AT, Kind, Pacing, Plan, RECORD_SIZE, Run,
+    Sources,
 };
 use tquic_engine::{Engine, Response, Template};
 
@@ -102,6 +103,42 @@ fn an_open_loop_counts_from_the_intended_time() {
     assert_eq!((stats.connections, stats.responses), (2, 400));
     let seconds = (stats.ended - stats.started) as f64 / 1e9;
     assert!(seconds > 0.12, "{seconds}");
+}
+
+#[test]
+fn what_has_no_room_until_the_end_has_failed() {
+    let (server, client) = (Server::new(1, "127.0.0.1:0"), engine(1));
+    let set = open(&client, &options(&server, 2));
+    // A million requests, of which a few can leave in this time.
+    let pacing = Pacing::Open { rate: 1e7, ramp: Duration::ZERO, poisson: false, seed: 0 };
+    let duration = Some(Duration::from_millis(100));
+    let timed = Plan { pacing, duration, count: None, in_flight: 1, ..plan(10, 0) };
+    let run = set.requests(timed, None).unwrap();
+    finish(&run);
+    let stats = run.stats();
+    assert_eq!(stats.responses, stats.requests);
+    assert_eq!(stats.requests + stats.failed, 1_000_000, "{stats:?}");
+    assert_eq!(stats.causes[Cause::NotSent as usize], stats.failed);
+}
+
+#[test]
+fn what_nobody_is_left_to_send_has_failed() {
+    let (server, client) = (Server::new(1, "127.0.0.1:0"), engine(1));
+    let set = open(&client, &options(&server, 2));
+    let slowly = Pacing::Open { rate: 1.0, ramp: Duration::ZERO, poisson: false, seed: 0 };
+    let timed = set.requests(Plan { pacing: slowly, ..plan(10, 500) }, None).unwrap();
+    let endless = plan(tquic_engine::perf::UNLIMITED, 50);
+    let closed = set.requests(endless, None).unwrap();
+    while closed.stats().requests == 0 {
+        std::thread::yield_now();
+    }
+    server.engine.shutdown(Duration::ZERO, 9, b"bye");
+    for (run, wanted) in [(timed, 500), (closed, 50)] {
+        finish(&run);
+        let stats = run.stats();
+        assert_eq!(stats.responses + stats.failed, wanted, "{stats:?}");
+        assert!(stats.causes[Cause::NotSent as usize] >= wanted - stats.requests);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pyo3::prelude::*;
@@ -108,6 +108,28 @@ fn patience(py: Python<'_>, timeout: Option<f64>) -> PyResult<Option<Duration>> 
     timeout.map_err(|_| error::config(py, &"timeout must be in seconds"))
 }
 
+/// Who waits is asked so often whether a signal has come: Ctrl-C ends every wait.
+const HEED: Duration = Duration::from_millis(100);
+
+/// Waits without the GIL, in pieces: false if `timeout` seconds passed before.
+fn heedful(
+    py: Python<'_>,
+    timeout: Option<f64>,
+    wait: impl Fn(Option<Duration>) -> bool + Sync,
+) -> PyResult<bool> {
+    let deadline = patience(py, timeout)?.and_then(|timeout| Instant::now().checked_add(timeout));
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if py.detach(|| wait(Some(left.map_or(HEED, |left| left.min(HEED))))) {
+            return Ok(true);
+        }
+        py.check_signals()?;
+        if left.is_some_and(|left| left <= HEED) {
+            return Ok(false);
+        }
+    }
+}
+
 #[pymethods]
 impl ConnectionSet {
     /// With `requests` each connection makes them and goes, and there is a run of them.
@@ -183,15 +205,18 @@ impl ConnectionSet {
     /// Waits for events without the GIL: false if `timeout` seconds passed without any.
     #[pyo3(signature = (timeout=None, /))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let timeout = patience(py, timeout)?;
-        Ok(py.detach(|| self.set.wait(timeout)))
+        heedful(py, timeout, |piece| self.set.wait(piece))
     }
 
     /// Waits until each connection is open or over: false if `timeout` seconds passed before.
     #[pyo3(signature = (timeout=None, /))]
     fn wait_connected(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let timeout = patience(py, timeout)?;
-        Ok(py.detach(|| self.set.wait_connected(timeout)))
+        heedful(py, timeout, |piece| self.set.wait_connected(piece))
+    }
+
+    /// Those that wait to be begun count as failed.
+    fn begin_no_more(&self) {
+        self.set.begin_no_more();
     }
 
     /// Connections: waiting, connecting, open, closed, and the closed ones that never were open;
@@ -268,8 +293,7 @@ impl RequestRun {
     /// Waits for the end without the GIL: false if `timeout` seconds passed before.
     #[pyo3(signature = (timeout=None, /))]
     fn wait(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
-        let timeout = patience(py, timeout)?;
-        Ok(py.detach(|| self.run.wait(timeout)))
+        heedful(py, timeout, |piece| self.run.wait(piece))
     }
 
     /// Begins no more requests.

@@ -105,7 +105,7 @@ impl ConnectionSet {
         let start = clock();
         let run = visit.map(|plan| {
             let connections = options.count as usize;
-            Arc::new(run::RunState::new(shared.clone(), 1, plan, start, connections))
+            Arc::new(run::RunState::of_visits(shared.clone(), plan, start, connections))
         });
         for (at, inbox) in inboxes.iter().enumerate() {
             let mine: Vec<_> =
@@ -167,6 +167,11 @@ impl ConnectionSet {
         self.shared.wait(timeout, shared::Inner::is_settled)
     }
 
+    /// Begins no more connections: those that wait to be begun count as failed.
+    pub fn begin_no_more(&self) {
+        self.shared.stopping.store(true, Relaxed);
+    }
+
     /// Begins a run over these connections, or over all: those that are open now.
     pub fn requests(&self, plan: Plan, numbers: Option<&[u32]>) -> Result<Run, EngineError> {
         let open = self.open(numbers);
@@ -199,7 +204,7 @@ impl ConnectionSet {
         numbers: Option<&[u32]>,
     ) -> Result<(), EngineError> {
         if numbers.is_none() {
-            self.shared.stopping.store(true, Relaxed);
+            self.begin_no_more();
         }
         let keys: Vec<ConnectionKey> = {
             let inner = self.shared.lock();

@@ -61,10 +61,12 @@ pub enum Cause {
     Status = 12,
     /// The peer broke a rule of HTTP/3.
     Http = 13,
+    /// The request never left: its connection was gone, or had no room for it until the end.
+    NotSent = 14,
 }
 
 /// Causes that there are.
-pub const CAUSES: usize = 14;
+pub const CAUSES: usize = 15;
 
 impl Cause {
     /// Why a connection ended, and the code that goes with it.

@@ -132,7 +132,7 @@ pub(super) struct RunState {
     pub start: Instant,
     /// No request begins at or after this time.
     pub until: Option<Instant>,
-    /// Requests that no connection has taken on; closed loop only.
+    /// Requests that no connection has taken on, where all take from the same: in a closed loop.
     left: AtomicU64,
     /// Connections that are not done.
     active: AtomicUsize,
@@ -157,7 +157,10 @@ impl RunState {
         Self {
             number,
             until: plan.duration.map(|d| start + d),
-            left: AtomicU64::new(plan.count.unwrap_or(u64::MAX)),
+            left: AtomicU64::new(match plan.pacing {
+                Pacing::Closed => plan.count.unwrap_or(u64::MAX),
+                Pacing::Open { .. } => 0,
+            }),
             log: LatencyLog::new(plan.latencies),
             plan,
             start,
@@ -166,6 +169,11 @@ impl RunState {
             tally: Mutex::new(tally),
             shared,
         }
+    }
+
+    /// The same for connections that come to do the plan's `count` each.
+    pub fn of_visits(shared: Arc<Shared>, plan: Plan, start: Instant, connections: usize) -> Self {
+        Self { left: AtomicU64::new(0), ..Self::new(shared, 1, plan, start, connections) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Tally> {
@@ -254,12 +262,30 @@ impl RunState {
         });
     }
 
+    /// So many requests will never leave: they count as failed, unless nobody wants them any more.
+    /// They are not told one by one.
+    pub fn on_not_sent(&self, count: u64) {
+        if count == 0 || self.stopped.load(Relaxed) {
+            return;
+        }
+        let mut tally = self.lock();
+        tally.stats.failed = tally.stats.failed.saturating_add(count);
+        if let Some(known) = tally.stats.causes.get_mut(Cause::NotSent as usize) {
+            *known = known.saturating_add(count);
+        }
+    }
+
     /// A connection has done its part. The last one tells the owner.
     pub fn leave(&self) {
         if self.active.fetch_sub(1, Relaxed) > 1 {
             return;
         }
-        let time = self.shared.time(crate::shard::clock());
+        let now = crate::shard::clock();
+        if self.plan.count.is_some() && !self.is_over(now) {
+            // Nobody is left to take them on.
+            self.on_not_sent(self.left.swap(0, Relaxed));
+        }
+        let time = self.shared.time(now);
         self.shared
             .push(&Record { run: self.number, ..Record::new(Kind::Finished, time, u32::MAX) });
         self.shared.wake();

@@ -57,6 +57,23 @@ impl Schedule {
         self.step();
     }
 
+    /// Ends it: how many of its requests should have left before `until`, and did not. With random
+    /// times these are as many as there are on average.
+    pub fn end(&mut self, until: Option<Instant>) -> u64 {
+        let waits = self.next().is_some_and(|at| until.is_none_or(|until| at < until));
+        let share = std::mem::replace(&mut self.share, self.issued).saturating_sub(self.issued);
+        match until {
+            _ if !waits => 0,
+            None => share,
+            Some(until) => {
+                let place = self.place_at(until.saturating_since(self.start));
+                let missed = ((place - self.place) / self.of as f64).ceil();
+                // Floats of any size become the nearest u64.
+                share.min((missed as u64).max(1))
+            }
+        }
+    }
+
     fn step(&mut self) {
         let of = self.of as f64;
         self.place += match &mut self.random {
@@ -76,6 +93,17 @@ impl Schedule {
             ramp / 2.0 + place / rate
         };
         Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+    }
+
+    /// How many requests of all connections are to have left by then: the integral of the rate.
+    fn place_at(&self, time: Duration) -> f64 {
+        let Self { rate, ramp, .. } = *self;
+        let seconds = time.as_secs_f64();
+        if seconds < ramp {
+            rate * seconds * seconds / (2.0 * ramp)
+        } else {
+            rate * (seconds - ramp / 2.0)
+        }
     }
 }
 
@@ -120,6 +148,35 @@ mod tests {
                 assert!((before(t) - expected).abs() <= tolerance, "{seed:?} {t} {}", before(t));
             }
         }
+    }
+
+    #[test]
+    fn what_has_not_left_is_counted_at_the_end() {
+        let rest = |seed, count, sent: u64, until: Option<f64>| {
+            let until = until.map(|seconds| START + Duration::from_secs_f64(seconds));
+            let mut rests = 0;
+            for index in 0..3 {
+                let ramp = Duration::from_secs(1);
+                let mut schedule = Schedule::new(START, (90.0, ramp), seed, count, (index, 3));
+                for _ in 0..sent {
+                    if schedule.next().is_some() {
+                        schedule.advance();
+                    }
+                }
+                rests += schedule.end(until);
+                assert_eq!((schedule.next(), schedule.end(until)), (None, 0));
+            }
+            rests
+        };
+        // 45 during the ramp, then 90 each second.
+        assert_eq!(rest(None, None, 0, Some(2.0)), 135);
+        assert_eq!(rest(None, None, 0, Some(0.5)), 12);
+        assert_eq!(rest(None, None, 40, Some(2.0)), 15);
+        assert_eq!(rest(None, None, 45, Some(2.0)), 0);
+        assert_eq!(rest(None, Some(100), 10, Some(2.0)), 70);
+        assert_eq!(rest(None, Some(100), 10, None), 70);
+        assert_eq!(rest(None, Some(100), 34, None), 0);
+        assert!((100..170).contains(&rest(Some(3), None, 0, Some(2.0))));
     }
 
     #[test]

@@ -126,12 +126,28 @@ impl Work {
                 return true;
             }
             if !self.has_room() || !self.send((now, next), streams) {
-                return true;
+                if until.is_none_or(|until| now < until) {
+                    self.wake_at = until;
+                    return true;
+                }
+                // What finds no room when time is up does not leave any more.
+                self.miss();
+                return false;
             }
             if let Part::Timed(schedule) = &mut self.part {
                 schedule.advance();
             }
         }
+    }
+
+    /// What has not left counts as failed; nothing leaves after that.
+    fn miss(&mut self) {
+        let missed = match &mut self.part {
+            Part::Timed(schedule) => schedule.end(self.run.until),
+            Part::Shared => 0,
+            Part::Own(left, _) => std::mem::take(left),
+        };
+        self.run.on_not_sent(missed);
     }
 
     fn begin_shared(&mut self, now: Instant, streams: &mut StreamSet) -> bool {
@@ -187,6 +203,7 @@ impl Drop for Work {
         for finished in lost {
             self.run.on_finished(self.now, self.connection, &finished);
         }
+        self.miss();
         self.run.leave();
     }
 }
