@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
+
 # Seconds until a server listens, or ends when it is told to.
 PATIENCE = 30.0
 # Seconds that a client may take.
@@ -71,8 +73,9 @@ class Process:
         return self.child.stdout.readline()
 
     def said(self) -> str:
-        """The end of what it said about errors."""
-        return " / ".join(self.errors.read_text().strip().splitlines()[-4:])
+        """The end of what it said about errors, without the place of this repository."""
+        lines = self.errors.read_text().replace(f"{ROOT}/", "").strip().splitlines()
+        return " / ".join(lines[-4:])
 
     def cpu_seconds(self) -> float:
         """CPU time of its threads that live."""

@@ -179,6 +179,8 @@ def test_failures(perf: Server, www: Path, certs: Path) -> None:
 
 
 def test_ctrl_c(perf: Server, certs: Path) -> None:
+    # Those of the tests before.
+    until(lambda: not perf.connections())
     process = subprocess.Popen(
         command("perf", "client", perf.place, "--cacert", certs / "ca.pem", "--duration", "1m"),
         stderr=subprocess.PIPE,

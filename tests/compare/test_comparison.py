@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,14 @@ def test_packets_per_call() -> None:
     assert down["packets_per_receive_call"] == pytest.approx(packets / 10_000)
     up = runner.per_call(WORK["upload"], calls, {"recvmmsg": 10_000})
     assert up["packets_per_send_call"] == pytest.approx(packets / 1000)
+
+
+def test_what_a_driver_said_of_errors_names_no_place_of_this_machine(tmp_path: Path) -> None:
+    place = f"{process.ROOT}/x.py"
+    code = f"import sys; sys.exit('one\\n' * 9 + {place!r})"
+    with process.started([sys.executable, "-c", code], None, {}, tmp_path) as driver:
+        driver.child.wait(process.PATIENCE)
+        assert driver.said() == "one / one / one / x.py"
 
 
 def test_the_load_of_others() -> None:

@@ -68,19 +68,18 @@ fn holds_its_rate() {
     let server = local();
     let link = LinkConfig { rate: Some(Rate::mbps(20)), ..LinkConfig::default() };
     let (handle, client) = relay(with_links(link), &server);
+    let start = Instant::now();
     for k in 0..400u32 {
         client.send(&[k as u8; 1250]).unwrap();
     }
-    receive(&server).unwrap();
-    let start = Instant::now();
-    (1..400).for_each(|_| drop(receive(&server).unwrap()));
-    // 399 packets of 0.5 ms. The clock of the link is exact; the test's own may be disturbed.
-    let elapsed = start.elapsed().as_secs_f64();
-    assert!((0.150..0.400).contains(&elapsed), "{elapsed} s");
+    (0..400).for_each(|_| drop(receive(&server).unwrap()));
+    // 400 packets of 0.5 ms, however late the test or the relay were; that the link is not slower
+    // either, tests with a clock of their own say.
+    assert!(start.elapsed() >= Duration::from_millis(200));
     let summary = handle.stop().unwrap();
     assert_eq!(summary.unplanned.receive_overflow, 0);
-    let longest = summary.to_server.sojourn.max().as_secs_f64();
-    assert!((0.150..0.200).contains(&longest), "{longest} s");
+    let longest = summary.to_server.sojourn.max();
+    assert!(longest <= tquic_sim::Duration::from_millis(200), "{longest:?}");
 }
 
 #[test]
@@ -115,9 +114,11 @@ fn rebinding_changes_what_the_server_sees_and_expires_the_old() {
         };
         let scenario = Scenario { rebinding: Some(rebinding), ..named("clean").unwrap() };
         let (handle, client) = relay(scenario, &server);
-        let start = Instant::now();
         let mut seen = Vec::new();
-        while start.elapsed() < Duration::from_millis(600) {
+        for _ in 0..10_000 {
+            if seen.len() == 4 {
+                break;
+            }
             client.send(b"ping").unwrap();
             let from = receive(&server).unwrap().1;
             if seen.last() != Some(&from) {
@@ -133,9 +134,10 @@ fn rebinding_changes_what_the_server_sees_and_expires_the_old() {
         assert!(receive(&client).is_err());
         let summary = handle.stop().unwrap();
         assert!(summary.unplanned.expired_binding >= 1);
-        assert!((3..=4).contains(&seen.len()), "{seen:?}");
-        let reported: Vec<_> = summary.rebound.iter().map(|change| change.to).collect();
-        assert_eq!(reported[..seen.len() - 1], seen[1..]);
+        assert_eq!(seen.len(), 4, "{seen:?}");
+        // If this thread was kept waiting, one of them went by unseen.
+        let mut reported = summary.rebound.iter().map(|change| change.to);
+        assert!(seen[1..].iter().all(|to| reported.any(|one| one == *to)), "{seen:?}");
         let hosts: BTreeSet<_> = seen.iter().map(SocketAddr::ip).collect();
         assert_eq!(hosts.len() > 1, address, "{hosts:?}");
         assert_eq!(seen.iter().map(SocketAddr::port).collect::<BTreeSet<_>>().len(), seen.len());
@@ -149,15 +151,20 @@ fn counts_ecn_and_survives_a_server_that_is_not_there() {
     socket2::SockRef::from(&client).set_tos_v4(0b1011_1001).unwrap();
     client.send(b"marked").unwrap();
     assert_eq!(receive(&server).unwrap().0, b"marked");
+    let address = server.local_addr().unwrap();
     drop(server);
     for _ in 0..20 {
         client.send(b"into the void").unwrap();
         std::thread::sleep(Duration::from_millis(1));
     }
+    let server = UdpSocket::bind(address).unwrap();
+    server.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    client.send(b"to its successor").unwrap();
+    while receive(&server).unwrap().0 != b"to its successor" {}
     let summary = handle.stop().unwrap();
     // ECT(1).
-    assert_eq!(summary.facts.ecn[&Direction::ToServer], [0, 21, 0, 0]);
-    assert_eq!(summary.to_server.delivered.packets, 21);
+    assert_eq!(summary.facts.ecn[&Direction::ToServer], [0, 22, 0, 0]);
+    assert_eq!(summary.to_server.delivered.packets, 22);
 }
 
 #[test]

@@ -14,6 +14,19 @@ fn tracker() -> AckTracker {
     AckTracker::new(Space::Data, DELAY)
 }
 
+/// A tracker that waits for many packets, unless they come out of order.
+fn patient(reordering_threshold: u64) -> AckTracker {
+    let mut t = tracker();
+    let request = AckRequestFrame {
+        sequence: 0,
+        threshold: 1000,
+        max_ack_delay_us: 25_000,
+        reordering_threshold,
+    };
+    t.on_ack_frequency(&request).unwrap();
+    t
+}
+
 fn get(t: &mut AckTracker, pn: u64) {
     t.on_received(at(0), pn, true, None);
 }
@@ -107,14 +120,7 @@ fn reordering_threshold_examples_of_the_draft() {
         (9, true),
     ];
     for (threshold, rows) in [(3, three), (5, five)] {
-        let mut t = tracker();
-        let request = AckRequestFrame {
-            sequence: 0,
-            threshold: 1000,
-            max_ack_delay_us: 25_000,
-            reordering_threshold: threshold,
-        };
-        t.on_ack_frequency(&request).unwrap();
+        let mut t = patient(threshold);
         for (pn, acknowledged) in rows {
             get(&mut t, pn);
             assert_eq!(t.ack_due(at(0)), acknowledged, "packet {pn}, threshold {threshold}");
@@ -127,14 +133,7 @@ fn reordering_threshold_examples_of_the_draft() {
 
 #[test]
 fn two_reasons_for_haste_are_no_less_than_one() {
-    let mut t = tracker();
-    let request = AckRequestFrame {
-        sequence: 0,
-        threshold: 1000,
-        max_ack_delay_us: 25_000,
-        reordering_threshold: 1,
-    };
-    t.on_ack_frequency(&request).unwrap();
+    let mut t = patient(1);
     for pn in [0, 2, 4] {
         get(&mut t, pn);
         assert_eq!(t.ack_due(at(0)), pn > 0);
@@ -143,14 +142,7 @@ fn two_reasons_for_haste_are_no_less_than_one() {
 
 #[test]
 fn spuriously_lost_packets_are_acknowledged_at_once() {
-    let mut t = tracker();
-    let request = AckRequestFrame {
-        sequence: 0,
-        threshold: 1000,
-        max_ack_delay_us: 25_000,
-        reordering_threshold: 3,
-    };
-    t.on_ack_frequency(&request).unwrap();
+    let mut t = patient(3);
     (0..20).filter(|pn| *pn != 5).for_each(|pn| get(&mut t, pn));
     write(&mut t, at(0));
     get(&mut t, 5);
