@@ -12,6 +12,10 @@
 `tquic.errors` every exception.
 """
 
+from tquic import _startup as _startup
+
+# isort: split
+
 import logging
 
 from tquic._engine import __version__, build_info
@@ -110,5 +114,6 @@ __all__ = [
     "start_server",
 ]
 
-# A library says nothing unless the program sets up logging.
-logging.getLogger("tquic").addHandler(logging.NullHandler())
+# What the engine notices of the machine is for programs that set up logging. What fails in the
+# program's own functions is told as everywhere in Python: on stderr, if nobody says otherwise.
+logging.getLogger("tquic.engine").addHandler(logging.NullHandler())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
@@ -24,7 +25,7 @@ _WRONG_WAY: Final = "the stream does not go this way"
 
 def check_code(code: int) -> None:
     """Application error codes are variable-length integers (RFC 9000 section 20.2)."""
-    if not 0 <= code < 1 << 62:
+    if not 0 <= operator.index(code) < 1 << 62:
         raise ValueError("code must be from 0 to 2^62-1")
 
 
@@ -46,7 +47,7 @@ class Pump:
     def result(self) -> int | None:
         """The bytes it moved; `None` while it runs."""
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
         return self.size
 
 
@@ -137,7 +138,7 @@ class Incoming:
     def check(self) -> None:
         """Raises if nothing more will come because something went wrong."""
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
         if not self._receives:
             raise StreamClosed(_WRONG_WAY)
 
@@ -276,7 +277,7 @@ class Outgoing:
     def check(self) -> None:
         """Raises if nothing can be written."""
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
         self.check_way()
         if self.ended:
             raise StreamClosed("the stream was finished or reset")
@@ -331,13 +332,13 @@ class Outgoing:
     def drained(self) -> bool:
         """Whether the engine has everything."""
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
         return not self.pending and not self.doomed
 
     def delivered(self) -> bool:
         """Whether the peer has everything, the end included."""
         if self.error is not None and not self.acknowledged:
-            raise self.error
+            raise self.error.with_traceback(None)
         return self.acknowledged
 
     def flushed(self) -> bool:

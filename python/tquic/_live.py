@@ -67,6 +67,23 @@ def _is_running(process: int) -> bool:
     return True
 
 
+def processes() -> list[int]:
+    """The processes that tell of themselves to this user."""
+    return sorted(number for number, paths in sockets().items() if any(map(_is_heard, paths)))
+
+
+def _is_heard(path: Path) -> bool:
+    """A process that was killed leaves its socket, and its number to another program."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(PATIENCE)
+        try:
+            connection.connect(os.fspath(path))
+        except OSError as error:
+            # Many ask at the same time.
+            return isinstance(error, (BlockingIOError, TimeoutError))
+    return True
+
+
 def ask(process: int) -> dict[str, Any]:
     """What a process tells of itself; several engines of it count as one.
 

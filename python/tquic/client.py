@@ -37,6 +37,10 @@ class Plan:
     interface: str | None
     wait: bool
 
+    def __post_init__(self) -> None:
+        if not 0 < self.port < 1 << 16:
+            raise ValueError(f"port must be from 1 to 65535, not {self.port}")
+
     async def connect(self, home: Home, make: type[ConnectionT]) -> ConnectionT:
         """Makes a connection of a kind that lives at `home`."""
         addresses = await resolve(home, self.host, self.port)

@@ -696,7 +696,7 @@ def _check_number(name: str, value: object, low: float, high: float) -> None:
         kind = "a whole number" if whole else "a number"
         raise ConfigError(f"{name} must be {kind}, not {value!r}")
     if not low <= value <= high:
-        raise ConfigError(f"{name} must be from {low:g} to {high:g}, not {value!r}")
+        raise ConfigError(f"{name} must be from {low} to {high}, not {value!r}")
 
 
 # Whole numbers whose default is None.

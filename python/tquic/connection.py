@@ -565,7 +565,8 @@ class Connection:
 
     def _check_open(self) -> None:
         if self._closed is not None:
-            raise self._closed
+            # Raised again and again: without the frames of those before.
+            raise self._closed.with_traceback(None)
 
     def _hurry(self) -> None:
         """Has the peer acknowledge at once what was written so far."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Generator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from tquic._halves import File, Incoming, Outgoing, Pump, check_code
 from tquic.errors import ConnectionClosed, StreamClosed, StreamError
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from tquic.connection import Connection
 
 __all__ = ["Stream"]
+
+_NO_FILE: Final = "Not an ordinary file"
 
 
 class _Written:
@@ -246,7 +250,7 @@ class Stream:
         If it is cancelled, the stream is stopped; the file keeps what has come.
 
         Args:
-            path: the file.
+            path: the file, no pipe.
             offset: where in the file the first byte goes.
 
         Raises:
@@ -260,6 +264,11 @@ class Stream:
         if not incoming.chunks:
             incoming.check()
         name = os.fspath(path)
+        if offset < 0:
+            raise ValueError("offset must not be negative")
+        # Nobody may ever read from it, and the loop would wait.
+        if Path(name).is_fifo():
+            raise OSError(errno.EINVAL, _NO_FILE, name)
         flags = os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0)
         descriptor = os.open(name, flags, 0o666)
         try:
@@ -378,7 +387,7 @@ class Stream:
         If it is cancelled, the stream is reset.
 
         Args:
-            path: the file.
+            path: the file, no pipe or device.
             offset: bytes to leave out at its beginning.
             size: bytes to send at most. Default: up to its end.
 
@@ -390,9 +399,15 @@ class Stream:
         """
         out = self._out
         out.check()
+        name = os.fspath(path)
+        if offset < 0 or (size is not None and size < 0):
+            raise ValueError("offset and size must not be negative")
+        # Others have no size, and opening a pipe waits for its other end.
+        if not stat.S_ISREG(mode := Path(name).stat().st_mode) and not stat.S_ISDIR(mode):
+            raise OSError(errno.EINVAL, _NO_FILE, name)
         await self.drain()
         out.check()
-        self._native.send_file(self._id, os.fspath(path), offset, size)
+        self._native.send_file(self._id, name, offset, size)
         out.ended = True
         source = out.source = Pump()
         try:

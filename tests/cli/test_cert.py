@@ -44,6 +44,14 @@ def test_a_name_that_cannot_be(tmp_path: Path, name: str) -> None:
     assert "no certificate can be made for" in done.stderr
 
 
+@pytest.mark.parametrize("days", ["0", "-5", "99999999999", "soon"])
+def test_days_that_cannot_be(tmp_path: Path, days: str) -> None:
+    done = tquic("cert", "--out", tmp_path, f"--days={days}")
+    assert done.returncode == 2
+    assert "argument --days: " in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     done = tquic("cert", "--out", tmp_path / "file")

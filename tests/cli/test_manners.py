@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tquic.cli.completion import commands
 from .support import ENVIRONMENT, PATIENCE, Server, command, serving, tquic, until
 
 pty = pytest.importorskip("pty")
+
+posix = pytest.mark.skipif(os.name != "posix", reason="shells and signals of POSIX")
 
 COLOUR = re.compile(rb"\x1b\[[0-9;]*3[0-9][0-9;]*m")
 
@@ -134,6 +137,89 @@ def test_a_reader_that_leaves_at_once(arguments: tuple[str, ...]) -> None:
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_a_log_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = tquic("get", "--qlog", tmp_path / "file", "https://localhost/x", cwd=tmp_path)
+    assert done.returncode == 1
+    assert f"--qlog {tmp_path / 'file'}: " in done.stderr
+
+
+@posix
+@pytest.mark.parametrize(
+    ("redirection", "why"), [(">&-", "Bad file descriptor"), (">/dev/full", "No space left")]
+)
+@pytest.mark.parametrize(
+    "arguments", ["completion bash", "doctor --no-measure --json", "serve . --port 0"]
+)
+def test_an_output_that_takes_nothing(
+    arguments: str, redirection: str, why: str, tmp_path: Path
+) -> None:
+    if "full" in redirection and not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m tquic {arguments} {redirection}', sys.executable],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert why in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+# Sends Ctrl-C in the middle of an import.
+INTERRUPTING = """
+import os, signal, sys
+
+class Interrupting:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == os.environ["INTERRUPTED"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting)
+"""
+SCRIPT = "import sys; from tquic.cli import main; sys.exit(main())"
+
+
+@posix
+@pytest.mark.parametrize("way", ["-m", "script"])
+@pytest.mark.parametrize("module", ["tquic._engine", "tquic.cli", "tquic.cli.doctor"])
+def test_ctrl_c_while_the_command_is_imported(module: str, way: str, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTING)
+    (tmp_path / "tquic").write_text(SCRIPT)
+    begin = ["-m", "tquic"] if way == "-m" else [str(tmp_path / "tquic")]
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, *begin, "doctor", "--no-measure"],
+        capture_output=True,
+        text=True,
+        env={**ENVIRONMENT, "PYTHONPATH": path, "INTERRUPTED": module},
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_ctrl_c_is_left_alone_in_other_programs(tmp_path: Path) -> None:
+    check = "import signal, tquic; print(signal.getsignal(2) is signal.default_int_handler)"
+    (tmp_path / "mine.py").write_text(check)
+    for arguments in (["-c", check], ["-m", "mine"]):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=ENVIRONMENT,
+            timeout=PATIENCE,
+            check=True,
+        )
+        assert done.stdout == "True\n"
 
 
 @pytest.mark.parametrize("path", [c.path for c in commands()], ids=" ".join)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import select
 import signal
@@ -97,6 +98,20 @@ def test_who_does_not_want_to_be_seen_is_not(tmp_path: Path) -> None:
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE)
+
+
+@linux
+def test_a_killed_process_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TQUIC_RUNTIME_DIR", str(tmp_path))
+    tmp_path.chmod(0o700)
+    # This process, as if it had the number of one that left its socket.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
+        left.bind(str(tmp_path / f"{os.getpid()}-0.sock"))
+    assert os.getpid() not in _live.processes()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as heard:
+        heard.bind(str(tmp_path / f"{os.getpid()}-1.sock"))
+        heard.listen()
+        assert os.getpid() in _live.processes()
 
 
 def test_prometheus_escapes_what_it_must() -> None:

@@ -45,6 +45,14 @@ def test_a_file_goes_there(
     assert (inbox / "empty").read_bytes() == b""
 
 
+def test_a_folder_that_is_not_there_is_told(writable: Server, www: Path, certs: Path) -> None:
+    done = tquic(
+        "put", www / "small.txt", writable.url("new/small.txt"), "--cacert", certs / "ca.pem"
+    )
+    assert done.returncode == 1
+    assert "status 409: Conflict: there is no such folder" in done.stderr
+
+
 def test_a_server_that_takes_none(server: Server, www: Path, certs: Path) -> None:
     trust = ("--cacert", certs / "ca.pem")
     done = tquic("put", www / "big.bin", server.url("new.bin"), *trust)
@@ -59,6 +67,7 @@ def test_a_server_that_takes_none(server: Server, www: Path, certs: Path) -> Non
     ("arguments", "status", "sentence"),
     [
         (["nothing", "https://localhost/x"], 1, "there is no file nothing"),
+        ([".", "https://localhost/x"], 1, ". is no ordinary file"),
         (["ca.pem", "http://localhost/x"], 2, "https:// URLs only"),
         (["ca.pem"], 2, "URL"),
         (["ca.pem", "https://no-such-host.invalid/x"], 1, "cannot find the host"),

@@ -50,7 +50,7 @@ def test_what_is_not_there_and_what_is_wrong() -> None:
     http = H3Connection(quic)  # type: ignore[arg-type]
     with pytest.raises(NoAvailablePushIDError):
         http.send_push_promise(0, [])
-    with pytest.raises(NotImplementedError, match="WebTransport"):
+    with pytest.warns(UserWarning, match="WebTransport"):
         H3Connection(quic, enable_webtransport=True)  # type: ignore[arg-type]
     # DATA before HEADERS
     assert http.handle_event(StreamDataReceived(b"\x00\x01x", False, 0)) == []

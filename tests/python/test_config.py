@@ -174,6 +174,11 @@ def test_shards_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             tquic.Engine.default()
 
 
+def test_limits_are_told_exactly() -> None:
+    with pytest.raises(tquic.ConfigError, match=r"must be from 1024 to 4294967296, not -1$"):
+        tquic.Config(stream_window=-1)
+
+
 @pytest.mark.parametrize("spin", [-0.1, 1.5, float("nan")])
 def test_an_engine_spins_for_a_second_at_most(spin: float) -> None:
     with pytest.raises(tquic.ConfigError, match="spin must be from 0 to 1 s"):

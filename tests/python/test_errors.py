@@ -555,3 +555,90 @@ async def test_time_limits_cancel(pair: Any) -> None:
             async with asyncio.timeout(0):
                 await client.accept_stream()
         assert not client.closed
+
+
+async def test_an_error_that_is_raised_again_keeps_no_frames(pair: Any) -> None:
+    async with pair() as (client, _):
+        stream = client.open_stream()
+        client.close()
+        for call in (stream.read, client.accept_stream, stream.drain):
+            depths = set()
+            for _ in range(5):
+                with pytest.raises(tquic.ApplicationClosed) as caught:
+                    await call()
+                depths.add(len(caught.traceback))
+            assert len(depths) == 1
+
+
+async def test_a_wrong_code_leaves_the_stream_alone(pair: Any) -> None:
+    async with pair() as (client, server):
+        stream = client.open_stream()
+        await stream.write(b"x")
+        far = await server.accept_stream()
+        for call in (stream.stop, stream.reset):
+            with pytest.raises(TypeError):
+                call(1.5)
+            with pytest.raises(ValueError, match="code must be"):
+                call(-1)
+        await far.write(b"y")
+        await stream.write(b"z")
+        assert await stream.read(1) == b"y"
+        assert await far.readexactly(2) == b"xz"
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536])
+async def test_a_port_that_nobody_can_listen_at(port: int, client_config: tquic.Config) -> None:
+    with pytest.raises(ValueError, match=f"port must be from 1 to 65535, not {port}"):
+        await tquic.connect("127.0.0.1", port, config=client_config)
+
+
+FAILING = """
+import asyncio, sys
+import tquic, tquic.sync
+
+server_config = tquic.Config(cert=sys.argv[1], key=sys.argv[2])
+client_config = tquic.Config(insecure=True)
+
+# The client is connected by then.
+def fail(connection):
+    connection.accept_stream()
+    raise LookupError("mine")
+
+async def afail(connection):
+    await connection.accept_stream()
+    raise LookupError("mine")
+
+async def main():
+    async with (
+        tquic.serve("127.0.0.1", 0, afail, config=server_config) as server,
+        tquic.connect(*server.address, config=client_config) as client,
+    ):
+        client.open_stream().write(b"x")
+        await client.wait_closed()
+
+if sys.argv[3] == "sync":
+    with (
+        tquic.sync.serve("127.0.0.1", 0, fail, config=server_config) as server,
+        tquic.sync.connect(*server.address, config=client_config) as client,
+    ):
+        client.open_stream().write(b"x")
+        client.wait_closed()
+else:
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("way", ["asyncio", "sync"])
+def test_a_handler_that_fails_is_not_silent(way: str, identity: Any, tmp_path: Path) -> None:
+    (tmp_path / "cert.pem").write_bytes(identity.cert)
+    (tmp_path / "key.pem").write_bytes(identity.key)
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING, "cert.pem", "key.pem", way],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=60,
+        check=True,
+    )
+    assert "the handler of <Connection from 127.0.0.1:" in done.stderr
+    assert "LookupError: mine" in done.stderr

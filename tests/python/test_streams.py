@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import hashlib
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -514,3 +515,26 @@ async def test_streams_end_with_their_connection(pair: Any) -> None:
             stream.write(b"more")
         with pytest.raises(tquic.ApplicationClosed):
             await outgoing.read()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+async def test_files_that_are_none(pair: Any, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    async with pair() as (client, server):
+        stream = client.open_stream()
+        await stream.write(b"x")
+        far = await server.accept_stream()
+        for path in (pipe, Path("/dev/zero")):
+            with pytest.raises(OSError, match="Not an ordinary file"):
+                await stream.send_file(path)
+        for numbers in ({"offset": -1}, {"size": -1}):
+            with pytest.raises(ValueError, match="must not be negative"):
+                await stream.send_file(__file__, **numbers)
+        # None of this was an end of the stream.
+        await stream.write(b"y")
+        assert await far.readexactly(2) == b"xy"
+        with pytest.raises(ValueError, match="must not be negative"):
+            await far.recv_to_file(tmp_path / "new", offset=-1)
+        with pytest.raises(OSError, match="Not an ordinary file"):
+            await far.recv_to_file(pipe)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import io
 import logging
 import random
 import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -409,3 +411,34 @@ with tquic.sync.serve("127.0.0.1", 0, config=config, timeout=60) as server:
         child.kill()
     assert out == "still works\n", err
     assert child.returncode == 0, err
+
+
+def test_a_server_that_one_thread_polls(
+    server_config: tquic.Config, client_config: tquic.Config
+) -> None:
+    with tquic.sync.serve("127.0.0.1", 0, config=server_config) as server:
+        poller = selectors.DefaultSelector()
+        poller.register(server, selectors.EVENT_READ)
+        accepted: list[tquic.sync.Connection] = []
+
+        def take(wanted: int) -> None:
+            while len(accepted) < wanted:
+                assert poller.select(LIMIT)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        accepted.append(server.accept(timeout=0))
+
+        for number in range(1, 4):
+            with tquic.sync.connect(*server.address, config=client_config):
+                take(number)
+        assert poller.select(0) == []
+        server.stop_accepting()
+        assert poller.select(LIMIT)
+        with pytest.raises(tquic.EngineError):
+            server.accept(timeout=0)
+        poller.close()
+    with (
+        tquic.sync.serve("127.0.0.1", 0, lambda _: None, config=server_config) as server,
+        pytest.raises(RuntimeError, match="the handler takes care"),
+    ):
+        server.fileno()

@@ -20,6 +20,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
+from tquic import _startup
+from tquic._startup import INTERRUPTED
 from tquic.cli import output
 from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.parser import Parser, did_you_mean, make
@@ -45,23 +47,25 @@ COMMANDS: Mapping[str, str] = {
     "completion": "prints a script with which a shell completes this command",
 }
 
-# What a shell reports for a program ended by Ctrl-C: 128 + SIGINT.
-_INTERRUPTED = 130
-
 
 def main(arguments: Sequence[str] | None = None, commands: Mapping[str, str] = COMMANDS) -> int:
     """Runs the command line and returns its exit status; wrong usage exits with status 2."""
-    output.begin()
     try:
+        _startup.over()
+        output.begin()
         try:
             return _main(sys.argv[1:] if arguments is None else arguments, commands)
         finally:
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     except BrokenPipeError:
-        # `tquic ... | head`: nothing more can be written, not even when Python ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # `tquic ... | head`
+        output.abandon()
+        return 1
+    except OSError as error:
+        output.abandon()
+        output.note(f"cannot write the output: {error.strerror}")
         return 1
 
 
@@ -84,13 +88,18 @@ def _main(arguments: Sequence[str], commands: Mapping[str, str]) -> int:
         status: int = module.run(options)
     except KeyboardInterrupt:
         _fail(options, "interrupted")
-        return _INTERRUPTED
+        return INTERRUPTED
     except UsageError as error:
         _usage(parsers[name], options, str(error))
     except CommandError as error:
         return _fail(options, str(error), f"tquic {name}: {error}")
     except (BrokenPipeError, SystemExit):
         raise
+    except OSError as error:
+        # If it was standard output that failed, it fails again.
+        sys.stdout.flush()
+        # A full disk, no descriptors left: the machine's doing, not a bug of ours.
+        return _fail(options, str(error), f"tquic {name}: {error}")
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
         hint = "" if _is_debugging() else " (TQUIC_DEBUG=1 shows where)"

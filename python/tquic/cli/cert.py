@@ -10,9 +10,12 @@ from pathlib import Path
 
 from tquic._engine import make_certificates
 from tquic.cli.failure import CommandError
+from tquic.cli.values import argument, positive
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 DAYS = 365
+# A hundred years.
+MAX_DAYS = 36_525
 # One part of a host name.
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _MAX_NAME = 253
@@ -36,7 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"(default: {', '.join(NAMES)})",
     )
     parser.add_argument(
-        "--days", type=int, default=DAYS, metavar="N", help=f"days it is good (default: {DAYS})"
+        "--days",
+        type=argument(_days),
+        default=DAYS,
+        metavar="N",
+        help=f"days it is good (default: {DAYS})",
     )
 
 
@@ -49,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
             )
     try:
         ca, certificate, key = make_certificates(options.name or list(NAMES), options.days)
-    except (ValueError, OverflowError) as error:
+    except ValueError as error:
         raise CommandError(str(error)) from None
     folder: Path = options.out
     try:
@@ -66,6 +73,12 @@ def run(options: argparse.Namespace) -> int:
     ):
         print(f"{folder / name}  {what}")
     return 0
+
+
+def _days(text: str) -> int:
+    if (number := positive(text)) > MAX_DAYS:
+        raise ValueError(f"{text} days are more than {MAX_DAYS}")
+    return number
 
 
 def _is_host(name: str) -> bool:

@@ -6,6 +6,7 @@ import argparse
 import logging
 import re
 import socket
+import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
@@ -131,6 +132,8 @@ def show_log() -> None:
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
     """The settings that options of clients and servers stand for, as far as they were given."""
+    if options.qlog is not None:
+        _check_folder(options.qlog)
     given = {
         "congestion": options.congestion,
         "qlog": options.qlog,
@@ -138,6 +141,16 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
         "scheduler": getattr(options, "scheduler", None),
     }
     return {name: value for name, value in given.items() if value is not None}
+
+
+def _check_folder(folder: Path) -> None:
+    """The engine goes on without a log where none can be written, which nobody would notice."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CommandError(f"--qlog {folder}: {error.strerror}") from None
 
 
 def add_connect_to_option(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -12,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from tquic.cli import client, service
 from tquic.cli.client import Address
 from tquic.cli.download import Download
-from tquic.cli.output import note, print_json, progress
+from tquic.cli.output import abandon, note, print_json, progress
 from tquic.cli.values import show_rate, show_size
 from tquic.config import Config
 from tquic.session import SessionStore
@@ -131,8 +130,8 @@ class Run(ABC, Generic[Server]):
         return 1 if self.failures or any(d.error is not None for d in self.downloads) else 0
 
     def nobody_reads(self) -> None:
-        """Nothing more can be written to standard output, not even when Python closes it."""
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        """Gives standard output up."""
+        abandon()
         self.output_failures.append("nobody reads the output any more")
 
     def _report(self, *, interrupted: bool) -> None:

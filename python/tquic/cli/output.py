@@ -30,9 +30,30 @@ _printed = False
 
 
 def begin() -> None:
-    """Nothing is printed yet."""
+    """Nothing is printed yet, and there is a standard output to print to."""
     global _printed
     _printed = False
+    if sys.stdout is None or sys.stderr is None:
+        _fill_descriptors()
+
+
+def _fill_descriptors() -> None:
+    """Opens those that a shell closed (``tquic ... >&-``): else the next file or socket would take
+    their numbers, and get what is printed. Writing to them fails, as it should."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.open(os.devnull, os.O_RDONLY)
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    # What nobody can read of errors is no error.
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115, PTH123
+
+
+def abandon() -> None:
+    """Nothing more can be written to standard output, not even when Python closes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def is_printed() -> bool:

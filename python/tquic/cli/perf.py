@@ -108,7 +108,11 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
         "--datagrams", type=argument(positive), metavar="N", help="unreliable datagrams (RFC 9221)"
     )
     what.add_argument(
-        "--size", type=argument(size), default=1200, metavar="B", help="bytes of each datagram"
+        "--size",
+        type=argument(size),
+        default=1200,
+        metavar="B",
+        help="bytes of each datagram, at most what a packet holds",
     )
     what.add_argument(
         "--connections",

@@ -50,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Uploads the file."""
     if not options.file.is_file():
-        raise CommandError(f"there is no file {options.file}")
+        there = options.file.exists()
+        raise CommandError(
+            f"{options.file} is no ordinary file" if there else f"there is no file {options.file}"
+        )
     if options.url.endswith("/"):
         options.url += options.file.name
     server, request = locate(options.url)
@@ -81,6 +84,8 @@ async def _put(options: argparse.Namespace, server: Address, request: str) -> in
         raise CommandError(f"cannot read {options.file}: {error.strerror}") from None
     seconds = time.monotonic() - started
     failed = status >= 300
+    # Our server's text begins with the status.
+    text = text.removeprefix(str(status)).lstrip(": ")
     why = f"the server refused: status {status}" + (f": {text}" if text else "")
     if options.json:
         document: dict[str, Any] = {

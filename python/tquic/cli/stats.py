@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
 
 def find() -> int:
     """The only process that there is, or a sentence that names all."""
-    found = sorted(_live.sockets())
+    found = _live.processes()
     if not found:
         raise CommandError("no process of this user runs an engine of tquic")
     if len(found) > 1:

@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _find() -> int:
-    found = sorted(_live.sockets())
+    found = _live.processes()
     if len(found) != 1:
         known = f": {', '.join(map(str, found))}" if found else ""
         raise CommandError(f"name a process that runs tquic{known}")

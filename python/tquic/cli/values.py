@@ -21,12 +21,16 @@ __all__ = [
 ]
 
 _T = TypeVar("_T")
+# Of anything.
+_MANY = 10**9
 
 
 def positive(text: str) -> int:
     """A number of things, at least one."""
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 10**9:
+    if not text.isascii() or not text.isdigit() or not int(text):
         raise ValueError(f"{text!r} is no number above 0")
+    if int(text) > _MANY:
+        raise ValueError(f"{text} is more than {_MANY}")
     return int(text)
 
 

@@ -348,7 +348,7 @@ class Session:
 
     def _check_open(self) -> None:
         if self._closed is not None:
-            raise self._closed
+            raise self._closed.with_traceback(None)
 
     def _streams(self) -> list[Stream]:
         """Its streams that are not over."""

@@ -15,7 +15,7 @@ from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import EngineError
 from tquic.server import Listener, tell_failure
-from tquic.sync._home import Threads
+from tquic.sync._home import Bell, Threads
 from tquic.sync.connection import Connection, Inner
 from tquic.sync.stream import _checked
 from tquic.tls import TlsContext, settled
@@ -61,6 +61,7 @@ class Server:
         self._handler = handler
         self._accepting = accepting
         self._handlers: set[threading.Thread] = set()
+        self._bell: Bell | None = None
         if handler is not None:
             accepting.on_fresh = self._start
         # Handles events while nobody else waits for any: handshakes go on, descriptors ring.
@@ -93,17 +94,36 @@ class Server:
             timeout: seconds. Default for ever.
 
         Raises:
-            TimeoutError: none came.
+            TimeoutError: none came; with a timeout of 0 it is `BlockingIOError`.
             EngineError: the server was closed.
         """
-        if self._handler is not None:
-            raise RuntimeError("the handler takes care of connections")
+        self._check_handler()
+        if timeout == 0 and self._bell is not None:
+            # First: who comes while this looks rings again.
+            self._bell.silence()
         return self._home.run(self._accepting.accept(), _checked(timeout))
+
+    def fileno(self) -> int:
+        """A descriptor for `select`, `selectors` and event loops: readable when somebody came.
+
+        Only to be polled. When it is readable, call `accept` with a timeout of 0 until it raises
+        `BlockingIOError`.
+        """
+        self._check_handler()
+        with self._home.lock:
+            if self._bell is None:
+                self._bell = Bell()
+                self._accepting.on_fresh = self._bell.ring
+                # Who came before may wait.
+                self._bell.ring()
+            return self._bell.fileno()
 
     def stop_accepting(self) -> None:
         """Takes no new connections; those that are there go on. See `wait_closed`."""
         with self._home.lock:
             self._accepting.stop_accepting()
+            if self._bell is not None:
+                self._bell.ring()
 
     def close(self, code: int = 0, reason: str = "") -> None:
         """Takes no new connections and closes those that are there; returns at once.
@@ -116,6 +136,8 @@ class Server:
         """
         with self._home.lock:
             self._accepting.close(code, reason)
+            if self._bell is not None:
+                self._bell.ring()
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Waits until it accepts no more and all its connections and handlers have ended.
@@ -144,6 +166,10 @@ class Server:
     ) -> None:
         self.close()
         self.wait_closed()
+
+    def _check_handler(self) -> None:
+        if self._handler is not None:
+            raise RuntimeError("the handler takes care of connections")
 
     def _keep(self) -> None:
         self._home.run(self._accepting.wait_closed(), None)

@@ -3,7 +3,8 @@
 import asyncio
 
 from aioquic.asyncio import QuicConnectionProtocol, connect, serve
-from aioquic.h0.connection import H0_ALPN, DataReceived, H0Connection, HeadersReceived
+from aioquic.h0.connection import H0_ALPN, H0Connection
+from aioquic.h3.events import DataReceived, HeadersReceived
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.quic.events import ProtocolNegotiated, QuicEvent
 

@@ -56,14 +56,15 @@ class Answer:
             self.descriptor = None
 
 
-def problem(status: int, *fields: Line, head: bool = False) -> Answer:
+def problem(status: int, *fields: Line, head: bool = False, why: str = "") -> Answer:
     """An answer that says what is wrong, in one line of text.
 
     Args:
         status: the status code.
         fields: more fields.
         head: leave the body out, for a HEAD request.
+        why: what the status does not say.
     """
-    body = f"{status} {HTTPStatus(status).phrase}\n".encode()
+    body = f"{status} {HTTPStatus(status).phrase}{why and f': {why}'}\n".encode()
     lines = [date_line(), _TEXT, (b"content-length", b"%d" % len(body)), *fields]
     return Answer(status, lines) if head else Answer(status, lines, [body], len(body))

@@ -211,7 +211,7 @@ class _Http:
             raise ValueError(f"{message['type']} is no message of an HTTP response")
         if self._exchange.error is not None:
             # Since version 2.4 of the specification.
-            raise self._exchange.error
+            raise self._exchange.error.with_traceback(None)
         await handler(self, message)
 
     async def _on_start(self, message: Message) -> None:

@@ -386,7 +386,7 @@ class Exchange:
 
     def _check(self) -> None:
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)
 
     def _gone(self, error: Exception) -> Disconnected:
         return self.error or Disconnected(str(error))

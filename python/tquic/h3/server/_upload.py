@@ -14,6 +14,9 @@ from tquic.h3.server._fields import Fields
 
 __all__ = ["Upload"]
 
+# Folders are not made on the way.
+_NO_FOLDER = "there is no such folder"
+
 
 class Upload:
     """One file on its way in. `finish` or `abort` ends it."""
@@ -47,20 +50,19 @@ class Upload:
         if fields.first(b"content-range") is not None or b"?" in path:
             return problem(400)
         if not parts or path.endswith(b"/"):
-            return problem(409)
+            return problem(409, why="the path names no file")
         folder = -1
         try:
             folder, is_folder, *_ = root.open(parts[:-1])
             if not is_folder:
                 os.close(folder)
-                return problem(409)
+                return problem(409, why=_NO_FOLDER)
             current = _current(folder, parts[-1])
         except IsADirectoryError:
             os.close(folder)
-            return problem(409)
+            return problem(409, why="a folder has this name")
         except OSError:
-            # Folders are not made on the way.
-            return problem(409)
+            return problem(409, why=_NO_FOLDER)
         if precondition(b"PUT", fields, current) is not None:
             os.close(folder)
             return problem(412)

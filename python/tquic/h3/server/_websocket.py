@@ -122,7 +122,7 @@ class WebSocketExchange:
         if handler is None:
             raise ValueError(f"{message['type']} is no message of a WebSocket")
         if self._exchange.error is not None:
-            raise self._exchange.error
+            raise self._exchange.error.with_traceback(None)
         await handler(self, message)
 
     async def _on_accept(self, message: _Message) -> None:

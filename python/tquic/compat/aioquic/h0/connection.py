@@ -5,9 +5,9 @@ A request is a line, ``GET /path``; the answer is what the stream brings until i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
+from tquic.compat.aioquic.h3.events import DataReceived, H3Event, Headers, HeadersReceived
 from tquic.compat.aioquic.quic.connection import QuicConnection
 from tquic.compat.aioquic.quic.events import QuicEvent, StreamDataReceived
 
@@ -23,49 +23,8 @@ __all__ = [
 H0_ALPN: Final = ["hq-interop"]
 """The protocol's name in ALPN."""
 
-Headers: TypeAlias = list[tuple[bytes, bytes]]
-"""Names and values, in order."""
-
 # The longest request line that is waited for, in bytes.
 _LONGEST_REQUEST: Final = 65_536
-
-
-class H3Event:
-    """The root of HTTP events."""
-
-
-@dataclass
-class HeadersReceived(H3Event):
-    """A request, or the begin of an answer."""
-
-    headers: Headers
-    "A request's ``:method`` and ``:path``; an answer has none."
-
-    stream_id: int
-    "The stream."
-
-    stream_ended: bool
-    "Whether nothing follows; always false, `DataReceived` tells."
-
-    push_id: int | None = None
-    "Always `None`."
-
-
-@dataclass
-class DataReceived(H3Event):
-    """Bytes of a body."""
-
-    data: bytes
-    "The bytes."
-
-    stream_id: int
-    "The stream."
-
-    stream_ended: bool
-    "Whether the body ends behind them."
-
-    push_id: int | None = None
-    "Always `None`."
 
 
 class H0Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Final, NoReturn
 
 import tquic.h3.connection
@@ -22,10 +23,10 @@ from tquic.compat.aioquic.quic.events import (
     StreamReset,
 )
 from tquic.h3 import events
-from tquic.h3.errors import H3Error
+from tquic.h3.errors import ErrorCode, H3Error
 from tquic.h3.settings import Settings
 
-__all__ = ["H3_ALPN", "H3Connection"]
+__all__ = ["H3_ALPN", "ErrorCode", "H3Connection"]
 
 H3_ALPN: Final = ["h3"]
 """The protocol's name in ALPN."""
@@ -36,12 +37,12 @@ class H3Connection:
 
     Args:
         quic: the connection.
-        enable_webtransport: must be false: there is no WebTransport here.
+        enable_webtransport: there is no WebTransport here (a warning): clients are not offered it.
     """
 
     def __init__(self, quic: QuicConnection, enable_webtransport: bool = False) -> None:
         if enable_webtransport:
-            raise NotImplementedError("tquic.compat.aioquic.h3 has no WebTransport")
+            warnings.warn("tquic.compat.aioquic.h3 has no WebTransport", UserWarning, stacklevel=2)
         self._quic = quic
         self._is_client = quic.configuration.is_client
         self._datagrams = bool(quic.configuration.max_datagram_frame_size)

@@ -12,6 +12,7 @@ __all__ = [
     "Headers",
     "HeadersReceived",
     "PushPromiseReceived",
+    "WebTransportStreamDataReceived",
 ]
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -79,3 +80,20 @@ class PushPromiseReceived(H3Event):
 
     stream_id: int
     "The stream."
+
+
+@dataclass
+class WebTransportStreamDataReceived(H3Event):
+    """For programs that ask for it: there is no WebTransport here, so it never comes."""
+
+    data: bytes
+    "The bytes."
+
+    stream_id: int
+    "The stream."
+
+    stream_ended: bool
+    "Whether it ends behind them."
+
+    session_id: int
+    "The stream of the session's request."
