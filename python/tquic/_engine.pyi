@@ -33,7 +33,6 @@ __all__ = [
     "STATS",
     "STOPPED",
     "STREAM_OPENED",
-    "STREAM_READY",
     "TICKET_RECEIVED",
     "UNFRAMED",
     "WRITABLE",
@@ -103,7 +102,6 @@ ACCEPTED: Final[int]
 CONNECTED: Final[int]
 ZERO_RTT_REJECTED: Final[int]
 STREAM_OPENED: Final[int]
-STREAM_READY: Final[int]
 DATA: Final[int]
 WRITABLE: Final[int]
 FINISHED: Final[int]

@@ -157,6 +157,14 @@ class Incoming:
         self.let_more_in()
         return False
 
+    def holds_all(self) -> bool:
+        """Whether everything up to the end is there; else has the engine deliver more."""
+        self.check()
+        if self.end_seen:
+            return True
+        self.let_more_in()
+        return False
+
     def let_more_in(self) -> None:
         """The reader needs more than is there: it must not count against what the engine gives,
         or readers of many streams would wait for each other's rest."""
@@ -167,16 +175,17 @@ class Incoming:
 
     def take(self, n: int) -> list[bytes | memoryview]:
         """Exactly `n` bytes, which are there."""
+        chunks = self.chunks
         parts: list[bytes | memoryview] = []
         missing = n
         while missing:
-            first = self.chunks[0]
+            first = chunks[0]
             if len(first) > missing:
                 view = memoryview(first)
-                self.chunks[0] = view[missing:]
+                chunks[0] = view[missing:]
                 parts.append(view[:missing])
                 break
-            parts.append(self.chunks.popleft())
+            parts.append(chunks.popleft())
             missing -= len(first)
         self.buffered -= n
         self.position += n
@@ -188,10 +197,12 @@ class Incoming:
         return b"".join(self.take(self.buffered))
 
     def _report(self, n: int) -> None:
-        self._unreported += n
-        if self._unreported > 0 and (not self.buffered or self._unreported >= _REPORT):
-            size, self._unreported = self._unreported, 0
-            self._consumed(size)
+        n += self._unreported
+        if n > 0 and (not self.buffered or n >= _REPORT):
+            self._unreported = 0
+            self._consumed(n)
+        else:
+            self._unreported = n
 
     def _consumed(self, n: int) -> None:
         self._native.consumed(self._number, n)
@@ -278,43 +289,50 @@ class Outgoing:
         """Raises if nothing can be written."""
         if self.error is not None:
             raise self.error.with_traceback(None)
-        self.check_way()
         if self.ended:
+            self.check_way()
             raise StreamClosed("the stream was finished or reset")
 
-    def write(self, data: ReadableBuffer, share: bool, limit: int | None = None) -> None:
-        """Gives data to the engine, and keeps what it does not take yet."""
+    def write(
+        self, data: ReadableBuffer, share: bool, finish: bool = False, limit: int | None = None
+    ) -> None:
+        """Gives data to the engine, and keeps what it does not take yet; with `finish` it is the
+        last."""
         self.check()
         if self.doomed:
-            return
-        if self.pending:
+            pass
+        elif self.pending:
             if self.size > (self._limit if limit is None else limit):
                 raise WriteBufferFull(
                     f"{self.size} bytes wait to be sent; await write() or drain()"
                 )
             self._keep(memoryview(data).cast("B"), share)
-            return
-        size = len(data) if isinstance(data, bytes) else memoryview(data).nbytes
-        written = self._offer(data, share)
-        if written is not None and written < size:
-            self._keep(memoryview(data).cast("B")[written:], share)
+        else:
+            size = len(data) if isinstance(data, bytes) else memoryview(data).nbytes
+            written = self._offer(data, share, finish)
+            if written is not None and written < size:
+                self._keep(memoryview(data).cast("B")[written:], share)
+        if finish:
+            self.ended = True
 
-    def _offer(self, data: ReadableBuffer, share: bool) -> int | None:
-        """Answers how much the engine took, nothing if it wants none any more."""
+    def _offer(self, data: ReadableBuffer, share: bool, last: bool) -> int | None:
+        """Answers how much the engine took, nothing if it wants none any more. If it takes all, and
+        that is the last, the stream ends there."""
         if self.share is not None:
-            return self._offer_share(self.share, memoryview(data).cast("B"), share)
-        return self._give(data, share)
+            return self._offer_share(self.share, memoryview(data).cast("B"), share, last)
+        return self._give(data, share, last)
 
-    def _offer_share(self, limits: Share, view: memoryview, share: bool) -> int | None:
+    def _offer_share(self, limits: Share, view: memoryview, share: bool, last: bool) -> int | None:
         """The same for no more than the stream may send."""
         part = view[: limits.room]
-        written = self._give(part, share) if part or not view else 0
+        whole = len(part) == len(view)
+        written = self._give(part, share, last and whole) if part or whole else 0
         limits.sent(written or 0, of=len(view))
         return written
 
-    def _give(self, data: ReadableBuffer, share: bool) -> int | None:
+    def _give(self, data: ReadableBuffer, share: bool, last: bool) -> int | None:
         try:
-            written = self._native.write(self._number, data, share)
+            written = self._native.write(self._number, data, share, last)
         except (StreamClosed, ConnectionClosed):
             # The event that says why is on its way.
             self.doomed = True
@@ -365,18 +383,17 @@ class Outgoing:
             self.doomed = True
 
     def on_writable(self) -> None:
-        while self.pending:
-            view = self.pending[0]
-            written = self._offer(view, True)
+        pending = self.pending
+        while pending:
+            view = pending[0]
+            written = self._offer(view, True, self.ended and len(pending) == 1)
             if written is None:
                 return
             self.size -= written
             if written < len(view):
-                self.pending[0] = view[written:]
+                pending[0] = view[written:]
                 break
-            self.pending.popleft()
-            if not self.pending and self.ended:
-                self._finish_native()
+            pending.popleft()
         self.changed.wake()
 
     def on_finished(self) -> None:

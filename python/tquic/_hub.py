@@ -74,13 +74,17 @@ class BaseHub:
             # It would wait for ever, and take from the parent what wakes that.
             raise EngineError("a fork made this process: its connections are those of the parent")
         events = self.native.poll(_BATCH)
+        connections = self._connections
         # What is answered at once goes to the engine in one batch.
         self.native.hold()
         try:
             # The descriptor stays readable while more events wait.
             for key, kind, a, b, c in events:
                 try:
-                    self._dispatch(key, kind, a, b, c)
+                    if (connection := connections.get(key)) is not None:
+                        connection._on_event(kind, a, b, c)
+                    else:
+                        self._on_event(kind, a, b, c)
                 except Exception as error:
                     # One connection's failure is not another's.
                     self._failed(error)
@@ -96,8 +100,8 @@ class BaseHub:
     def _release(self) -> None:
         self.native.release()
 
-    def _dispatch(self, key: int, kind: int, a: Any, b: Any, c: Any) -> None:
-        connection = self._connections.get(key)
+    def _on_event(self, kind: int, a: Any, b: Any, c: Any) -> None:
+        """Of no connection, or of one that is not here (any more)."""
         if kind == _engine.LOG:
             _logger.warning("%s", a)
         elif kind == _engine.ACCEPTED:
@@ -106,8 +110,6 @@ class BaseHub:
                 a.close(0, b"the server is closed")
             else:
                 accept(a, c)
-        elif connection is not None:
-            connection._on_event(kind, a, b, c)
 
 
 class Hub(BaseHub):

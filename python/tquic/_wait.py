@@ -68,20 +68,24 @@ class Waiters:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._futures: set[asyncio.Future[None]] = set()
+        # Made by who waits first: a stream has two signals, and often nobody waits for either.
+        self._futures: set[asyncio.Future[None]] | None = None
 
     async def wait(self) -> None:
         """Waits until `wake` is called."""
+        futures = self._futures
+        if futures is None:
+            futures = self._futures = set()
         future = self._loop.create_future()
-        self._futures.add(future)
+        futures.add(future)
         try:
             await future
         finally:
-            self._futures.discard(future)
+            futures.discard(future)
 
     def wake(self) -> None:
         """Wakes all who wait."""
-        for future in self._futures:
+        for future in self._futures or ():
             if not future.done():
                 future.set_result(None)
 

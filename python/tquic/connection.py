@@ -176,7 +176,8 @@ class Connection:
             ConnectionClosed: the connection is over.
             EngineError: some thousand streams wait for the peer's permission already.
         """
-        self._check_open()
+        if self._closed is not None:
+            raise self._closed
         number = self._native.open(not unidirectional)
         stream = self._stream_type(self, number, early=self._info is None)
         self._streams[number] = stream
@@ -575,8 +576,8 @@ class Connection:
 
     def _forget(self, stream: Stream) -> None:
         """Nothing more will happen to the stream, perhaps."""
-        if stream._over:
-            self._streams.pop(stream.id, None)
+        if stream._in.over and stream._out.over:
+            self._streams.pop(stream._id, None)
 
     def _begun(self) -> None:
         if self._on_begun is not None:
@@ -720,7 +721,6 @@ class Connection:
         _engine.CONNECTED: _on_connected,
         _engine.ZERO_RTT_REJECTED: _on_zero_rtt_rejected,
         _engine.STREAM_OPENED: _on_stream_opened,
-        _engine.STREAM_READY: _ignore,
         _engine.DATA: _on_data,
         _engine.WRITABLE: _on_writable,
         _engine.FINISHED: _on_finished,

@@ -44,10 +44,10 @@ class Stream:
     """
 
     def __init__(self, connection: Connection, number: int, *, early: bool) -> None:
-        ours = (number & 1 == 0) == connection.is_client
+        ours = (number & 1 == 0) == connection._is_client
         one_way = bool(number & 2)
         native, signal = connection._native, connection._home.signal
-        limit = connection.config.write_buffer
+        limit = connection._config.write_buffer
         self._connection = connection
         self._native = native
         self._id = number
@@ -109,11 +109,8 @@ class Stream:
             return b""
         incoming = self._in
         if n < 0:
-            while not incoming.end_seen:
-                incoming.check()
-                incoming.let_more_in()
+            while not incoming.holds_all():
                 await self._more()
-            incoming.check()
             return incoming.take_all()
         return bytes(await self.read_chunk(n))
 
@@ -298,7 +295,9 @@ class Stream:
 
     # ---- Writing ----
 
-    def write(self, data: ReadableBuffer, *, share: bool = False) -> Awaitable[None]:
+    def write(
+        self, data: ReadableBuffer, *, share: bool = False, finish: bool = False
+    ) -> Awaitable[None]:
         """Queues bytes for sending. ``await`` the answer, or `drain`, to wait until there is room.
 
         Memory that cannot change (`bytes`, read-only views) is not copied but referenced until the
@@ -309,6 +308,7 @@ class Stream:
             data: any object with the buffer protocol.
             share: reference writable memory as well. It must then not change until the stream
                 is finished and `wait_finished` has returned.
+            finish: the stream ends behind these bytes: the same as `finish` afterwards, for less.
 
         Raises:
             StreamClosed: this end has finished or reset the stream, or it does not go this way.
@@ -316,7 +316,7 @@ class Stream:
             ConnectionClosed: the connection is over.
             WriteBufferFull: more than `Config.write_buffer` bytes wait already.
         """
-        self._out.write(data, share)
+        self._out.write(data, share, finish)
         return _Written(self)
 
     async def drain(self) -> None:
@@ -333,7 +333,10 @@ class Stream:
             await self._out.changed.wait()
 
     def finish(self) -> None:
-        """Ends the stream behind what was written. Finishing again does nothing."""
+        """Ends the stream behind what was written. Finishing again does nothing.
+
+        See `write` for the last bytes and the end in one.
+        """
         self._out.finish()
 
     write_eof = finish

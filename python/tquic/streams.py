@@ -189,7 +189,7 @@ class StreamTransport(asyncio.Transport):
         if out.ended:
             raise RuntimeError("cannot write after write_eof() or close()")
         with contextlib.suppress(QuicError):
-            out.write(data, False, sys.maxsize)
+            out.write(data, False, limit=sys.maxsize)
         # The engine may take all a program writes without ever waiting: now and then the loop must
         # have its turn, or the program would never learn that the peer has given up.
         self._since_turn += memoryview(data).nbytes

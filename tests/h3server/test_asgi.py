@@ -40,6 +40,26 @@ def only_http(application: Any) -> Any:
     return app
 
 
+async def test_what_follows_the_response_is_waited_for(serve: Serve) -> None:
+    released, ended = asyncio.Event(), []
+
+    @only_http
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(START)
+        await send({"type": "http.response.body", "body": b"ok"})
+        await released.wait()
+        ended.append(scope["path"])
+
+    async with serve(app) as site, site.connect() as client:
+        assert await (await client.get("/background")).read() == b"ok"
+        end = asyncio.create_task(site.server.shutdown())
+        done, _ = await asyncio.wait({end}, timeout=0.8)
+        assert not done
+        released.set()
+        assert await end
+        assert ended == ["/background"]
+
+
 async def test_the_scope(serve: Serve) -> None:
     scopes: list[dict[str, Any]] = []
 
@@ -358,6 +378,8 @@ async def test_starlette(serve: Serve, www: Path) -> None:
         assert await (await client.get("/static/hello.txt")).read() == b"hello, world\n"
         assert (await client.get("/nothing")).status == 404
         assert (await client.head("/stream")).status == 200
+        # It may still close the last file.
+        assert await site.server.shutdown()
 
 
 class Item(BaseModel):

@@ -82,6 +82,18 @@ async def test_more_streams_than_the_peer_allows_at_a_time(
             tasks.create_task(one(connection, number))
 
 
+async def test_streams_are_written_in_any_order(pair: Any) -> None:
+    async with pair(server={"max_bidi_streams": 8}) as (client, server):
+        streams = [client.open_stream() for _ in range(8)]
+        # Nothing is there to be sent, and all of them are open.
+        await client.ping()
+        for stream in reversed(streams):
+            stream.write(b"%d" % stream.id, finish=True)
+        for _ in streams:
+            stream = await server.accept_stream()
+            assert await stream.read() == b"%d" % stream.id
+
+
 async def test_ways_of_reading(pair: Any) -> None:
     data = noise(300_000)
     async with pair() as (client, server):
@@ -255,6 +267,56 @@ async def test_writes_that_nobody_awaits_are_bounded(pair: Any) -> None:
         with pytest.raises(tquic.WriteBufferFull, match="await"):
             flood()
         assert stream.unacknowledged() <= (128 << 10) + 2 * len(block)
+
+
+@pytest.mark.parametrize("size", [0, 1, 5000, 3 * MB])
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+async def test_the_last_bytes_and_the_end_in_one(pair: Any, kind: Any, size: int) -> None:
+    data = noise(size)
+    async with pair(client={"send_buffer": 64 << 10}) as (client, server):
+        outgoing = client.open_stream()
+        outgoing.write(b"first, ")
+        waiting = outgoing.write(kind(data), finish=True)
+        for again in False, True:
+            with pytest.raises(tquic.StreamClosed, match="finished"):
+                outgoing.write(b"x", finish=again)
+        outgoing.finish()
+        stream = await server.accept_stream()
+        assert await stream.read() == b"first, " + data
+        await waiting
+        await outgoing.wait_finished()
+        # Its other direction goes on.
+        await stream.write(b"answer", finish=True)
+        assert await outgoing.read() == b"answer"
+
+
+async def test_a_write_that_is_refused_does_not_end_the_stream(pair: Any) -> None:
+    limits = {"send_buffer": 64 << 10, "write_buffer": 64 << 10}
+    async with pair(client=limits) as (client, server):
+        outgoing = client.open_stream()
+        size = 0
+        while outgoing._out.size <= limits["write_buffer"]:
+            outgoing.write(bytes(32 << 10))
+            size += 32 << 10
+        with pytest.raises(tquic.WriteBufferFull):
+            outgoing.write(b"x", finish=True)
+        stream = await server.accept_stream()
+        reading = asyncio.create_task(stream.read())
+        await outgoing.drain()
+        with pytest.raises(BufferError, match="contiguous"):
+            outgoing.write(memoryview(b"abcdef")[::2], finish=True)
+        outgoing.write(b"the end", finish=True)
+        assert await reading == bytes(size) + b"the end"
+
+
+async def test_the_end_behind_what_waits(pair: Any) -> None:
+    async with pair(client={"send_buffer": 64 << 10}) as (client, server):
+        for last in b"", b"the end":
+            outgoing = client.open_stream()
+            outgoing.write(bytes(MB))
+            outgoing.write(last, finish=True)
+            stream = await server.accept_stream()
+            assert await stream.read() == bytes(MB) + last
 
 
 async def test_reset(pair: Any) -> None:

@@ -74,6 +74,9 @@ def test_ways_of_reading_and_writing(client: tquic.sync.Connection) -> None:
     assert stream.read() == b""
     assert stream.at_eof()
     stream.wait_finished()
+    other = client.open_stream()
+    assert other.write(b"all of it", finish=True) == 9
+    assert other.read() == b"all of it"
     with pytest.raises(EOFError):
         stream.readexactly(1)
     with pytest.raises(tquic.StreamClosed):

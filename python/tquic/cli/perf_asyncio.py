@@ -156,8 +156,7 @@ async def _requests(connection: Connection, task: PerfTask, tally: _Tally) -> No
             left -= 1
             begun = time.perf_counter()
             stream = connection.open_stream()
-            stream.write(header)
-            stream.finish()
+            stream.write(header, finish=True)
             received = await _answer(stream, task.response, tally)
             tally.latencies.append(time.perf_counter() - begun)
             tally.wrong += received != task.response

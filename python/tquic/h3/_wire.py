@@ -182,9 +182,7 @@ class Exchange(tquic.stream.Stream):
     def _send(self, data: ReadableBuffer, end: bool) -> None:
         # What a field section refers to goes first.
         self.wire._flush_h3()
-        self._out.write(data, False)
-        if end:
-            self.finish()
+        self._out.write(data, False, end)
 
     # ---- Receiving ----
 

@@ -169,11 +169,11 @@ class BaseStream:
 
     # ---- Writing ----
 
-    def write(self, data: ReadableBuffer, *, share: bool = False) -> int:
+    def write(self, data: ReadableBuffer, *, share: bool = False, finish: bool = False) -> int:
         """Writes all of `data`, and waits until the engine has taken it; answers its length.
 
-        See `tquic.Stream.write` for what is copied. With a timeout of 0 all of it is taken at once
-        unless earlier data waits.
+        See `tquic.Stream.write` for what is copied. With `finish` the stream ends behind it. With a
+        timeout of 0 all of it is taken at once unless earlier data waits.
 
         Raises:
             TimeoutError: the engine has not taken all of it; the rest stays queued and must not be
@@ -191,7 +191,7 @@ class BaseStream:
                 self._home.dispatch()
                 if self._inner._out.pending:
                     raise BlockingIOError("earlier data waits to be sent")
-            self._inner.write(data, share=share)
+            self._inner.write(data, share=share, finish=finish)
             if self._timeout == 0 or not self._inner._out.pending:
                 return size
         self._run(self._inner.drain())

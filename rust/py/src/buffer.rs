@@ -79,14 +79,22 @@ pub fn held() -> usize {
 }
 
 /// The bytes of any object with the buffer protocol, from `skip` on. Read-only memory is referenced,
-/// not copied; of memory that can be written up to `max` bytes are copied, unless `share`: then the
-/// caller promises not to change it. Answers too how many bytes there are in all.
+/// not copied, if they are many; of much memory that can be written up to `max` bytes are copied,
+/// unless `share`: then the caller promises not to change it. Answers too how many bytes there are
+/// in all.
 pub fn borrow(
     object: &Bound<'_, PyAny>,
     share: bool,
     skip: usize,
-    max: usize,
+    max: impl FnOnce() -> usize,
 ) -> PyResult<(Bytes, usize)> {
+    if let Ok(bytes) = object.cast_exact::<PyBytes>() {
+        let bytes = bytes.as_bytes();
+        if bytes.len() < SMALL {
+            let rest = bytes.get(skip..).unwrap_or_default();
+            return Ok((Bytes::copy_from_slice(rest), bytes.len()));
+        }
+    }
     let py = object.py();
     let buffer = PyUntypedBuffer::get(object)?;
     if !buffer.is_c_contiguous() {
@@ -95,7 +103,7 @@ pub fn borrow(
     let all = buffer.len_bytes();
     let refer = buffer.readonly() || share;
     let left = all.saturating_sub(skip);
-    let len = if refer { left } else { left.min(max) };
+    let len = if refer || left < SMALL { left } else { left.min(max()) };
     // SAFETY: `skip` is inside the buffer's memory if any byte is left behind it.
     let start = (len > 0).then(|| unsafe { buffer.buf_ptr().cast::<u8>().add(skip) });
     let Some(start) = start.and_then(NonNull::new) else { return Ok((Bytes::new(), all)) };

@@ -55,7 +55,9 @@ enum Part<'py> {
 impl Part<'_> {
     fn source(self) -> PyResult<Source> {
         match self {
-            Self::Bytes(data) => Ok(Source::Bytes(buffer::borrow(&data, false, 0, usize::MAX)?.0)),
+            Self::Bytes(data) => {
+                Ok(Source::Bytes(buffer::borrow(&data, false, 0, || usize::MAX)?.0))
+            }
             Self::File(descriptor, offset, size) => {
                 // SAFETY: borrowed for the length of this call only, in which the caller, who holds
                 // the interpreter, cannot close it; a number that is no descriptor is refused.
@@ -113,8 +115,8 @@ impl Connection {
         let mut written = 0;
         loop {
             // One byte more than there is room for: by that the engine sees that we wait for room.
-            let room = usize::try_from(self.bridge.room(stream)).unwrap_or(usize::MAX);
-            let (bytes, all) = buffer::borrow(data, share, written, room.saturating_add(1))?;
+            let room = || usize::try_from(self.bridge.room(stream)).unwrap_or(usize::MAX);
+            let (bytes, all) = buffer::borrow(data, share, written, || room().saturating_add(1))?;
             let offered = bytes.len();
             let taken = match finish && written + offered == all {
                 true => self.bridge.write_last(stream, bytes),
@@ -269,7 +271,7 @@ impl Connection {
     #[pyo3(signature = (data, /))]
     fn send_datagram(&self, data: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = data.py();
-        let (bytes, _) = buffer::borrow(data, false, 0, usize::MAX)?;
+        let (bytes, _) = buffer::borrow(data, false, 0, || usize::MAX)?;
         self.bridge.send_datagram(bytes).map_err(|e| error::bridge(py, e))
     }
 

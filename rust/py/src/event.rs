@@ -42,8 +42,8 @@ kinds! {
     ZERO_RTT_REJECTED = 3;
     /// `a`: the stream.
     STREAM_OPENED = 4;
-    /// `a`: the stream.
-    STREAM_READY = 5;
+    /// `a`: a stream of the peer that was answered already, for there is too much to do.
+    REFUSED = 5;
     /// `a`: the stream, `b`: bytes or memoryview, `c`: whether the stream ends there.
     DATA = 6;
     /// `a`: the stream, `b`: bytes not acknowledged.
@@ -92,8 +92,6 @@ kinds! {
     /// `a`: the stream, `b`: whether it is what we sent, `c`: bytes of it that count for flow control
     /// now that it was given up.
     FINAL_SIZE = 26;
-    /// `a`: a stream of the peer that was answered already, for there is too much to do.
-    REFUSED = 27;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -132,7 +130,6 @@ pub fn tuple<'py>(
         }
         EventKind::StreamOpened { stream } => five(py, key, kind::STREAM_OPENED, stream.0, (), ()),
         EventKind::Refused { stream } => five(py, key, kind::REFUSED, stream.0, (), ()),
-        EventKind::StreamReady { stream } => five(py, key, kind::STREAM_READY, stream.0, (), ()),
         EventKind::Finished { stream } => five(py, key, kind::FINISHED, stream.0, (), ()),
         EventKind::Reset { stream, code, reliable_size } => {
             five(py, key, kind::RESET, stream.0, error::reset(py, code)?, reliable_size)

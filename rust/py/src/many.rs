@@ -40,7 +40,7 @@ impl Requests<'_> {
     fn plan(self, py: Python<'_>) -> PyResult<Plan> {
         buffer::release_dropped(py);
         let templates = self.requests.iter().map(|(head, pattern)| {
-            let (head, _) = buffer::borrow(head, false, 0, usize::MAX)?;
+            let (head, _) = buffer::borrow(head, false, 0, || usize::MAX)?;
             PyResult::Ok(Template { head, pattern: *pattern })
         });
         let response = match self.response.as_str() {

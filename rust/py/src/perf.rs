@@ -223,7 +223,7 @@ pub fn perf_pattern(py: Python<'_>) -> Bound<'_, PyBytes> {
 #[pyfunction]
 #[pyo3(signature = (data, offset, /))]
 pub fn perf_mismatches(data: &Bound<'_, PyAny>, offset: u64) -> PyResult<u64> {
-    let (bytes, _) = buffer::borrow(data, true, 0, usize::MAX)?;
+    let (bytes, _) = buffer::borrow(data, true, 0, || usize::MAX)?;
     let mut checker = Checker::default();
     checker.check(offset, &bytes);
     Ok(checker.mismatches)

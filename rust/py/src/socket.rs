@@ -161,7 +161,7 @@ impl Socket {
         buffer::release_dropped(py);
         // Without the option nothing would tell when the buffer is free.
         let zerocopy = zerocopy && self.socket.lends();
-        let (data, _) = buffer::borrow(data, zerocopy, 0, usize::MAX)?;
+        let (data, _) = buffer::borrow(data, zerocopy, 0, || usize::MAX)?;
         let message = Outgoing { stream, data, fin, datagram, reset, priority, zerocopy };
         self.with(py, |socket, near| socket.send(near, message))
     }

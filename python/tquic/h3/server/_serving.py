@@ -89,7 +89,8 @@ class Server(Listener):
     async def shutdown(self, grace: float = 30.0) -> bool:
         """Takes no new connections and requests, lets those that are there finish, and closes.
 
-        Clients are told (GOAWAY, RFC 9114 section 5.2).
+        Clients are told (GOAWAY, RFC 9114 section 5.2). What a handler or an application does
+        behind its response is waited for as well.
 
         Args:
             grace: seconds after which what is not finished is given up.
@@ -109,6 +110,8 @@ class Server(Listener):
                     for connection in connections:
                         connection.go_away(final=True)
                     await asyncio.gather(*(one.wait_idle() for one in connections))
+                    while self._tasks:
+                        await self._news.wait()
             except TimeoutError:
                 done = False
             # Their transport has everything; their programs may still be reading it.

@@ -53,11 +53,6 @@ pub enum EventKind {
         /// Which.
         stream: StreamId,
     },
-    /// A stream that was opened here has been let in by the peer's limit.
-    StreamReady {
-        /// Which.
-        stream: StreamId,
-    },
     /// Bytes in order. `consumed` must be called for them.
     Data {
         /// Of which stream.

@@ -331,8 +331,12 @@ impl Mailbox {
         shared.next[direction as usize] += 1;
         shared.unopened += 1;
         shared.streams.insert(stream, Credit::default());
+        let commands = shared.commands.len();
         drop(shared);
-        self.call();
+        // There is nothing to send before it is written, reset or stopped, and those call.
+        if commands >= HELD_COMMANDS {
+            self.call_for(commands);
+        }
         Ok(stream)
     }
 

@@ -205,7 +205,7 @@ impl BridgeConnection {
         self.mailbox.side()
     }
 
-    /// Opens a stream. It can be written at once; `StreamReady` tells when the peer lets it in.
+    /// Opens a stream. It can be written at once, and the peer hears of it no earlier than that.
     pub fn open(&self, direction: Direction) -> Result<StreamId, BridgeError> {
         self.mailbox.open(direction)
     }

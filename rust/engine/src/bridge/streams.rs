@@ -42,6 +42,8 @@ pub(super) struct Streams {
     streams: HashMap<StreamId, Stream>,
     /// Opened here, not yet let in, by direction.
     waiting: [VecDeque<StreamId>; 2],
+    /// Opened here without waiting, since the last batch.
+    let_in: usize,
     /// With something to read, credit or not.
     readable: VecDeque<StreamId>,
     /// With bytes that wait for acknowledgement.
@@ -64,6 +66,7 @@ impl Streams {
             side,
             streams: HashMap::new(),
             waiting: Default::default(),
+            let_in: 0,
             readable: VecDeque::new(),
             sending: Vec::new(),
             fresh: Vec::new(),
@@ -210,8 +213,14 @@ impl Streams {
     ) {
         let id = match &command {
             BridgeCommand::Open(id) => {
-                self.insert(*id, false);
-                self.waiting[id.direction() as usize].push_back(*id);
+                let waiting = &mut self.waiting[id.direction() as usize];
+                let opened = waiting.is_empty() && set.open(id.direction()).is_some();
+                if opened {
+                    self.let_in += 1;
+                } else {
+                    waiting.push_back(*id);
+                }
+                self.insert(*id, opened);
                 return;
             }
             BridgeCommand::Write(id, _)
@@ -315,9 +324,10 @@ impl Streams {
         }
     }
 
-    /// Opens streams as far as the peer allows; answers how many.
+    /// Opens streams that wait, as far as the peer allows; answers how many have been opened since
+    /// the last batch.
     pub fn open_waiting(&mut self, set: &mut StreamSet, out: &mut VecDeque<EventKind>) -> usize {
-        let mut opened = 0;
+        let mut opened = std::mem::take(&mut self.let_in);
         for direction in [Direction::Bidirectional, Direction::Unidirectional] {
             while let Some(&wanted) = self.waiting[direction as usize].front() {
                 let Some(id) = set.open(direction) else { break };
@@ -325,7 +335,6 @@ impl Streams {
                 debug_assert_eq!(id, wanted);
                 self.waiting[direction as usize].pop_front();
                 opened += 1;
-                out.push_back(EventKind::StreamReady { stream: id });
                 let Some(stream) = self.streams.get_mut(&id) else { continue };
                 stream.opened = true;
                 for command in std::mem::take(&mut stream.deferred) {

@@ -127,7 +127,8 @@ pub(crate) enum Refusal {
 
 impl Inbox {
     pub fn new(shard: u8, waker: Waker) -> Self {
-        Self { queue: Mutex::default(), waker, shard, next: AtomicU64::new(0) }
+        // Key 0 is nobody's.
+        Self { queue: Mutex::default(), waker, shard, next: AtomicU64::new(1) }
     }
 
     /// A name for a connection of this shard.

@@ -197,15 +197,13 @@ class QuicConnection:
             return
         try:
             stream = self._stream_to_send(stream_id)
-            stream.write(data)
+            stream.write(data, finish=end_stream)
         except StreamClosed as error:
             raise RuntimeError("Cannot send data: the stream was ended or reset") from error
         except StreamStopped as error:
             raise RuntimeError(f"Cannot send data: {error}") from error
         except ConnectionClosed:
             return
-        if end_stream:
-            stream.finish()
 
     def reset_stream(self, stream_id: int, error_code: int) -> None:
         """Gives up sending on a stream. Does nothing if it is over.
