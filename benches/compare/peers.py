@@ -216,10 +216,6 @@ def _msquic(work: Work) -> str | None:
     return None
 
 
-def _spinning(work: Work) -> str | None:
-    return None if work.number("inflight") == 1 else "made for one request at a time"
-
-
 def _asyncio(work: Work) -> str | None:
     if work.number("connections") > 1:
         return "its client has one connection"
@@ -263,7 +259,6 @@ PEERS: tuple[Peer, ...] = (
         ("tquic",),
         is_cli=True,
         kinds=frozenset({"requests"}),
-        cannot=_spinning,
         environment=TQUIC_SETTINGS,
         versions=("tquic",),
         remark="both ends poll for up to 1 ms before they sleep: `--spin 1ms`",

@@ -56,16 +56,14 @@ where
 
     /// Each train as one message, until one needs other treatment.
     fn send_whole(&mut self, run: &[Transmit<'_>], sent: &mut Sent) -> io::Result<()> {
-        let heads: ArrayVec<(Name, Control), MAX_TRAINS> =
-            run.iter().map(|train| self.head(train, train.datagrams() > 1)).collect();
-        let messages: ArrayVec<Message<'_>, MAX_TRAINS> = run
-            .iter()
-            .zip(&heads)
-            .map(|(train, (name, control))| {
-                let buffer = train.buffer.filter(|buffer| buffer.contains(train.data));
-                Message { name, control, data: train.data, buffer }
-            })
-            .collect();
+        // Extended, here and below: what `collect` gives is moved as a whole, room and all.
+        let mut heads: ArrayVec<(Name, Control), MAX_TRAINS> = ArrayVec::new();
+        heads.extend(run.iter().map(|train| self.head(train, train.datagrams() > 1)));
+        let mut messages: ArrayVec<Message<'_>, MAX_TRAINS> = ArrayVec::new();
+        messages.extend(run.iter().zip(&heads).map(|(train, (name, control))| {
+            let buffer = train.buffer.filter(|buffer| buffer.contains(train.data));
+            Message { name, control, data: train.data, buffer }
+        }));
         let mut at = 0;
         while let Some(train) = run.get(at) {
             match self.call(&messages[at..])? {
@@ -103,11 +101,14 @@ where
     /// The datagrams of `train`, one message each.
     fn send_split(&mut self, train: &Transmit<'_>, sent: &mut Sent) -> io::Result<()> {
         let (name, control) = self.head(train, false);
-        let messages: ArrayVec<Message<'_>, MAX_MESSAGES> = train
-            .data
-            .chunks(train.segment_size.max(1))
-            .map(|data| Message { name: &name, control: &control, data, buffer: None })
-            .collect();
+        let mut messages: ArrayVec<Message<'_>, MAX_MESSAGES> = ArrayVec::new();
+        let segments = train.data.chunks(train.segment_size.max(1));
+        messages.extend(segments.map(|data| Message {
+            name: &name,
+            control: &control,
+            data,
+            buffer: None,
+        }));
         let mut at = 0;
         while at < messages.len() {
             match self.call(&messages[at..])? {

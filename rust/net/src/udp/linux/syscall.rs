@@ -62,10 +62,11 @@ impl Envelope {
 /// of the first message.
 pub fn sendmmsg(socket: BorrowedFd<'_>, messages: &[Message<'_>]) -> io::Result<usize> {
     let messages = &messages[..messages.len().min(MAX_MESSAGES)];
-    let mut parts: ArrayVec<libc::iovec, MAX_MESSAGES> =
-        messages.iter().map(Message::part).collect();
-    let mut headers: ArrayVec<libc::mmsghdr, MAX_MESSAGES> =
-        messages.iter().zip(&mut parts).map(|(message, part)| message.header(part)).collect();
+    // Extended, here and below: what `collect` gives is moved as a whole, room and all.
+    let mut parts: ArrayVec<libc::iovec, MAX_MESSAGES> = ArrayVec::new();
+    parts.extend(messages.iter().map(Message::part));
+    let mut headers: ArrayVec<libc::mmsghdr, MAX_MESSAGES> = ArrayVec::new();
+    headers.extend(messages.iter().zip(&mut parts).map(|(message, part)| message.header(part)));
     // SAFETY: `headers` holds as many headers as the call is told. Each points to a name, a
     // control buffer and data that `messages` borrows beyond this call, with lengths not above
     // theirs (`Name` and `Control` never count more than they hold), and to an element of `parts`,
@@ -103,11 +104,11 @@ pub fn recvmmsg(
     buffer: &mut [u8],
     envelopes: &mut [Envelope],
 ) -> io::Result<usize> {
-    let mut parts: ArrayVec<libc::iovec, MAX_SLOTS> = buffer
-        .chunks_exact_mut(SLOT_SIZE)
-        .take(MAX_SLOTS)
-        .map(|slot| libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() })
-        .collect();
+    let mut parts: ArrayVec<libc::iovec, MAX_SLOTS> = ArrayVec::new();
+    let slots = buffer.chunks_exact_mut(SLOT_SIZE).take(MAX_SLOTS);
+    parts.extend(
+        slots.map(|slot| libc::iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() }),
+    );
     let mut headers: ArrayVec<libc::mmsghdr, MAX_SLOTS> = ArrayVec::new();
     for (envelope, part) in envelopes.iter_mut().zip(&mut parts) {
         let mut header = empty_header();
