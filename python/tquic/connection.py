@@ -560,7 +560,9 @@ class Connection:
         finally:
             # Cancelling, like leaving the program, is no failure.
             self.close(_FAILED if kind is not None and issubclass(kind, Exception) else 0)
-        await self.wait_closed()
+        # A coroutine that is thrown away can wait for nothing.
+        if kind is not GeneratorExit:
+            await self.wait_closed()
 
     # ---- Inside ----
 

@@ -227,11 +227,6 @@ def test_a_server_that_dies(www: Path, certs: Path, tmp_path: Path) -> None:
 
 def test_nobody_reads_the_result(server: Server, certs: Path) -> None:
     load = command("load", server.url("small.txt"), "--cacert", certs / "ca.pem", "-n", 5, "--json")
-    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *load]
-    done = subprocess.run(
-        closed, stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=PATIENCE, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -246,18 +241,6 @@ def test_nobody_reads_the_result(server: Server, certs: Path) -> None:
     finally:
         os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")
-    if Path("/dev/full").exists():
-        with Path("/dev/full").open("w") as full:
-            done = subprocess.run(
-                load,
-                stdout=full,
-                stderr=subprocess.PIPE,
-                env=ENVIRONMENT,
-                timeout=PATIENCE,
-                check=False,
-            )
-        assert done.returncode == 1
-        assert done.stderr == b"tquic load: cannot write: No space left on device\n"
 
 
 @pytest.mark.parametrize("option", ["--csv", "--hlog"])

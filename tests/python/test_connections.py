@@ -53,6 +53,20 @@ async def test_settings_of_both_ends(
         assert getattr(client.info, field) == getattr(server.info, field) == value
 
 
+async def test_a_coroutine_that_is_thrown_away_closes_its_connection(pair: Any) -> None:
+    async with pair() as (client, server):
+
+        async def use() -> None:
+            async with client:
+                await asyncio.get_running_loop().create_future()
+
+        coroutine = use()
+        coroutine.send(None)
+        coroutine.close()
+        await server.wait_closed()
+        assert server.exception.code == 0
+
+
 async def test_both_ends_learn_who_closed(pair: Any) -> None:
     async with pair() as (client, server):
         server.close(0x1234, "that will do")
