@@ -176,11 +176,11 @@ wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, 
 
 # Trials to simulate, the seed of the first, and how many of a hundred play the scenario multipath
 # whatever their seed would choose.
-SIMULATE_RUNS ?= 10000
+SIMULATE_RUNS ?= 20000
 SIMULATE_SEED ?= 1
-SIMULATE_MULTIPATH ?= 0
+SIMULATE_MULTIPATH ?= 50
 
-simulate: ## plays SIMULATE_RUNS (10000) trials with faults in virtual time, SIMULATE_MULTIPATH % of them multipath
+simulate: ## plays SIMULATE_RUNS (20000) trials with faults in virtual time, SIMULATE_MULTIPATH % of them multipath
 	mkdir -p reports
 	cargo run --profile simulate $(CARGO_FLAGS) -p tquic-sim --bin tquic-simulate -- \
 		--runs $(SIMULATE_RUNS) --seed $(SIMULATE_SEED) --multipath $(SIMULATE_MULTIPATH) | tee reports/simulate.txt

@@ -15,8 +15,10 @@ use tquic_core::error::TransportError;
 
 impl Shard {
     pub(super) fn receive_ready(&mut self) {
-        let ready: ArrayVec<_, { super::EVENTS }> = self.events.iter().collect();
-        for event in ready {
+        // Extended: what `collect` gives is moved as a whole, room and all.
+        let mut ready: ArrayVec<_, { super::EVENTS }> = ArrayVec::new();
+        ready.extend(self.events.iter());
+        for event in &ready {
             if event.token == LINKS {
                 self.on_links();
                 continue;

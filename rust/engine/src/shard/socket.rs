@@ -110,20 +110,17 @@ impl Entry {
     /// One call with the trains at the front of the queue.
     fn send(&self, outbox: &Outbox, interface: &mut Option<Interface>) -> io::Result<Sent> {
         let lendable = if self.lends { outbox.lendable() } else { 0 };
-        let batch: ArrayVec<udp::Transmit<'_>, MAX_TRAINS> = self
-            .queue
-            .iter()
-            .take(MAX_TRAINS)
-            .enumerate()
-            .map(|(at, train)| udp::Transmit {
-                remote: train.transmit.addresses.remote,
-                local_ip: self.source(train.transmit.addresses.local),
-                ecn: train.transmit.ecn.map(to_socket),
-                segment_size: train.transmit.segment,
-                data: outbox.data(train),
-                buffer: outbox.buffer(train).filter(|_| at < lendable),
-            })
-            .collect();
+        // Extended: what `collect` gives is moved as a whole, room and all.
+        let mut batch: ArrayVec<udp::Transmit<'_>, MAX_TRAINS> = ArrayVec::new();
+        let trains = self.queue.iter().take(MAX_TRAINS).enumerate();
+        batch.extend(trains.map(|(at, train)| udp::Transmit {
+            remote: train.transmit.addresses.remote,
+            local_ip: self.source(train.transmit.addresses.local),
+            ecn: train.transmit.ecn.map(to_socket),
+            segment_size: train.transmit.segment,
+            data: outbox.data(train),
+            buffer: outbox.buffer(train).filter(|_| at < lendable),
+        }));
         send(&self.socket, interface, &batch)
     }
 

@@ -191,6 +191,10 @@ impl Conversation {
             Event::Path { change, .. } => {
                 let validated = matches!(change, PathChange::Validated(_));
                 record.counts.paths += u64::from(validated);
+                let poor = TransportErrorCode::PATH_UNSTABLE_OR_POOR.0;
+                if change == (PathChange::Abandoned { error_code: poor, by_peer: false }) {
+                    record.end(self.connection, self.side).gave_up_path = true;
+                }
                 Ok(())
             }
             Event::Closed(error) => {

@@ -20,6 +20,8 @@ pub struct EndRecord {
     pub closed: Option<Instant>,
     /// The longest time between two reads of stream data.
     pub pause: Duration,
+    /// A path did not work, and it has given that up by itself.
+    pub gave_up_path: bool,
     /// It is over.
     pub over: Option<(Instant, ConnectionError)>,
 }

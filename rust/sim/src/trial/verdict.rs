@@ -51,8 +51,15 @@ fn judge_end(record: &Record, index: usize, side: Side) -> Option<String> {
     let complete = matches!(plan.connections[index].ending, Ending::Close(_) | Ending::Idle)
         && !plan.may_die
         && plan.restart.is_none()
-        && has_version(plan);
+        && has_version(plan)
+        && !stranded(mine)
+        && !stranded(other);
     (complete && !mine.done).then(|| format!("{who}: over before all was done ({error})"))
+}
+
+/// Whether it has closed because no path was left; whether it should have, is judged by itself.
+fn stranded(end: &EndRecord) -> bool {
+    matches!(&end.over, Some((_, ConnectionError::Local(e))) if e.code == TransportErrorCode::NO_VIABLE_PATH)
 }
 
 fn has_version(plan: &Plan) -> bool {
@@ -85,11 +92,16 @@ fn explained(
     let rebinds = connection.acts.iter().any(|act| matches!(act.what, What::Rebind { .. }));
     let deaf = other_gone && (rebinds || !plan.network.is_faithful());
     let restarted = plan.restart.is_some_and(|time| Instant::ZERO + time <= at);
+    // An application abandoned one path while the other did not work. If each is done at another
+    // end, none can know in time (draft-ietf-quic-multipath-21 section 3.4).
+    let abandons = connection.acts.iter().any(|act| matches!(act.what, What::AbandonPath(_)));
+    let crossed = abandons && (mine.gave_up_path || other.gave_up_path);
     match error {
         ConnectionError::LocalClose { code: said, .. } => mine.closed.is_some() && *said == code,
         ConnectionError::PeerClose { code: said, .. } => other_closed && *said == code,
         // RFC 9000 section 10.2.3: in the handshake the application's code is not told.
-        ConnectionError::Peer(e) => other_closed && e.code == TransportErrorCode::APPLICATION_ERROR,
+        ConnectionError::Peer(e) if e.code == TransportErrorCode::APPLICATION_ERROR => other_closed,
+        ConnectionError::Peer(e) => e.code == TransportErrorCode::NO_VIABLE_PATH && stranded(other),
         ConnectionError::IdleTimeout => {
             connection.ending == Ending::Idle || deaf || restarted || plan.may_die
         }
@@ -98,7 +110,7 @@ fn explained(
         }
         ConnectionError::StatelessReset => deaf || restarted,
         ConnectionError::Local(e) => {
-            e.code == TransportErrorCode::NO_VIABLE_PATH && (plan.may_die || deaf)
+            e.code == TransportErrorCode::NO_VIABLE_PATH && (plan.may_die || deaf || crossed)
         }
         ConnectionError::VersionMismatch { .. } | ConnectionError::Refused(_) => false,
     }
