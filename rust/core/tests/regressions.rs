@@ -13,11 +13,11 @@ use bytes::Bytes;
 use pair::Pair;
 use tquic_core::ConnectionHandle;
 use tquic_core::config::{AcceptConfig, RetryPolicy, TransportConfig};
-use tquic_core::events::Event;
+use tquic_core::events::{ConnectionError, Event};
 use tquic_core::stream::StreamEvent;
 use tquic_crypto::{ClientConfig, ServerConfig};
 use tquic_wire::header::{self, Long};
-use tquic_wire::{Direction, PacketType, StreamId, Version};
+use tquic_wire::{Direction, PacketType, StreamId, TransportErrorCode, Version};
 
 const SEC: Duration = Duration::from_secs(1);
 
@@ -48,6 +48,31 @@ fn a_max_ack_delay_of_zero_can_be_asked_for() {
     let h = p.establish();
     let id = client_writes(&mut p, h, 300_000);
     assert!(p.run_until(10 * SEC, |p| is_acked(&p.client.events, id)), "{:?}", p.client.events);
+}
+
+#[test]
+fn a_server_that_closes_and_may_send_no_more_tells_as_soon_as_it_may() {
+    let mut p = Pair::new();
+    p.connect();
+    assert!(p.run_until(SEC, |p| !p.accepted.is_empty()));
+    // More than three times what the client has sent.
+    server_writes(&mut p, 100_000);
+    let now = p.now;
+    p.step(now);
+    p.server_conn().close(now, 7, b"");
+    let told = p.run_until(10 * SEC, |p| p.client.events.iter().any(|(_, e)| is_end(e)));
+    assert!(told, "{:?}", p.client.events);
+    // RFC 9000 section 10.2.3: in the handshake the application's code is not told.
+    let closed = p.client.take_events().into_iter().find(is_end);
+    assert!(
+        matches!(&closed, Some(Event::Closed(ConnectionError::Peer(e)))
+            if e.code == TransportErrorCode::APPLICATION_ERROR),
+        "{closed:?}"
+    );
+}
+
+fn is_end(event: &Event) -> bool {
+    matches!(event, Event::Closed(_))
 }
 
 #[test]

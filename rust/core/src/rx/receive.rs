@@ -37,7 +37,11 @@ impl Connection {
         }
         match self.state {
             State::Handshaking | State::Established => {}
-            State::Closing(_) => return self.on_packet_while_closing(),
+            State::Closing(_) => {
+                // RFC 9000 section 8.1: it may be what the answer waits for.
+                self.credit(&addresses, slot);
+                return self.on_packet_while_closing();
+            }
             State::Draining { .. } | State::Drained => {
                 if self.events.trace.wants(Mask::DATAGRAM_DROPPED) {
                     let len = slot.len();
