@@ -76,6 +76,20 @@ fn is_end(event: &Event) -> bool {
 }
 
 #[test]
+fn a_server_that_may_send_again_begins_with_what_was_lost() {
+    let mut p = Pair::new();
+    let h = p.connect();
+    // All that three times what the client has sent allows.
+    p.server.meddler = Some(Box::new(|_, n| n > 6));
+    assert!(p.run_until(SEC, |p| !p.accepted.is_empty()));
+    server_writes(&mut p, 100_000);
+    // The client asks again after a second, and one of its two probes is lost.
+    p.client.meddler = Some(Box::new(|_, n| n != 4));
+    let done = p.run_until(SEC + SEC / 10, |p| p.client_conn(h).handshake().is_confirmed());
+    assert!(done, "{:?} sent {}", p.now, p.server.sent);
+}
+
+#[test]
 fn a_sender_that_may_not_send_does_not_wake_up_for_it() {
     let mut p = Pair::new();
     let h = p.establish();

@@ -176,6 +176,20 @@ impl Connection {
         }
     }
 
+    /// Whether the anti-amplification limit keeps a server from completing the handshake.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.timer_context(0).amplification_blocked
+    }
+
+    /// RFC 9002 appendix A.6: a probe timeout that the anti-amplification limit kept from expiring
+    /// does so before the new allowance is spent on new data. What was lost may be what the client
+    /// needs to read any of that.
+    pub(crate) fn on_unblocked(&mut self, now: Instant) {
+        if !self.is_blocked() {
+            self.on_path_timeout(now, 0);
+        }
+    }
+
     pub(crate) fn timer_context(&self, path: usize) -> TimerContext {
         let server = !self.ids.side.is_client();
         TimerContext {

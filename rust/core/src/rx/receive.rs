@@ -50,6 +50,7 @@ impl Connection {
                 return;
             }
         }
+        let was_blocked = !self.handshake.is_confirmed() && self.is_blocked();
         self.credit(&addresses, slot);
         let opened_before = self.stats.packets_received;
         // Groups of a fixed size keep the masks on the stack.
@@ -62,6 +63,9 @@ impl Connection {
         self.replay_stash();
         if self.stats.packets_received > opened_before && self.state.is_open() {
             self.restart_idle_on_receive(now);
+        }
+        if was_blocked && self.state.is_open() {
+            self.on_unblocked(now);
         }
         self.observe(now);
     }

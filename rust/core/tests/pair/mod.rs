@@ -233,6 +233,8 @@ impl Pair {
         for r in client_replies {
             self.server.inbox.push_back(reply(r, now + self.delay));
         }
+        // What comes is answered before timers are looked at: the harder order.
+        self.flush();
         self.client.endpoint.on_timeout(now);
         self.server.endpoint.on_timeout(now);
         self.flush();
