@@ -13,7 +13,7 @@ use bytes::Bytes;
 use pair::{Datagram, Pair};
 use tquic_core::config::TransportConfig;
 use tquic_core::connection::ConnectionStats;
-use tquic_core::events::{Event, PathChange};
+use tquic_core::events::{ConnectionError, Event, PathChange};
 use tquic_core::multipath::{OpenPathError, PathError};
 use tquic_core::path::FourTuple;
 use tquic_core::{Connection, ConnectionHandle};
@@ -501,4 +501,39 @@ fn a_path_that_stays_silent_is_given_up() {
         by_peer: false,
     };
     assert!(p.client.take_events().contains(&Event::Path { id: 0, change }));
+}
+
+/// Whether the server hears of it within a second that the client closes.
+fn hears_of_the_end(p: &mut Pair, h: ConnectionHandle) -> bool {
+    let now = p.now;
+    p.client_conn(h).close(now, 7, b"");
+    let closed = |(_, event): &(ConnectionHandle, Event)| {
+        matches!(event, Event::Closed(ConnectionError::PeerClose { code: 7, .. }))
+    };
+    p.run_until(SEC, |p| p.server.events.iter().any(closed))
+}
+
+#[test]
+fn the_end_is_told_on_the_path_that_is_left() {
+    let mut p = pair(2, 2);
+    let h = p.establish();
+    settle(&mut p);
+    establish_path(&mut p, h, 1);
+    let now = p.now;
+    p.client_conn(h).abandon_path(now, 0, TransportErrorCode::NO_ERROR).unwrap();
+    // The server has abandoned it as well, and both remember it for a while.
+    p.run_until(25 * MS, |_| false);
+    assert!(hears_of_the_end(&mut p, h));
+}
+
+#[test]
+fn the_end_is_told_on_all_paths() {
+    let mut p = pair(2, 2);
+    let h = p.establish();
+    settle(&mut p);
+    establish_path(&mut p, h, 1);
+    // The first has stopped to work, and nobody knows yet.
+    let dead = address(&p, 0);
+    p.client.meddler = Some(Box::new(move |d, _| d.from != dead));
+    assert!(hears_of_the_end(&mut p, h));
 }

@@ -34,7 +34,7 @@ impl Connection {
         self.finish(error.clone());
         let until = self.forget_at(now);
         self.state =
-            State::Closing(Closing { error, until, send: true, received: 0, threshold: 1 });
+            State::Closing(Closing { error, until, send: Some(0), received: 0, threshold: 1 });
     }
 
     /// The peer closed: be silent (RFC 9000 section 10.2.2).
@@ -130,7 +130,7 @@ impl Connection {
             if closing.received >= closing.threshold {
                 closing.received = 0;
                 closing.threshold = closing.threshold.saturating_mul(2);
-                closing.send = true;
+                closing.send = Some(0);
             }
         }
     }

@@ -31,8 +31,9 @@ pub struct Closing {
     pub error: ConnectionError,
     /// When the state can go.
     pub until: Instant,
-    /// A CONNECTION_CLOSE is to be sent now.
-    pub send: bool,
+    /// The first path on which a CONNECTION_CLOSE is to be sent now; then on all behind it, for
+    /// nobody knows which of them work. `None` if the peer was told.
+    pub send: Option<usize>,
     /// Packets received since the last CONNECTION_CLOSE, and how many cause the next: the number
     /// doubles, so that two closing ends do not echo for ever (section 10.2.1).
     pub received: u32,

@@ -25,7 +25,7 @@ impl Connection {
         self.observe(now);
         let transmit = match &self.state {
             State::Handshaking | State::Established => self.transmit_open(now, buf),
-            State::Closing(closing) if closing.send => self.transmit_close(now, buf),
+            State::Closing(closing) if closing.send.is_some() => self.transmit_close(now, buf),
             _ => None,
         }?;
         self.stats.trains_sent += 1;

@@ -100,27 +100,51 @@ impl Connection {
         Some(Transmit { addresses, ecn: None, segment: len, len })
     }
 
-    /// CONNECTION_CLOSE at every level that the peer may be able to read (RFC 9000 section 10.2.3).
+    /// CONNECTION_CLOSE on the next path that may be used.
     pub(super) fn transmit_close(&mut self, now: Instant, buf: &mut [u8]) -> Option<Transmit> {
         let State::Closing(closing) = &mut self.state else { return None };
-        closing.send = false;
-        let error = closing.error.clone();
-        let active = self.paths[0].active();
+        let (first, error) = (closing.send.take()?, closing.error.clone());
+        for path in first..self.paths.len() {
+            if !self.paths[path].standing.may_send() {
+                continue;
+            }
+            if let Some(transmit) = self.transmit_close_on(now, path, &error, buf) {
+                if let State::Closing(closing) = &mut self.state {
+                    closing.send = Some(path + 1);
+                }
+                return Some(transmit);
+            }
+        }
+        None
+    }
+
+    /// CONNECTION_CLOSE at every level that the peer may be able to read (RFC 9000 section 10.2.3).
+    fn transmit_close_on(
+        &mut self,
+        now: Instant,
+        path: usize,
+        error: &ConnectionError,
+        buf: &mut [u8],
+    ) -> Option<Transmit> {
+        let active = self.paths[path].active();
         let room = usize::from(mtu::BASE)
             .min(buf.len())
             .min(usize::try_from(active.ledger.allowance()).unwrap_or(usize::MAX));
         let addresses = active.addresses;
-        let dcid = self.paths[0].remote_cids.cid(active.remote_cid)?;
+        let dcid = self.paths[path].remote_cids.cid(active.remote_cid)?;
+        // All of the handshake is on the first.
+        let levels = [PacketType::Initial, PacketType::Handshake, PacketType::OneRtt];
+        let levels = &levels[if self.paths[path].id == 0 { 0 } else { 2 }..];
         let mut len = 0;
-        for ty in [PacketType::Initial, PacketType::Handshake, PacketType::OneRtt] {
+        for &ty in levels {
             if !self.closes_at(ty) {
                 continue;
             }
             let packet = &mut buf[len..room];
-            let Some(mut draft) = self.begin(0, ty, &dcid, packet) else { break };
+            let Some(mut draft) = self.begin(path, ty, &dcid, packet) else { break };
             draft.frames(packet, |fw| {
-                if !(ty == PacketType::Handshake && self.completes_first(&error, fw)) {
-                    fw.frame(&close_frame(&error, ty), None);
+                if !(ty == PacketType::Handshake && self.completes_first(error, fw)) {
+                    fw.frame(&close_frame(error, ty), None);
                 }
             });
             if draft.is_empty() {
@@ -133,7 +157,7 @@ impl Connection {
             }
             let size = draft.sealed_len(0);
             if ty == PacketType::OneRtt {
-                self.seal_short(now, 0, &draft, &mut packet[..size]);
+                self.seal_short(now, path, &draft, &mut packet[..size]);
                 self.mask_train(&mut packet[..size], size, draft.pn_offset);
             } else {
                 self.seal_long(now, &draft, &mut packet[..size]);
@@ -141,7 +165,7 @@ impl Connection {
             self.stats.packets_sent += 1;
             len += size;
         }
-        self.paths[0].active_mut().ledger.on_sent(len as u64);
+        self.paths[path].active_mut().ledger.on_sent(len as u64);
         (len > 0).then_some(Transmit { addresses, ecn: None, segment: len, len })
     }
 
