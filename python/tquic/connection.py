@@ -176,8 +176,7 @@ class Connection:
             ConnectionClosed: the connection is over.
             EngineError: some thousand streams wait for the peer's permission already.
         """
-        if self._closed is not None:
-            raise self._closed
+        self._check_open()
         number = self._native.open(not unidirectional)
         stream = self._stream_type(self, number, early=self._info is None)
         self._streams[number] = stream

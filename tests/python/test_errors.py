@@ -561,7 +561,11 @@ async def test_an_error_that_is_raised_again_keeps_no_frames(pair: Any) -> None:
     async with pair() as (client, _):
         stream = client.open_stream()
         client.close()
-        for call in (stream.read, client.accept_stream, stream.drain):
+
+        async def open_stream() -> None:
+            client.open_stream()
+
+        for call in (stream.read, client.accept_stream, stream.drain, open_stream):
             depths = set()
             for _ in range(5):
                 with pytest.raises(tquic.ApplicationClosed) as caught:
