@@ -19,13 +19,12 @@ from tquic.anyio._home import at_home
 from tquic.anyio.webtransport import Session
 from tquic.config import Config
 from tquic.engine import Engine
-from tquic.h3._session_client import client_settings
 from tquic.h3._wire import Wire
-from tquic.h3.client import Establishing, Origin
+from tquic.h3.client import establishing
 from tquic.h3.headers import HeadersLike
 from tquic.h3.priority import Priority
 from tquic.h3.settings import Settings
-from tquic.tls import TlsContext, settled
+from tquic.tls import TlsContext
 
 __all__ = ["ClientConnection", "connect"]
 
@@ -84,9 +83,6 @@ async def connect(
         ConfigError: a setting cannot be used.
         OSError: the name is not known, or the local address is not ours.
     """
-    Origin.of(url)
-    config = settled(config, tls, server_side=False)
-    announced = client_settings(config, settings)
-    how = Establishing(url, config, announced, address, local, interface)
+    how = establishing(url, config, tls, settings, address, local, interface)
     async with at_home(engine) as home, await how.connect(home, ClientConnection) as connection:
         yield connection

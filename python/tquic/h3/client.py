@@ -537,6 +537,27 @@ class Establishing:
         return kind(await how.connect(home, make), self.url)
 
 
+def establishing(
+    url: str,
+    config: Config | None,
+    tls: TlsContext | None,
+    settings: Settings | None,
+    address: tuple[str, int] | None,
+    local: str | tuple[str, int] | None,
+    interface: str | None,
+) -> Establishing:
+    """What the arguments of a `connect` mean, whatever the home.
+
+    Raises:
+        ValueError: it is no https URL.
+        ConfigError: a setting cannot be used.
+    """
+    Origin.of(url)
+    config = settled(config, tls, server_side=False)
+    announced = client_settings(config, settings)
+    return Establishing(url, config, announced, address, local, interface)
+
+
 class Connecting(Opening[ClientConnection]):
     """What `connect` answers: ``await`` it, or use it with ``async with``."""
 
@@ -586,7 +607,5 @@ def connect(
         ConfigError: a setting cannot be used.
         OSError: the name is not known, or the local address is not ours.
     """
-    Origin.of(url)
-    config = settled(config, tls, server_side=False)
-    announced = client_settings(config, settings)
-    return Connecting(Establishing(url, config, announced, address, local, interface), engine)
+    how = establishing(url, config, tls, settings, address, local, interface)
+    return Connecting(how, engine)

@@ -18,8 +18,7 @@ import tquic.h3.client
 import tquic.h3.pool
 from tquic.config import Config
 from tquic.engine import Engine
-from tquic.h3._session_client import client_settings
-from tquic.h3.client import Content, Establishing, Origin
+from tquic.h3.client import Content, establishing
 from tquic.h3.events import Informational
 from tquic.h3.headers import Headers, HeadersLike
 from tquic.h3.priority import Priority
@@ -27,7 +26,7 @@ from tquic.h3.settings import PeerSettings, Settings
 from tquic.sync._home import Threads
 from tquic.sync.stream import _checked
 from tquic.sync.webtransport import Session
-from tquic.tls import TlsContext, settled
+from tquic.tls import TlsContext
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, StrPath
@@ -417,11 +416,8 @@ def connect(
         ConfigError: a setting cannot be used.
         OSError: the name is not known, or the local address is not ours.
     """
-    Origin.of(url)
+    how = establishing(url, config, tls, settings, address, local, interface)
     home = Threads(engine)
     patience = _checked(timeout)
-    config = settled(config, tls, server_side=False)
-    announced = client_settings(config, settings)
-    how = Establishing(url, config, announced, address, local, interface)
     inner = home.run(how.connect(home, tquic.h3.client.ClientConnection), patience)
     return ClientConnection(home, inner, patience)
