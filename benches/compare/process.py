@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from compare.peers import ROOT
 
 # Seconds until a server listens, or ends when it is told to.
 PATIENCE = 30.0

@@ -218,7 +218,7 @@ def test_packets_per_call() -> None:
 
 
 def test_what_a_driver_said_of_errors_names_no_place_of_this_machine(tmp_path: Path) -> None:
-    place = f"{process.ROOT}/x.py"
+    place = f"{peers.ROOT}/x.py"
     code = f"import sys; sys.exit('one\\n' * 9 + {place!r})"
     with process.started([sys.executable, "-c", code], None, {}, tmp_path) as driver:
         driver.child.wait(process.PATIENCE)

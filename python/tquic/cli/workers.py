@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Final, NoReturn
 
+from tquic._startup import INTERRUPTED
 from tquic.cli.failure import CommandError
 from tquic.cli.output import note
 
@@ -20,8 +21,6 @@ __all__ = ["Worker", "run_workers"]
 # A process that ends within so many seconds is not begun anew more often than this, in a row.
 _SOON: Final = 2.0
 _ATTEMPTS: Final = 5
-
-_INTERRUPTED: Final = 130
 
 
 class Worker:
@@ -92,7 +91,7 @@ def _be(work: Callable[[Worker], int], worker: Worker) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         status = work(worker)
     except KeyboardInterrupt:
-        status = _INTERRUPTED
+        status = INTERRUPTED
     except CommandError as error:
         print(f"tquic serve: {error}", file=sys.stderr)
     except BaseException:

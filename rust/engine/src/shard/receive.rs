@@ -145,17 +145,15 @@ impl Shard {
 fn send_replies(sockets: &mut Sockets, socket: usize, replies: &[Reply]) {
     for some in replies.chunks(MAX_TRAINS) {
         let Some(entry) = sockets.get(socket) else { return };
-        let batch: ArrayVec<Transmit<'_>, MAX_TRAINS> = some
-            .iter()
-            .map(|reply| Transmit {
-                remote: reply.addresses.remote,
-                local_ip: entry.source(reply.addresses.local),
-                ecn: None,
-                segment_size: reply.data.len(),
-                data: &reply.data,
-                buffer: None,
-            })
-            .collect();
+        let mut batch: ArrayVec<Transmit<'_>, MAX_TRAINS> = ArrayVec::new();
+        batch.extend(some.iter().map(|reply| Transmit {
+            remote: reply.addresses.remote,
+            local_ip: entry.source(reply.addresses.local),
+            ecn: None,
+            segment_size: reply.data.len(),
+            data: &reply.data,
+            buffer: None,
+        }));
         sockets.send_now(socket, &batch);
     }
 }
