@@ -32,7 +32,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets \
-	multipath fuzz mutants attack soak sanitize coverage audit reproduce idle compare instructions docs requirements wheels clean
+	multipath fuzz mutants attack soak sanitize coverage audit reproduce idle compare instructions docs requirements wheels wheel-pgo clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -173,6 +173,17 @@ wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, 
 	cd wheels && try/bin/tquic --version
 	rm -rf wheels/try
 	@echo "wheels: $$(cd wheels && echo *) built, checked, installed and run; they lie in wheels/"
+
+# What the compiler is told about which code is hot.
+PROFILE ?= target/wheel.profdata
+
+# Two builds from nothing and the training between them; needs an llvm-profdata as new as the compiler's LLVM.
+wheel-pgo: $(TOOLS) ## trains the compiler on a bit of every work (PROFILE), and builds a wheel for this Python
+	$(BIN)/python scripts/train_profile.py $(PROFILE)
+	rm -rf wheels
+	RUSTFLAGS=-Cprofile-use=$(abspath $(PROFILE)) $(BIN)/python -m build --wheel --no-isolation --outdir wheels
+	$(BIN)/python build_backend/tquic_wheel.py wheels/*.whl
+	@echo "wheel-pgo: $$(cd wheels && echo *) built with $(PROFILE) and checked; it lies in wheels/"
 
 # Trials to simulate, the seed of the first, and how many of a hundred play the scenario multipath
 # whatever their seed would choose.
