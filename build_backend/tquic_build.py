@@ -27,6 +27,7 @@ from maturin import (
 
 import tquic_cython
 import tquic_preload
+import tquic_profile
 import tquic_reproduce
 import tquic_wheel
 
@@ -53,7 +54,11 @@ def build_wheel(
 ) -> str:
     """Builds a wheel for the running interpreter and refuses to hand out a broken one."""
     name: str
-    with tquic_cython.without_objects(_ROOT), tquic_reproduce.anywhere(_ROOT):
+    with (
+        tquic_profile.used(),
+        tquic_cython.without_objects(_ROOT),
+        tquic_reproduce.anywhere(_ROOT),
+    ):
         tquic_cython.build(_ROOT)
         library = tquic_preload.build(_ROOT)
         name = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
@@ -71,9 +76,11 @@ def build_editable(
     modules = tquic_wheel.expected_modules(_ROOT)
     for path in tquic_cython.delete_stale_objects(_ROOT, modules):
         print(f"deleted the stale object {path.name}")
-    tquic_cython.build(_ROOT)
-    tquic_preload.build(_ROOT)
-    name: str = maturin.build_editable(wheel_directory, config_settings, metadata_directory)
+    name: str
+    with tquic_profile.used():
+        tquic_cython.build(_ROOT)
+        tquic_preload.build(_ROOT)
+        name = maturin.build_editable(wheel_directory, config_settings, metadata_directory)
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     for module in modules:
         path = _ROOT.joinpath("python", *module.split(".")).with_suffix(suffix)

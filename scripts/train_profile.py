@@ -1,12 +1,12 @@
 """Tells the compiler what is hot: ``train_profile.py PROFILE``.
 
-Builds the package so that it counts where it goes, has it do a bit of everything, and merges the
-counts into PROFILE, which a build of a wheel takes from ``TQUIC_PROFILE``. What is not done here
-counts as cold and is compiled for size, so what matters to anybody belongs into `WORK`, and no kind
-of it has to dominate.
+Builds the package in ``target/instrumented`` so that it counts where it goes, has it do a bit of
+everything, and merges the counts into PROFILE, which a build of the package takes from
+``TQUIC_PROFILE``. What is not done here counts as cold and is compiled for size, so what matters to
+anybody belongs into `WORK`, and no kind of it has to dominate.
 
-Exit status: 0 if there is a profile, 1 if something failed, 2 if there is no ``llvm-profdata`` that
-understands the compiler.
+Exit status: 0 if there is a profile, 1 if something failed, 2 if there is no ``llvm-profdata`` of
+the compiler's LLVM.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import llvm_tools
 
 ROOT = Path(__file__).resolve().parents[1]
 # Seconds that one piece of work may take; an instrumented engine is slow.
@@ -56,6 +58,9 @@ WORK = (
 # The same through a network that loses datagrams.
 LOSSY_WORK = ("--download 10M", "--upload 10M --streams 5", "--requests 2000 --inflight 20")
 LOSS = 0.01
+# And over two paths at the same time.
+PATHS = "--path 127.0.0.1 --path 127.0.0.2"
+MULTIPATH_WORK = ("--download 50M", "--upload 50M --streams 5")
 
 # What `tquic load` is asked for, and of what.
 LOAD = (("-n 5000 -c 20 -m 10", "small"), ("-n 20 -c 2 -m 4", "large"))
@@ -65,56 +70,56 @@ class TrainError(Exception):
     """There is no profile, and why."""
 
 
-def find_profdata() -> str | None:
-    """The `llvm-profdata` of the compiler's LLVM: the toolchain's own (component ``llvm-tools``),
-    that of ``LLVM_PROFDATA``, or the system's of the same major version."""
-    said = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout
-    libraries = subprocess.run(
-        ["rustc", "--print", "target-libdir"], capture_output=True, text=True, check=True
-    )
-    version = re.search(r"^LLVM version: (\d+)", said, re.M)
-    own = Path(libraries.stdout.strip()).parent / "bin" / "llvm-profdata"
-    candidates = [os.environ.get("LLVM_PROFDATA"), str(own)]
-    if version:
-        candidates.append(f"llvm-profdata-{version[1]}")
-    return next((path for name in candidates if name and (path := shutil.which(name))), None)
-
-
-def build(folder: Path, raw: Path) -> None:
-    """The instrumented package, unpacked into `folder`."""
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
-    environment = os.environ | {
-        "RUSTFLAGS": f"-Cprofile-generate={raw}",
+def build(folder: Path, raw: Path, isolated: bool) -> Path:
+    """The instrumented package, unpacked below `folder`."""
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder)]
+    environment = counting(raw) | {
+        "RUSTFLAGS": f"{os.environ.get('RUSTFLAGS', '')} -Cprofile-generate".strip(),
         "CARGO_TARGET_DIR": str(ROOT / "target" / "instrumented"),
+        # Lines of the sources make no difference to what is counted.
+        "CARGO_PROFILE_RELEASE_DEBUG": "0",
     }
     environment.pop("TQUIC_PROFILE", None)
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    if not isolated:
+        command.append("--no-isolation")
+    run(command, ROOT, environment)
     (wheel,) = folder.glob("*.whl")
     shutil.unpack_archive(wheel, folder / "package", "zip")
-    # Build scripts and procedural macros were instrumented, too.
-    for path in raw.glob("*.profraw"):
-        path.unlink()
+    return folder / "package"
+
+
+def counting(raw: Path) -> dict[str, str]:
+    """An environment in which programs add what they count to a file below `raw`."""
+    return os.environ | {"LLVM_PROFILE_FILE": str(raw / "%m.profraw")}
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """Runs a program to its end."""
+    try:
+        subprocess.run(command, cwd=folder, env=environment, check=True)
+    except subprocess.CalledProcessError as error:
+        raise TrainError(str(error)) from None
 
 
 class Trainer:
     """Runs the instrumented package in a folder with certificates and content."""
 
-    def __init__(self, package: Path, folder: Path) -> None:
+    def __init__(self, package: Path, folder: Path, raw: Path) -> None:
         self.folder = folder
-        self.environment = os.environ | {"PYTHONPATH": str(package)}
-        self.tquic([], "cert")
+        self.environment = counting(raw) | {"PYTHONPATH": str(package)}
+        self.tquic("cert")
         content = folder / "content"
         content.mkdir()
-        (content / "small").write_bytes(random.randbytes(SMALL))
-        (content / "large").write_bytes(random.randbytes(LARGE))
+        dice = random.Random(1)
+        (content / "small").write_bytes(dice.randbytes(SMALL))
+        (content / "large").write_bytes(dice.randbytes(LARGE))
 
-    def tquic(self, arguments: list[str], *command: str) -> None:
+    def tquic(self, *command: str) -> None:
         """Runs a command to its end."""
-        line = [sys.executable, "-m", "tquic", *command, *arguments]
-        print("$ tquic", *line[3:], flush=True)
+        print("$ tquic", *command, flush=True)
         try:
             subprocess.run(
-                line,
+                [sys.executable, "-m", "tquic", *command],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=subprocess.DEVNULL,
@@ -152,16 +157,20 @@ class Trainer:
             with losing(address) as relay:
                 for options in LOSSY_WORK:
                     self.perf(relay, options)
-        with self.serving("serve", "content") as (host, port):
+        with self.serving("perf", "server", "--multipath") as address:
+            for options in MULTIPATH_WORK:
+                self.perf(address, f"{options} {PATHS}")
+        with self.serving("serve", "content", "--writable") as (host, port):
+            site = f"https://{host}:{port}"
             for options, name in LOAD:
-                url = f"https://{host}:{port}/{name}"
-                self.tquic([*options.split(), "--cacert", "ca.pem", url], "load")
-            self.tquic(["--cacert", "ca.pem", "-o", "-", f"https://{host}:{port}/large"], "get")
+                self.tquic("load", *options.split(), "--cacert", "ca.pem", f"{site}/{name}")
+            self.tquic("get", "--cacert", "ca.pem", "-o", "-", f"{site}/large")
+            self.tquic("put", "--cacert", "ca.pem", "content/large", f"{site}/copy")
 
     def perf(self, address: tuple[str, int], options: str) -> None:
-        """One line of `WORK`."""
-        where = [f"{address[0]}:{address[1]}", "--cacert", "ca.pem"]
-        self.tquic([*where, *options.split()], "perf", "client")
+        """A line of work for `tquic perf client`."""
+        where = f"{address[0]}:{address[1]}"
+        self.tquic("perf", "client", where, "--cacert", "ca.pem", *options.split())
 
 
 @contextmanager
@@ -201,32 +210,39 @@ def losing(server: tuple[str, int]) -> Iterator[tuple[str, int]]:
             thread.join()
 
 
+def train(profile: Path, profdata: str, isolated: bool) -> None:
+    """All from the build to the profile."""
+    with tempfile.TemporaryDirectory(prefix="tquic-profile-") as place:
+        folder = Path(place)
+        # Build scripts and procedural macros count as well, which nobody wants to know.
+        package = build(folder, folder / "build", isolated)
+        Trainer(package, folder, folder / "raw").work()
+        profile.parent.mkdir(parents=True, exist_ok=True)
+        run([profdata, "merge", f"--output={profile}", str(folder / "raw")], ROOT, dict(os.environ))
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("profile", type=Path, metavar="PROFILE", help="file to write")
+    parser.add_argument(
+        "--isolated",
+        action="store_true",
+        help="build in an environment of its own, with what pyproject.toml asks for",
+    )
     options = parser.parse_args()
-    profdata = find_profdata()
-    if profdata is None:
-        print(
-            "no llvm-profdata that fits the compiler: `rustup component add llvm-tools`, or a "
-            "package like llvm-22",
-            file=sys.stderr,
-        )
+    profile: Path = options.profile.absolute()
+    try:
+        # Before the build, which takes minutes.
+        profdata = llvm_tools.find("llvm-profdata")
+        train(profile, profdata, options.isolated)
+    except llvm_tools.ToolError as error:
+        print(f"error: {error}", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="tquic-profile-") as place:
-        folder, raw = Path(place), Path(place) / "raw"
-        raw.mkdir()
-        build(folder, raw)
-        try:
-            Trainer(folder / "package", folder).work()
-        except TrainError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-        options.profile.parent.mkdir(parents=True, exist_ok=True)
-        merge = [profdata, "merge", f"--output={options.profile}", str(raw)]
-        subprocess.run(merge, check=True)
-    print(f"{options.profile}: {options.profile.stat().st_size} bytes")
+    except TrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.profile}: {profile.stat().st_size} bytes")
     return 0
 
 
