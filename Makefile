@@ -290,7 +290,7 @@ audit: $(CARGO_DENY) $(CARGO_AUDIT) $(PIP_AUDIT) ## licences, sources and known 
 	$(PYTHON) scripts/audit.py .tools/bin $(PIP_AUDIT)
 	@echo "audit: nothing was found by the checks that passed above; no report, findings are printed"
 
-reproduce: $(TOOLS) ## builds the wheel twice in two places and compares every byte
+reproduce: $(TOOLS) ## builds the wheel twice in two places, with PROFILE if there is one, and compares every byte
 	$(BIN)/python scripts/reproduce.py
 	@echo "reproduce: both builds gave the same wheel; no report, its SHA-256 is printed"
 
