@@ -10,6 +10,7 @@ skip both steps: build with ``pip`` or ``python -m build``.
 from __future__ import annotations
 
 import sysconfig
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,18 @@ def build_editable(
         path = _ROOT.joinpath("python", *module.split(".")).with_suffix(suffix)
         if not path.exists():
             raise SystemExit(f"error: the build left no {path.name} in {path.parent}")
+        if module == tquic_wheel.ENGINE:
+            _check_profile(path)
     return name
+
+
+def _check_profile(engine: Path) -> None:
+    try:
+        tquic_profile.check(engine.read_bytes())
+    except tquic_profile.ProfileError as error:
+        # Deleted, so that nothing runs on it.
+        engine.unlink()
+        raise SystemExit(f"error: {error}") from None
 
 
 def _check(wheel: Path, libraries: list[str]) -> None:
@@ -95,7 +107,9 @@ def _check(wheel: Path, libraries: list[str]) -> None:
     try:
         tag = tquic_wheel.interpreter_tag()
         tquic_wheel.check_wheel(wheel, modules, suffix, tag, libraries)
-    except tquic_wheel.WheelError as error:
+        with zipfile.ZipFile(wheel) as archive:
+            tquic_profile.check(archive.read(tquic_wheel.ENGINE.replace(".", "/") + suffix))
+    except (tquic_wheel.WheelError, tquic_profile.ProfileError) as error:
         # Deleted, so that no later step picks it up all the same.
         wheel.unlink(missing_ok=True)
         raise SystemExit(f"error: {error}") from None

@@ -1,12 +1,14 @@
 """Builds with what a profile says is hot: a file of ``make profile`` that ``TQUIC_PROFILE`` names.
 
-A profile that the compiler cannot read gives warnings and a package without one, so it is tried
-before anything is built. Without the variable there is no profile.
+A profile that the compiler cannot read gives warnings and a package without one, and one of other
+settings or another compiler not even those. So it is tried before anything is built, and what was
+built is looked into. Without the variable there is no profile.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 VARIABLE = "TQUIC_PROFILE"
+
+# Functions of this package in a library or a profile. What follows 17h differs when the compiler,
+# the features or the settings of the build do; a profile is found by the whole name.
+_FUNCTION = re.compile(rb"_ZN\d+tquic_[\w.$]+?17h[0-9a-f]{16}E")
+
+
+class ProfileError(Exception):
+    """The profile is of no use for what was built; the message says why."""
 
 
 @contextmanager
@@ -53,3 +63,19 @@ def _refused(flag: str) -> str:
             check=False,
         )
     return tried.stderr.strip()
+
+
+def check(engine: bytes) -> None:
+    """Raises `ProfileError` if there is a profile and it says nothing of the engine's functions."""
+    name = os.environ.get(VARIABLE)
+    functions = set(_FUNCTION.findall(engine))
+    # A library without names cannot be looked into.
+    if not name or not functions:
+        return
+    known = functions & set(_FUNCTION.findall(Path(name).read_bytes()))
+    print(f"the profile knows {len(known)} of {len(functions)} functions", flush=True)
+    if 2 * len(known) < len(functions):
+        raise ProfileError(
+            f"{VARIABLE}={name} is of another build: it knows {len(known)} of {len(functions)} "
+            "functions; `make profile` makes one"
+        )

@@ -1,8 +1,8 @@
 """Builds the wheel twice, in two places, and compares: ``reproduce.py``.
 
 What is committed is taken, not what lies in the working tree. Each build has a folder, a target
-folder and a time zone of its own; the profile of ``TQUIC_PROFILE``, if there is one, is a copy there.
-Takes as long as two builds from nothing.
+folder and a time zone of its own, and there a copy of the profile of ``TQUIC_PROFILE``, if there is
+one. Takes as long as two builds from nothing.
 """
 
 from __future__ import annotations

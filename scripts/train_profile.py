@@ -78,8 +78,6 @@ def build(folder: Path, raw: Path, isolated: bool) -> Path:
     environment = counting(raw) | {
         "RUSTFLAGS": f"{os.environ.get('RUSTFLAGS', '')} -Cprofile-generate".strip(),
         "CARGO_TARGET_DIR": str(ROOT / "target" / "instrumented"),
-        # Lines of the sources make no difference to what is counted.
-        "CARGO_PROFILE_RELEASE_DEBUG": "0",
     }
     environment.pop("TQUIC_PROFILE", None)
     if not isolated:

@@ -41,6 +41,26 @@ def test_a_profile_that_cannot_be_read_is_an_error(
     assert os.environ["RUSTFLAGS"] == "-C opt-level=1"
 
 
+def test_a_profile_of_another_build_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The compiler says nothing of it."""
+    ours, others = (
+        b"\0".join(b"_ZN10tquic_core4%d17h%016xE" % (n, n * factor) for n in range(100, 200))
+        for factor in (1, 3)
+    )
+    (tmp_path / "profile").write_bytes(b"lprofi" + others + b"\0" + ours[: len(ours) // 4])
+    # Without a profile everything is well.
+    monkeypatch.delenv("TQUIC_PROFILE", raising=False)
+    tquic_profile.check(ours)
+    monkeypatch.setenv("TQUIC_PROFILE", str(tmp_path / "profile"))
+    with pytest.raises(tquic_profile.ProfileError, match="another build: it knows 25 of 100"):
+        tquic_profile.check(ours)
+    tquic_profile.check(others)
+    tquic_profile.check(b"a library without names")
+    assert "knows 100 of 100 functions" in capsys.readouterr().out
+
+
 def test_compilers_are_told_of_a_profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     llvm_tools = pytest.importorskip("llvm_tools")
     try:
