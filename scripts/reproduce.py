@@ -34,7 +34,7 @@ def build(folder: Path, zone: str) -> Path:
     }
     environment |= {"TZ": zone, "CARGO_TARGET_DIR": str(folder / "target")}
     if profile := environment.get("TQUIC_PROFILE"):
-        environment["TQUIC_PROFILE"] = shutil.copy(profile, folder / "profile")
+        environment["TQUIC_PROFILE"] = shutil.copy(profile, str(folder / "profile"))
     subprocess.run(command, cwd=sources, env=environment, check=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
