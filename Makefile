@@ -11,7 +11,7 @@ SHELL := bash
 
 PYTHON ?= python3
 # A file of `make profile`: the compiler then optimises for what is hot there, in the package, the wheel and whatever
-# is measured with them. Without there is none, whatever the environment says.
+# is measured with them. Without there is none, whatever TQUIC_PROFILE says outside.
 PROFILE ?=
 TRAINED := target/wheel.profdata
 export TQUIC_PROFILE := $(abspath $(PROFILE))
