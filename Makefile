@@ -10,6 +10,11 @@ SHELL := bash
 .DEFAULT_GOAL := help
 
 PYTHON ?= python3
+# A file of `make profile`: the compiler then optimises for what is hot there, in the package, the wheel and whatever
+# is measured with them. Without there is none, whatever TQUIC_PROFILE says outside.
+PROFILE ?=
+TRAINED := target/wheel.profdata
+export TQUIC_PROFILE := $(abspath $(PROFILE))
 # The dependency versions in Cargo.lock and no others.
 CARGO_FLAGS ?= --locked
 
@@ -17,7 +22,7 @@ VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
 # Stamps: this environment has the tools; it has the package too, as the sources are now.
 TOOLS := $(VENV)/.tools-installed
-PACKAGE := $(VENV)/.package-installed
+PACKAGE := $(VENV)/.package-installed$(if $(PROFILE),-with-$(subst /,-,$(PROFILE)))
 
 # maturin and Cython are found there by the build; PyO3 must see one interpreter only, or every
 # change between `cargo test` and the package would compile it anew.
@@ -32,7 +37,7 @@ SOURCES := Cargo.toml Cargo.lock pyproject.toml \
 	$(shell find rust -name '*.rs' -o -name Cargo.toml)
 
 .PHONY: help demo test lint interop interop-short simulate congestion congestion-short congestion-sockets \
-	multipath fuzz mutants attack soak sanitize coverage audit reproduce idle compare instructions docs requirements wheels clean
+	multipath fuzz mutants attack soak sanitize coverage audit reproduce idle compare instructions docs requirements wheels profile wheel-pgo clean
 
 # A hang must not use up a CI run.
 LIMIT := $(if $(shell command -v timeout),timeout 2400,)
@@ -48,7 +53,8 @@ $(TOOLS): requirements-dev.txt
 	touch $@
 
 # Editable, so that Python files are used in place; the compiled modules in release profile.
-$(PACKAGE): $(TOOLS) $(SOURCES)
+$(PACKAGE): $(TOOLS) $(SOURCES) $(PROFILE)
+	rm -f $(VENV)/.package-installed*
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
 	touch $@
 
@@ -174,6 +180,14 @@ wheels: $(TOOLS) ## builds the source distribution and a wheel for this Python, 
 	rm -rf wheels/try
 	@echo "wheels: $$(cd wheels && echo *) built, checked, installed and run; they lie in wheels/"
 
+# Needs llvm-profdata of the compiler's LLVM: rustup's component llvm-tools, or Debian's llvm-22 for LLVM 22.
+profile: $(TOOLS) ## has the package do a bit of every work, writes what is hot to target/wheel.profdata, for PROFILE=
+	$(BIN)/python scripts/train_profile.py $(TRAINED)
+	@echo "profile: trained; it is $(TRAINED), for \`make wheels PROFILE=$(TRAINED)\`"
+
+wheel-pgo: profile ## the same as wheels, with a fresh profile of what is hot
+	$(MAKE) wheels PROFILE=$(TRAINED)
+
 # Trials to simulate, the seed of the first, and how many of a hundred play the scenario multipath
 # whatever their seed would choose.
 SIMULATE_RUNS ?= 20000
@@ -276,7 +290,7 @@ audit: $(CARGO_DENY) $(CARGO_AUDIT) $(PIP_AUDIT) ## licences, sources and known 
 	$(PYTHON) scripts/audit.py .tools/bin $(PIP_AUDIT)
 	@echo "audit: nothing was found by the checks that passed above; no report, findings are printed"
 
-reproduce: $(TOOLS) ## builds the wheel twice in two places and compares every byte
+reproduce: $(TOOLS) ## builds the wheel twice in two places, with PROFILE if there is one, and compares every byte
 	$(BIN)/python scripts/reproduce.py
 	@echo "reproduce: both builds gave the same wheel; no report, its SHA-256 is printed"
 

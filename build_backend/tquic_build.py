@@ -10,6 +10,7 @@ skip both steps: build with ``pip`` or ``python -m build``.
 from __future__ import annotations
 
 import sysconfig
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from maturin import (
 
 import tquic_cython
 import tquic_preload
+import tquic_profile
 import tquic_reproduce
 import tquic_wheel
 
@@ -53,7 +55,11 @@ def build_wheel(
 ) -> str:
     """Builds a wheel for the running interpreter and refuses to hand out a broken one."""
     name: str
-    with tquic_cython.without_objects(_ROOT), tquic_reproduce.anywhere(_ROOT):
+    with (
+        tquic_profile.used(),
+        tquic_cython.without_objects(_ROOT),
+        tquic_reproduce.anywhere(_ROOT),
+    ):
         tquic_cython.build(_ROOT)
         library = tquic_preload.build(_ROOT)
         name = maturin.build_wheel(wheel_directory, config_settings, metadata_directory)
@@ -71,15 +77,28 @@ def build_editable(
     modules = tquic_wheel.expected_modules(_ROOT)
     for path in tquic_cython.delete_stale_objects(_ROOT, modules):
         print(f"deleted the stale object {path.name}")
-    tquic_cython.build(_ROOT)
-    tquic_preload.build(_ROOT)
-    name: str = maturin.build_editable(wheel_directory, config_settings, metadata_directory)
+    name: str
+    with tquic_profile.used():
+        tquic_cython.build(_ROOT)
+        tquic_preload.build(_ROOT)
+        name = maturin.build_editable(wheel_directory, config_settings, metadata_directory)
     suffix = sysconfig.get_config_var("EXT_SUFFIX")
     for module in modules:
         path = _ROOT.joinpath("python", *module.split(".")).with_suffix(suffix)
         if not path.exists():
             raise SystemExit(f"error: the build left no {path.name} in {path.parent}")
+        if module == tquic_wheel.ENGINE:
+            _check_profile(path)
     return name
+
+
+def _check_profile(engine: Path) -> None:
+    try:
+        tquic_profile.check(engine.read_bytes())
+    except tquic_profile.ProfileError as error:
+        # Deleted, so that nothing runs on it.
+        engine.unlink()
+        raise SystemExit(f"error: {error}") from None
 
 
 def _check(wheel: Path, libraries: list[str]) -> None:
@@ -88,7 +107,9 @@ def _check(wheel: Path, libraries: list[str]) -> None:
     try:
         tag = tquic_wheel.interpreter_tag()
         tquic_wheel.check_wheel(wheel, modules, suffix, tag, libraries)
-    except tquic_wheel.WheelError as error:
+        with zipfile.ZipFile(wheel) as archive:
+            tquic_profile.check(archive.read(tquic_wheel.ENGINE.replace(".", "/") + suffix))
+    except (tquic_wheel.WheelError, tquic_profile.ProfileError) as error:
         # Deleted, so that no later step picks it up all the same.
         wheel.unlink(missing_ok=True)
         raise SystemExit(f"error: {error}") from None

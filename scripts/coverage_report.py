@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import llvm_tools
 from page import commit, write_table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,22 +58,6 @@ class Count:
         self.regions_run += other.regions_run
 
 
-def tool(name: str, version: str) -> str:
-    """One of LLVM's tools: what the environment says, or Debian's of this version."""
-    chosen = os.environ.get(name.upper().replace("-", "_"))
-    found = chosen or shutil.which(f"{name}-{version}") or shutil.which(name)
-    if found is None:
-        sys.exit(f"coverage: {name} of LLVM {version} is needed (Debian: llvm-{version})")
-    return found
-
-
-def llvm_version() -> str:
-    """The LLVM that rustc uses, such as ``22``."""
-    told = subprocess.run(["rustc", "-vV"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    found = re.search(r"LLVM version: (\d+)", told)
-    return found[1] if found else ""
-
-
 def run_rust(profiles: Path, crates: Sequence[str]) -> list[str]:
     """Runs the tests and, with its crate, the simulator; the programs that ran."""
     environment = {
@@ -103,8 +88,10 @@ def run_rust(profiles: Path, crates: Sequence[str]) -> list[str]:
 
 def measure_rust(crates: Sequence[str]) -> dict[str, Count]:
     """Every file of the crates."""
-    version = llvm_version()
-    profdata, cov = tool("llvm-profdata", version), tool("llvm-cov", version)
+    try:
+        profdata, cov = llvm_tools.find("llvm-profdata"), llvm_tools.find("llvm-cov")
+    except llvm_tools.ToolError as error:
+        sys.exit(f"coverage: {error}")
     profiles = TARGET / "profiles"
     shutil.rmtree(profiles, ignore_errors=True)
     programs = run_rust(profiles, crates)

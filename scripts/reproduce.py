@@ -1,13 +1,15 @@
 """Builds the wheel twice, in two places, and compares: ``reproduce.py``.
 
 What is committed is taken, not what lies in the working tree. Each build has a folder, a target
-folder and a time zone of its own. Takes as long as two builds from nothing.
+folder and a time zone of its own, and there a copy of the profile of ``TQUIC_PROFILE``, if there is
+one. Takes as long as two builds from nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,6 +33,8 @@ def build(folder: Path, zone: str) -> Path:
         name: value for name, value in os.environ.items() if name not in ("RUSTFLAGS", "CFLAGS")
     }
     environment |= {"TZ": zone, "CARGO_TARGET_DIR": str(folder / "target")}
+    if profile := environment.get("TQUIC_PROFILE"):
+        environment["TQUIC_PROFILE"] = shutil.copy(profile, str(folder / "profile"))
     subprocess.run(command, cwd=sources, env=environment, check=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
@@ -39,6 +43,14 @@ def build(folder: Path, zone: str) -> Path:
 def digest(content: bytes) -> str:
     """SHA-256."""
     return hashlib.sha256(content).hexdigest()
+
+
+def profiled() -> str:
+    """Which profile the wheels were built with."""
+    profile = os.environ.get("TQUIC_PROFILE")
+    if not profile:
+        return ", without a profile"
+    return f", with the profile of SHA-256 {digest(Path(profile).read_bytes())}"
 
 
 def differences(one: Path, other: Path) -> list[str]:
@@ -62,7 +74,7 @@ def main() -> int:
         if found:
             print("the wheels differ: " + ", ".join(found), file=sys.stderr)
             return 1
-        print(f"{one.name}: SHA-256 {digest(one.read_bytes())}, twice")
+        print(f"{one.name}: SHA-256 {digest(one.read_bytes())}, twice{profiled()}")
     return 0
 
 
