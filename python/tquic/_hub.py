@@ -37,6 +37,7 @@ class BaseHub:
 
     def __init__(self, engine: Engine) -> None:
         check_kind("engine", engine, Engine)
+        engine._check_process()
         self.engine = engine
         self.native: _engine.Hub = _engine.Hub(engine._native)
         self._generation = generation()
