@@ -6,7 +6,8 @@ of them. ::
 
     python scripts/measure_h3_servers.py --write docs/http3-server.md --other "hypercorn=hypercorn
         --quic-bind 127.0.0.1:{port} --certfile {cert} --keyfile {key} app:app"
-        --files "quic-go=env ROLE=server TESTCASE=http3 HOST=127.0.0.1 PORT={port} WWW=. CERTS=. PEER"
+        --files "quic-go=env ROLE=server TESTCASE=http3 HOST=127.0.0.1 PORT={port} WWW=. CERTS=.
+        PEER"
 
 Commands run in a folder with ``app.py``, ``1k.txt``, ``cert.pem`` and its key, ``key.pem`` and
 ``priv.key``. PEER may be one of `tests/interop/peers`.
