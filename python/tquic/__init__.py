@@ -9,7 +9,8 @@
         print(await stream.read())
 
 `Config` has every setting, `TlsContext` those of TLS in the shape of `ssl.SSLContext`,
-`tquic.errors` every exception.
+`tquic.errors` every exception. `tquic.sync` is the same for threads, `tquic.anyio` for trio,
+`tquic.h3` is HTTP/3; the command ``tquic`` does much without a program.
 """
 
 from tquic import _startup as _startup

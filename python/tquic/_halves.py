@@ -7,6 +7,7 @@ import os
 from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
+from tquic._kinds import check_kind
 from tquic.errors import ConnectionClosed, StreamClosed, WriteBufferFull
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tquic import _engine
     from tquic._wait import Signal
 
-__all__ = ["File", "Incoming", "Outgoing", "Pump", "Share", "check_code"]
+__all__ = ["File", "Incoming", "Outgoing", "Pump", "Share", "check_code", "reason_bytes"]
 
 # Bytes that were read before the engine is told; it is told in any case when nothing is left.
 _REPORT: Final = 64 * 1024
@@ -27,6 +28,12 @@ def check_code(code: int) -> None:
     """Application error codes are variable-length integers (RFC 9000 section 20.2)."""
     if not 0 <= operator.index(code) < 1 << 62:
         raise ValueError("code must be from 0 to 2^62-1")
+
+
+def reason_bytes(reason: str) -> bytes:
+    """The reason of a close as it is sent."""
+    check_kind("reason", reason, str)
+    return reason.encode()
 
 
 class Pump:

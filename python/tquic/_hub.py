@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from tquic import _engine
+from tquic._kinds import check_kind
 from tquic._wait import Accept, Resolved, Waiters
 from tquic.engine import Engine, generation, is_left_behind
 from tquic.errors import EngineError
@@ -35,6 +36,8 @@ class BaseHub:
     know."""
 
     def __init__(self, engine: Engine) -> None:
+        check_kind("engine", engine, Engine)
+        engine._check_process()
         self.engine = engine
         self.native: _engine.Hub = _engine.Hub(engine._native)
         self._generation = generation()

@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
+from tquic._kinds import check_kind
 from tquic._units import duration, host_and_port, size
 from tquic.errors import ConfigError
 from tquic.session import SessionStore
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     _C = TypeVar("_C", bound=Config)
 
-__all__ = ["Setting", "build", "of_environ", "of_keywords", "of_sysctl", "of_toml"]
+__all__ = ["Setting", "build", "environment", "of_environ", "of_keywords", "of_sysctl", "of_toml"]
 
 PREFIX: Final = "TQUIC_"
 # Variables that say something else.
@@ -55,6 +56,17 @@ class Setting(NamedTuple):
 
 
 Settings = dict[str, Setting]
+
+
+def environment(given: object) -> Mapping[str, str]:
+    """The variables that were given, or those of the process."""
+    if given is None:
+        return os.environ
+    if not isinstance(given, Mapping) or not all(
+        isinstance(text, str) for pair in given.items() for text in pair
+    ):
+        raise TypeError(f"environ must be a mapping of texts, not {given!r}")
+    return given
 
 
 def of_environ(cls: type[Config], environ: Mapping[str, str]) -> Settings:
@@ -98,6 +110,8 @@ def of_keywords(cls: type[Config], changes: Mapping[str, Any]) -> Settings:
 
 def of_toml(cls: type[Config], source: str | os.PathLike[str], section: str | None) -> Settings:
     """The settings in a table of a TOML file."""
+    if section is not None:
+        check_kind("section", section, str)
     label, text, folder = _read(source)
     try:
         table: Any = tomllib.loads(text)

@@ -74,10 +74,16 @@ def certificates_in(folder: str | os.PathLike[str]) -> list[bytes]:
     return found
 
 
+_PEM: Final = "-----BEGIN "
+
+
 def content_of(name: str, credential: Credential) -> bytes:
     """What a credential holds; `name` is the setting to blame if its file cannot be read."""
     if isinstance(credential, bytes):
         return credential
+    if isinstance(credential, str) and _PEM in credential:
+        # Never in the message: it may be a private key.
+        raise ConfigError(f"{name}: a text is the path of a file; give the content itself as bytes")
     try:
         return Path(credential).read_bytes()
     except (OSError, ValueError) as error:

@@ -129,6 +129,9 @@ _SEQUENCES: Final = (
     "preferred_address",
 )
 
+# Sequences of texts whose members nothing else looks at first.
+_TEXTS: Final = ("alpn", "pins", "paths")
+
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "ciphers": get_args(CipherSuite),
     "client_auth": get_args(ClientAuth),
@@ -463,6 +466,7 @@ class Config:
             raise ConfigError("client_auth needs client_ca, the CAs that sign client certificates")
         if self.token_key is not None and len(self.token_key) != 32:
             raise ConfigError("token_key must have 32 bytes")
+        _check_store(self.session_store)
         check_scheduler(self.scheduler)
         _check_paths(self)
         _check_addresses(self.preferred_address)
@@ -490,7 +494,7 @@ class Config:
         Raises:
             ConfigError: a value cannot be used, or there is no such setting; it names the variable.
         """
-        environ = os.environ if environ is None else environ
+        environ = _load.environment(environ)
         return _load.build(cls, base, _load.of_environ(cls, environ))
 
     @classmethod
@@ -542,7 +546,7 @@ class Config:
         Raises:
             ConfigError: see `from_env` and `from_toml`.
         """
-        environ = os.environ if environ is None else environ
+        environ = _load.environment(environ)
         path = path or environ.get("TQUIC_CONFIG") or None
         settings = _load.of_sysctl(environ)
         settings |= _load.of_toml(cls, path, section) if path is not None else {}
@@ -558,6 +562,10 @@ class Config:
             if getattr(self, f.name) != f.default
         )
         return f"Config({', '.join(changed)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without what the engine has made of them: that is this process's.
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @cached_property
     def _scheduler(self) -> tuple[str, _engine.BpfProgram | None]:
@@ -712,7 +720,15 @@ _WHOLE: Final = {"initial_window", "key_update_interval"}
 def _tuple(name: str, value: object) -> tuple[object, ...]:
     if not isinstance(value, (tuple, list)):
         raise ConfigError(f"{name} must be a tuple or a list")
+    for one in value if name in _TEXTS else ():
+        if not isinstance(one, str):
+            raise ConfigError(f"{name} must hold texts, not {one!r}")
     return tuple(value)
+
+
+def _check_store(store: object) -> None:
+    if not isinstance(store, SessionStore | None):
+        raise ConfigError(f"session_store must be a SessionStore, not {store!r}")
 
 
 def _check_choice(name: str, value: object, known: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from tquic import _engine, _scheduler
-from tquic._halves import check_code
+from tquic._halves import check_code, reason_bytes
 from tquic._wait import Home
 from tquic.config import Config, Congestion, SchedulerChoice, check_scheduler
 from tquic.congestion import Controller, start
@@ -459,8 +459,10 @@ class Connection:
         self._check_open()
         if isinstance(controller, str):
             self._native.set_congestion(controller, path)
-        else:
+        elif callable(controller):
             start(self._native, controller, path)
+        else:
+            raise TypeError(f"controller must be a name or make controllers, not {controller!r}")
 
     async def ping(self) -> float:
         """Measures the round trip to the peer, in seconds; a sign of life for both ends, too.
@@ -519,10 +521,11 @@ class Connection:
             ValueError: the code is too large or negative.
         """
         check_code(code)
+        text = reason_bytes(reason)
         if self._closed is None:
             # If it is closed already, the event that says why is on its way.
             with contextlib.suppress(ConnectionClosed):
-                self._native.close(code, reason.encode())
+                self._native.close(code, text)
 
     async def flush(self) -> None:
         """Waits until the peer's transport has everything that was written to streams so far.

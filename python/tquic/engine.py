@@ -11,9 +11,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 from tquic import _engine, sysctl
+from tquic._halves import reason_bytes
 from tquic._units import duration
 from tquic.config import Config
-from tquic.errors import ConfigError
+from tquic.errors import ConfigError, EngineError
 from tquic.many import (
     ConnectionPlan,
     ConnectionSet,
@@ -88,6 +89,7 @@ class Engine:
         interface = os.environ.get("TQUIC_XDP") if interface is None else interface
         if interface and shards != 1:
             raise ConfigError(f"an engine with AF_XDP ({interface}) has one thread, not {shards}")
+        self._generation = _generation
         self._native = _engine.Engine(
             shards,
             cpus=list(cpus),
@@ -105,6 +107,7 @@ class Engine:
     def _of_several(cls, number: int, engines: int) -> Engine:
         """That of one of several processes which share a port; see `_engine.SharedPort`."""
         engine = cls.__new__(cls)
+        engine._generation = _generation
         engine._native = _engine.Engine(1, place=(number, engines))
         return engine
 
@@ -133,12 +136,19 @@ class Engine:
         """Number of threads."""
         return self._native.shards
 
+    def _check_process(self) -> None:
+        """Raises if a fork made this process later: the threads are those of the parent, and nobody
+        would answer."""
+        if self._generation != _generation:
+            raise EngineError("a fork made this process: the engine is that of the parent")
+
     def stats(self) -> tuple[ShardStats, ...]:
         """Counters of each thread. Waits a moment for their answers.
 
         Raises:
             EngineError: it has been shut down.
         """
+        self._check_process()
         return tuple(ShardStats.of(shard) for shard in self._native.stats())
 
     def snapshot(self) -> dict[str, Any]:
@@ -150,6 +160,7 @@ class Engine:
         Raises:
             EngineError: it has been shut down.
         """
+        self._check_process()
         found: dict[str, Any] = json.loads(self._native.describe())
         return found
 
@@ -240,6 +251,7 @@ class Engine:
 
         `variants`: other configurations, and the part of the connections that takes each.
         """
+        self._check_process()
         if not 1 <= count <= 1 << 22:
             raise ConfigError("count must be from 1 to 4194304")
         if not 1 <= sockets <= 1024:
@@ -284,7 +296,7 @@ class Engine:
             code: application error code for the peers.
             reason: for people.
         """
-        self._native.shutdown(patience, code, reason.encode())
+        self._native.shutdown(patience, code, reason_bytes(reason))
 
     def __repr__(self) -> str:
         return f"<Engine with {self.shards} shards>"

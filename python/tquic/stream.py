@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import operator
 import os
 import stat
 from collections.abc import AsyncIterator, Awaitable, Generator
@@ -123,7 +124,7 @@ class Stream:
             ConnectionClosed: the connection ended before the stream.
             ValueError: `n` is negative.
         """
-        if n < 0:
+        if operator.index(n) < 0:
             raise ValueError("n must not be negative")
         incoming = self._in
         while not incoming.holds(n):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, get_args
 
 from tquic import _engine
+from tquic._kinds import check_kind
 from tquic._material import content_of
 from tquic.config import CipherSuite, Config, Credential
 from tquic.errors import ConfigError
@@ -107,6 +108,7 @@ class TlsContext:
         Raises:
             ConfigError: a file cannot be read.
         """
+        check_kind("name", name, str)
         self._named[name.lower()] = (
             content_of("certfile", certfile),
             content_of("keyfile", keyfile),
@@ -214,6 +216,7 @@ class TlsContext:
         Raises:
             ConfigError: one is not known; OpenSSL's words for TLS 1.2 mean nothing here.
         """
+        check_kind("ciphers", ciphers, str)
         known: dict[str, CipherSuite] = {name: name for name in get_args(CipherSuite)}
         chosen = []
         for name in ciphers.split(":"):
@@ -261,6 +264,8 @@ class TlsContext:
         Raises:
             ConfigError: they do not fit together.
         """
+        if base is not None:
+            check_kind("base", base, Config)
         changes: dict[str, Any] = {
             "keylog": self.keylog_filename,
             "key_password": self._password,
@@ -304,8 +309,11 @@ class TlsContext:
 
 def settled(config: Config | None, tls: TlsContext | None, *, server_side: bool) -> Config:
     """The settings of `connect` or `serve` from its two arguments."""
+    if config is not None:
+        check_kind("config", config, Config)
     if tls is None:
         return config or Config()
+    check_kind("tls", tls, TlsContext, ": Python's ssl module does not give out the keys")
     if tls.server_side != server_side:
         raise ConfigError(f"tls: this takes a TlsContext(server_side={server_side})")
     return tls.config(config)

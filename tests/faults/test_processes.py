@@ -53,6 +53,7 @@ stream = client.open_stream()
 stream.write(b"before")
 peer = far.accept_stream()
 assert peer.readexactly(6) == b"before"
+engine = tquic.Engine.default()
 pid = os.fork()
 if pid == 0:
     {child}
@@ -71,9 +72,15 @@ CHILDREN = {
     "ends as programs do": "sys.exit(0)",
     "drops everything": "del stream, peer, client, far, server; gc.collect(); os._exit(0)",
     "uses the parent's connection": """
-    for wait in (stream.read, client.ping, client.accept_stream, client.stats, server.accept):
+    for use in (
+        *(stream.read, client.ping, client.accept_stream, client.stats, server.accept),
+        *(client.paths, engine.stats, engine.snapshot),
+        lambda: tquic.sync.connect(*server.address, config=config, engine=engine),
+        lambda: tquic.sync.serve("127.0.0.1", 0, config=config, engine=engine),
+        lambda: engine.connect_many(*server.address, 1, config=config),
+    ):
         try:
-            wait()
+            use()
         except tquic.EngineError as error:
             assert "fork" in str(error)
         else:

@@ -103,6 +103,6 @@ def _translated() -> Any:
     try:
         yield
     except StreamClosed as error:
-        raise anyio.ClosedResourceError from error
+        raise anyio.ClosedResourceError(str(error)) from error
     except QuicError as error:
-        raise anyio.BrokenResourceError from error
+        raise anyio.BrokenResourceError(str(error)) from error

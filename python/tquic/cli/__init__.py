@@ -29,7 +29,7 @@ from tquic.cli.parser import Parser, did_you_mean, make
 # Subcommand -> the line that `tquic --help` shows for it. Its module is `tquic.cli.<subcommand>`.
 COMMANDS: Mapping[str, str] = {
     "cert": "makes certificates for development",
-    "serve": "serves the files of a folder",
+    "serve": "serves a folder, or an ASGI application",
     "get": "downloads files",
     "put": "uploads a file",
     "perf": "measures throughput, request and handshake rates",

@@ -64,7 +64,12 @@ def add_listen_options(parser: argparse.ArgumentParser) -> None:
         default=PORT,
         help="UDP port; 0 takes a free one (default: %(default)s)",
     )
-    parser.add_argument("--cert", type=Path, metavar="FILE", help="certificate chain (PEM)")
+    parser.add_argument(
+        "--cert",
+        type=Path,
+        metavar="FILE",
+        help="certificate chain (PEM; default: one for development, made at the start)",
+    )
     parser.add_argument("--key", type=Path, metavar="FILE", help="its private key (PEM)")
     add_congestion_option(parser)
     add_qlog_option(parser)
