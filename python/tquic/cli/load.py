@@ -18,6 +18,7 @@ from tquic.cli.output import note, print_json
 from tquic.cli.values import (
     argument,
     duration,
+    lasting,
     positive,
     show_rate,
     show_size,
@@ -94,7 +95,7 @@ def _work_options(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "-d",
         dest="duration",
-        type=argument(duration),
+        type=argument(lasting),
         metavar="DURATION",
         help="begin no request later than this (default without -n: 10s)",
     )
@@ -172,7 +173,7 @@ def _connection_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--connect-timeout",
-        type=argument(duration),
+        type=argument(lasting),
         default=30.0,
         metavar="TIME",
         help="begin without the connections that are not established then (default: 30s)",
