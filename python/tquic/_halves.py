@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tquic import _engine
     from tquic._wait import Signal
 
-__all__ = ["File", "Incoming", "Outgoing", "Pump", "Share", "check_code"]
+__all__ = ["File", "Incoming", "Outgoing", "Pump", "Share", "check_code", "encode_reason"]
 
 # Bytes that were read before the engine is told; it is told in any case when nothing is left.
 _REPORT: Final = 64 * 1024
@@ -27,6 +27,17 @@ def check_code(code: int) -> None:
     """Application error codes are variable-length integers (RFC 9000 section 20.2)."""
     if not 0 <= operator.index(code) < 1 << 62:
         raise ValueError("code must be from 0 to 2^62-1")
+
+
+def encode_reason(reason: str) -> bytes:
+    """Reasons are UTF-8 (RFC 9000 section 19.19).
+
+    Raises:
+        TypeError: it is no text.
+    """
+    if not isinstance(reason, str):
+        raise TypeError(f"reason must be str, not {type(reason).__name__}")
+    return reason.encode("utf-8", "replace")
 
 
 class Pump:

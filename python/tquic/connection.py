@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from tquic import _engine, _scheduler
-from tquic._halves import check_code
+from tquic._halves import check_code, encode_reason
 from tquic._wait import Home
 from tquic.config import Config, Congestion, SchedulerChoice, check_scheduler
 from tquic.congestion import Controller, start
@@ -517,12 +517,14 @@ class Connection:
 
         Raises:
             ValueError: the code is too large or negative.
+            TypeError: the reason is no `str`.
         """
         check_code(code)
+        text = encode_reason(reason)
         if self._closed is None:
             # If it is closed already, the event that says why is on its way.
             with contextlib.suppress(ConnectionClosed):
-                self._native.close(code, reason.encode())
+                self._native.close(code, text)
 
     async def flush(self) -> None:
         """Waits until the peer's transport has everything that was written to streams so far.

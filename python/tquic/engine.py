@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 from tquic import _engine, sysctl
+from tquic._halves import encode_reason
 from tquic._units import duration
 from tquic.config import Config
 from tquic.errors import ConfigError
@@ -284,7 +285,7 @@ class Engine:
             code: application error code for the peers.
             reason: for people.
         """
-        self._native.shutdown(patience, code, reason.encode())
+        self._native.shutdown(patience, code, encode_reason(reason))
 
     def __repr__(self) -> str:
         return f"<Engine with {self.shards} shards>"
