@@ -65,6 +65,6 @@ def on_post_build(config: Any) -> None:
     inventory = (Path(config["site_dir"]) / "objects.inv").read_bytes()
     listing = zlib.decompress(inventory.split(b"\n", 4)[4]).decode()
     known = {line.split()[0] for line in listing.splitlines()}
-    missing = [min(same) for same in public_names.places() if not same & known]
+    missing = [min(same) for same in public_names.places().values() if not same & known]
     if missing:
         raise PluginError(f"the reference has no place for {', '.join(sorted(set(missing)))}")

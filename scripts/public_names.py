@@ -36,21 +36,22 @@ def names(path: Path) -> list[str]:
     return []
 
 
-def places() -> list[set[str]]:
-    """For each public object, the full names under which it can be had; one has to be documented.
+def places() -> dict[str, set[str]]:
+    """For each public object, by where it is defined, the full names under which it can be had; one
+    has to be documented.
 
     Some names are those of another module: ``tquic.connect`` is ``tquic.client.connect``.
     """
     found = modules()
     passed_on = {module: _imports(path) for module, path in found.items()}
-    same: dict[tuple[str, str], set[str]] = {}
+    same: dict[str, set[str]] = {}
     for module, path in found.items():
         for name in names(path):
             origin = (module, name)
             while origin[1] in passed_on.get(origin[0], {}):
                 origin = passed_on[origin[0]][origin[1]]
-            same.setdefault(origin, set()).add(f"{module}.{name}")
-    return list(same.values())
+            same.setdefault(".".join(origin), set()).add(f"{module}.{name}")
+    return same
 
 
 def _imports(path: Path) -> dict[str, tuple[str, str]]:

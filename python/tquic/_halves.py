@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tquic import _engine
     from tquic._wait import Signal
 
-__all__ = ["File", "Incoming", "Outgoing", "Pump", "Share", "check_code", "reason_bytes"]
+__all__ = ["File", "Incoming", "Outgoing", "Pump", "Share", "check_code", "encode_reason"]
 
 # Bytes that were read before the engine is told; it is told in any case when nothing is left.
 _REPORT: Final = 64 * 1024
@@ -30,10 +30,14 @@ def check_code(code: int) -> None:
         raise ValueError("code must be from 0 to 2^62-1")
 
 
-def reason_bytes(reason: str) -> bytes:
-    """The reason of a close as it is sent."""
+def encode_reason(reason: str) -> bytes:
+    """Reasons are UTF-8 (RFC 9000 section 19.19).
+
+    Raises:
+        TypeError: it is no text.
+    """
     check_kind("reason", reason, str)
-    return reason.encode()
+    return reason.encode("utf-8", "replace")
 
 
 class Pump:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
@@ -39,6 +41,31 @@ class ServerMaterial(NamedTuple):
     certificates: list[tuple[str, bytes, bytes]]
     lookup: Callable[[str], tuple[bytes, bytes, bytes | None] | None] | None
     keylog: str | None
+
+
+# RFC 1123 section 2.1, and the underscore that many names have.
+_LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+# What a name must not end in: it would be taken for an IPv4 address.
+_NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+
+
+def check_server_name(name: str) -> None:
+    """Refuses what no certificate can be for."""
+    labels = name.removesuffix(".").split(".")
+    is_host = all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
+    if not ((is_host and len(name) <= 253) or _is_address(name)):
+        raise ConfigError(
+            f"server_name: {name!r} is neither a host name (in ASCII) nor an IP address"
+        )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    # Certificates know no scopes.
+    return "%" not in name
 
 
 def pin_of(text: str) -> bytes:

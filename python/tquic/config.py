@@ -17,6 +17,7 @@ from tquic._material import (
     Credential,
     ServerMaterial,
     certificates_in,
+    check_server_name,
     content_of,
     pin_of,
 )
@@ -217,7 +218,8 @@ class Config:
     """Take any server certificate: anybody on the way can be the server. For tests. Default off."""
 
     server_name: str | None = None
-    """The name that the server's certificate must be for. Default: the host given to `connect`."""
+    """The name that the server's certificate must be for: a host name in ASCII or an IP address.
+    Default: the host given to `connect`."""
 
     session_store: SessionStore | None = None
     """Where session tickets and address tokens are kept for later connections. Default none:
@@ -471,6 +473,7 @@ class Config:
         _check_paths(self)
         _check_addresses(self.preferred_address)
         _check_qlog(self)
+        check_server_name(self.server_name or "localhost")
         for pin in self.pins:
             pin_of(pin)
         _check_certificates(self.certificates)

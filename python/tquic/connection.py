@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
 from tquic import _engine, _scheduler
-from tquic._halves import check_code, reason_bytes
+from tquic._halves import check_code, encode_reason
 from tquic._wait import Home
 from tquic.config import Config, Congestion, SchedulerChoice, check_scheduler
 from tquic.congestion import Controller, start
@@ -519,9 +519,10 @@ class Connection:
 
         Raises:
             ValueError: the code is too large or negative.
+            TypeError: the reason is no `str`.
         """
         check_code(code)
-        text = reason_bytes(reason)
+        text = encode_reason(reason)
         if self._closed is None:
             # If it is closed already, the event that says why is on its way.
             with contextlib.suppress(ConnectionClosed):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final, Literal
 
 from tquic import _engine, sysctl
-from tquic._halves import reason_bytes
+from tquic._halves import encode_reason
 from tquic._units import duration
 from tquic.config import Config
 from tquic.errors import ConfigError, EngineError
@@ -296,7 +296,7 @@ class Engine:
             code: application error code for the peers.
             reason: for people.
         """
-        self._native.shutdown(patience, code, reason_bytes(reason))
+        self._native.shutdown(patience, code, encode_reason(reason))
 
     def __repr__(self) -> str:
         return f"<Engine with {self.shards} shards>"

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal, NamedTuple, Self, TypeAlias, cast
 
 from tquic import _engine
 from tquic._engine import Histogram
-from tquic._halves import reason_bytes
+from tquic._halves import encode_reason
 from tquic.errors import ConfigError
 
 __all__ = [
@@ -467,7 +467,7 @@ class ConnectionSet:
             connections: numbers of those to close. Default: all, and no more are begun.
         """
         numbers = None if connections is None else list(connections)
-        self._native.close(code, reason_bytes(reason), numbers)
+        self._native.close(code, encode_reason(reason), numbers)
 
     def __repr__(self) -> str:
         counts = self.counts()

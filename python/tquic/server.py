@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from tquic import _engine
+from tquic._halves import check_code, encode_reason
 from tquic._hub import Hub
 from tquic._opening import Opening
 from tquic._wait import Home
@@ -115,6 +116,8 @@ class Listener:
             code: application error code for the clients.
             reason: for people.
         """
+        check_code(code)
+        encode_reason(reason)
         self.stop_accepting()
         for connection in list(self._connections):
             connection.close(code, reason)

@@ -25,19 +25,6 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterable
-from socket import (
-    AF_INET,
-    AF_INET6,
-    MSG_DONTWAIT,
-    MSG_ERRQUEUE,
-    MSG_PEEK,
-    SHUT_RD,
-    SHUT_RDWR,
-    SHUT_WR,
-    SO_ERROR,
-    SOCK_DGRAM,
-    SOL_SOCKET,
-)
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias, TypeVar
 
@@ -229,6 +216,30 @@ __all__ = [
     "pack_sockaddr",
     "socket",
 ]
+
+# Written down here, not imported: so they have a place in the reference.
+AF_INET: Final = _socket.AF_INET
+"""IPv4."""
+AF_INET6: Final = _socket.AF_INET6
+"""IPv6."""
+SOCK_DGRAM: Final = _socket.SOCK_DGRAM
+"""The type of QUIC's sockets."""
+SOL_SOCKET: Final = _socket.SOL_SOCKET
+"""The level of what all sockets have: `SO_ERROR`."""
+SO_ERROR: Final = _socket.SO_ERROR
+"""Read only: why the connection failed, as an error number; 0 while it has not."""
+SHUT_RD: Final = _socket.SHUT_RD
+"""For `socket.shutdown`: nothing more is read."""
+SHUT_WR: Final = _socket.SHUT_WR
+"""For `socket.shutdown`: nothing more is written."""
+SHUT_RDWR: Final = _socket.SHUT_RDWR
+"""For `socket.shutdown`: neither."""
+MSG_DONTWAIT: Final = _socket.MSG_DONTWAIT
+"""A call does not wait, whatever the socket's timeout."""
+MSG_PEEK: Final = _socket.MSG_PEEK
+"""What is received stays there to be received again."""
+MSG_ERRQUEUE: Final = _socket.MSG_ERRQUEUE
+"""Receives what ``MSG_ZEROCOPY`` has to tell, not data."""
 
 Ancillary: TypeAlias = "tuple[int, int, bytes]"
 """Level, type and data, as `socket.socket.recvmsg` has it."""

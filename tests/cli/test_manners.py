@@ -94,6 +94,18 @@ def test_progress_at_a_terminal_only(huge: Server, certs: Path, tmp_path: Path) 
     assert json.loads(out)["ok"] is False
 
 
+def test_connections_of_a_load_are_counted_at_a_terminal(
+    server: Server, certs: Path, tmp_path: Path
+) -> None:
+    url, trust = server.url("small.txt"), ("--cacert", certs / "ca.pem")
+    # Half a second at least until all are there.
+    few = ("-c", 10, "--connect-rate", 20, "-n", 10)
+    status, got = at_terminal("load", url, *trust, *few, cwd=tmp_path)
+    assert status == 0
+    assert re.search(rb"\rconnecting [0-9]/10\b", got)
+    assert b"10 responses" in got
+
+
 def test_colours_at_a_terminal_unless_told_otherwise(tmp_path: Path) -> None:
     _, coloured = at_terminal("doctor", "--no-measure", cwd=tmp_path, NO_COLOR="")
     assert COLOUR.search(coloured)

@@ -43,6 +43,13 @@ def test_what_is_no_time(text: str) -> None:
         values.duration(text)
 
 
+def test_times_in_which_something_is_done() -> None:
+    assert values.lasting("1us") == pytest.approx(1e-6)
+    for text in ("0", "0.0ms"):
+        with pytest.raises(ValueError, match="is no time above 0"):
+            values.lasting(text)
+
+
 @pytest.mark.parametrize(
     ("text", "address"),
     [

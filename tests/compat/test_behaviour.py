@@ -250,6 +250,16 @@ async def test_what_was_sent_before_close_arrives(serving: Any, client: Any) -> 
         assert server.server._protocols == {}
 
 
+async def test_reasons_are_text(serving: Any, client: Any) -> None:
+    async with (
+        serving() as server,
+        connect(*server.address, configuration=client()) as protocol,
+    ):
+        with pytest.raises(TypeError, match="reason must be str, not bytes"):
+            protocol.close(reason_phrase=b"x")  # type: ignore[arg-type]
+        await protocol.ping()
+
+
 async def test_closing_is_quick(serving: Any, client: Any) -> None:
     loop = asyncio.get_running_loop()
     took = []

@@ -65,6 +65,33 @@ def test_settings_that_do_not_fit_together(settings: dict[str, Any], message: st
     assert isinstance(caught.value, ValueError)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a b", "a..b", ".a", "-a", "a-", "a-.b", "b\u00fccher.example", "127.1", "a.0x7f", "0x"),
+        *("fe80::1%lo", "a:1", "1", ".", "a" * 64, ".".join(["a" * 63] * 4)),
+    ],
+)
+async def test_names_that_no_server_has(name: str) -> None:
+    with pytest.raises(tquic.ConfigError, match=r"server_name: .* is neither"):
+        tquic.Config(server_name=name)
+    # Nothing is refused here that could be connected to.
+    config = tquic.Config(handshake_timeout=0.001)
+    object.__setattr__(config, "server_name", name)
+    with pytest.raises(tquic.ConnectionClosed, match="neither a host name nor"):
+        await tquic.connect("127.0.0.1", 1, config=config)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["localhost", "a.b.", "_a.b-c.d", "1.a", "0xg", "xn--bcher-kva.example", "::1", "127.0.0.1"],
+)
+async def test_names_that_servers_have(name: str) -> None:
+    config = tquic.Config(server_name=name, handshake_timeout=0.001)
+    with pytest.raises((tquic.HandshakeTimeout, tquic.ConnectionRefused)):
+        await tquic.connect("127.0.0.1", 1, config=config)
+
+
 def test_every_setting_reaches_the_engine() -> None:
     """Each field is read by the binding, or in Python: none is forgotten."""
     rust = (Path(__file__).parents[2] / "rust/py/src/settings.rs").read_text()

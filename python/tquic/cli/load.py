@@ -18,6 +18,7 @@ from tquic.cli.output import note, print_json
 from tquic.cli.values import (
     argument,
     duration,
+    lasting,
     positive,
     show_rate,
     show_size,
@@ -27,6 +28,7 @@ from tquic.config import Config
 from tquic.errors import ConfigError, EngineError
 from tquic.load import CSV_FIELDS, HlogWriter, Load, LoadError, Request, Result, csv_rows, start
 from tquic.load._request import locate
+from tquic.many import ConnectionCounts
 
 _T = TypeVar("_T")
 
@@ -94,7 +96,7 @@ def _work_options(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "-d",
         dest="duration",
-        type=argument(duration),
+        type=argument(lasting),
         metavar="DURATION",
         help="begin no request later than this (default without -n: 10s)",
     )
@@ -172,7 +174,7 @@ def _connection_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--connect-timeout",
-        type=argument(duration),
+        type=argument(lasting),
         default=30.0,
         metavar="TIME",
         help="begin without the connections that are not established then (default: 30s)",
@@ -232,7 +234,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace, config: Config, files: contextlib.ExitStack) -> int:
-    load = _start(options, config)
+    with contextlib.ExitStack() as line:
+        load = _start(options, config, _connecting(options, line))
     with load:
         if load.missing:
             note(
@@ -251,7 +254,27 @@ def _run(options: argparse.Namespace, config: Config, files: contextlib.ExitStac
         raise KeyboardInterrupt
 
 
-def _start(options: argparse.Namespace, config: Config) -> Load:
+def _connecting(
+    options: argparse.Namespace, line: contextlib.ExitStack
+) -> Callable[[ConnectionCounts], None] | None:
+    """Shows at a terminal how many connections there are."""
+    if not sys.stderr.isatty():
+        return None
+    shown = Line()
+    line.callback(shown.close)
+
+    def show(counts: ConnectionCounts) -> None:
+        failed = f", {counts.failed:,} failed" if counts.failed else ""
+        shown.write(f"connecting {counts.open:,}/{options.connections:,}{failed}")
+
+    return show
+
+
+def _start(
+    options: argparse.Namespace,
+    config: Config,
+    on_connecting: Callable[[ConnectionCounts], None] | None,
+) -> Load:
     try:
         origin, paths = locate(options.urls)
         templates = [_template(options, path) for path in paths]
@@ -278,6 +301,7 @@ def _start(options: argparse.Namespace, config: Config) -> Load:
             connect_to=connect_to,
             connect_rate=options.connect_rate,
             connect_timeout=options.connect_timeout,
+            on_connecting=on_connecting,
             local_addresses=options.local,
             sockets=options.sockets,
             shards=options.threads,
@@ -306,9 +330,11 @@ def _watch(load: Load, options: argparse.Namespace, files: contextlib.ExitStack)
     """Waits for the end; writes and shows what comes meanwhile."""
     table = Table(load, options.csv_output) if options.csv_output is not None else None
     hlog = HlogWriter(options.hlog_output) if options.hlog_output is not None else None
-    live = Live(load) if sys.stderr.isatty() else None
-    if live is not None:
-        files.callback(live.close)
+    live = None
+    if sys.stderr.isatty():
+        line = Line()
+        live = Live(load, line)
+        files.callback(line.close)
     step = STEP if table is not None else INTERVAL
     next_interval = time.monotonic() + INTERVAL
     try:
@@ -380,15 +406,36 @@ class Table:
             self._writer.writerows(csv_rows(batch, self._started))
 
 
-class Live:
-    """One line at a terminal: what the last second brought."""
+class Line:
+    """One line at a terminal, written again and again."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self) -> None:
+        self._width = 0
+
+    def write(self, text: str) -> None:
+        """Writes it anew."""
+        # A line that is broken could not be taken away.
+        text = text[: shutil.get_terminal_size().columns - 1]
+        sys.stderr.write("\r" + text.ljust(self._width))
+        sys.stderr.flush()
+        self._width = len(text)
+
+    def close(self) -> None:
+        """Takes it away."""
+        self.write("")
+        sys.stderr.write("\r")
+        sys.stderr.flush()
+
+
+class Live:
+    """What the last second brought."""
+
+    def __init__(self, load: Load, line: Line) -> None:
         self._load = load
+        self._line = line
         self._seen = load.histogram()
         self._failed = 0
         self._last = time.monotonic()
-        self._width = 0
 
     def show(self) -> None:
         """Writes it anew."""
@@ -400,20 +447,7 @@ class Live:
             f"failed {stats.failed - self._failed:,}  all {stats.responses:,}"
         )
         self._seen, self._failed, self._last = all_so_far, stats.failed, now
-        self._write(line)
-
-    def _write(self, line: str) -> None:
-        # A line that is broken could not be taken away.
-        line = line[: shutil.get_terminal_size().columns - 1]
-        sys.stderr.write("\r" + line.ljust(self._width))
-        sys.stderr.flush()
-        self._width = len(line)
-
-    def close(self) -> None:
-        """Takes it away."""
-        self._write("")
-        sys.stderr.write("\r")
-        sys.stderr.flush()
+        self._line.write(line)
 
 
 def show_time(nanos: float) -> str:

@@ -14,7 +14,7 @@ from tquic.cli import client, service
 from tquic.cli.client import Address
 from tquic.cli.failure import CommandError, UsageError
 from tquic.cli.output import print_json
-from tquic.cli.values import argument, duration, host_and_port, positive, show_size, size
+from tquic.cli.values import argument, duration, host_and_port, lasting, positive, show_size, size
 from tquic.config import CipherSuite, Config
 from tquic.engine import Engine
 from tquic.errors import ConfigError, HandshakeTimeout, QuicError
@@ -81,7 +81,7 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--download", type=argument(size), metavar="SIZE", help="bytes to get")
     what.add_argument("--upload", type=argument(size), metavar="SIZE", help="bytes to send")
     what.add_argument(
-        "--duration", type=argument(duration), metavar="TIME", help="stop after this time"
+        "--duration", type=argument(lasting), metavar="TIME", help="stop after this time"
     )
     what.add_argument(
         "--streams", type=argument(positive), default=1, metavar="N", help="streams (default: 1)"

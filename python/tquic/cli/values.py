@@ -12,6 +12,7 @@ __all__ = [
     "argument",
     "duration",
     "host_and_port",
+    "lasting",
     "port_number",
     "positive",
     "show_address",
@@ -23,6 +24,14 @@ __all__ = [
 _T = TypeVar("_T")
 # Of anything.
 _MANY = 10**9
+
+
+def lasting(text: str) -> float:
+    """A time above 0, in seconds."""
+    seconds = duration(text)
+    if not seconds:
+        raise ValueError(f"{text!r} is no time above 0")
+    return seconds
 
 
 def positive(text: str) -> int:

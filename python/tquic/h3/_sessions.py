@@ -301,6 +301,7 @@ class Session:
 
         Raises:
             ValueError: the code is too large or negative.
+            TypeError: the reason is no `str`.
         """
         capsule = encode_close(code, reason)
         if self._closed is None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from tquic._halves import encode_reason
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -247,7 +249,7 @@ def encode_close(code: int, reason: str = "", *, masked: bool) -> bytes:
     """The last frame. `CloseCode.NO_STATUS` stands for none; a reason is cut to its 123 bytes."""
     if code == CloseCode.NO_STATUS:
         return _control(_CLOSE, b"", masked=masked)
-    text = reason.encode()[: _MAX_CONTROL - 2].decode(errors="ignore").encode()
+    text = encode_reason(reason)[: _MAX_CONTROL - 2].decode(errors="ignore").encode()
     return _control(_CLOSE, code.to_bytes(2, "big") + text, masked=masked)
 
 

@@ -12,6 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
+from tquic._halves import encode_reason
 from tquic.h3 import _frames
 from tquic.h3._codec import encode_varint
 from tquic.h3._session_flow import FLOW_CAPSULES, PROHIBITED, SessionFlow
@@ -123,11 +124,12 @@ def encode_close(code: int, reason: str) -> bytes:
 
     Raises:
         ValueError: the code does not fit 32 bits.
+        TypeError: the reason is no `str`.
     """
     if not 0 <= code <= MAX_CODE:
         raise ValueError("code must be from 0 to 2^32-1")
     # Section 6: cut between characters.
-    text = reason.encode("utf-8", "replace")[:MAX_REASON].decode("utf-8", "ignore")
+    text = encode_reason(reason)[:MAX_REASON].decode("utf-8", "ignore")
     return encode_capsule(_CLOSE, code.to_bytes(4, "big") + text.encode())
 
 

@@ -168,11 +168,12 @@ class WebSocket:
     async def _say_close(self, code: int, reason: str) -> None:
         if self._closing:
             return
-        self._closing = True
         if code == CloseCode.NO_STATUS:
             code = CloseCode.NORMAL
+        frame = encode_close(code, reason, masked=True)
+        self._closing = True
         try:
-            await self._stream.write(encode_close(code, reason, masked=True))
+            await self._stream.write(frame)
             await self._stream.finish()
         except StreamStopped as error:
             # The server does not want to know.

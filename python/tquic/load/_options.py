@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Literal
 
@@ -11,7 +11,7 @@ from tquic.config import Config
 from tquic.engine import Engine
 from tquic.errors import ConfigError
 from tquic.load._request import Request
-from tquic.many import Pattern, RequestPlan, plan_requests
+from tquic.many import ConnectionCounts, Pattern, RequestPlan, plan_requests
 
 __all__ = ["Options"]
 
@@ -74,6 +74,9 @@ class Options:
     connect_timeout: float = 30.0
     """Seconds in which connections must be established before the load begins. Those that are not
     take no part: no more are begun, and `Load.missing` says how many there are."""
+    on_connecting: Callable[[ConnectionCounts], object] | None = None
+    """Called about every tenth of a second while these connections are made, in the thread that
+    waits for them; not with `per_connection`."""
     connect_rate: float | None = None
     """Connections begun per second at most, before the load."""
     handshakes: int = 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -32,6 +33,8 @@ __all__ = ["Load", "LoadError", "run", "start"]
 _CAPACITY: Final = 1 << 20
 # Seconds without a packet after which a connection says that it is still there.
 _KEEP_ALIVE: Final = 10.0
+# Seconds after which it is told how many connections there are.
+_STEP: Final = 0.1
 
 
 class LoadError(QuicError):
@@ -191,7 +194,7 @@ def start(url: str | Sequence[str], options: Options | None = None, /, **changes
         place = options.connect_to or (origin.host, origin.port)
         connections, visits = _connect(engine, place, options, config, plan)
         if visits is None:
-            missing = _wait(connections, options.connect_timeout)
+            missing = _wait(connections, options)
             if options.warmup:
                 _warm_up(connections, encoded, options)
                 before = engine.stats()
@@ -251,11 +254,17 @@ def _connect(
     )
 
 
-def _wait(connections: ConnectionSet, seconds: float) -> int:
+def _wait(connections: ConnectionSet, options: Options) -> int:
     """Waits for connections: how many there will not be."""
-    if not connections._native.wait_connected(seconds):
-        # Their handshakes would be measured as well.
-        connections._native.begin_no_more()
+    seconds = options.connect_timeout
+    deadline = time.monotonic() + seconds
+    while not connections._native.wait_connected(max(min(_STEP, deadline - time.monotonic()), 0)):
+        if time.monotonic() >= deadline:
+            # Their handshakes would be measured as well.
+            connections._native.begin_no_more()
+            break
+        if options.on_connecting is not None:
+            options.on_connecting(connections.counts())
     if established := connections.counts().open:
         return len(connections) - established
     whys = connections.reasons() or {f"no answer in {seconds:g} s": len(connections)}

@@ -180,5 +180,6 @@ class WebSocketExchange:
     def _close(self, code: int, reason: str) -> None:
         """Sends the last frame, and the end of the stream (RFC 9220 section 3 by way of RFC 8441
         section 5: FIN stands for the end of the TCP connection)."""
+        frame = encode_close(code, reason, masked=False)
         self._closed = True
-        self._exchange.send_body(encode_close(code, reason, masked=False), end=True)
+        self._exchange.send_body(frame, end=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NoReturn, TypeAlias
 
+from tquic._halves import encode_reason
 from tquic.compat.aioquic import tls
 from tquic.compat.aioquic.quic import events
 from tquic.compat.aioquic.quic._link import Link
@@ -323,7 +324,11 @@ class QuicConnection:
             error_code: application error code.
             frame_type: must be `None`: errors of the protocol are the engine's to tell.
             reason_phrase: for people; 256 bytes reach the peer at most.
+
+        Raises:
+            TypeError: the reason is no `str`.
         """
+        encode_reason(reason_phrase)
         if self._close_event is not None:
             return
         if frame_type is not None:
