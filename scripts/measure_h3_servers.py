@@ -6,6 +6,10 @@ of them. ::
 
     python scripts/measure_h3_servers.py --write docs/http3-server.md --other "hypercorn=hypercorn
         --quic-bind 127.0.0.1:{port} --certfile {cert} --keyfile {key} app:app"
+        --files "quic-go=env ROLE=server TESTCASE=http3 HOST=127.0.0.1 PORT={port} WWW=. CERTS=. PEER"
+
+Commands run in a folder with ``app.py``, ``1k.txt``, ``cert.pem`` and its key, ``key.pem`` and
+``priv.key``. PEER may be one of `tests/interop/peers`.
 """
 
 from __future__ import annotations
@@ -110,6 +114,7 @@ def main() -> None:
     """Measures, prints and perhaps writes a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--other", action="append", default=[], metavar="NAME=COMMAND")
+    parser.add_argument("--files", action="append", default=[], metavar="NAME=COMMAND")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--write", type=Path, metavar="PAGE")
@@ -127,6 +132,9 @@ def main() -> None:
         name, _, command = other.partition("=")
         for path, what in (("/1k.txt", "1 KiB"), ("/hello", "hello world")):
             servers[f"{name}, ASGI, {what}"] = (command, path)
+    for other in options.files:
+        name, _, command = other.partition("=")
+        servers[f"{name}, file of 1 KiB"] = (command, "/1k.txt")
     found: dict[tuple[str, int], list[tuple[float, float]]] = defaultdict(list)
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
@@ -134,7 +142,8 @@ def main() -> None:
         (folder / "1k.txt").write_bytes(b"x" * 1024)
         ca, cert, key = make_certificates(["localhost", "127.0.0.1"], 2)
         (folder / "cert.pem").write_text(cert)
-        (folder / "key.pem").write_text(key)
+        for name in ("key.pem", "priv.key"):
+            (folder / name).write_text(key)
         for _ in range(options.runs):
             for name, (command, path) in servers.items():
                 for in_flight in (16, 256):

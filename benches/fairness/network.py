@@ -1,10 +1,12 @@
-"""Two network namespaces with a bottleneck between them.
+"""Three network namespaces: senders, a router with the bottleneck, receivers.
 
-    sender --- there: the kernel's token bucket, its rate and its queue ---> receiver
-       ^------ back: two tunnel devices and a process that holds packets -------+
+    sender --- first ---> router --- there: token bucket, rate and queue ---> receiver
+       ^------ back: two tunnel devices and a process that holds packets --------+
 
-The whole round-trip time lies on the way back, so that the way there is the kernel's alone and TCP
-has the same as QUIC. Kernels with netem could hold packets themselves; many are without.
+The queue is the router's: TCP keeps little in a queue of its own host (TCP small queues), and
+would never fill it. The whole round-trip time lies on the way back, so that the way there is the
+kernel's alone and TCP has the same as QUIC. Kernels with netem could hold packets themselves; many
+are without.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-SENDER_ADDRESS, RECEIVER_ADDRESS = "10.99.0.1", "10.99.0.2"
-# The devices' names, the same in both namespaces.
-THERE, BACK = "there", "back"
+SENDER_ADDRESS, RECEIVER_ADDRESS = "10.99.1.2", "10.99.2.2"
+# The router's, with senders and with receivers.
+_FIRST_ADDRESS, _THERE_ADDRESS = "10.99.1.1", "10.99.2.1"
+# The devices' names, the same at both ends.
+FIRST, THERE, BACK = "first", "there", "back"
 # Bytes that the token bucket lets pass at once: three packets. Longer trains are cut up.
 BURST = 5000
 HERE = Path(__file__).resolve().parent
@@ -52,6 +56,7 @@ class Network:
     """A network that is up."""
 
     sender: str
+    router: str
     receiver: str
     link: subprocess.Popen[str]
 
@@ -65,7 +70,7 @@ class Network:
 
     def queue(self) -> tuple[int, int, int]:
         """Bytes that wait, packets that came through, packets that were dropped."""
-        said = run(["tc", "-n", self.sender, "-s", "qdisc", "show", "dev", THERE])
+        said = run(["tc", "-n", self.router, "-s", "qdisc", "show", "dev", THERE])
         sent = re.search(r"Sent \d+ bytes (\d+) pkt \(dropped (\d+)", said)
         backlog = re.search(r"backlog (\d+)([KM]?)b", said)
         if sent is None or backlog is None:
@@ -88,25 +93,21 @@ def run(command: list[str]) -> str:
 @contextmanager
 def network(name: str, bottleneck: Bottleneck) -> Generator[Network]:
     """A network for as long as the block lasts; `name` tells it from others."""
-    sender, receiver = f"{name}-s", f"{name}-r"
+    sender, router, receiver = (f"{name}-{end}" for end in "smr")
     with ExitStack() as stack:
-        for namespace in (sender, receiver):
+        for namespace in (sender, router, receiver):
             run(["ip", "netns", "add", namespace])
             stack.callback(run, ["ip", "netns", "delete", namespace])
-        veth = ["ip", "link", "add", THERE, "netns", sender, "type", "veth"]
-        run([*veth, "peer", "name", THERE, "netns", receiver])
-        for namespace, address in ((sender, SENDER_ADDRESS), (receiver, RECEIVER_ADDRESS)):
-            ip = ["ip", "-n", namespace]
-            run([*ip, "address", "add", f"{address}/24", "dev", THERE])
             # Packets come where answers do not go.
-            for device in ("all", "default"):
-                setting = f"net.ipv4.conf.{device}.rp_filter=0"
-                run(["ip", "netns", "exec", namespace, "sysctl", "-qw", setting])
-            for device in ("lo", THERE):
-                run([*ip, "link", "set", device, "up"])
+            for setting in ("all.rp_filter=0", "default.rp_filter=0", "all.forwarding=1"):
+                sysctl = ["sysctl", "-qw", f"net.ipv4.conf.{setting}"]
+                run(["ip", "netns", "exec", namespace, *sysctl])
+        connect(FIRST, (sender, SENDER_ADDRESS), (router, _FIRST_ADDRESS))
+        connect(THERE, (router, _THERE_ADDRESS), (receiver, RECEIVER_ADDRESS))
+        run(["ip", "-n", sender, "route", "add", "default", "via", _FIRST_ADDRESS])
         shape = ["rate", f"{bottleneck.rate}bit", "burst", str(BURST)]
         shape += ["limit", str(bottleneck.queue)]
-        run(["tc", "-n", sender, "qdisc", "add", "dev", THERE, "root", "tbf", *shape])
+        run(["tc", "-n", router, "qdisc", "add", "dev", THERE, "root", "tbf", *shape])
         link = subprocess.Popen(
             [sys.executable, "-m", "fairness.link", sender, receiver, str(bottleneck.rtt)],
             stdout=subprocess.PIPE,
@@ -122,7 +123,19 @@ def network(name: str, bottleneck: Bottleneck) -> Generator[Network]:
             run(["ip", "-n", namespace, "link", "set", BACK, "up"])
         route = ["route", "add", f"{SENDER_ADDRESS}/32", "dev", BACK, "src", RECEIVER_ADDRESS]
         run(["ip", "-n", receiver, *route])
-        yield Network(sender, receiver, link)
+        yield Network(sender, router, receiver, link)
+
+
+def connect(device: str, *ends: tuple[str, str]) -> None:
+    """A cable between two namespaces, which have an address each."""
+    (namespace, _), (other, _) = ends
+    veth = ["ip", "link", "add", device, "netns", namespace, "type", "veth"]
+    run([*veth, "peer", "name", device, "netns", other])
+    for namespace, address in ends:
+        ip = ["ip", "-n", namespace]
+        run([*ip, "address", "add", f"{address}/24", "dev", device])
+        for each in ("lo", device):
+            run([*ip, "link", "set", each, "up"])
 
 
 def end(process: subprocess.Popen[str]) -> None:

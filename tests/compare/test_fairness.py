@@ -42,7 +42,7 @@ def test_what_tc_says_of_a_queue(
 """
     monkeypatch.setattr(network, "run", lambda _: said)
     with subprocess.Popen(["true"], text=True) as process:
-        assert Network("s", "r", process).queue() == (backlog, 789, 12)
+        assert Network("s", "m", "r", process).queue() == (backlog, 789, 12)
 
 
 def test_a_command_that_fails_says_why() -> None:
