@@ -2,8 +2,8 @@
 
 ``TOOLS`` is the folder with cargo-deny and cargo-audit. Licences, sources and forbidden crates are
 checked by deny.toml, without a network. Known vulnerabilities need the advisory databases of
-RustSec and PyPI: where one cannot be reached, that is said, and is no failure. ``ADVISORY_DB``
-names a copy of RustSec's to use instead.
+RustSec and PyPI: where one cannot be reached, the rest is checked, the last line names what was
+not, and it is no failure. ``ADVISORY_DB`` names a copy of RustSec's to use instead.
 """
 
 from __future__ import annotations
@@ -92,16 +92,19 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 2:
         print(__doc__, file=sys.stderr)
         return 2
-    worst = 0
+    worst, unasked = 0, []
     for check in checks(*map(Path, arguments)):
         result, printed = check.run()
         if result == "failed":
             worst = 1
             print(printed, end="")
         elif result == "not checked":
+            unasked.append(check.name)
             lines = unreachable(printed)
             print(lines[0] + (f" (and {len(lines) - 1} more)" if lines[1:] else ""))
         print(f"{check.name}: {result}", flush=True)
+    if unasked:
+        print(f"NOT CHECKED, as the databases cannot be reached from here: {'; '.join(unasked)}")
     return worst
 
 

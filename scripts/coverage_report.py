@@ -2,8 +2,9 @@
 
 Rust: the tests of the crates and a slice of the simulator, built with ``-C instrument-coverage`` in
 ``target/coverage``; code of tests is not counted. Python: the quick part of the suite under
-coverage.py. Lines that nothing ran are listed in ``reports/coverage``. LLVM's tools must be of the
-same version as rustc's LLVM; LLVM_PROFDATA and LLVM_COV name others.
+coverage.py. Lines that nothing ran are listed in ``reports/coverage``; in the page rows of what was
+not measured stay. LLVM's tools must be of the same version as rustc's LLVM; LLVM_PROFDATA and
+LLVM_COV name others.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 import llvm_tools
-from page import commit, write_table
+from page import commit, table_rows, write_table
 
 ROOT = Path(__file__).resolve().parents[1]
 TARGET = ROOT / "target" / "coverage"
@@ -182,17 +183,29 @@ def total(files: Mapping[str, Count], prefix: str) -> Count:
     return result
 
 
-def rows(files: Mapping[str, Count]) -> Iterator[str]:
-    """A row for each crate, each part of the core, and the package."""
-    folders = [f"rust/{crate}/src/" for crate in CRATES]
-    core = folders.index("rust/core/src/") + 1
-    folders[core:core] = [f"rust/core/src/{part}/" for part in PARTS]
-    for folder in [*folders, "python/tquic/"]:
+def folders() -> list[str]:
+    """What has a row: each crate, each part of the core, and the package."""
+    found = [f"rust/{crate}/src/" for crate in CRATES]
+    core = found.index("rust/core/src/") + 1
+    found[core:core] = [f"rust/core/src/{part}/" for part in PARTS]
+    return [*found, "python/tquic/"]
+
+
+def table(files: Mapping[str, Count], page: str | None) -> str:
+    """The table; what was not measured keeps its row in the page, if it has one."""
+    kept = {} if page is None else table_rows(page, MARK)
+    state = f"{commit()}, {datetime.now(UTC):%Y-%m-%d}"
+    lines = ["| code | lines | run | regions run | commit |", "| --- | ---: | ---: | ---: | --- |"]
+    for folder in folders():
         one = total(files, folder)
+        name = f"`{folder.removesuffix('src/').rstrip('/')}`"
         if one.lines:
             regions = share(one.regions_run, one.regions) if one.regions else ""
-            name = folder.removesuffix("src/").rstrip("/")
-            yield f"| `{name}` | {one.lines} | {share(one.lines_run, one.lines)} | {regions} |"
+            run = share(one.lines_run, one.lines)
+            lines.append(f"| {name} | {one.lines} | {run} | {regions} | {state} |")
+        elif name in kept:
+            lines.append(kept[name])
+    return "\n".join([*lines, ""])
 
 
 def share(part: int, whole: int) -> str:
@@ -226,10 +239,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files |= {} if options.no_python else measure_python()
     missing = [f"{name}: {spans(one.unrun)}" for name, one in files.items() if one.unrun]
     (REPORT / "missing.txt").write_text("\n".join([*sorted(missing), ""]))
-    head = ["| code | lines | run | regions run |", "| --- | ---: | ---: | ---: |"]
-    parts = [*options.crates, *(() if options.no_python else ("Python",))]
-    about = f"`make coverage` of {', '.join(parts)}, {datetime.now(UTC):%Y-%m-%d}, {commit()}."
-    text = "\n".join([*head, *rows(files), "", about, ""])
+    page = None if options.write is None else options.write.read_text()
+    text = table(files, page)
     print(text, end="")
     if options.write is not None:
         write_table(options.write, MARK, text)

@@ -20,10 +20,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from page import ROOT, commit
+from page import ROOT, commit, table_rows
 
 OUTPUT = ROOT / "reports" / "mutants"
-MARKS = ("<!-- mutants: written by scripts/mutants.py -->\n", "<!-- end of mutants -->")
+MARKS = ("<!-- mutants: written by scripts/mutants.py -->", "<!-- end of mutants -->")
 HEAD = """| module | mutants | killed | timed out | no build | survived | equivalent | commit |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |
 """
@@ -73,16 +73,14 @@ def rows(results: list[tuple[str, str, str]], equivalent: Counter[str], part: st
 
 def merge(page: str, new: list[str]) -> str:
     """The page with these rows in place of those of the same modules, and of parts of them."""
-    before, rest = page.split(MARKS[0], 1)
-    block, after = rest.split(MARKS[1], 1)
+    before, rest = page.split(f"{MARKS[0]}\n", 1)
+    after = rest.split(MARKS[1], 1)[1]
     table = {line.split("|")[1].strip(): line for line in new}
-    for line in block.splitlines():
-        if line.startswith("| `"):
-            module = line.split("|")[1].strip()
-            if module.partition(",")[0] not in table:
-                table.setdefault(module, line)
+    for module, line in table_rows(page, *MARKS).items():
+        if module.partition(",")[0] not in table:
+            table.setdefault(module, line)
     lines = "".join(f"{table[module]}\n" for module in sorted(table))
-    return f"{before}{MARKS[0]}\n{HEAD}{lines}\n{MARKS[1]}{after}"
+    return f"{before}{MARKS[0]}\n\n{HEAD}{lines}\n{MARKS[1]}{after}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,6 +90,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("files", nargs="+", metavar="FILE", help="rust/CRATE/src/..., or a pattern")
     parser.add_argument(
         "--shard", default="", metavar="K/N", help="every Nth mutant, from the Kth on (0/4)"
+    )
+    parser.add_argument(
+        "--tests",
+        nargs="+",
+        default=[],
+        metavar="PART",
+        help="only tests with one of these in their names, as cid:: (all): fewer, and quicker",
     )
     parser.add_argument("--timeout", type=int, default=60, help="seconds for the tests (60)")
     parser.add_argument("--in-place", action="store_true", help="change these files, not copies")
@@ -110,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Every Nth, so that a part is a sample of all files.
     command += [f"--shard={options.shard}", "--sharding=round-robin"] if options.shard else []
     command += ["--in-place"] if options.in_place else []
+    # Integration tests would notice more, and take longer.
+    command += ["--", "--lib", "--", *options.tests]
     OUTPUT.mkdir(parents=True, exist_ok=True)
     # 2 and 3: something survived, or was ended by the timeout, which is as good as killed.
     done = subprocess.run(command, cwd=ROOT, check=False)

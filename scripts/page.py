@@ -16,6 +16,13 @@ def write_table(page: Path, mark: str, text: str) -> None:
     page.write_text(f"{before}{mark}\n\n{text}\n{END}{after}")
 
 
+def table_rows(text: str, mark: str, end: str = END) -> dict[str, str]:
+    """The rows of the table between the line `mark` and `end`, by what their first cells say."""
+    block = text.split(f"{mark}\n", 1)[1].split(end, 1)[0]
+    found = [line for line in block.splitlines() if line.startswith("| `")]
+    return {line.split("|")[1].strip(): line for line in found}
+
+
 def commit() -> str:
     """The commit that is measured, with ``+`` if files have changed since."""
     command = ["git", "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+"]

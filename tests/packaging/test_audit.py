@@ -41,3 +41,17 @@ def test_what_fails_is_shown_and_told(
     assert "bans of Rust crates: passed" in out
     assert "RUSTSEC-0000-0000\nadvisories about Rust crates: failed" in out
     assert out.count("not checked") == 2
+    last = out.splitlines()[-1]
+    assert "NOT CHECKED" in last
+    assert "requirements-dev.txt; advisories about requirements-docs.txt" in last
+
+
+def test_nothing_is_said_of_databases_that_were_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("cargo-deny", "cargo-audit", "pip-audit"):
+        tool = tmp_path / name
+        tool.write_text("#!/bin/sh\nexit 0\n")
+        tool.chmod(0o755)
+    assert audit.main([str(tmp_path), str(tmp_path / "pip-audit")]) == 0
+    assert "NOT CHECKED" not in capsys.readouterr().out

@@ -43,3 +43,18 @@ def test_where_tests_begin(tmp_path: Path) -> None:
     source.write_text("fn a() {}\n\n#[cfg(test)]\nmod tests {\n}\n")
     assert coverage_report.end_of_code(source.read_text()) == 2
     assert coverage_report.end_of_code("#[cfg(test)]\nmod tests;\n") > 1000
+
+
+def test_rows_of_what_was_not_measured_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coverage_report, "commit", lambda: "0123abc")
+    one = coverage_report.count(SEGMENTS, 19)
+    first = coverage_report.table({"rust/core/src/rx/mod.rs": one}, None)
+    assert "| `rust/core/src/rx` | 7 | 71.4 % | 50.0 % | 0123abc, " in first
+    page = f"{coverage_report.MARK}\n\n{first}\n<!-- end -->\n| `rust/net` | 1 | 1 | 1 | x |\n"
+    both = coverage_report.table({"rust/wire/src/pn.rs": one}, page).splitlines()
+    assert [line.split("|")[1].strip() for line in both[2:]] == [
+        "`rust/wire`",
+        "`rust/core`",
+        "`rust/core/src/rx`",
+    ]
+    assert both[3:] == first.splitlines()[2:]

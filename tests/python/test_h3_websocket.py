@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import pytest
 import tquic
 import tquic.h3
 from tquic.h3 import LocalProtocolError, websocket
+from tquic.h3._websocket import Close, FrameReader
 from tquic.h3.websocket import CloseCode, WebSocketClosed, WebSocketRefused
 
 
@@ -34,21 +37,32 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({**message, "type": "websocket.send"})
 
 
-@pytest.fixture
-async def c(
-    server_config: tquic.Config, client_config: tquic.Config
-) -> AsyncIterator[tquic.h3.ClientConnection]:
-    async with (
-        asyncio.timeout(30),
-        tquic.h3.serve(app, "127.0.0.1", 0, config=server_config) as server,
-        tquic.h3.connect(
-            f"https://127.0.0.1:{server.address[1]}/", config=client_config
-        ) as connection,
-    ):
-        yield connection
-
-
 Connection = tquic.h3.ClientConnection
+Serve = Callable[[Any], AbstractAsyncContextManager[Connection]]
+
+
+@pytest.fixture
+def serve(server_config: tquic.Config, client_config: tquic.Config) -> Serve:
+    """A connection to a server of this application."""
+
+    @contextlib.asynccontextmanager
+    async def serving(served: Any) -> AsyncIterator[Connection]:
+        async with (
+            asyncio.timeout(30),
+            tquic.h3.serve(served, "127.0.0.1", 0, config=server_config) as server,
+            tquic.h3.connect(
+                f"https://127.0.0.1:{server.address[1]}/", config=client_config
+            ) as connection,
+        ):
+            yield connection
+
+    return serving
+
+
+@pytest.fixture
+async def c(serve: Serve) -> AsyncIterator[Connection]:
+    async with serve(app) as connection:
+        yield connection
 
 
 async def test_messages_both_ways(c: Connection) -> None:
@@ -115,3 +129,151 @@ async def test_refusals(c: Connection, server_config: tquic.Config) -> None:
         async with tquic.h3.connect(url, config=config.replace(server_name=None)) as other:
             with pytest.raises(LocalProtocolError, match="extended CONNECT"):
                 await websocket.open(other, "/")
+
+
+# ---- Applications and clients that break off ----
+
+
+@pytest.mark.parametrize(
+    ("accepts", "fails", "status", "code"),
+    [
+        (True, False, 200, CloseCode.NORMAL),
+        (True, True, 200, CloseCode.INTERNAL_ERROR),
+        (False, False, 403, None),
+        (False, True, 500, None),
+    ],
+)
+async def test_an_application_that_leaves(
+    serve: Serve, accepts: bool, fails: bool, status: int, code: int | None
+) -> None:
+    async def leaves(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket":
+            return
+        await receive()
+        if accepts:
+            await send({"type": "websocket.accept", "headers": [(b"X-One", b"1")]})
+        if fails:
+            raise ArithmeticError("on purpose")
+
+    async with serve(leaves) as c:
+        try:
+            ws = await websocket.open(c, "/")
+        except WebSocketRefused as refused:
+            assert (refused.status, code) == (status, None)
+            return
+        assert (ws.response.status, ws.response.headers["x-one"]) == (status, "1")
+        with pytest.raises(WebSocketClosed) as caught:
+            await ws.receive()
+        assert caught.value.code == code
+
+
+async def test_a_response_in_place_of_a_websocket(serve: Serve) -> None:
+    """The extension websocket.http.response of ASGI."""
+    start = {"type": "websocket.http.response.start", "status": 401, "headers": [(b"X-Why", b"me")]}
+    body = {"type": "websocket.http.response.body", "body": b"not "}
+    wrong = []
+
+    async def denies(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket":
+            return
+        await receive()
+        with contextlib.suppress(RuntimeError):
+            await send(body)
+            wrong.append("a body without a response")
+        await send(start)
+        with contextlib.suppress(RuntimeError):
+            await send(start)
+            wrong.append("two responses")
+        await send({**body, "more_body": True})
+        with contextlib.suppress(RuntimeError):
+            await send({"type": "websocket.accept"})
+            wrong.append("a response and a WebSocket")
+        await send({**body, "body": b"you"})
+
+    async with serve(denies) as c:
+        fields = [(b"sec-websocket-version", b"13")]
+        stream = await c.open("CONNECT", "/", headers=fields, protocol="websocket")
+        response = await stream.response()
+        assert (response.status, response.headers["x-why"]) == (401, "me")
+        assert await response.read() == b"not you"
+        with pytest.raises(WebSocketRefused):
+            await websocket.open(c, "/")
+    assert wrong == []
+
+
+async def test_messages_out_of_turn(serve: Serve) -> None:
+    wrong = []
+
+    async def confused(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket":
+            return
+
+        async def refused(message: dict[str, Any], *errors: type[Exception]) -> None:
+            with contextlib.suppress(*errors):
+                await send(message)
+                wrong.append(message)
+
+        await receive()
+        await refused({"type": "websocket.send", "text": "early"}, RuntimeError)
+        await refused({"type": "http.response.start"}, ValueError)
+        await send({"type": "websocket.accept"})
+        await refused({"type": "websocket.accept"}, RuntimeError)
+        await send({"type": "websocket.close"})
+        await send({"type": "websocket.close", "code": 4000})
+        await refused({"type": "websocket.send", "text": "late"}, RuntimeError)
+
+    async with serve(confused) as c:
+        ws = await websocket.open(c, "/")
+        with pytest.raises(WebSocketClosed) as caught:
+            await ws.receive()
+        assert caught.value.code == CloseCode.NORMAL
+    assert wrong == []
+
+
+async def leave(stream: Any) -> None:
+    await stream.finish()
+
+
+async def reset(stream: Any) -> None:
+    stream.cancel()
+
+
+async def break_rules(stream: Any) -> None:
+    # RFC 6455 section 5.1: frames of a client are masked.
+    await stream.write(bytes.fromhex("810548656c6c6f"))
+
+
+@pytest.mark.parametrize(
+    ("act", "code", "answer"),
+    [
+        (leave, CloseCode.ABNORMAL, CloseCode.NORMAL),
+        (reset, CloseCode.ABNORMAL, None),
+        (break_rules, CloseCode.PROTOCOL_ERROR, CloseCode.PROTOCOL_ERROR),
+    ],
+)
+async def test_a_client_that_breaks_off(
+    serve: Serve, act: Callable[[Any], Any], code: int, answer: int | None
+) -> None:
+    told: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    async def listens(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "websocket":
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        message = await receive()
+        told.set_result(message)
+        # As often as it asks.
+        assert await receive() == message
+
+    async with serve(listens) as c:
+        fields = [(b"sec-websocket-version", b"13")]
+        stream = await c.open("CONNECT", "/", headers=fields, protocol="websocket")
+        response = await stream.response()
+        await act(stream)
+        message = await told
+        assert (message["type"], message["code"]) == ("websocket.disconnect", code)
+        if answer is not None:
+            (close,) = FrameReader(masked=False).feed(await response.read())
+            assert isinstance(close, Close)
+            assert close.code == answer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -302,7 +303,7 @@ class Connection:
         self._readers.pop(stream_id, None)
         request = self._requests.pop(stream_id, None)
         if request is not None and request.receiving is not Receiving.ENDED:
-            self._decoder.cancel(stream_id)
+            self.decline(stream_id)
 
     def has_begun(self, stream_id: int) -> bool:
         """Whether anything has come of a bidirectional stream that is not over."""
@@ -311,7 +312,9 @@ class Connection:
     def decline(self, stream_id: int) -> None:
         """A request stream was answered without being read: the peer's encoder is told that its
         field section never will be (RFC 9204 section 2.2.2.2)."""
-        self._decoder.cancel(stream_id)
+        # An error of the decoder has ended the connection, as `receive` told: nobody listens.
+        with contextlib.suppress(H3Error):
+            self._decoder.cancel(stream_id)
 
     def held(self, stream_id: int) -> int:
         """Bytes of a request stream that wait for QPACK, and must not be credited yet."""

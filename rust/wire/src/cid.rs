@@ -157,6 +157,7 @@ impl fmt::Debug for ResetToken {
 mod tests {
     use super::*;
     use std::collections::HashMap;
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
     #[test]
     fn lengths() {
@@ -180,6 +181,7 @@ mod tests {
         assert_eq!(map.get(&[1, 2][..]), Some(&'a'));
         assert_eq!(map.get(&[][..]), Some(&'b'));
         assert_eq!(map.get(&[1, 2, 0][..]), None);
+        assert_eq!(cid(&[1, 2]).as_ref(), [1, 2]);
     }
 
     #[test]
@@ -190,7 +192,7 @@ mod tests {
     #[test]
     fn reset_token_hides_and_compares() {
         let token = ResetToken::new([0xab; 16]);
-        assert!(!format!("{token:?}").contains("ab"));
+        assert_eq!(format!("{token:?}"), "ResetToken(..)");
         assert_eq!(token, ResetToken::new(*token.as_bytes()));
         for position in 0..16 {
             let mut bytes = [0xab; 16];
@@ -198,6 +200,9 @@ mod tests {
             assert_ne!(token, ResetToken::new(bytes));
         }
         assert!(token.ends(&[0xab; 16]) && token.ends(&[0xab; 40]));
+        let hasher = BuildHasherDefault::<DefaultHasher>::new();
+        assert_eq!(hasher.hash_one(token), hasher.hash_one(ResetToken::new([0xab; 16])));
+        assert_ne!(hasher.hash_one(token), hasher.hash_one(ResetToken::new([0xaa; 16])));
         assert!(!token.ends(&[0xab; 15]) && !token.ends(&[0xaa; 40]));
     }
 
