@@ -149,11 +149,9 @@ impl fmt::Display for ConnectionError {
                 f.write_str("reset: the peer no longer knows this connection (stateless reset)")
             }
             Self::VersionMismatch { offered } => {
-                write!(f, "no QUIC version in common; the peer offers ")?;
-                for (i, v) in offered.iter().enumerate() {
-                    write!(f, "{}0x{:08x}", if i > 0 { ", " } else { "" }, v.0)?;
-                }
-                Ok(())
+                let offered: Vec<_> = offered.iter().map(Version::to_string).collect();
+                let all = if offered.is_empty() { "none".to_owned() } else { offered.join(", ") };
+                write!(f, "no QUIC version in common; the peer offers {all}")
             }
             Self::Refused(why) => write!(f, "refused: {why}"),
         }

@@ -51,6 +51,8 @@ pub enum EngineError {
     Ended,
     /// Too many commands wait: the machine is overloaded.
     Busy,
+    /// A fork made this process: it has none of the engine's threads, and nobody would answer.
+    Forked,
     /// Refused for a reason in words.
     Refused(String),
 }
@@ -62,6 +64,9 @@ impl fmt::Display for EngineError {
             Self::Gone => f.write_str("no such connection"),
             Self::Ended => f.write_str("the engine has been shut down"),
             Self::Busy => f.write_str("too many commands wait for the engine"),
+            Self::Forked => f.write_str(
+                "a fork made this process: its engine and connections are those of the parent",
+            ),
             Self::Refused(why) => f.write_str(why),
         }
     }
@@ -121,6 +126,8 @@ pub struct Engine {
     #[cfg(target_os = "linux")]
     live: Mutex<Option<crate::live::Live>>,
     warned: Mutex<Vec<&'static str>>,
+    /// The process that has the threads.
+    process: u32,
 }
 
 impl Engine {
@@ -149,6 +156,7 @@ impl Engine {
             #[cfg(target_os = "linux")]
             live: Mutex::default(),
             warned: Mutex::default(),
+            process: std::process::id(),
         };
         let keys = Keys::random()?;
         for shard in 0..engine.config.shards {
@@ -457,6 +465,9 @@ impl Engine {
     }
 
     fn ask(&self, key: ConnectionKey, operation: Operation) -> Result<(), EngineError> {
+        if std::process::id() != self.process {
+            return Err(EngineError::Forked);
+        }
         Ok(self.inbox(key)?.push(Command::With(key, Box::new(operation)))?)
     }
 

@@ -63,6 +63,8 @@ impl Connection {
             return self.drop_packet(now, ty, size, DropReason::Rejected);
         }
         let Some(next) = version::retry_with(&self.config.versions, &offered, tried) else {
+            // RFC 9000 section 15: reserved versions are there to be ignored.
+            let offered = offered.into_iter().filter(|version| !version.is_reserved()).collect();
             return self.vanish(ConnectionError::VersionMismatch { offered });
         };
         self.ids.negotiated_from = Some(offered);

@@ -1,7 +1,7 @@
 //! Certificates and keys from PEM or DER bytes.
 
 use rustls::RootCertStore;
-use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::{ConfigError, pbes2};
@@ -14,7 +14,7 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match found {
         Ok(found) if found.is_empty() => {
-            Err(ConfigError::new("there is no certificate in the PEM"))
+            Err(ConfigError::new("there is no certificate in the certificate's PEM"))
         }
         Ok(found) => Ok(found),
         Err(error) => Err(ConfigError(format!("the certificate's PEM cannot be read: {error}"))),
@@ -54,8 +54,11 @@ pub(super) fn private_key(
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn unreadable(error: rustls_pki_types::pem::Error) -> ConfigError {
-    ConfigError(format!("there is no private key in the PEM: {error}"))
+fn unreadable(error: pem::Error) -> ConfigError {
+    match error {
+        pem::Error::NoItemsFound => ConfigError::new("there is no private key in the key's PEM"),
+        error => ConfigError(format!("the private key's PEM cannot be read: {error}")),
+    }
 }
 
 fn decrypted(der: &[u8], password: &[u8]) -> Result<PrivateKeyDer<'static>, ConfigError> {
