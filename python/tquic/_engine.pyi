@@ -35,6 +35,7 @@ __all__ = [
     "STREAM_OPENED",
     "TICKET_RECEIVED",
     "UNFRAMED",
+    "UNLISTENED",
     "WRITABLE",
     "ZERO_RTT_REJECTED",
     "BpfProgram",
@@ -112,6 +113,7 @@ PUMPED: Final[int]
 HELD: Final[int]
 UNFRAMED: Final[int]
 FINAL_SIZE: Final[int]
+UNLISTENED: Final[int]
 DATAGRAM: Final[int]
 DATAGRAMS_WRITABLE: Final[int]
 MIGRATED: Final[int]
@@ -295,7 +297,7 @@ class Hub:
         overload_delay: float | None = None,
         refusal: tuple[bytes, int] | None = None,
     ) -> tuple[int, list[_Address]]: ...
-    def unlisten(self, listener: int, /) -> None: ...
+    def unlisten(self, listener: int, /, *, refuse: bool = False) -> None: ...
 
 @final
 class Connection:

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 from tquic import _engine
 from tquic._kinds import check_kind
-from tquic._wait import Accept, Resolved, Waiters
+from tquic._wait import Listening, Resolved, Waiters
 from tquic.engine import Engine, generation, is_left_behind
 from tquic.errors import EngineError
 
@@ -42,7 +42,7 @@ class BaseHub:
         self.native: _engine.Hub = _engine.Hub(engine._native)
         self._generation = generation()
         self._connections: dict[int, _Connection] = {}
-        self._listeners: dict[int, Accept] = {}
+        self._listeners: dict[int, Listening] = {}
 
     def add_connection(self, key: int, connection: _Connection) -> None:
         self._connections[key] = connection
@@ -52,13 +52,9 @@ class BaseHub:
         self._connections.pop(key, None)
         self._rest()
 
-    def add_listener(self, number: int, accept: Accept) -> None:
-        self._listeners[number] = accept
+    def add_listener(self, number: int, listener: Listening) -> None:
+        self._listeners[number] = listener
         self._watch()
-
-    def remove_listener(self, number: int) -> None:
-        self._listeners.pop(number, None)
-        self._rest()
 
     def _watch(self) -> None:
         """There are events to be expected."""
@@ -108,11 +104,10 @@ class BaseHub:
         if kind == _engine.LOG:
             _logger.warning("%s", a)
         elif kind == _engine.ACCEPTED:
-            accept = self._listeners.get(b)
-            if accept is None:
-                a.close(0, b"the server is closed")
-            else:
-                accept(a, c)
+            self._listeners[b]._accept(a, c)
+        elif kind == _engine.UNLISTENED:
+            self._listeners.pop(a)._on_unlistened()
+            self._rest()
 
 
 class Hub(BaseHub):

@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 if TYPE_CHECKING:
     from tquic import _engine
 
-__all__ = ["Accept", "Home", "Relay", "Resolved", "Signal", "Waiters"]
+__all__ = ["Home", "Listening", "Relay", "Resolved", "Signal", "Waiters"]
 
-Accept: TypeAlias = "Callable[[_engine.Connection, tuple[str, int]], None]"
 Resolved: TypeAlias = list[tuple[Any, Any, Any, str, Any]]
 """What `socket.getaddrinfo` answers."""
 
@@ -34,6 +33,16 @@ class _Handled(Protocol):
     def _on_event(self, kind: int, a: Any, b: Any, c: Any) -> None: ...
 
 
+class Listening(Protocol):
+    """Where connections come in."""
+
+    def _accept(self, native: _engine.Connection, remote: tuple[str, int]) -> None:
+        """There is a new one."""
+
+    def _on_unlistened(self) -> None:
+        """No more will come."""
+
+
 class Home(Protocol):
     """Where connections live: it brings their events, and lets their users wait."""
 
@@ -44,9 +53,8 @@ class Home(Protocol):
 
     def remove_connection(self, key: int) -> None: ...
 
-    def add_listener(self, number: int, accept: Accept) -> None: ...
-
-    def remove_listener(self, number: int) -> None: ...
+    def add_listener(self, number: int, listener: Listening) -> None:
+        """It stays until the engine says that no more connections will come."""
 
     def signal(self) -> Signal:  # pyright: ignore[reportReturnType]
         """A new signal."""

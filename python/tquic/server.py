@@ -60,19 +60,30 @@ class Listener:
     def __init__(self, home: Home, config: Config) -> None:
         self._home = home
         self._config = config
-        self._listener: int | None = None
         self._addresses: tuple[tuple[str, int], ...] = ()
         self._connections: set[Connection] = set()
         self._news = home.signal()
+        # While connections may still come: somewhat longer than it listens.
+        self._number: int | None = None
+        self._listens = False
+        # What those are told who come after `close`.
+        self._farewell: tuple[int, bytes] | None = None
 
     def _listen(self, host: str, port: int) -> None:
         config = self._config
-        self._listener, addresses = self._home.native.listen(
-            *(host, port, config, config._transport, config._server_tls),
-            overload_delay=config.overload_delay,
+        self._began(
+            *self._home.native.listen(
+                *(host, port, config, config._transport, config._server_tls),
+                overload_delay=config.overload_delay,
+            )
         )
+
+    def _began(self, number: int, addresses: list[tuple[str, int]]) -> None:
+        """The engine listens."""
+        self._number = number
+        self._listens = True
         self._addresses = tuple(addresses)
-        self._home.add_listener(self._listener, self._accept)
+        self._home.add_listener(number, self)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -92,19 +103,21 @@ class Listener:
     @property
     def accepting(self) -> bool:
         """Whether it takes new connections."""
-        return self._listener is not None
+        return self._listens
 
     def __repr__(self) -> str:
         where = ", ".join(f"{host}:{port}" for host, port in self._addresses)
         return f"<{type(self).__name__} at {where}, {len(self._connections)} connections>"
 
     def stop_accepting(self) -> None:
-        """Takes no new connections; those that are there go on. See `wait_closed`."""
-        if self._listener is not None:
-            self._home.native.unlisten(self._listener)
-            self._home.remove_listener(self._listener)
-            self._listener = None
-            self._news.wake()
+        """Takes no new connections; those that are there go on. See `wait_closed`.
+
+        Where a handshake has begun, there is a connection: it is served as the others are.
+        """
+        if self._listens:
+            assert self._number is not None
+            self._listens = False
+            self._home.native.unlisten(self._number)
 
     def close(self, code: int = 0, reason: str = "") -> None:
         """Takes no new connections and closes those that are there; returns at once.
@@ -117,13 +130,17 @@ class Listener:
             reason: for people.
         """
         check_code(code)
-        encode_reason(reason)
-        self.stop_accepting()
+        farewell = (code, encode_reason(reason))
+        self._listens = False
+        if self._farewell is None:
+            self._farewell = farewell
+            if self._number is not None:
+                self._home.native.unlisten(self._number, refuse=True)
         for connection in list(self._connections):
             connection.close(code, reason)
 
     def _busy(self) -> bool:
-        return self._listener is not None or bool(self._connections)
+        return self._number is not None or bool(self._connections)
 
     async def wait_closed(self) -> None:
         """Waits until it accepts no more and all its connections and handlers have ended."""
@@ -143,10 +160,23 @@ class Listener:
         await self.wait_closed()
 
     def _accept(self, native: _engine.Connection, remote: tuple[str, int]) -> None:
-        connection = self._connection_type(self._home, native, self._config, remote)
+        if self._farewell is not None:
+            # It was on its way when `close` was called.
+            native.close(*self._farewell)
+            return
+        connection = self._make(native, remote)
         self._connections.add(connection)
         connection._on_begun = lambda: self._begin(connection)
         connection._on_over = lambda: self._forget(connection)
+        self._news.wake()
+
+    def _make(self, native: _engine.Connection, remote: tuple[str, int]) -> Connection:
+        return self._connection_type(self._home, native, self._config, remote)
+
+    def _on_unlistened(self) -> None:
+        self._number = None
+        self._listens = False
+        self._news.wake()
 
     def _forget(self, connection: Connection) -> None:
         self._connections.discard(connection)

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 import tquic
 import tquic.perf
 import tquic.sync
+from tquic import _engine
 from tquic._hub import Hub
 from tquic.many import EventKind, unpack_events
 
@@ -44,14 +46,14 @@ def in_threads(work: Callable[[int], None]) -> None:
 
 def test_hubs_come_and_go_in_threads() -> None:
     """A loop has one of its own as long as it has connections or listeners."""
-    engine = tquic.Engine()
+    engine, listening = tquic.Engine(), Mock()
 
     async def use() -> None:
         for _ in range(300):
             hub = Hub.current(engine)
-            hub.add_listener(1, lambda connection, info: None)
+            hub.add_listener(1, listening)
             assert Hub.current(engine) is hub
-            hub.remove_listener(1)
+            hub._on_event(0, _engine.UNLISTENED, 1, (), ())
             assert Hub.current(engine) is not hub
 
     in_threads(lambda number: asyncio.run(use()))

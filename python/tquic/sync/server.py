@@ -37,6 +37,7 @@ class _Accepting(Listener):
         self.timeout = timeout
         self.fresh: deque[Connection] = deque()
         self.on_fresh: Callable[[], None] | None = None
+        self.on_unlistened: Callable[[], None] | None = None
 
     def _begin(self, connection: tquic.connection.Connection) -> None:
         inner = cast(Inner, connection)
@@ -45,9 +46,14 @@ class _Accepting(Listener):
         if self.on_fresh is not None:
             self.on_fresh()
 
+    def _on_unlistened(self) -> None:
+        super()._on_unlistened()
+        if self.on_unlistened is not None:
+            self.on_unlistened()
+
     async def accept(self) -> Connection:
         while not self.fresh:
-            if self._listener is None:
+            if self._number is None:
                 raise EngineError("the server accepts no connections any more")
             await self._news.wait()
         return self.fresh.popleft()
@@ -113,17 +119,18 @@ class Server:
         with self._home.lock:
             if self._bell is None:
                 self._bell = Bell()
-                self._accepting.on_fresh = self._bell.ring
+                self._accepting.on_fresh = self._accepting.on_unlistened = self._bell.ring
                 # Who came before may wait.
                 self._bell.ring()
             return self._bell.fileno()
 
     def stop_accepting(self) -> None:
-        """Takes no new connections; those that are there go on. See `wait_closed`."""
+        """Takes no new connections; those that are there go on. See `wait_closed`.
+
+        Where a handshake has begun, there is a connection: it is served as the others are.
+        """
         with self._home.lock:
             self._accepting.stop_accepting()
-            if self._bell is not None:
-                self._bell.ring()
 
     def close(self, code: int = 0, reason: str = "") -> None:
         """Takes no new connections and closes those that are there; returns at once.
@@ -136,8 +143,6 @@ class Server:
         """
         with self._home.lock:
             self._accepting.close(code, reason)
-            if self._bell is not None:
-                self._bell.ring()
 
     def wait_closed(self, timeout: float | None = None) -> None:
         """Waits until it accepts no more and all its connections and handlers have ended.

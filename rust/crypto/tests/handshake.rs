@@ -86,7 +86,7 @@ fn no_common_alpn() {
     let mut pair = Pair::new(&client, &server);
     let error = pair.run().unwrap_err().server();
     assert_eq!(error.alert, 120);
-    assert_eq!(error.reason, "the peer speaks none of our application protocols (h3, siduck)");
+    assert_eq!(error.reason, "no application protocol in common with h3, siduck");
     // The error stays.
     assert_eq!(pair.server.session.read(b"more"), Err(error));
 }

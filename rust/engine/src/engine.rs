@@ -313,11 +313,22 @@ impl Engine {
         Ok(group)
     }
 
-    /// Accepts no more connections at this listener; those that are there go on.
+    /// Accepts no more connections at this listener; those that are there go on, and so do those
+    /// whose handshake has begun.
     pub fn unlisten(&self, id: ListenerId) {
+        self.end_listening(id, false);
+    }
+
+    /// The same, but connections whose handshake is not complete are refused. Of a listener that
+    /// accepts no more already, too.
+    pub fn unlisten_now(&self, id: ListenerId) {
+        self.end_listening(id, true);
+    }
+
+    fn end_listening(&self, id: ListenerId, refuse: bool) {
         for inbox in &self.inboxes {
             // A shard that has ended listens no more.
-            let _ = inbox.push(Command::Unlisten(id));
+            let _ = inbox.push(Command::Unlisten { id, refuse });
         }
     }
 

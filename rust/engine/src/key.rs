@@ -7,6 +7,9 @@ pub struct ConnectionKey(u64);
 impl ConnectionKey {
     const SHARD_SHIFT: u32 = 56;
 
+    /// What no connection is called.
+    pub const NONE: Self = Self(u64::MAX);
+
     pub(crate) const fn new(shard: u8, number: u64) -> Self {
         Self((shard as u64) << Self::SHARD_SHIFT | number & ((1 << Self::SHARD_SHIFT) - 1))
     }

@@ -13,11 +13,11 @@ use common::{Identity, LONG, engine, listen};
 use tquic_core::config::TransportConfig;
 use tquic_core::datagram::DatagramConfig;
 use tquic_core::events::ConnectionError;
-use tquic_engine::Engine;
 use tquic_engine::bridge::{
     Bridge, BridgeConnection, BridgeError, BridgeEvent, CloseFields, EventKind,
 };
 use tquic_engine::pump::{Frames, FramesOutcome, Outcome, Sink, Source, pattern_slice};
+use tquic_engine::{ConnectionKey, Engine};
 use tquic_wire::{Direction, StreamId};
 
 const SEND_BUFFER: u64 = 8 << 20;
@@ -596,4 +596,31 @@ fn the_descriptor_is_readable_while_events_wait() {
         poller.wait(&mut events, Some(Duration::ZERO)).unwrap();
         assert_eq!(events.iter().count(), 0);
     }
+}
+
+#[test]
+fn a_listener_tells_when_no_more_connections_can_come() {
+    let (server, identity) = (engine(2), Identity::new());
+    let bridge = Bridge::new().unwrap();
+    let open = || {
+        let (acceptor, entry) = bridge.entry(&TransportConfig::default(), None);
+        let listening = listen(&server, &identity, "127.0.0.1:0", acceptor);
+        entry.name(listening.id);
+        listening.id
+    };
+    let (first, second) = (open(), open());
+    let told = |expected| {
+        assert!(bridge.wait(Some(LONG)));
+        let events = bridge.poll_events(2);
+        let [BridgeEvent { key, kind: EventKind::Unlistened { listener } }] = &events[..] else {
+            panic!("{events:?}");
+        };
+        assert_eq!((*key, *listener), (ConnectionKey::NONE, expected));
+    };
+    assert!(!bridge.wait(Some(Duration::ZERO)));
+    server.unlisten(first);
+    told(first);
+    // Whatever the reason for which nobody can come.
+    drop(server);
+    told(second);
 }

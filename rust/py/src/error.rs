@@ -198,7 +198,7 @@ fn transport<'py>(
     kwargs.set_item("frame", error.frame.map(tquic_wire::frame::rules::name))?;
     kwargs.set_item("reason", error.reason.as_ref())?;
     let name = transport_class(error);
-    let message = match explanation(name, by) {
+    let message = match explanation(name, by, &error.reason) {
         Some(explanation) => format!("{explanation} ({message})"),
         None => message.to_owned(),
     };
@@ -227,7 +227,7 @@ fn transport_class(error: &TransportError) -> &'static str {
 }
 
 /// What the peer's alerts mean for us: they come without a reason that helps.
-fn explanation(class: &str, by: &str) -> Option<&'static str> {
+fn explanation(class: &str, by: &str, reason: &str) -> Option<&'static str> {
     if by != "peer" {
         return None;
     }
@@ -236,7 +236,8 @@ fn explanation(class: &str, by: &str) -> Option<&'static str> {
         "CertificateExpired" => "the peer says that our certificate has expired",
         "CertificateRequired" => "the server requires a client certificate, and none was given",
         "CertificateError" => "the peer does not accept our certificate",
-        "AlpnError" => "the peer speaks none of our application protocols",
+        // Here a reason, if there is one, says the same.
+        "AlpnError" if reason.is_empty() => "the peer speaks none of our application protocols",
         "ConnectionRefused" => "the server refused the connection",
         _ => return None,
     })

@@ -92,6 +92,8 @@ kinds! {
     /// `a`: the stream, `b`: whether it is what we sent, `c`: bytes of it that count for flow control
     /// now that it was given up.
     FINAL_SIZE = 26;
+    /// `a`: a listener, which brings no more connections.
+    UNLISTENED = 27;
 }
 
 type Event<'py> = PyResult<Bound<'py, PyTuple>>;
@@ -128,6 +130,7 @@ pub fn tuple<'py>(
         EventKind::Writable { stream, buffered } => {
             five(py, key, kind::WRITABLE, stream.0, buffered, ())
         }
+        EventKind::Unlistened { listener } => five(py, key, kind::UNLISTENED, listener.0, (), ()),
         EventKind::StreamOpened { stream } => five(py, key, kind::STREAM_OPENED, stream.0, (), ()),
         EventKind::Refused { stream } => five(py, key, kind::REFUSED, stream.0, (), ()),
         EventKind::Finished { stream } => five(py, key, kind::FINISHED, stream.0, (), ()),

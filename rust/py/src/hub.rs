@@ -147,7 +147,7 @@ impl Hub {
         let refusal =
             refusal.map(|(gate, (answer, code))| Refusal { gate, answer: answer.into(), code });
         let request = ListenRequest { address, more, accept, token_key, gate };
-        let mut acceptor = self.bridge.acceptor(&transport.get().0, refusal);
+        let (mut acceptor, entry) = self.bridge.entry(&transport.get().0, refusal);
         if let Some(hq) = hq {
             acceptor = hq.get().beside(acceptor);
         }
@@ -157,12 +157,19 @@ impl Hub {
             None => self.engine.listen(&request, acceptor),
         });
         let listening = listening.map_err(|e| error::engine(py, e))?;
+        entry.name(listening.id);
         Ok((listening.id.0, listening.addresses.iter().map(pair).collect()))
     }
 
-    #[pyo3(signature = (listener, /))]
-    fn unlisten(&self, py: Python<'_>, listener: u64) {
-        py.detach(|| self.engine.unlisten(ListenerId(listener)));
+    /// `UNLISTENED` tells when no more connections can come. With `refuse`, unfinished handshakes
+    /// are ended.
+    #[pyo3(signature = (listener, /, *, refuse=false))]
+    fn unlisten(&self, py: Python<'_>, listener: u64, refuse: bool) {
+        let listener = ListenerId(listener);
+        py.detach(|| match refuse {
+            true => self.engine.unlisten_now(listener),
+            false => self.engine.unlisten(listener),
+        });
     }
 }
 

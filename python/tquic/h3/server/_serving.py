@@ -14,6 +14,7 @@ from tquic import _engine
 from tquic._hub import Hub
 from tquic.config import Config
 from tquic.connection import Connection
+from tquic.errors import ConnectionClosed
 from tquic.h3.errors import ErrorCode
 from tquic.h3.prepared import prepare_response
 from tquic.h3.server._access import AccessLog
@@ -99,31 +100,41 @@ class Server(Listener):
             Whether everything was finished.
         """
         self.stop_accepting()
-        connections = [one for one in self._connections if isinstance(one, ServerConnection)]
-        for connection in connections:
-            connection.go_away(final=False)
         done = True
-        if connections and grace:
+        if grace:
             try:
                 async with asyncio.timeout(grace):
-                    await asyncio.sleep(min(_LAST_CALL, grace / 2))
-                    for connection in connections:
-                        connection.go_away(final=True)
-                    await asyncio.gather(*(one.wait_idle() for one in connections))
-                    while self._tasks:
-                        await self._news.wait()
+                    await self._retire_all(min(_LAST_CALL, grace / 2))
             except TimeoutError:
-                done = False
+                # A handshake that hangs leaves nothing unfinished.
+                done = not (self._tasks or any(one.busy for one in self._served()))
             # Their transport has everything; their programs may still be reading it.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_FAREWELL):
-                    await asyncio.gather(*(one.wait_closed() for one in connections))
+                    await asyncio.gather(*(one.wait_closed() for one in self._connections))
         self.close(ErrorCode.H3_NO_ERROR)
         await self.wait_closed()
         if not self._stopped:
             self._stopped = True
             await self._responder.stop()
         return done
+
+    async def _retire_all(self, pause: float) -> None:
+        """Has all clients finish, those too whose connections still come."""
+        retired: set[ServerConnection] = set()
+        async with asyncio.TaskGroup() as group:
+            while True:
+                for connection in self._served() - retired:
+                    retired.add(connection)
+                    group.create_task(_retire(connection, pause))
+                if self._number is None:
+                    break
+                await self._news.wait()
+        while self._tasks:
+            await self._news.wait()
+
+    def _served(self) -> set[ServerConnection]:
+        return {one for one in self._connections if isinstance(one, ServerConnection)}
 
     def close(self, code: int = ErrorCode.H3_NO_ERROR, reason: str = "") -> None:
         """Takes no new connections and closes those that are there; returns at once.
@@ -162,7 +173,7 @@ class Server(Listener):
         # Nobody but the responder may say what the streams of sessions mean.
         refusal = None if self.settings.webtransport else (_BUSY.data, ErrorCode.H3_NO_ERROR)
         try:
-            self._listener, addresses = self._hub.native.listen(
+            listening = self._hub.native.listen(
                 *(*address, config, config._transport, config._server_tls),
                 hq=hq,
                 place=place,
@@ -172,13 +183,10 @@ class Server(Listener):
         except BaseException:
             await self._responder.stop()
             raise
-        self._addresses = tuple(addresses)
-        self._hub.add_listener(self._listener, self._accept)
+        self._began(*listening)
 
-    def _accept(self, native: _engine.Connection, remote: tuple[str, int]) -> None:
-        connection = ServerConnection(self._hub, native, self._config, remote, self)
-        self._connections.add(connection)
-        connection._on_over = lambda: self._forget(connection)
+    def _make(self, native: _engine.Connection, remote: tuple[str, int]) -> ServerConnection:
+        return ServerConnection(self._hub, native, self._config, remote, self)
 
     def _begin(self, connection: Connection) -> None:
         """Requests begin by themselves."""
@@ -220,7 +228,7 @@ class Server(Listener):
             pass
         except asyncio.CancelledError:
             exchange.cancel(ErrorCode.H3_REQUEST_CANCELLED)
-            if self._listener is not None:
+            if self._listens:
                 raise
         except Exception as error:
             self._failed(exchange, error)
@@ -241,6 +249,16 @@ class Server(Listener):
         _logger.error("%s %s failed", method, path, exc_info=error)
         with contextlib.suppress(Disconnected):
             exchange.refuse(500)
+
+
+async def _retire(connection: ServerConnection, pause: float) -> None:
+    """Has a client begin no more requests, and waits until there are none."""
+    with contextlib.suppress(ConnectionClosed):
+        await connection.wait_connected()
+        connection.go_away(final=False)
+        await asyncio.sleep(pause)
+        connection.go_away(final=True)
+        await connection.wait_idle()
 
 
 def _begin(work: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> asyncio.Task[None]:

@@ -1,5 +1,7 @@
 //! What went wrong in TLS: an alert for the peer and a sentence for people.
 
+use std::net::IpAddr;
+
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible, PeerMisbehaved};
 use rustls_pki_types::UnixTime;
 use webpki::Error as WebPkiError;
@@ -69,7 +71,8 @@ fn reason(error: &Error, alpn: &[Vec<u8>]) -> String {
         }
         Error::NoApplicationProtocol => {
             let ours: Vec<_> = alpn.iter().map(|name| String::from_utf8_lossy(name)).collect();
-            format!("the peer speaks none of our application protocols ({})", ours.join(", "))
+            // The peer reads it as well: to neither end it says whose they are.
+            format!("no application protocol in common with {}", ours.join(", "))
         }
         Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon) => {
             "the peer supports none of our cipher suites".to_owned()
@@ -129,9 +132,17 @@ fn certificate_reason(error: &CertificateError) -> String {
 }
 
 /// A name as web PKI writes it, `DnsName("example.com")`, without the kind and the quotes.
-fn plain_name(name: &str) -> &str {
-    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-    inner.map_or(name, |inner| inner.trim_matches('"'))
+fn plain_name(name: &str) -> String {
+    let Some((kind, inner)) = name.split_once('(') else { return name.to_owned() };
+    let inner = inner.strip_suffix(')').unwrap_or(inner).trim_matches('"');
+    if kind == "IpAddress" { plain_address(inner) } else { inner.to_owned() }
+}
+
+/// An address as RFC 5952 writes it. web PKI keeps a zero in front of `::`, leaves zeros at the end
+/// out, and every run of zeros; with two runs nobody can tell which address it was.
+fn plain_address(text: &str) -> String {
+    let address = text.parse().or_else(|_| format!("{text}::").parse::<IpAddr>());
+    address.map_or_else(|_| text.to_owned(), |address| address.to_string())
 }
 
 /// The day of a time, as year-month-day in UTC.
@@ -169,6 +180,12 @@ mod tests {
         assert_eq!(plain_name("DnsName(\"a.example\")"), "a.example");
         assert_eq!(plain_name("IpAddress(192.0.2.1)"), "192.0.2.1");
         assert_eq!(plain_name("a.example"), "a.example");
+        assert_eq!(plain_name("IpAddress(0::1)"), "::1");
+        assert_eq!(plain_name("IpAddress(2001:db8::1)"), "2001:db8::1");
+        assert_eq!(plain_name("IpAddress(2001:db8)"), "2001:db8::");
+        assert_eq!(plain_name("IpAddress(0)"), "::");
+        assert_eq!(plain_name("IpAddress(fe80::1::2)"), "fe80::1::2");
+        assert_eq!(plain_name("IpAddress([invalid: 01, 02])"), "[invalid: 01, 02]");
     }
 
     #[test]
@@ -177,7 +194,7 @@ mod tests {
         assert_eq!(TlsError::new(&error, None, &[]).alert, 50);
         let error = TlsError::new(&Error::NoApplicationProtocol, None, &[b"h3".to_vec()]);
         assert_eq!(error.alert, 120);
-        assert!(error.to_string().ends_with("(h3)"));
+        assert!(error.to_string().ends_with(" with h3"));
         assert_eq!(TlsError::new(&Error::FailedToGetCurrentTime, None, &[]).alert, 80);
     }
 }

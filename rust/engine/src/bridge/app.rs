@@ -12,6 +12,7 @@ use tquic_core::stream::StreamEvent;
 use tquic_core::time::Instant;
 use tquic_wire::Direction;
 
+use super::entry::Threshold;
 use super::mailbox::{BridgeCommand, DATAGRAM_COST, Mailbox, Shared};
 use super::queue::EventQueue;
 use super::streams::Streams;
@@ -21,12 +22,19 @@ use crate::key::ConnectionKey;
 use crate::shard::clock;
 use crate::stats::ConnectionSnapshot;
 
+/// What is told of a listener's connection before anything else.
+pub(super) struct Announcement {
+    pub event: EventKind,
+    /// Let go when the event is in the queue, or will never be.
+    pub _threshold: Arc<Threshold>,
+}
+
 /// See the module.
 pub(super) struct BridgeApp {
     mailbox: Arc<Mailbox>,
     queue: Arc<EventQueue>,
     /// A listener's connection: told before its first event.
-    announcement: Option<EventKind>,
+    announcement: Option<Announcement>,
     /// Events of this batch.
     out: VecDeque<EventKind>,
     commands: VecDeque<BridgeCommand>,
@@ -42,7 +50,7 @@ impl BridgeApp {
     pub fn new(
         mailbox: Arc<Mailbox>,
         queue: Arc<EventQueue>,
-        announcement: Option<EventKind>,
+        announcement: Option<Announcement>,
         refusal: Option<Refusal>,
     ) -> Self {
         let streams = Streams::new(mailbox.side());
@@ -64,12 +72,13 @@ impl BridgeApp {
             return;
         }
         let mut events = std::mem::take(&mut self.out);
-        if let Some(announcement) = self.announcement.take() {
+        let announcement = self.announcement.take();
+        if let Some(announcement) = &announcement {
             if matches!(events.front(), Some(EventKind::Closed(_))) {
                 // A handshake that came to nothing.
                 return;
             }
-            events.push_front(announcement);
+            events.push_front(announcement.event.clone());
         }
         self.queue.push(&self.mailbox, events, now);
     }

@@ -16,10 +16,10 @@ use crate::key::ConnectionKey;
 use crate::pump::{FramesOutcome, Outcome};
 use crate::stats::ConnectionSnapshot;
 
-/// Something happened to a connection.
+/// Something happened to a connection, or a listener.
 #[derive(Clone, Debug)]
 pub struct BridgeEvent {
-    /// Which connection.
+    /// Which connection; [`ConnectionKey::NONE`] for what happened to a listener.
     pub key: ConnectionKey,
     /// What happened.
     pub kind: EventKind,
@@ -37,6 +37,12 @@ pub enum EventKind {
         listener: ListenerId,
         /// The client.
         remote: SocketAddr,
+    },
+    /// A listener that was closed brings no more connections: those that had begun were told of,
+    /// or came to nothing. Only if its [`Entry`](super::Entry) was named.
+    Unlistened {
+        /// Which.
+        listener: ListenerId,
     },
     /// The handshake is complete.
     Connected(Box<ConnectedInfo>),

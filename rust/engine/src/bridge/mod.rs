@@ -6,6 +6,7 @@
 
 mod app;
 mod desk;
+mod entry;
 mod event;
 mod gate;
 mod mailbox;
@@ -26,15 +27,17 @@ use tquic_core::events::ConnectionError;
 use tquic_core::stream::Priority;
 use tquic_wire::{Direction, Side, StreamId};
 
-use crate::config::{Acceptor, ConnectRequest};
+use crate::application::Application;
+use crate::config::{Accepted, Acceptor, ConnectRequest};
 use crate::engine::{Engine, EngineError, Prepared};
 use crate::key::ConnectionKey;
 use crate::pump::{Frames, Sink, Source};
 use crate::shard::clock;
-use app::BridgeApp;
+use app::{Announcement, BridgeApp};
 use mailbox::{Attachment, Bounds, BridgeCommand, Calls, Mailbox};
 use queue::EventQueue;
 
+pub use entry::Entry;
 pub use event::{BridgeEvent, CloseFields, ConnectedInfo, EventKind};
 pub use gate::Gate;
 
@@ -135,17 +138,28 @@ impl Bridge {
     /// listener's settings; `refusal` is for the bidirectional streams that clients open while its
     /// gate is shut, if they are not to wait.
     pub fn acceptor(&self, transport: &TransportConfig, refusal: Option<Refusal>) -> Acceptor {
+        self.entry(transport, refusal).0
+    }
+
+    /// The same, with the way to hear of the listener's end.
+    pub fn entry(
+        &self,
+        transport: &TransportConfig,
+        refusal: Option<Refusal>,
+    ) -> (Acceptor, Entry) {
         let bounds = Bounds::of(transport);
         let (queue, calls) = (self.queue.clone(), self.calls.clone());
-        Arc::new(move |accepted| {
+        let (entry, threshold) = Entry::new(queue.clone());
+        let acceptor = move |accepted: &Accepted| -> Box<dyn Application> {
             let (key, inbox, calls) = (accepted.key, accepted.inbox.clone(), calls.clone());
             let mailbox = Arc::new(Mailbox::new(key, Side::Server, inbox, bounds, calls));
             let connection = BridgeConnection { mailbox: mailbox.clone() };
             let (listener, remote) = (accepted.listener, accepted.remote);
-            let announcement = EventKind::Accepted { connection, listener, remote };
-            let announcement = Some(announcement);
+            let event = EventKind::Accepted { connection, listener, remote };
+            let announcement = Some(Announcement { event, _threshold: threshold.clone() });
             Box::new(BridgeApp::new(mailbox, queue.clone(), announcement, refusal.clone()))
-        })
+        };
+        (Arc::new(acceptor), entry)
     }
 
     /// Takes up to `max` events, the oldest first.

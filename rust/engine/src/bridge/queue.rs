@@ -13,10 +13,12 @@ use super::gate::{Gate, Guard, Look};
 use super::mailbox::Mailbox;
 use super::notify::Notifier;
 use super::{BridgeEvent, EventKind};
+use crate::config::ListenerId;
+use crate::key::ConnectionKey;
 
-/// Events of one connection, as its thread gave them.
+/// Events of one connection, as its thread gave them, or a listener's last one.
 struct Batch {
-    mailbox: Arc<Mailbox>,
+    mailbox: Option<Arc<Mailbox>>,
     events: VecDeque<EventKind>,
     /// When they came in.
     since: Instant,
@@ -32,7 +34,8 @@ struct Inner {
     guards: Vec<Guard>,
 }
 
-/// See the module. Bounded by its writers: each connection has a limit of events in here.
+/// See the module. Bounded by its writers: each connection has a limit of events in here, each
+/// listener one.
 pub(super) struct EventQueue {
     inner: Mutex<Inner>,
     filled: Condvar,
@@ -70,9 +73,19 @@ impl EventQueue {
             return;
         }
         mailbox.on_queued(events.len());
+        self.put(Batch { mailbox: Some(mailbox.clone()), events, since: now });
+    }
+
+    /// Tells that a listener has no more connections to bring.
+    pub fn push_unlistened(&self, listener: ListenerId, now: Instant) {
+        let events = VecDeque::from([EventKind::Unlistened { listener }]);
+        self.put(Batch { mailbox: None, events, since: now });
+    }
+
+    fn put(&self, batch: Batch) {
         let mut inner = self.lock();
-        self.waiting.fetch_add(events.len(), Relaxed);
-        inner.batches.push_back(Batch { mailbox: mailbox.clone(), events, since: now });
+        self.waiting.fetch_add(batch.events.len(), Relaxed);
+        inner.batches.push_back(batch);
         let is_first = !std::mem::replace(&mut inner.signalled, true);
         let has_waiters = inner.waiters > 0;
         // Who wakes takes the lock first of all.
@@ -93,9 +106,11 @@ impl EventQueue {
         while taken.len() < max {
             let Some(batch) = inner.batches.front_mut() else { break };
             let n = batch.events.len().min(max - taken.len());
-            let key = batch.mailbox.key();
+            let key = batch.mailbox.as_ref().map_or(ConnectionKey::NONE, |mailbox| mailbox.key());
             taken.extend(batch.events.drain(..n).map(|kind| BridgeEvent { key, kind }));
-            batch.mailbox.on_taken(n);
+            if let Some(mailbox) = &batch.mailbox {
+                mailbox.on_taken(n);
+            }
             if batch.events.is_empty() {
                 inner.batches.pop_front();
             }

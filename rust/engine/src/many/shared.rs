@@ -129,26 +129,28 @@ impl Shared {
     /// Puts a record where its owner finds it, if it is wanted and there is room.
     pub fn push(&self, record: &Record) {
         if self.wanted & record.kind.bit() != 0 {
-            self.push_locked(&mut self.lock(), record);
+            let is_first = self.keep(&mut self.lock(), record);
+            self.signal(is_first);
         }
     }
 
-    fn push_locked(&self, inner: &mut Inner, record: &Record) {
+    /// Whether `signal` is to be called behind the lock: who wakes takes it first of all.
+    fn keep(&self, inner: &mut Inner, record: &Record) -> bool {
         if self.wanted & record.kind.bit() == 0 {
-            return;
+            return false;
         }
         // The end of a run is always told: there are few of them.
         let full = inner.records.len() - inner.taken >= self.capacity;
         if full && record.kind != Kind::Finished {
             inner.dropped += 1;
-            return;
+            return false;
         }
         inner.records.extend_from_slice(&record.to_bytes());
-        self.signal(inner);
+        inner.announce()
     }
 
-    fn signal(&self, inner: &mut Inner) {
-        if !std::mem::replace(&mut inner.signalled, true) {
+    fn signal(&self, is_first: bool) {
+        if is_first {
             self.notifier.set();
             self.changed.notify_all();
         }
@@ -165,17 +167,21 @@ impl Shared {
         *inner.counts.of(before) -= 1;
         *inner.counts.of(state) += 1;
         inner.counts.failed += usize::from(state == State::Closed && before != State::Open);
+        let mut is_first = false;
         if let Some(record) = record {
             if state == State::Open {
                 inner.handshakes.record(record.latency.max(0) as u64);
             }
-            self.push_locked(&mut inner, record);
+            is_first = self.keep(&mut inner, record);
         }
         if inner.counts.closed == inner.members.len() {
             // Who waits for records waits for nothing: the end is told even if `Closed` is not.
-            self.signal(&mut inner);
+            is_first |= inner.announce();
         }
-        if inner.is_settled() {
+        let is_settled = inner.is_settled();
+        drop(inner);
+        self.signal(is_first);
+        if is_settled {
             self.changed.notify_all();
         }
     }
@@ -210,7 +216,8 @@ impl Shared {
         }
         let mut records = std::mem::take(&mut inner.records);
         let taken = std::mem::take(&mut inner.taken);
-        if std::mem::take(&mut inner.signalled) {
+        // No records: they were taken before the signal came.
+        if std::mem::take(&mut inner.signalled) || records.is_empty() {
             self.notifier.clear();
         }
         drop(inner);
@@ -251,6 +258,11 @@ impl Shared {
 }
 
 impl Inner {
+    /// Whether nobody was told yet that there is something.
+    fn announce(&mut self) -> bool {
+        !std::mem::replace(&mut self.signalled, true)
+    }
+
     /// Whether records wait, or everything is over.
     pub fn has_records(&self) -> bool {
         self.signalled
@@ -259,5 +271,43 @@ impl Inner {
     /// Whether every connection has been tried.
     pub fn is_settled(&self) -> bool {
         self.counts.waiting + self.counts.connecting == 0
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    fn is_readable(shared: &Shared) -> bool {
+        let mut fds = [PollFd::from_borrowed_fd(shared.notifier.fd(), PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec::default())).unwrap() == 1
+    }
+
+    #[test]
+    fn the_descriptor_is_readable_while_records_wait() {
+        let shared = Shared::new(Vec::new(), u8::MAX, 2, 0).unwrap();
+        assert!(!is_readable(&shared));
+        let record = Record::new(Kind::Finished, 0, 0);
+        shared.push(&record);
+        shared.push(&record);
+        assert_eq!(shared.poll(1).len(), RECORD_SIZE);
+        assert!(is_readable(&shared));
+        assert_eq!(shared.poll(2).len(), RECORD_SIZE);
+        assert!(!is_readable(&shared));
+    }
+
+    /// The descriptor is made readable behind the lock: by then the records may have been taken.
+    #[test]
+    fn a_late_signal_is_taken_back() {
+        let shared = Shared::new(Vec::new(), u8::MAX, 2, 0).unwrap();
+        let is_first = shared.keep(&mut shared.lock(), &Record::new(Kind::Finished, 0, 0));
+        assert!(is_first && !is_readable(&shared));
+        assert_eq!(shared.poll(2).len(), RECORD_SIZE);
+        shared.signal(is_first);
+        assert!(is_readable(&shared));
+        assert!(shared.poll(2).is_empty());
+        assert!(!is_readable(&shared));
     }
 }

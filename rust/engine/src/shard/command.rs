@@ -85,7 +85,11 @@ pub(crate) enum Command {
     /// One message for many applications.
     Tell(Tell),
     Listen(Box<Listen>),
-    Unlisten(ListenerId),
+    Unlisten {
+        id: ListenerId,
+        /// Whether unfinished handshakes end.
+        refuse: bool,
+    },
     With(ConnectionKey, Box<Operation>),
     Stats(SyncSender<ShardStats>),
     /// The shard, and so many of its connections.
@@ -206,14 +210,20 @@ mod tests {
         assert_eq!(inbox.key().shard(), 3);
         assert_ne!(inbox.key(), inbox.key());
         for _ in 0..MAX_COMMANDS {
-            inbox.push(Command::Unlisten(ListenerId(0))).unwrap();
+            inbox.push(Command::Unlisten { id: ListenerId(0), refuse: false }).unwrap();
         }
-        assert_eq!(inbox.push(Command::Unlisten(ListenerId(0))), Err(Refusal::Full));
+        assert_eq!(
+            inbox.push(Command::Unlisten { id: ListenerId(0), refuse: false }),
+            Err(Refusal::Full)
+        );
         let (mut commands, mut wakes) = (VecDeque::new(), Vec::new());
         inbox.wake(inbox.key());
         inbox.take(&mut commands, &mut wakes);
         assert_eq!((commands.len(), wakes.len()), (MAX_COMMANDS, 1));
         inbox.close();
-        assert_eq!(inbox.push(Command::Unlisten(ListenerId(0))), Err(Refusal::Closed));
+        assert_eq!(
+            inbox.push(Command::Unlisten { id: ListenerId(0), refuse: false }),
+            Err(Refusal::Closed)
+        );
     }
 }

@@ -230,7 +230,7 @@ impl Shard {
     /// Forgets listeners that are closed and have no connections left.
     pub(super) fn reap(&mut self) {
         let over = |(at, s): (usize, &super::Service)| {
-            let closing = s.listener.as_ref().is_some_and(|l| l.closing);
+            let closing = s.listener.as_ref().is_some_and(|l| l.acceptor.is_none());
             (closing && s.endpoint.is_empty() && at != CLIENTS).then_some(at)
         };
         while let Some(at) = self.services.iter().find_map(over) {

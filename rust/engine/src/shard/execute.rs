@@ -11,10 +11,12 @@ use tquic_core::path::FourTuple;
 use tquic_core::time::Instant;
 use tquic_core::{Connection, Endpoint};
 use tquic_net::udp::{SocketOptions, UdpSocket};
+use tquic_wire::TransportErrorCode;
 
 use super::service::{Listener, Place, Service, Slot};
 use super::{CLIENTS, Command, Connect, Listen, Operation, Shard};
 use crate::application::{Application, Message, Source, Tell};
+use crate::config::ListenerId;
 use crate::engine::bind_path;
 use crate::key::ConnectionKey;
 use crate::stats::ConnectionSnapshot;
@@ -51,14 +53,7 @@ impl Shard {
             Command::Supply(supply) => self.supplies.push(supply),
             Command::Tell(tell) => self.tell(tell),
             Command::Listen(listen) => self.listen(*listen),
-            Command::Unlisten(id) => {
-                for (_, service) in &mut self.services {
-                    if let Some(listener) = service.listener.as_mut().filter(|l| l.id == id) {
-                        listener.closing = true;
-                        service.endpoint.stop_accepting();
-                    }
-                }
-            }
+            Command::Unlisten { id, refuse } => self.unlisten(id, refuse),
             Command::With(key, operation) => self.operate(key, *operation),
             // Who does not wait any more needs no answer; so below.
             Command::Stats(reply) => {
@@ -187,15 +182,31 @@ impl Shard {
             table: Default::default(),
             listener: Some(Listener {
                 id: listen.id,
-                acceptor: listen.acceptor,
+                acceptor: self.ending.is_none().then_some(listen.acceptor),
                 gate: listen.gate,
                 max_payload: if whole { max_payload } else { MIN_DATAGRAM },
-                closing: self.ending.is_some(),
             }),
         });
         for socket in listen.sockets {
             if let Err(error) = self.sockets.add(&mut self.poller, socket, service, false) {
                 self.warn(&format!("a socket cannot be watched: {error}"));
+            }
+        }
+    }
+
+    fn unlisten(&mut self, id: ListenerId, refuse: bool) {
+        for (_, service) in &mut self.services {
+            let Some(listener) = service.listener.as_mut().filter(|l| l.id == id) else { continue };
+            listener.acceptor = None;
+            service.endpoint.stop_accepting();
+            let handles = if refuse { service.endpoint.handles() } else { Vec::new() };
+            for handle in handles {
+                let Some(connection) = service.endpoint.connection(handle) else { continue };
+                if !connection.is_established() && !connection.is_closed() {
+                    // RFC 9000 section 5.2.2: as those who come from now on, had they been quicker.
+                    let code = TransportErrorCode::CONNECTION_REFUSED;
+                    connection.fail(self.now, TransportError::new(code, "the server is closed"));
+                }
             }
         }
     }

@@ -105,6 +105,7 @@ impl Shard {
     fn admit_one(&mut self, place: Place) {
         let Some(service) = self.services.get_mut(place.service) else { return };
         let Some(Listener { id, acceptor, max_payload, .. }) = &service.listener else { return };
+        let Some(acceptor) = acceptor else { return };
         let Some(connection) = service.endpoint.connection(place.handle) else { return };
         let Some(path) = connection.path(0) else { return };
         let addresses = path.active().addresses;

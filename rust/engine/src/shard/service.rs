@@ -95,13 +95,12 @@ impl Table {
 /// A listener.
 pub(super) struct Listener {
     pub id: ListenerId,
-    pub acceptor: Acceptor,
+    /// `None`: no new connections, and the listener is gone when the last one is.
+    pub acceptor: Option<Acceptor>,
     /// Nobody is let in while it is shut.
     pub gate: Option<Arc<Gate>>,
     /// Settings of its connections: the largest datagram.
     pub max_payload: u16,
-    /// No new connections: gone when the last one is.
-    pub closing: bool,
 }
 
 /// See the module.

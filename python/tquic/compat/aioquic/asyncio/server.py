@@ -40,31 +40,42 @@ class QuicServer:
         self._create_protocol = create_protocol
         self._stream_handler = stream_handler
         self._hub = Hub.current(None)
-        self._listener: int | None = None
+        self._number: int | None = None
+        self._listens = False
+        self._closed = False
         self._protocols: dict[bytes, Any] = {}
         self._transport = _ServerTransport(self)
 
     def close(self) -> None:
         """Takes no new connections and closes those that are there; returns at once."""
+        self._closed = True
         self._stop()
         for protocol in list(self._protocols.values()):
             protocol.close()
 
     def _stop(self) -> None:
-        if self._listener is not None:
-            self._hub.native.unlisten(self._listener)
-            self._hub.remove_listener(self._listener)
-            self._listener = None
+        self._listens = False
+        if self._number is not None:
+            self._hub.native.unlisten(self._number, refuse=self._closed)
 
     def _listen(self, host: str, port: int) -> None:
         config = self._config
-        self._listener, addresses = self._hub.native.listen(
+        self._number, addresses = self._hub.native.listen(
             host, port, config, config._transport, config._server_tls
         )
         self._transport.address = addresses[0]
-        self._hub.add_listener(self._listener, self._accept)
+        self._listens = True
+        self._hub.add_listener(self._number, self)
+
+    def _on_unlistened(self) -> None:
+        self._number = None
+        self._listens = False
 
     def _accept(self, native: _engine.Connection, remote: tuple[str, int]) -> None:
+        if self._closed:
+            # It was on its way when `close` was called.
+            native.close(QuicErrorCode.NO_ERROR, b"")
+            return
         link = Link(self._hub, native, self._config, remote)
         quic = QuicConnection(configuration=self._configuration, link=link)
         link._on_over = lambda: self._forget(quic)
@@ -97,7 +108,7 @@ class _ServerTransport(asyncio.BaseTransport):
 
     def is_closing(self) -> bool:
         """Whether no new connections are taken."""
-        return self._server._listener is None
+        return not self._server._listens
 
     def close(self) -> None:
         """Takes no new connections; those that are there go on."""
