@@ -50,14 +50,6 @@ fn the_seed_chooses_among_all_scenarios() {
     assert!(draw(Some("no such"), 1).is_none());
 }
 
-/// The server stands still in the handshake, and the link loses four replies to probes in a row.
-#[test]
-fn pauses_that_look_like_round_trips_are_survived() {
-    if let Err(failure) = run(plan("pause", 1_037_373)) {
-        panic!("{failure}");
-    }
-}
-
 #[test]
 fn a_stall_is_noticed_and_can_be_repeated() {
     let mut late = plan("transfer", 7);

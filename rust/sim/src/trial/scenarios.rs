@@ -500,18 +500,7 @@ fn pause(plan: &mut Plan, dice: &mut Dice) {
     spread(plan, dice, 4000);
     if dice.percent(40) {
         lossy(plan, dice);
-        outlast_probes(plan);
     }
-}
-
-/// Makes the idle timeout outlast four lost probes. To an end that waits for its first reply a pause
-/// is a round trip; the probe timeout is three of them then (RFC 9002 sections 5.3, 6.2.1), and
-/// doubles with each probe.
-fn outlast_probes(plan: &mut Plan) {
-    let longest = plan.pauses.iter().map(|(_, span)| span.end - span.start).max();
-    let silence = longest.unwrap_or_default() * (3 * (1 + 2 + 4 + 8));
-    plan.client.max_idle_timeout += silence;
-    plan.server.max_idle_timeout += silence;
 }
 
 fn mtu(plan: &mut Plan, dice: &mut Dice) {
