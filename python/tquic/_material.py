@@ -51,6 +51,8 @@ _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 def check_server_name(name: str) -> None:
     """Refuses what no certificate can be for."""
+    if not isinstance(name, str):
+        raise ConfigError(f"server_name must be text, not {type(name).__name__}")
     labels = name.removesuffix(".").split(".")
     is_host = all(map(_LABEL.fullmatch, labels)) and not _NUMBER.fullmatch(labels[-1])
     if not ((is_host and len(name) <= 253) or _is_address(name)):

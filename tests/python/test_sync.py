@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -357,6 +358,19 @@ def test_a_forgotten_connection_is_closed(pair: Any, client_config: tquic.Config
         far = server.accept(LIMIT)
         with pytest.warns(ResourceWarning, match="not closed"):
             connections.clear()
+        far.wait_closed()
+
+
+def test_a_closed_connection_is_not_forgotten(pair: Any, client_config: tquic.Config) -> None:
+    """Nobody looks at what happens to it after it was closed."""
+    with tquic.sync.serve("127.0.0.1", 0, config=pair[1].config, timeout=LIMIT) as server:
+        connections = [tquic.sync.connect(*server.address, config=client_config)]
+        far = server.accept(LIMIT)
+        connections[0].close()
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            connections.clear()
+        assert not told
         far.wait_closed()
 
 

@@ -53,7 +53,7 @@ def test_hubs_come_and_go_in_threads() -> None:
             hub = Hub.current(engine)
             hub.add_listener(1, listening)
             assert Hub.current(engine) is hub
-            hub._on_event(0, _engine.UNLISTENED, 1, (), ())
+            hub._on_event(_engine.UNLISTENED, 1, (), ())
             assert Hub.current(engine) is not hub
 
     in_threads(lambda number: asyncio.run(use()))

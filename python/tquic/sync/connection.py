@@ -52,6 +52,7 @@ class Connection:
         self._timeout = _checked(timeout)
         self._shared = shared
         self._bell: Bell | None = None
+        self._close_asked = False
 
     # ---- What it is ----
 
@@ -369,6 +370,7 @@ class Connection:
         with self._home.lock:
             self._home.run_soon()
             self._inner.close(code, reason)
+        self._close_asked = True
 
     def flush(self) -> None:
         """Waits until the peer's transport has everything that was written to streams so far.
@@ -403,7 +405,8 @@ class Connection:
             self._release()
 
     def __del__(self) -> None:
-        if not self._inner.closed:
+        # That it is over may not have been looked at.
+        if not self._inner.closed and not self._close_asked:
             warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
             # Not under the lock: this may run anywhere.
             with contextlib.suppress(Exception):
