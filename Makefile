@@ -11,10 +11,10 @@ SHELL := bash
 
 PYTHON ?= python3
 # A file of `make profile`: the compiler then optimises for what is hot there, in the package, the wheel and whatever
-# is measured with them. Without there is none, whatever TQUIC_PROFILE says outside.
+# is measured with them. Without there is none, whatever PGO_PROFILE says outside.
 PROFILE ?=
 TRAINED := target/wheel.profdata
-export TQUIC_PROFILE := $(abspath $(PROFILE))
+export PGO_PROFILE := $(abspath $(PROFILE))
 # The dependency versions in Cargo.lock and no others.
 CARGO_FLAGS ?= --locked
 

@@ -1,4 +1,4 @@
-"""Builds with what a profile says is hot: a file of ``make profile`` that ``TQUIC_PROFILE`` names.
+"""Builds with what a profile says is hot: a file of ``make profile`` that ``PGO_PROFILE`` names.
 
 A profile that the compiler cannot read gives warnings and a package without one, and one of other
 settings or another compiler not even those. So it is tried before anything is built, and what was
@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-VARIABLE = "TQUIC_PROFILE"
+# Not TQUIC_...: those are settings for the package, which knows all of them and refuses others.
+VARIABLE = "PGO_PROFILE"
 
 # Functions of this package in a library or a profile. What follows 17h differs when the compiler,
 # the features or the settings of the build do; a profile is found by the whole name.

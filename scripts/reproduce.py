@@ -1,7 +1,7 @@
 """Builds the wheel twice, in two places, and compares: ``reproduce.py``.
 
 What is committed is taken, not what lies in the working tree. Each build has a folder, a target
-folder and a time zone of its own, and there a copy of the profile of ``TQUIC_PROFILE``, if there is
+folder and a time zone of its own, and there a copy of the profile of ``PGO_PROFILE``, if there is
 one. Takes as long as two builds from nothing.
 """
 
@@ -33,8 +33,8 @@ def build(folder: Path, zone: str) -> Path:
         name: value for name, value in os.environ.items() if name not in ("RUSTFLAGS", "CFLAGS")
     }
     environment |= {"TZ": zone, "CARGO_TARGET_DIR": str(folder / "target")}
-    if profile := environment.get("TQUIC_PROFILE"):
-        environment["TQUIC_PROFILE"] = shutil.copy(profile, str(folder / "profile"))
+    if profile := environment.get("PGO_PROFILE"):
+        environment["PGO_PROFILE"] = shutil.copy(profile, str(folder / "profile"))
     subprocess.run(command, cwd=sources, env=environment, check=True)
     (wheel,) = folder.glob("*.whl")
     return wheel
@@ -47,7 +47,7 @@ def digest(content: bytes) -> str:
 
 def profiled() -> str:
     """Which profile the wheels were built with."""
-    profile = os.environ.get("TQUIC_PROFILE")
+    profile = os.environ.get("PGO_PROFILE")
     if not profile:
         return ", without a profile"
     return f", with the profile of SHA-256 {digest(Path(profile).read_bytes())}"

@@ -2,7 +2,7 @@
 
 Builds the package in ``target/instrumented`` so that it counts where it goes, has it do a bit of
 everything, and merges the counts into PROFILE, which a build of the package takes from
-``TQUIC_PROFILE``. What is not done here counts as cold and is compiled for size, so what matters to
+``PGO_PROFILE``. What is not done here counts as cold and is compiled for size, so what matters to
 anybody belongs into `WORK`, and no kind of it has to dominate.
 
 Exit status: 0 if there is a profile, 1 if something failed, 2 if there is no ``llvm-profdata`` of
@@ -79,7 +79,7 @@ def build(folder: Path, raw: Path, isolated: bool) -> Path:
         "RUSTFLAGS": f"{os.environ.get('RUSTFLAGS', '')} -Cprofile-generate".strip(),
         "CARGO_TARGET_DIR": str(ROOT / "target" / "instrumented"),
     }
-    environment.pop("TQUIC_PROFILE", None)
+    environment.pop("PGO_PROFILE", None)
     if not isolated:
         command.append("--no-isolation")
     run(command, ROOT, environment)

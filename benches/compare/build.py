@@ -141,5 +141,5 @@ def _tquic() -> str:
         said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    profiled = " with a profile" if os.environ.get("TQUIC_PROFILE") else ""
+    profiled = " with a profile" if os.environ.get("PGO_PROFILE") else ""
     return said.stdout.strip() + profiled

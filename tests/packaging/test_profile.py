@@ -18,9 +18,9 @@ def test_without_a_profile_nothing_changes(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("RUSTFLAGS", "-C opt-level=1")
     # What make sets when there is none.
     for name in (None, ""):
-        monkeypatch.delenv("TQUIC_PROFILE", raising=False)
+        monkeypatch.delenv("PGO_PROFILE", raising=False)
         if name is not None:
-            monkeypatch.setenv("TQUIC_PROFILE", name)
+            monkeypatch.setenv("PGO_PROFILE", name)
         with tquic_profile.used():
             assert os.environ["RUSTFLAGS"] == "-C opt-level=1"
 
@@ -34,7 +34,7 @@ def test_a_profile_that_cannot_be_read_is_an_error(
 ) -> None:
     """The compiler itself only warns, and goes on."""
     (tmp_path / "garbage").write_bytes(b"no profile")
-    monkeypatch.setenv("TQUIC_PROFILE", str(tmp_path / name))
+    monkeypatch.setenv("PGO_PROFILE", str(tmp_path / name))
     monkeypatch.setenv("RUSTFLAGS", "-C opt-level=1")
     with pytest.raises(SystemExit, match=f"{name}: .*{reason}"), tquic_profile.used():
         pytest.fail("the build began")
@@ -51,9 +51,9 @@ def test_a_profile_of_another_build_is_an_error(
     )
     (tmp_path / "profile").write_bytes(b"lprofi" + others + b"\0" + ours[: len(ours) // 4])
     # Without a profile everything is well.
-    monkeypatch.delenv("TQUIC_PROFILE", raising=False)
+    monkeypatch.delenv("PGO_PROFILE", raising=False)
     tquic_profile.check(ours)
-    monkeypatch.setenv("TQUIC_PROFILE", str(tmp_path / "profile"))
+    monkeypatch.setenv("PGO_PROFILE", str(tmp_path / "profile"))
     with pytest.raises(tquic_profile.ProfileError, match="another build: it knows 25 of 100"):
         tquic_profile.check(ours)
     tquic_profile.check(others)
@@ -72,8 +72,13 @@ def test_compilers_are_told_of_a_profile(tmp_path: Path, monkeypatch: pytest.Mon
     merge = [profdata, "merge", "--output=some.profdata", "counts.proftext"]
     subprocess.run(merge, cwd=tmp_path, check=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("TQUIC_PROFILE", "some.profdata")
+    monkeypatch.setenv("PGO_PROFILE", "some.profdata")
     monkeypatch.delenv("RUSTFLAGS", raising=False)
     with tquic_profile.used():
         assert os.environ["RUSTFLAGS"] == f"-Cprofile-use={tmp_path / 'some.profdata'}"
     assert "RUSTFLAGS" not in os.environ
+
+
+def test_programs_run_where_there_is_a_profile() -> None:
+    """`make test PROFILE=...` runs them: a setting of the package would be an unknown one."""
+    assert not tquic_profile.VARIABLE.startswith("TQUIC_")
