@@ -49,7 +49,7 @@ _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _NUMBER: Final = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 
 
-def check_server_name(name: str) -> None:
+def check_server_name(name: object) -> None:
     """Refuses what no certificate can be for."""
     if not isinstance(name, str):
         raise ConfigError(f"server_name must be text, not {type(name).__name__}")
