@@ -15,16 +15,21 @@ BYTES: Any = b"x"
 refused = pytest.raises(TypeError, match="reason must be str, not bytes")
 
 
+def refuses_bytes(client: Any, server: Any) -> None:
+    """Neither ends for a reason that is no text."""
+    for end in (client, server):
+        with refused:
+            end.close(0, BYTES)
+    assert server.accepting
+    assert not client.closed
+
+
 async def test_connections_and_servers(server_config: Any, client_config: Any, echo: Any) -> None:
     async with (
         tquic.serve("127.0.0.1", 0, echo, config=server_config) as server,
         tquic.connect(*server.address, config=client_config) as client,
     ):
-        with refused:
-            client.close(0, BYTES)
-        with refused:
-            server.close(0, BYTES)
-        assert server.accepting
+        refuses_bytes(client, server)
         stream = client.open_stream()
         await stream.write(b"hello")
         stream.finish()
@@ -39,12 +44,7 @@ def test_connections_and_servers_of_threads(server_config: Any, client_config: A
         tquic.sync.serve("127.0.0.1", 0, config=server_config) as server,
         tquic.sync.connect(*server.address, config=client_config) as client,
     ):
-        with refused:
-            client.close(0, BYTES)
-        with refused:
-            server.close(0, BYTES)
-        assert server.accepting
-        assert not client.closed
+        refuses_bytes(client, server)
 
 
 def test_connections_of_anyio(run: Any, server_config: Any, client_config: Any) -> None:
@@ -58,12 +58,7 @@ def test_connections_of_anyio(run: Any, server_config: Any, client_config: Any) 
             tquic_anyio.serve("127.0.0.1", 0, handler, config=server_config) as server,
             tquic_anyio.connect(*server.address, config=client_config) as client,
         ):
-            with refused:
-                client.close(0, BYTES)
-            with refused:
-                server.close(0, BYTES)
-            assert server.accepting
-            assert not client.closed
+            refuses_bytes(client, server)
 
     run(main)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from typing import IO, Any, TypeVar
 
 from tquic.cli import client
 from tquic.cli.failure import CommandError, UsageError
-from tquic.cli.output import note, print_json
+from tquic.cli.output import Line, note, print_json
 from tquic.cli.values import (
     argument,
     duration,
@@ -404,27 +403,6 @@ class Table:
         """Writes what has come."""
         while len(batch := self._load.poll_batch()):
             self._writer.writerows(csv_rows(batch, self._started))
-
-
-class Line:
-    """One line at a terminal, written again and again."""
-
-    def __init__(self) -> None:
-        self._width = 0
-
-    def write(self, text: str) -> None:
-        """Writes it anew."""
-        # A line that is broken could not be taken away.
-        text = text[: shutil.get_terminal_size().columns - 1]
-        sys.stderr.write("\r" + text.ljust(self._width))
-        sys.stderr.flush()
-        self._width = len(text)
-
-    def close(self) -> None:
-        """Takes it away."""
-        self.write("")
-        sys.stderr.write("\r")
-        sys.stderr.flush()
 
 
 class Live:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from typing import Any, Protocol, TextIO
@@ -90,6 +91,28 @@ def progress(files: int, *, wanted: bool, stream: TextIO = sys.stderr) -> Progre
         return _Plain(files, stream)
 
 
+class Line:
+    """One line at a terminal, written again and again."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self._width = 0
+
+    def write(self, text: str) -> None:
+        """Writes it anew."""
+        # A line that is broken could not be taken away.
+        text = text[: shutil.get_terminal_size().columns - 1]
+        self._stream.write("\r" + text.ljust(self._width))
+        self._stream.flush()
+        self._width = len(text)
+
+    def close(self) -> None:
+        """Takes it away."""
+        self.write("")
+        self._stream.write("\r")
+        self._stream.flush()
+
+
 class _Silent:
     def show(self, received: int, done: int) -> None:
         pass
@@ -101,26 +124,18 @@ class _Silent:
 class _Plain:
     def __init__(self, files: int, stream: TextIO) -> None:
         self._files = files
-        self._stream = stream
+        self._line = Line(stream)
         self._started = time.monotonic()
-        self._width = 0
 
     def show(self, received: int, done: int) -> None:
         seconds = max(time.monotonic() - self._started, 1e-9)
         line = f"{show_size(received)}  {show_rate(received / seconds)}"
         if self._files > 1:
             line += f"  {done} of {self._files} files"
-        self._write(line)
-
-    def _write(self, line: str) -> None:
-        self._stream.write("\r" + line.ljust(self._width))
-        self._stream.flush()
-        self._width = len(line)
+        self._line.write(line)
 
     def close(self) -> None:
-        self._write("")
-        self._stream.write("\r")
-        self._stream.flush()
+        self._line.close()
 
 
 class _Rich:

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use tquic_core::cc::Congestion;
-use tquic_sim::congestion::matrix::{Cell, Outcome};
+use tquic_sim::congestion::matrix::{Cell, Outcome, Selection, cells};
 use tquic_sim::congestion::scenario::parse;
 use tquic_sim::congestion::{Expectation, Quantity, Scenario, Tier, families, run, run_on};
 
@@ -29,6 +29,20 @@ fn names_are_unique_and_every_controller_has_bands() {
     for congestion in Congestion::SINGLE {
         assert!(scenarios.iter().any(|s| s.expects(congestion.name())), "{}", congestion.name());
     }
+}
+
+#[test]
+fn all_controllers_play_but_where_only_the_expected_ones_do() {
+    let families = families();
+    let controllers = |scenario: &str, all: bool| {
+        let scenario = Some(scenario.to_owned());
+        let selection = Selection { seeds: 1, first_seed: 1, scenario, controller: None, all };
+        cells(&families, &selection).iter().map(|cell| cell.controller.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(controllers("cubic-loss-1e-2", false), ["cubic"]);
+    assert_eq!(controllers("cubic-loss-1e-2", true), ["cubic"]);
+    assert_eq!(controllers("late-joiner-deep", false), [""; 0]);
+    assert_eq!(controllers("late-joiner-deep", true).len(), Congestion::SINGLE.len());
 }
 
 #[test]

@@ -16,7 +16,7 @@ measured with the bands of the scenarios' data.
   --seed S           the first (default 1)
   --scenario PART    scenarios with this in their name only
   --controller NAME  this controller only
-  --all              also controllers of which a scenario expects nothing
+  --all              also controllers of which a scenario expects nothing, unless it is not for them
   --json FILE        write everything measured
   --courses FILE     write rate, window, queue and RTT over time of the scenarios that are drawn
   --markdown FILE    replace what follows the line `<!-- results -->` of FILE by the tables

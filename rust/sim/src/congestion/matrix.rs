@@ -87,7 +87,7 @@ pub fn cells<'a>(families: &'a [Family], selection: &Selection) -> Vec<Cell<'a>>
     let of = |scenario: &'a Scenario| {
         let wanted = |kind: &Congestion| {
             selection.controller.as_ref().is_none_or(|name| name == kind.name())
-                && (selection.all || scenario.expects(kind.name()))
+                && (selection.all && !scenario.expected_only || scenario.expects(kind.name()))
         };
         let chosen = Congestion::SINGLE.into_iter().filter(wanted);
         chosen.map(move |controller| Cell {

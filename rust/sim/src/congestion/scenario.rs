@@ -90,6 +90,10 @@ pub struct Scenario {
     /// Whether its course is drawn.
     #[serde(default)]
     pub plot: bool,
+    /// Whether it is for those only of whom something is expected, even where all are played: they
+    /// never fill its link, and who does sends more packets there than in all the rest.
+    #[serde(default)]
+    pub expected_only: bool,
     /// What is expected.
     pub expect: Vec<Expectation>,
 }
