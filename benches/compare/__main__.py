@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import signal
 import sys
@@ -23,8 +24,8 @@ ROUNDS = 5
 # Seconds to wait for a quiet machine before each run.
 PATIENCE = 20.0
 SCHEMA = peers.HERE / "schema.json"
-# Where a guide shows the comparison.
-MARKS = ("<!-- compare: begin -->\n", "<!-- compare: end -->")
+# A part of a guide that shows works of these groups.
+PART = re.compile(r"(<!-- compare: ([a-z ]+) -->\n).*?(<!-- end of compare -->)", re.DOTALL)
 
 
 def arguments(words: list[str]) -> argparse.Namespace:
@@ -155,20 +156,27 @@ def show(session: Session, options: argparse.Namespace) -> None:
     (options.out / "table.md").write_text(text)
     plots.draw(session, options.out)
     if options.write is not None:
-        write(options.write, session, text)
+        write(options.write, session)
     print(f"\n{text}")
     for work, other, ratio in session.losses():
         print(f"behind: {session.works[work]['title']}: {ratio:.2f}x of {other}")
 
 
-def write(page: Path, session: Session, text: str) -> None:
-    """Puts the tables between the marks of a page, and the plots beside it."""
-    folder = page.parent / "compare"
-    pictures = plots.draw(session, folder)
-    links = [f"![{path.stem}](compare/{path.name})" for path in pictures]
-    before, rest = page.read_text().split(MARKS[0])
-    after = rest.split(MARKS[1], 1)[1]
-    page.write_text(f"{before}{MARKS[0]}\n{text}\n{chr(10).join(links)}\n{MARKS[1]}{after}")
+def write(page: Path, session: Session) -> None:
+    """Puts the tables, and the plots beside it, into the parts of a page that show such works.
+
+    A part whose works the session has not keeps what it had: sessions of several days fill a page.
+    """
+
+    def fill(part: re.Match[str]) -> str:
+        shown = session.of(part[2].split())
+        if not shown.works:
+            return part[0]
+        pictures = plots.draw(shown, page.parent / "compare")
+        links = "\n".join(f"![{path.stem}](compare/{path.name})" for path in pictures)
+        return f"{part[1]}\n{table.markdown(shown)}\n{links}\n{part[3]}"
+
+    page.write_text(PART.sub(fill, page.read_text()))
 
 
 if __name__ == "__main__":

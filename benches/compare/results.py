@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,18 @@ class Session:
         self.works: dict[str, dict[str, Any]] = document["works"]
         self.peers: dict[str, dict[str, Any]] = document["peers"]
         self._cells = {(r["work"], r["peer"]): r for r in document["results"]}
+
+    def of(self, groups: Collection[str]) -> Session:
+        """The part of it that has to do with works of these groups."""
+        works = {name: work for name, work in self.works.items() if work["group"] in groups}
+        lists = {
+            name: [entry for entry in self.document[name] if entry["work"] in works]
+            for name in ("results", "not_run")
+        }
+        # Also those that could not be built: all their works were not run.
+        known = {entry["peer"] for entries in lists.values() for entry in entries}
+        peers = {name: facts for name, facts in self.peers.items() if name in known}
+        return Session({**self.document, **lists, "works": works, "peers": peers})
 
     def cell(self, work: str, peer: str) -> dict[str, Any] | None:
         """What was measured of some work over a peer."""

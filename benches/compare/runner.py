@@ -51,9 +51,9 @@ def run(peer: Peer, work: Work, session: Session) -> dict[str, Any]:
 
 
 def _run(peer: Peer, work: Work, session: Session) -> dict[str, Any]:
-    with ends(peer, work, session) as (server, address):
+    with ends(peer, work, session) as (server, between, address):
         own, load = process.children_cpu(), Load.now()
-        used = server.cpu_seconds()
+        used, carried = server.cpu_seconds(), between.cpu_seconds() if between else 0.0
         idle = server.memory("VmRSS")
         command = peer.client_command(work, address, session.files)
         cpu = CLIENT_CPU if session.pinned else None
@@ -64,32 +64,36 @@ def _run(peer: Peer, work: Work, session: Session) -> dict[str, Any]:
                 facts = normal(process.report(client))
         now = Load.now()
         used = server.cpu_seconds() - used
+        # What the link's relay takes is no foreign work.
+        carried = between.cpu_seconds() - carried if between else 0.0
         client_used = process.children_cpu() - own
         memory = server.memory("VmHWM")
         seen = normal_totals(process.totals(server))
     return facts | {
         "server_cpu_seconds": used,
         "server_peak_memory": memory,
-        "foreign_cpus": round(now.foreign(load, used + client_used), 3),
+        "foreign_cpus": round(now.foreign(load, used + client_used + carried), 3),
         "verified": verify(work, facts, seen),
     }
 
 
 @contextmanager
-def ends(peer: Peer, work: Work, session: Session) -> Generator[tuple[Process, str]]:
-    """A server, and the address that leads to it."""
+def ends(
+    peer: Peer, work: Work, session: Session
+) -> Generator[tuple[Process, Process | None, str]]:
+    """A server, the relay before it if the work has a link, and the address that leads to it."""
     cpu = SERVER_CPU if session.pinned else None
     with ExitStack() as stack:
         command = peer.server_command(session.files)
         server = stack.enter_context(
             process.started(command, cpu, peer.environment, session.folder)
         )
-        address = process.listening(server)
+        address, between = process.listening(server), None
         if work.link:
             relay = [str(session.relay), "--listen", "127.0.0.1:0", "--to", address, *work.link]
             between = stack.enter_context(process.started(relay, None, {}, session.folder))
             address = process.listening(between)
-        yield server, address
+        yield server, between, address
 
 
 def _watch_idle(client: Process, server: Process, work: Work, before: int) -> dict[str, Any]:
@@ -151,7 +155,7 @@ def count_calls(peer: Peer, work: Work, session: Session) -> dict[str, float]:
     """Packets per system call at each end, in a run of its own: counting costs time."""
     work = work.scaled(peer.share)
     client_file, server_file = session.folder / "client.csv", session.folder / "server.csv"
-    with ends(peer, work, session) as (server, address):
+    with ends(peer, work, session) as (server, _, address):
         command = peer.client_command(work, address, session.files)
         cpu = CLIENT_CPU if session.pinned else None
         with process.counting(server, server_file):

@@ -307,16 +307,25 @@ def test_a_noisy_run_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_page_gets_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "performance.md"
-    page.write_text(f"before\n{command.MARKS[0]}old\n{command.MARKS[1]}\nafter\n")
-    got = session(cell("tquic", "download", 9.0))
-    pictures = [tmp_path / "compare" / "bulk.svg"]
-    monkeypatch.setattr(command.plots, "draw", lambda *_: pictures)
-    command.write(page, got, table.markdown(got))
+    part = "<!-- compare: {} -->\n{}\n<!-- end of compare -->\n"
+    page.write_text(f"before\n{part.format('bulk requests', 'old')}between\n")
+    with page.open("a") as more:
+        more.write(part.format("links", "kept"))
+    drawn = []
+
+    def draw(shown: Session, folder: Path) -> list[Path]:
+        drawn.append(list(shown.works))
+        return [folder / "bulk.svg"]
+
+    monkeypatch.setattr(command.plots, "draw", draw)
+    command.write(page, session(cell("tquic", "download", 9.0), cell("quinn", "full", 9.0)))
     text = page.read_text()
+    assert drawn == [["download"]]
     assert "old" not in text
-    assert text.startswith("before\n")
-    assert text.endswith("\nafter\n")
-    assert "![bulk](compare/bulk.svg)" in text
+    assert "quinn" not in text
+    assert text.startswith("before\n<!-- compare: bulk requests -->\n")
+    assert text.endswith(f"between\n{part.format('links', 'kept')}")
+    assert "![bulk](compare/bulk.svg)\n<!-- end of compare -->\n" in text
 
 
 def test_the_command_repeats_the_session() -> None:

@@ -119,7 +119,7 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
         type=argument(positive),
         default=1,
         metavar="N",
-        help="at a time; each does all of it (default: 1)",
+        help="at a time; each does all of it once all are established (default: 1)",
     )
     client.add_congestion_option(parser)
     client.add_path_options(parser)

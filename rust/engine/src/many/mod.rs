@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use tquic_core::time::Instant;
 
-use crate::application::{Message, Tell};
+use crate::application::Message;
 use crate::config::ConnectRequest;
 use crate::engine::{Engine, EngineError};
 use crate::key::ConnectionKey;
 use crate::perf::Histogram;
-use crate::shard::{Command, Inbox, clock};
+use crate::shard::{Command, Inbox, clock, tell};
 
 use member::Order;
 use shared::{Shared, State};
@@ -237,11 +237,7 @@ impl ConnectionSet {
 
     fn tell(&self, keys: &[ConnectionKey], order: Order) -> Result<(), EngineError> {
         let message: Arc<dyn Message> = Arc::new(order);
-        for (at, inbox) in self.inboxes.iter().enumerate() {
-            let keys = keys.iter().copied().filter(|key| key.shard() == at).collect();
-            inbox.push(Command::Tell(Tell { keys, message: message.clone() }))?;
-        }
-        Ok(())
+        Ok(tell(&self.inboxes, keys, &message)?)
     }
 }
 

@@ -13,7 +13,7 @@ use tquic_core::time::Instant;
 use tquic_net::os::Waker;
 use tquic_net::udp::UdpSocket;
 
-use crate::application::{Application, Source, Supply, Tell};
+use crate::application::{Application, Message, Source, Supply, Tell};
 use crate::bridge::Gate;
 use crate::config::{Acceptor, ConnectRequest, ListenerId};
 use crate::key::ConnectionKey;
@@ -127,6 +127,19 @@ pub(crate) enum Refusal {
     Closed,
     /// Too many wait.
     Full,
+}
+
+/// Has the connections' `on_message` called, each in its shard's thread.
+pub(crate) fn tell(
+    inboxes: &[Arc<Inbox>],
+    keys: &[ConnectionKey],
+    message: &Arc<dyn Message>,
+) -> Result<(), Refusal> {
+    for (at, inbox) in inboxes.iter().enumerate() {
+        let keys = keys.iter().copied().filter(|key| key.shard() == at).collect();
+        inbox.push(Command::Tell(Tell { keys, message: message.clone() }))?;
+    }
+    Ok(())
 }
 
 impl Inbox {

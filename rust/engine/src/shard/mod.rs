@@ -35,7 +35,7 @@ use crate::key::ConnectionKey;
 use crate::live::{ConnectionView, Snapshot};
 use crate::stats::{ShardStats, add_endpoint};
 
-pub(crate) use command::{Command, Connect, Inbox, Listen, Operation, Refusal};
+pub(crate) use command::{Command, Connect, Inbox, Listen, Operation, Refusal, tell};
 use mtu::RouteMtus;
 pub(crate) use outbox::Outbox;
 use service::{Place, Service, panic_message};

@@ -1,5 +1,6 @@
 //! Bytes up and down, over one stream or many.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tquic_wire::{Direction, StreamId};
 
 use super::super::report::Tally;
 use super::super::{UNLIMITED, header};
-use super::{PerfError, Teller};
+use super::{PerfError, Start, Teller};
 use crate::application::{Application, Context};
 use crate::key::ConnectionKey;
 use crate::pump::{Inflow, Outcome, Outflow, Sink, Source};
@@ -55,7 +56,7 @@ pub(super) struct Client {
     teller: Teller,
     opened: u64,
     flows: HashMap<StreamId, Flow>,
-    start: Option<Instant>,
+    start: Start,
     /// When to stop, until that has happened.
     deadline: Option<Instant>,
     tally: Tally,
@@ -73,7 +74,7 @@ impl Client {
             teller,
             opened: 0,
             flows: HashMap::new(),
-            start: None,
+            start: Start::default(),
             deadline: None,
             tally: Tally::default(),
             over: false,
@@ -111,7 +112,10 @@ impl Client {
             StreamEvent::Writable { id } | StreamEvent::Stopped { id, .. } => {
                 self.write(streams, id);
             }
-            StreamEvent::StreamsAvailable { .. } => self.open(streams),
+            StreamEvent::StreamsAvailable { .. } if self.start.at().is_some() => {
+                self.open(streams);
+            }
+            StreamEvent::StreamsAvailable { .. } => {}
             StreamEvent::Opened { .. }
             | StreamEvent::Finished { .. }
             | StreamEvent::FinalSize { .. } => {}
@@ -138,7 +142,7 @@ impl Client {
         self.tally.mismatches += outcome.mismatches;
         self.tally.events += 1;
         let stopped =
-            self.start.is_some() && self.deadline.is_none() && self.bulk.duration.is_some();
+            self.start.at().is_some() && self.deadline.is_none() && self.bulk.duration.is_some();
         self.tally.failed += u64::from(outcome.error.is_some() || (short && !stopped));
     }
 
@@ -169,11 +173,7 @@ impl Client {
 impl Application for Client {
     fn on_event(&mut self, context: &mut Context<'_>, event: Event) {
         match event {
-            Event::Connected => {
-                self.start = Some(context.now);
-                self.deadline = self.bulk.duration.map(|d| context.now + d);
-                self.open(context.connection.streams());
-            }
+            Event::Connected => self.teller.connected(),
             Event::Stream(event) => self.on_stream(context.connection.streams(), event),
             Event::Closed(error) if !self.over => {
                 self.teller.failed(PerfError::Connection(error));
@@ -183,10 +183,11 @@ impl Application for Client {
     }
 
     fn on_tick(&mut self, context: &mut Context<'_>) {
-        let Some(start) = self.start else { return };
-        if self.over {
-            return;
+        if self.start.is_new(context.now) {
+            self.deadline = self.bulk.duration.map(|d| context.now + d);
+            self.open(context.connection.streams());
         }
+        let Some(start) = self.start.at().filter(|_| !self.over) else { return };
         if self.deadline.is_some_and(|at| at <= context.now) {
             self.stop(context.connection.streams());
         }
@@ -200,6 +201,10 @@ impl Application for Client {
             self.teller.done(tally);
             context.connection.close(context.now, 0, b"");
         }
+    }
+
+    fn on_message(&mut self, _: &dyn Any) {
+        self.start.call();
     }
 
     fn on_refused(&mut self, _: ConnectionKey, error: ConnectionError) {

@@ -1,12 +1,14 @@
 //! Unreliable datagrams, as fast as the path takes them.
 
+use std::any::Any;
+
 use bytes::Bytes;
 use tquic_core::datagram::{DatagramError, DatagramStats};
 use tquic_core::events::{ConnectionError, Event};
 use tquic_core::time::Instant;
 
 use super::super::report::Tally;
-use super::{PerfError, Teller};
+use super::{PerfError, Start, Teller};
 use crate::application::{Application, Context};
 use crate::key::ConnectionKey;
 use crate::pump::pattern_slice;
@@ -31,14 +33,14 @@ pub(super) struct Client {
     teller: Teller,
     payload: Bytes,
     sent: u64,
-    start: Option<Instant>,
+    start: Start,
     over: bool,
 }
 
 impl Client {
     pub fn new(load: DatagramLoad, teller: Teller) -> Self {
         let payload = pattern_slice(0, load.size as u64);
-        Self { load, teller, payload, sent: 0, start: None, over: false }
+        Self { load, teller, payload, sent: 0, start: Start::default(), over: false }
     }
 
     fn send(&mut self, context: &mut Context<'_>) {
@@ -73,9 +75,9 @@ impl Client {
 }
 
 impl Application for Client {
-    fn on_event(&mut self, context: &mut Context<'_>, event: Event) {
+    fn on_event(&mut self, _: &mut Context<'_>, event: Event) {
         match event {
-            Event::Connected => self.start = Some(context.now),
+            Event::Connected => self.teller.connected(),
             Event::Closed(error) if !self.over => {
                 self.teller.failed(PerfError::Connection(error));
             }
@@ -84,13 +86,18 @@ impl Application for Client {
     }
 
     fn on_tick(&mut self, context: &mut Context<'_>) {
-        let Some(start) = self.start.filter(|_| !self.over) else { return };
+        self.start.is_new(context.now);
+        let Some(start) = self.start.at().filter(|_| !self.over) else { return };
         self.send(context);
         let stats = context.connection.datagrams().stats();
         let settled = stats.acked + stats.lost + stats.dropped_unsent + stats.dropped_too_large;
         if !self.over && self.sent == self.load.count && settled >= self.sent {
             self.end(context, start, stats);
         }
+    }
+
+    fn on_message(&mut self, _: &dyn Any) {
+        self.start.call();
     }
 
     fn on_refused(&mut self, _: ConnectionKey, error: ConnectionError) {

@@ -6,17 +6,20 @@ mod handshakes;
 mod requests;
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use tquic_core::events::ConnectionError;
+use tquic_core::time::Instant;
 use tquic_crypto::session::TicketStore;
 
 use super::report::Tally;
 use super::{Histogram, Report};
-use crate::application::Application;
+use crate::application::{Application, Message};
 use crate::config::ConnectRequest;
 use crate::engine::{Engine, EngineError};
+use crate::shard::tell;
 use crate::stats::ShardStats;
 
 pub use bulk::Bulk;
@@ -44,7 +47,8 @@ pub struct ClientOptions {
     pub request: ConnectRequest,
     /// The ticket store of `request.tls`, for handshakes that resume.
     pub tickets: Option<TicketStore>,
-    /// Connections at a time; each does the whole scenario. Default 1.
+    /// Connections at a time; each does the whole scenario, from when all are established (those of
+    /// [`Handshakes`] at once). Default 1.
     pub connections: usize,
     /// What to do.
     pub scenario: Scenario,
@@ -79,18 +83,62 @@ impl From<EngineError> for PerfError {
     }
 }
 
-/// How an application tells its end.
+/// What an application tells of its connection.
+enum News {
+    /// It is established, and waits for the others.
+    Connected,
+    Done(Tally),
+}
+
+/// How it tells.
 #[derive(Clone)]
-struct Teller(Sender<Result<Tally, PerfError>>);
+struct Teller(Sender<Result<News, PerfError>>);
 
 impl Teller {
+    fn connected(&self) {
+        // Who started the run waits, unless an earlier failure has ended the wait; so below.
+        let _ = self.0.send(Ok(News::Connected));
+    }
+
     fn done(&self, tally: Tally) {
-        // Who started the run waits, unless an earlier failure has ended the wait.
-        let _ = self.0.send(Ok(tally));
+        let _ = self.0.send(Ok(News::Done(tally)));
     }
 
     fn failed(&self, error: PerfError) {
         let _ = self.0.send(Err(error));
+    }
+}
+
+/// All connections are established: begin.
+struct Begin;
+
+impl Message for Begin {}
+
+/// When a connection's work begins: with that of all others, so that no handshake is part of it.
+#[derive(Default)]
+struct Start {
+    called: bool,
+    at: Option<Instant>,
+}
+
+impl Start {
+    /// [`Begin`] has come.
+    fn call(&mut self) {
+        self.called = true;
+    }
+
+    /// Whether it begins just now.
+    fn is_new(&mut self, now: Instant) -> bool {
+        let new = self.called && self.at.is_none();
+        if new {
+            self.at = Some(now);
+        }
+        new
+    }
+
+    /// When it began.
+    fn at(&self) -> Option<Instant> {
+        self.at
     }
 }
 
@@ -104,19 +152,33 @@ pub fn run_with(
     engine: &Engine,
     options: &ClientOptions,
 ) -> Result<(Report, Histogram), PerfError> {
-    let before = total(engine)?;
+    let mut before = total(engine)?;
     let (sender, results) = channel();
     let teller = Teller(sender);
+    let mut keys = Vec::new();
     for _ in 0..options.connections.max(1) {
         let application = application(options, &teller)?;
-        engine.connect(options.request.clone(), application)?;
+        keys.push(engine.connect(options.request.clone(), application)?);
     }
     drop(teller);
     let mut sum = Tally::default();
-    for _ in 0..options.connections.max(1) {
+    let (mut connected, mut done) = (0, 0);
+    while done < keys.len() {
         // Without an answer the application is gone: its thread, or it itself, has panicked.
-        let tally = results.recv().map_err(|_| PerfError::Engine(EngineError::Gone))?;
-        sum.add(tally?);
+        match results.recv().map_err(|_| PerfError::Engine(EngineError::Gone))?? {
+            News::Connected => {
+                connected += 1;
+                if connected == keys.len() {
+                    before = total(engine)?;
+                    let message: Arc<dyn Message> = Arc::new(Begin);
+                    tell(engine.inboxes(), &keys, &message).map_err(EngineError::from)?;
+                }
+            }
+            News::Done(tally) => {
+                done += 1;
+                sum.add(tally);
+            }
+        }
     }
     let after = total(engine)?;
     let latencies = sum.latencies.clone();

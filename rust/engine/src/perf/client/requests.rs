@@ -1,5 +1,6 @@
 //! Many small exchanges, some at a time.
 
+use std::any::Any;
 use std::time::Duration;
 
 use tquic_core::events::{ConnectionError, Event};
@@ -8,7 +9,7 @@ use tquic_core::time::Instant;
 
 use super::super::header;
 use super::super::report::Tally;
-use super::{PerfError, Teller};
+use super::{PerfError, Start, Teller};
 use crate::application::{Application, Context};
 use crate::exchange::{Exchanges, Response, Template};
 use crate::key::ConnectionKey;
@@ -41,7 +42,7 @@ pub(super) struct Client {
     teller: Teller,
     template: Template,
     open: Exchanges,
-    start: Option<Instant>,
+    start: Start,
     deadline: Option<Instant>,
     tally: Tally,
     over: bool,
@@ -60,7 +61,7 @@ impl Client {
             teller,
             template: Template { head: header(requests.response), pattern: 0 },
             open: Exchanges::new(Response::Verify),
-            start: None,
+            start: Start::default(),
             deadline: None,
             tally: Tally::default(),
             over: false,
@@ -91,10 +92,7 @@ impl Client {
 impl Application for Client {
     fn on_event(&mut self, context: &mut Context<'_>, event: Event) {
         match event {
-            Event::Connected => {
-                self.start = Some(context.now);
-                self.deadline = self.requests.duration.map(|d| context.now + d);
-            }
+            Event::Connected => self.teller.connected(),
             Event::Stream(event) => {
                 self.on_stream(context.now, context.connection.streams(), event);
             }
@@ -106,10 +104,10 @@ impl Application for Client {
     }
 
     fn on_tick(&mut self, context: &mut Context<'_>) {
-        let Some(start) = self.start else { return };
-        if self.over {
-            return;
+        if self.start.is_new(context.now) {
+            self.deadline = self.requests.duration.map(|d| context.now + d);
         }
+        let Some(start) = self.start.at().filter(|_| !self.over) else { return };
         if self.deadline.is_some_and(|at| at <= context.now) {
             self.left = 0;
             self.deadline = None;
@@ -124,6 +122,10 @@ impl Application for Client {
             self.teller.done(tally);
             context.connection.close(context.now, 0, b"");
         }
+    }
+
+    fn on_message(&mut self, _: &dyn Any) {
+        self.start.call();
     }
 
     fn on_refused(&mut self, _: ConnectionKey, error: ConnectionError) {
