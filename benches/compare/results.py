@@ -103,9 +103,12 @@ class Session:
             name: [entry for entry in self.document[name] if entry["work"] in works]
             for name in ("results", "not_run")
         }
-        # Also those that could not be built: all their works were not run.
-        known = {entry["peer"] for entries in lists.values() for entry in entries}
-        peers = {name: facts for name, facts in self.peers.items() if name in known}
+        known = {entry["peer"] for entry in lists["results"]}
+        peers = {
+            name: facts
+            for name, facts in self.peers.items()
+            if name in known or facts["failure"] is not None
+        }
         return Session({**self.document, **lists, "works": works, "peers": peers})
 
     def cell(self, work: str, peer: str) -> dict[str, Any] | None:

@@ -22,8 +22,9 @@ def markdown(session: Session) -> str:
             parts.append(_costs(session, works, "CPU seconds per GB"))
         if group == "requests":
             parts.append(_latencies(session, works))
-        if group in {"requests", "handshakes"}:
-            parts.append(_costs(session, works, "CPU milliseconds each"))
+        if group in {"requests", "handshakes", "datagrams", "connections"}:
+            events = [name for name in works if session.works[name]["unit"] != "KiB"]
+            parts.append(_costs(session, events, "CPU milliseconds each"))
         if group == "bulk":
             parts.append(_calls(session, works))
     parts.append(_about(session))
@@ -94,8 +95,9 @@ def _costs(session: Session, works: Sequence[str], what: str) -> str:
         ends = [session.cpu(work, peer, end) for end in ("client", "server")]
         return " + ".join(NONE if cost is None else number(cost) for cost in ends)
 
+    rows = [[p, *(cell(w, p) for w in works)] for p in _peers(session, works)]
     head = [f"{what}, client + server", *(session.works[work]["title"] for work in works)]
-    return _table(head, [[p, *(cell(w, p) for w in works)] for p in _peers(session, works)])
+    return _table(head, rows) if rows else ""
 
 
 def _calls(session: Session, works: Sequence[str]) -> str:
@@ -159,8 +161,11 @@ def _remarks(session: Session) -> list[str]:
     for entry in session.document["not_run"]:
         key = (entry["peer"], _one_line(entry["reason"]))
         reasons.setdefault(key, []).append(entry["work"])
+    alike: dict[tuple[str, str], list[str]] = {}
+    for (peer, reason), works in reasons.items():
+        alike.setdefault((reason, ", ".join(works)), []).append(peer)
     missing = [
-        f"- {peer}: {reason} ({', '.join(works)})" for (peer, reason), works in reasons.items()
+        f"- {', '.join(peers)}: {reason} ({works})" for (reason, works), peers in alike.items()
     ]
     parts = ["Versions and what is not as it is for the others:", "\n".join(said)]
     if failed:
