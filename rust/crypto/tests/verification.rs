@@ -294,8 +294,10 @@ fn configurations_that_cannot_work() {
     assert!(reason(error).contains("group"));
     let error = ClientConfig::builder().roots(key).map(drop).unwrap_err();
     assert!(reason(error).contains("no certificate"));
-    let error = client(&ca).roots(b"not DER").unwrap().build().unwrap_err();
-    assert!(reason(error).contains("cannot be read"));
+    let error = client(&ca).roots(b"not DER").map(drop).unwrap_err();
+    assert!(reason(error).contains("CA is neither PEM nor DER"));
+    let error = client(&ca).roots(b"0 DER").unwrap().build().unwrap_err();
+    assert!(reason(error).contains("CA certificate cannot be read"));
     let error = ServerConfig::builder().alpn(&["h3"]).build().unwrap_err();
     assert!(reason(error).contains("needs a certificate"));
     let error = ServerConfig::builder().certificate(chain, chain).map(drop).unwrap_err();

@@ -8,7 +8,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::version::TLS13;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::pem::{certificates, private_key, root_store};
+use super::pem::{authorities, certificates, private_key, root_store};
 use super::{Common, ConfigError, Group, UnixClock};
 use crate::Suite;
 use crate::session::tickets::TicketStore;
@@ -73,7 +73,7 @@ impl ClientConfigBuilder {
     ///
     /// If `bytes` hold no certificate.
     pub fn roots(mut self, bytes: &[u8]) -> Result<Self, ConfigError> {
-        self.roots.extend(certificates(bytes)?);
+        self.roots.extend(authorities(bytes)?);
         Ok(self)
     }
 

@@ -1,23 +1,40 @@
 //! Certificates and keys from PEM or DER bytes.
 
-use rustls::RootCertStore;
+use rustls::{Error, RootCertStore};
 use rustls_pki_types::pem::{self, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::{ConfigError, pbes2};
 
-/// Every certificate in `bytes`: PEM with one or more, or DER of one.
+/// The tag of a SEQUENCE (X.690 section 8.9.1), with which certificates in DER begin.
+const SEQUENCE: u8 = 0x30;
+
+/// Every certificate in `bytes`, our own and those that lead to it: PEM with one or more, or DER of
+/// one.
 pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    all(bytes, "certificate")
+}
+
+/// Every CA in `bytes`, as above.
+pub(super) fn authorities(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    all(bytes, "CA")
+}
+
+fn all(bytes: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, ConfigError> {
+    let wrong = |why: String| Err(ConfigError(why));
     if !is_pem(bytes) {
-        return Ok(vec![CertificateDer::from(bytes.to_vec())]);
+        return match bytes.first() {
+            Some(&SEQUENCE) => Ok(vec![CertificateDer::from(bytes.to_vec())]),
+            _ => wrong(format!("the {what} is neither PEM nor DER")),
+        };
     }
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).collect();
     match found {
         Ok(found) if found.is_empty() => {
-            Err(ConfigError::new("there is no certificate in the certificate's PEM"))
+            wrong(format!("there is no certificate in the {what}'s PEM"))
         }
         Ok(found) => Ok(found),
-        Err(error) => Err(ConfigError(format!("the certificate's PEM cannot be read: {error}"))),
+        Err(error) => wrong(format!("the {what}'s PEM cannot be read: {error}")),
     }
 }
 
@@ -71,13 +88,37 @@ fn decrypted(der: &[u8], password: &[u8]) -> Result<PrivateKeyDer<'static>, Conf
 pub(super) fn root_store(roots: &[CertificateDer<'static>]) -> Result<RootCertStore, ConfigError> {
     let mut store = RootCertStore::empty();
     for root in roots {
-        store
-            .add(root.clone())
-            .map_err(|error| ConfigError(format!("a CA certificate cannot be read: {error}")))?;
+        store.add(root.clone()).map_err(|error| match error {
+            // Whole, it would speak of a peer.
+            Error::InvalidCertificate(why) => {
+                ConfigError(format!("a CA certificate cannot be read: {why}"))
+            }
+            error => ConfigError(format!("a CA certificate cannot be read: {error}")),
+        })?;
     }
     Ok(store)
 }
 
 fn is_pem(bytes: &[u8]) -> bool {
     bytes.windows(11).any(|window| window == b"-----BEGIN ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_told_by_whose_it_is() {
+        let ca = |bytes: &[u8]| authorities(bytes).unwrap_err().to_string();
+        assert_eq!(ca(b""), "the CA is neither PEM nor DER");
+        assert_eq!(ca(b"junk"), "the CA is neither PEM nor DER");
+        let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        assert_eq!(ca(key), "there is no certificate in the CA's PEM");
+        assert!(ca(b"-----BEGIN CERTIFICATE-----\nAAAA\n").starts_with("the CA's PEM cannot"));
+        let own = certificates(b"junk").unwrap_err().to_string();
+        assert_eq!(own, "the certificate is neither PEM nor DER");
+        let broken = authorities(&[SEQUENCE, 0]).unwrap();
+        let error = root_store(&broken).unwrap_err().to_string();
+        assert_eq!(error, "a CA certificate cannot be read: BadEncoding");
+    }
 }

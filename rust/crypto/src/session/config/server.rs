@@ -12,7 +12,7 @@ use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
-use super::pem::{certificates, private_key, root_store};
+use super::pem::{authorities, certificates, private_key, root_store};
 use super::{Common, ConfigError, Group, UnixClock};
 use crate::Suite;
 use crate::session::identity::{CertificatesByName, Named};
@@ -164,7 +164,7 @@ impl ServerConfigBuilder {
     ///
     /// If `roots` hold no certificate.
     pub fn client_auth(mut self, auth: ClientAuth, roots: &[u8]) -> Result<Self, ConfigError> {
-        self.client_roots.extend(certificates(roots)?);
+        self.client_roots.extend(authorities(roots)?);
         self.client_auth = Some(auth);
         Ok(self)
     }
