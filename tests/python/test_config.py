@@ -176,7 +176,7 @@ async def test_files_that_cannot_be_used(identity: Any, tmp_path: Path) -> None:
 
     with pytest.raises(tquic.ConfigError, match=r"ca: cannot read .*none: No such file"):
         await connect(ca=tmp_path / "none")
-    with pytest.raises(tquic.ConfigError, match="no certificate in the certificate"):
+    with pytest.raises(tquic.ConfigError, match="no certificate in the CA's PEM"):
         await connect(ca=identity.key)
     with pytest.raises(tquic.ConfigError, match="keylog: cannot open"):
         await connect(ca=identity.ca, keylog=tmp_path / "none" / "log")

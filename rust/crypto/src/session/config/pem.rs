@@ -34,7 +34,7 @@ fn all(bytes: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, ConfigE
             wrong(format!("there is no certificate in the {what}'s PEM"))
         }
         Ok(found) => Ok(found),
-        Err(error) => wrong(format!("the {what}'s PEM cannot be read: {error}")),
+        Err(error) => wrong(format!("the {what}'s PEM cannot be read: {}", told(&error))),
     }
 }
 
@@ -74,7 +74,17 @@ pub(super) fn private_key(
 fn unreadable(error: pem::Error) -> ConfigError {
     match error {
         pem::Error::NoItemsFound => ConfigError::new("there is no private key in the key's PEM"),
-        error => ConfigError(format!("the private key's PEM cannot be read: {error}")),
+        error => ConfigError(format!("the private key's PEM cannot be read: {}", told(&error))),
+    }
+}
+
+/// What is wrong with PEM. The library tells lines as lists of numbers; none is repeated here, for
+/// it may be of a private key.
+fn told(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { .. } => "a section has no END line".into(),
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line is not whole".into(),
+        error => error.to_string(),
     }
 }
 
@@ -114,7 +124,10 @@ mod tests {
         assert_eq!(ca(b"junk"), "the CA is neither PEM nor DER");
         let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         assert_eq!(ca(key), "there is no certificate in the CA's PEM");
-        assert!(ca(b"-----BEGIN CERTIFICATE-----\nAAAA\n").starts_with("the CA's PEM cannot"));
+        let cut = ca(b"-----BEGIN CERTIFICATE-----\nAAAA\n");
+        assert_eq!(cut, "the CA's PEM cannot be read: a section has no END line");
+        let cut = private_key(b"-----BEGIN PRIVATE KEY\nAAAA\n", None).unwrap_err().to_string();
+        assert_eq!(cut, "the private key's PEM cannot be read: a BEGIN line is not whole");
         let own = certificates(b"junk").unwrap_err().to_string();
         assert_eq!(own, "the certificate is neither PEM nor DER");
         let broken = authorities(&[SEQUENCE, 0]).unwrap();
