@@ -119,6 +119,8 @@ class Scenario:
     what: str
     links: tuple[Link, ...]
     measure: Measure
+    window: int | None = None
+    """Bytes that the server has room for, for uploads."""
 
     @property
     def needs_relay(self) -> bool:
@@ -169,7 +171,10 @@ def play(scenario: Scenario, how: Play) -> Result:
     """Plays a scenario, within a network namespace of one's own."""
     options = ["--scheduler", how.scheduler, "--congestion", how.congestion]
     links = [link.times(how.scale) for link in scenario.links]
-    with Network(links, how.relay) as network, serving(network, *options) as ca:
+    with (
+        Network(links, how.relay) as network,
+        serving(network, *options, window=scenario.window) as ca,
+    ):
         stage = _Stage(network, ca, how)
         return Result(scenario.name, scenario.what, list(scenario.measure(stage)))
 
@@ -311,19 +316,48 @@ ROUNDS: Final = 5
 
 def _web(stage: _Stage) -> Iterator[Figure]:
     """Objects of the Web, each over a connection of its own, with each of three schedulers."""
-    means: dict[str, float] = {}
-    schedulers: tuple[Scheduler, ...] = ("minrtt", "blest", "ecf")
-    times: dict[str, list[float]] = {name: [] for name in schedulers}
-    # By turns, so that what else the machine does falls on all of them.
-    for size in OBJECTS * ROUNDS:
-        for name in schedulers:
-            config = stage.config((0, 1), scheduler=name)
-            times[name].append(asyncio.run(visit((SERVER, PORT), config, size, paths=2)))
-    for name in schedulers:
-        means[name] = 1e3 * sum(times[name]) / len(times[name])
-        yield Figure(f"mean, {name}", means[name], "ms")
+    means = _uploads(stage, OBJECTS * ROUNDS, ("minrtt", "blest", "ecf"))
+    for name, mean in means.items():
+        yield Figure(f"mean, {name}", mean, "ms")
     yield Figure("blest, of minrtt", 100 * means["blest"] / means["minrtt"], "%", Band(high=105))
     yield Figure("ecf, of minrtt", 100 * means["ecf"] / means["minrtt"], "%", Band(high=95))
+
+
+# Bytes of an upload that takes some seconds.
+LONG: Final = 8_000_000
+
+
+def _blocked(stage: _Stage) -> Iterator[Figure]:
+    """Uploads into a window that the fast path alone can fill."""
+    means = _uploads(stage, (LONG,) * 3, ("minrtt", "blest"))
+    alone = _uploads(stage, (LONG,) * 3, ("minrtt",), paths=1)["minrtt"]
+    yield Figure("over the fast path alone", alone, "ms")
+    for name, mean in means.items():
+        yield Figure(f"mean, {name}", mean, "ms")
+    yield Figure("blest, of minrtt", 100 * means["blest"] / means["minrtt"], "%", Band(high=95))
+    yield Figure("blest, of the fast path", 100 * means["blest"] / alone, "%", Band(high=105))
+
+
+def _schedulers(stage: _Stage) -> Iterator[Figure]:
+    """Each scheduler that is to use the best of what there is, beside the best path alone."""
+    names: tuple[Scheduler, ...] = ("minrtt", "aggregate", "weighted", "blest", "ecf")
+    alone = _uploads(stage, (LONG,) * 2, ("minrtt",), paths=1)["minrtt"]
+    yield Figure("over the best path alone", alone, "ms")
+    for name, mean in _uploads(stage, (LONG,) * 2, names).items():
+        yield Figure(f"{name}, speed of the best path", 100 * alone / mean, "%", Band(low=97))
+
+
+def _uploads(
+    stage: _Stage, sizes: Sequence[int], schedulers: Sequence[Scheduler], *, paths: int = 2
+) -> dict[str, float]:
+    """Mean milliseconds of uploads of these sizes, over the first path or over both."""
+    times: dict[str, list[float]] = {name: [] for name in schedulers}
+    # By turns, so that what else the machine does falls on all of them.
+    for size in sizes:
+        for name in schedulers:
+            config = stage.config(range(paths), scheduler=name)
+            times[name].append(asyncio.run(visit((SERVER, PORT), config, size, paths=paths)))
+    return {name: 1e3 * sum(each) / len(each) for name, each in times.items()}
 
 
 def _tunnel(stage: _Stage) -> Iterator[Figure]:
@@ -342,9 +376,9 @@ def _two(rate: float) -> tuple[Link, ...]:
 
 # Rates are small, so that the machine is not what is measured; `Play.scale` makes them larger.
 SCENARIOS: Final = (
-    Scenario("equal-2", "two paths of 30 Mbit/s", _two(30), _sum(90)),
-    Scenario("equal-3", "three paths of 20 Mbit/s", (Link(20),) * 3, _sum(90)),
-    Scenario("equal-4", "four paths of 15 Mbit/s", (Link(15),) * 4, _sum(90)),
+    Scenario("equal-2", "two paths of 30 Mbit/s", _two(30), _sum(95)),
+    Scenario("equal-3", "three paths of 20 Mbit/s", (Link(20),) * 3, _sum(95)),
+    Scenario("equal-4", "four paths of 15 Mbit/s", (Link(15),) * 4, _sum(95)),
     Scenario("rates-4-to-1", "40 and 10 Mbit/s", (Link(40), Link(10)), _sum(90)),
     Scenario(
         "rtts-3-to-1",
@@ -363,6 +397,19 @@ SCENARIOS: Final = (
         "20 Mbit/s each, 10 and 100 ms there and back; uploads of 30 to 250 KB",
         (Link(20, delay=5), Link(20, delay=50)),
         _web,
+    ),
+    Scenario(
+        "small-window",
+        "20 and 5 Mbit/s, 20 and 150 ms there and back; uploads of 8 MB into a window of 200 KB",
+        (Link(20, delay=10), Link(5, delay=75)),
+        _blocked,
+        window=200_000,
+    ),
+    Scenario(
+        "schedulers",
+        "40 and 10 Mbit/s, 10 and 60 ms there and back; uploads of 8 MB",
+        (Link(40, delay=5), Link(10, delay=30)),
+        _schedulers,
     ),
     Scenario("cut", "two paths of 20 Mbit/s; the first loses all, and comes back", _two(20), _cut),
     Scenario(

@@ -26,6 +26,10 @@ PORT = 4433
 INSIDE = "TQUIC_BENCH_NAMESPACE"
 # Bytes that a bucket lets through at once, and how long a packet may wait in its queue.
 BURST, QUEUE = "32kb", "40ms"
+# Variables that set the receive windows of a server: what it begins with is also the most.
+WINDOWS = tuple(
+    f"TQUIC_{which}_WINDOW" for which in ("STREAM", "MAX_STREAM", "CONNECTION", "MAX_CONNECTION")
+)
 # Seconds for a relay to listen.
 START = 5.0
 
@@ -246,12 +250,17 @@ def _cable(
 
 
 @contextlib.contextmanager
-def serving(network: Network, *options: str) -> Generator[Path]:
-    """A perf server that takes several paths; the file with its CA."""
+def serving(network: Network, *options: str, window: int | None = None) -> Generator[Path]:
+    """A perf server that takes several paths, with a fixed receive window if one is given (bytes);
+    the file with its CA."""
     command = [sys.executable, "-m", "tquic", "perf", "server", "--host", "0.0.0.0"]
     command += ["--port", str(PORT), "--multipath", *options]
     process = subprocess.Popen(
-        network.server.command(*command), stdout=subprocess.PIPE, stderr=sys.stderr, text=True
+        network.server.command(*command),
+        env={**os.environ, **({} if window is None else dict.fromkeys(WINDOWS, str(window)))},
+        stdout=subprocess.PIPE,
+        stderr=sys.stderr,
+        text=True,
     )
     try:
         assert process.stdout is not None
