@@ -1,9 +1,10 @@
 """What idle connections cost: ``measure_idle.py [--connections N] [--write PAGE]``.
 
 Begins N client connections in one process against a server in another, both on this machine, and
-tells what each end needs for a connection: resident memory, descriptors, threads, and what all of
-them need of a processor while nothing happens. With ``--write`` the table in the page is written
-anew; the facts go to ``reports/idle.json`` in any case.
+tells what each end needs for a connection: resident memory, descriptors, threads, what all of them
+need of a processor while nothing happens, and what memory is left when they are gone. With
+``--write`` the table in the page is written anew; the facts go to ``reports/idle.json`` in any
+case.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ IDLE_TIMEOUT = 1800.0
 REST = 3.0
 # Seconds without traffic for which the use of the processor is watched.
 WATCH = 30.0
+# Bytes left of a connection that is gone, and seconds until no more is: engines wait before they
+# give memory back, at most every ten seconds.
+LEFT, GIVING_BACK = 2048, 25.0
 
 
 def resident_bytes() -> int:
@@ -62,6 +66,10 @@ class Idle:
     client_bytes: float
     """Resident memory for each connection, at the client."""
     server_bytes: float
+    """The same at the server."""
+    client_left: float
+    """Resident memory that is left of each connection when all are closed, at the client."""
+    server_left: float
     """The same at the server."""
     client_descriptors: int
     """Descriptors that all the connections need, those of the engine included."""
@@ -135,24 +143,41 @@ def measure(connections: int, shards: int = 1, watch: float = WATCH) -> Idle:
             watched = time.monotonic() - begun
             if counts.open != connections or held["connections"] < connections:
                 raise RuntimeError(f"{counts}, server {held}: {many.reasons()}")
-            idle = Idle(
-                connections=connections,
-                shards=shards,
-                client_bytes=(resident_bytes() - ours) / connections,
-                server_bytes=(held["resident"] - theirs) / connections,
-                client_descriptors=descriptors() - before[0] - 2,
-                client_threads=threads() - before[1],
-                client_cpu=(ours_after - ours_before) / watched,
-                server_cpu=(held["cpu_us"] - theirs_before["cpu_us"]) / 1e6 / watched,
-                connect_seconds=seconds,
-                date=f"{datetime.now(UTC):%Y-%m-%d}",
-                commit=commit(),
-                version=__version__,
-                machine=f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}",
-                python=platform.python_version(),
-            )
+            needed = descriptors() - before[0] - 2, threads() - before[1]
+            near, far = resident_bytes() - ours, held["resident"] - theirs
+        del many
+        left = _left(server, (ours, theirs), connections)
+        idle = Idle(
+            connections=connections,
+            shards=shards,
+            client_bytes=near / connections,
+            server_bytes=far / connections,
+            client_left=left[0] / connections,
+            server_left=left[1] / connections,
+            client_descriptors=needed[0],
+            client_threads=needed[1],
+            client_cpu=(ours_after - ours_before) / watched,
+            server_cpu=(held["cpu_us"] - theirs_before["cpu_us"]) / 1e6 / watched,
+            connect_seconds=seconds,
+            date=f"{datetime.now(UTC):%Y-%m-%d}",
+            commit=commit(),
+            version=__version__,
+            machine=f"{platform.machine()}, {os.cpu_count()} CPUs, {platform.system()}",
+            python=platform.python_version(),
+        )
         engine.shutdown()
     return idle
+
+
+def _left(server: ServerProcess, before: tuple[int, int], connections: int) -> tuple[int, int]:
+    """Resident bytes above those before, at client and server, when all connections are gone."""
+    deadline = time.monotonic() + GIVING_BACK
+    while True:
+        state = server.ask()
+        left = resident_bytes() - before[0], state["resident"] - before[1]
+        if max(left) <= LEFT * connections or time.monotonic() > deadline:
+            return left
+        time.sleep(0.25)
 
 
 def table(idle: Idle) -> str:
@@ -162,6 +187,8 @@ def table(idle: Idle) -> str:
         ("resident memory of a connection at the client", f"{idle.client_bytes / 1024:.1f} KiB"),
         ("the same at the server", f"{idle.server_bytes / 1024:.1f} KiB"),
         ("of all connections at the server", f"{idle.server_bytes * many / 2**30:.2f} GiB"),
+        ("left of each at the client when all are closed", f"{idle.client_left / 1024:.2f} KiB"),
+        ("the same at the server", f"{idle.server_left / 1024:.2f} KiB"),
         ("of one processor at rest, client", f"{idle.client_cpu * 100:.1f} %"),
         ("the same at the server", f"{idle.server_cpu * 100:.1f} %"),
         ("descriptors of the client, all together", str(idle.client_descriptors)),

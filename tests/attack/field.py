@@ -19,6 +19,9 @@ MIB: Final = 1 << 20
 # Honest clients to see before, during and after an attack, and seconds to wait for them.
 VISITS: Final = 3
 PATIENCE: Final = 30.0
+# MiB that may be left of an attack, and seconds until no more is: idle timeouts (30 s) of the
+# attacker's connections, and some for the engine, which gives memory back every ten seconds.
+LEFT, GIVING_BACK = 16, 60.0
 
 
 @dataclass
@@ -130,13 +133,24 @@ class Field:
                 port.close()
         spent, peak = server.cpu() - self._cpu, server.memory("VmHWM")
         after = self._phase(time.monotonic())
+        left = self._left(resident) if size >= row.full else server.memory()
         self.note("panics", server.counters()["panics"] - counters["panics"])
         ledger = self.ledger
         return Result(
             row.name, size, self.seed, sent, ledger.datagrams, ledger.sent, ledger.received,
-            ledger.amplification, ledger.worst, resident, peak, server.memory(), spent, seconds,
+            ledger.amplification, ledger.worst, resident, peak, left, spent, seconds,
             before, during, after, self.figures,
         )  # fmt: skip
+
+    def _left(self, before: int) -> int:
+        """Resident memory when the attacker's connections are gone and what they held was given
+        back, or when that should have been."""
+        deadline = time.monotonic() + GIVING_BACK
+        while True:
+            held = self.server.memory()
+            if held - before <= LEFT * MIB or time.monotonic() > deadline:
+                return held
+            time.sleep(0.2)
 
     def _phase(self, begun: float) -> Honest:
         """The honest clients that came since then and until now, when all are done; waits until

@@ -12,7 +12,7 @@ from .field import MIB, Result
 TABLE: Final = Path(__file__).with_name("bounds.toml")
 # Not judged where other work may be going on.
 TIMES: Final = (
-    *("cpu", "honest", "after", "slowest", "cost_ratio"),
+    *("cpu", "left", "honest", "after", "slowest", "cost_ratio"),
     *("answered_share", "recovered_share", "refused_share"),
 )  # fmt: skip
 
@@ -73,6 +73,7 @@ def measures(result: Result) -> dict[str, float]:
     }
     return {
         "memory": (result.memory_peak - result.memory_before) / MIB,
+        "left": (result.memory_after - result.memory_before) / MIB,
         # Files and honest clients send no datagrams of an attacker.
         **(traffic if result.datagrams else {}),
         "honest_share": min(phase.share for phase in (result.during, result.after)),

@@ -207,6 +207,7 @@ impl Shard {
         self.keys.remove(&slot.key);
         self.sockets.release(&mut self.poller, &mut self.outbox, &slot.sockets);
         let _ = catch_unwind(AssertUnwindSafe(|| drop(slot)));
+        self.trim.on_gone(self.now);
     }
 
     /// Begins the connections that applications asked for.

@@ -12,6 +12,7 @@ mod service;
 mod socket;
 mod supply;
 mod token;
+mod trim;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
@@ -41,6 +42,7 @@ pub(crate) use outbox::Outbox;
 use service::{Place, Service, panic_message};
 use socket::{Failure, Sockets};
 pub(crate) use token::queue_token;
+use trim::Trim;
 
 /// The service of all clients.
 const CLIENTS: usize = 0;
@@ -85,6 +87,7 @@ pub(crate) struct Shard {
     /// The time of this turn.
     now: Instant,
     mtus: RouteMtus,
+    trim: Trim,
     /// Once a connection has a socket of its own.
     links: Option<LinkWatch>,
     /// What tools at the probes want to hear of.
@@ -152,6 +155,7 @@ impl Shard {
             more: false,
             now: clock(),
             mtus: RouteMtus::default(),
+            trim: Trim::default(),
             links: None,
             probed: Mask::NONE,
             settings: Settings { socket: setup.socket, spin: setup.spin, log: setup.log },
@@ -237,12 +241,14 @@ impl Shard {
             .chain(wake)
             .chain(self.sockets.retry_at())
             .chain(self.supply_at)
+            .chain(self.trim.at())
             .chain(self.ending)
             .min()
     }
 
     fn on_timeouts(&mut self) {
         self.sockets.on_timeout(self.now, &mut self.poller);
+        self.trim.on_timeout(self.now);
         let mut panics = Vec::new();
         for (service, s) in &mut self.services {
             while s.endpoint.timeout().is_some_and(|at| at <= self.now) {

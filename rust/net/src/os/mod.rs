@@ -50,6 +50,16 @@ pub fn monotonic_nanos() -> u64 {
     u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Gives memory that was freed back to the operating system, of the whole process; walks through all
+/// that is free, which can take milliseconds. Only with the GNU C library; elsewhere nothing happens.
+pub fn trim_heap() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: takes no pointer, and is safe to call beside other threads that allocate.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// A seed from the operating system's random generator, which an attacker cannot foresee.
 pub fn random_seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
