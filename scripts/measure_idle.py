@@ -37,8 +37,8 @@ REST = 3.0
 # Seconds without traffic for which the use of the processor is watched.
 WATCH = 30.0
 # Bytes left of a connection that is gone, and seconds until no more is: engines wait before they
-# give memory back, at most every ten seconds.
-LEFT, GIVING_BACK = 2048, 25.0
+# give memory back, and longer the longer it takes.
+LEFT, GIVING_BACK = 2048, 90.0
 
 
 def resident_bytes() -> int:

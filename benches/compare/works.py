@@ -138,7 +138,7 @@ WORKS: tuple[Work, ...] = (
     _link(
         "100M-loss",
         "100 Mbit/s, 20 ms, 1 % loss",
-        20 * MEGA,
+        10 * MEGA,
         "--rate",
         "100M",
         "--delay",

@@ -423,6 +423,30 @@ fn frames_of_a_held_stream_go_into_a_file() {
 }
 
 #[test]
+fn streams_that_are_given_up_wait_until_the_program_takes_their_events() {
+    const STREAMS: usize = 4000;
+    let Pair { mut near, far, _engines } = pair();
+    for _ in 0..STREAMS {
+        let id = near.connection.open(Direction::Bidirectional).unwrap();
+        near.connection.write(id, Bytes::from_static(b"x")).unwrap();
+        near.connection.reset(id, 1).unwrap();
+        near.connection.stop(id, 1).unwrap();
+    }
+    // Until the peer lets no more in, for nobody has taken anything there.
+    near.settle();
+    let mut waiting = far.bridge.poll_events(usize::MAX);
+    // 4,096 of any kind, and up to three of each stream that may be open at a time.
+    assert!((4000..=4096 + 3 * 128).contains(&waiting.len()), "{}", waiting.len());
+    let mut opened = 0;
+    while opened < STREAMS {
+        opened +=
+            waiting.iter().filter(|e| matches!(e.kind, EventKind::StreamOpened { .. })).count();
+        assert!(opened == STREAMS || far.bridge.wait(Some(LONG)), "only {opened} came");
+        waiting = far.bridge.poll_events(usize::MAX);
+    }
+}
+
+#[test]
 fn commands_that_are_held_back_arrive_after_the_release() {
     let Pair { near, mut far, _engines } = pair();
     let id = near.connection.open(Direction::Bidirectional).unwrap();
