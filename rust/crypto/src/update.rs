@@ -6,8 +6,8 @@ use crate::{PacketKey, TrafficSecret};
 
 /// The secrets from which each next generation of 1-RTT packet keys is made.
 ///
-/// Header keys are not updated (RFC 9001 section 6.1). Make the next generation ahead of need, so
-/// that the time to react to the peer's key phase does not tell whether it was new (section 9.5).
+/// Header keys are not updated (RFC 9001 section 6.1). Make the next remote key ahead of need, so that
+/// the time to open a packet does not tell whether its key phase was new (section 9.5).
 #[derive(Debug)]
 pub struct UpdateSecrets {
     version: Version,
@@ -22,10 +22,15 @@ impl UpdateSecrets {
         Self { version, local, remote }
     }
 
-    /// The packet keys (local, remote) of the next generation.
-    pub fn next_keys(&mut self) -> (PacketKey, PacketKey) {
+    /// The key of the next generation for the packets that we send.
+    pub fn next_local(&mut self) -> PacketKey {
         self.local = self.local.next(self.version);
+        self.local.packet_key(self.version)
+    }
+
+    /// The same for the packets that the peer sends.
+    pub fn next_remote(&mut self) -> PacketKey {
         self.remote = self.remote.next(self.version);
-        (self.local.packet_key(self.version), self.remote.packet_key(self.version))
+        self.remote.packet_key(self.version)
     }
 }

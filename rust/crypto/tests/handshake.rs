@@ -183,8 +183,8 @@ fn key_update() {
         let mut server = pair.server.updates.take().unwrap();
         let mut former = pair.client.one_rtt.take().unwrap().local.packet;
         for _ in 0..5 {
-            let (client_local, client_remote) = client.next_keys();
-            let (server_local, server_remote) = server.next_keys();
+            let (client_local, client_remote) = (client.next_local(), client.next_remote());
+            let (server_local, server_remote) = (server.next_local(), server.next_remote());
             check_packet_keys(&client_local, &server_remote);
             check_packet_keys(&server_local, &client_remote);
             let mut packet = vec![0; 40];
@@ -214,7 +214,7 @@ fn the_version_changes_late() {
     pair.check_packets();
     let (mut ours, mut theirs) =
         (pair.client.updates.take().unwrap(), pair.server.updates.take().unwrap());
-    check_packet_keys(&ours.next_keys().0, &theirs.next_keys().1);
+    check_packet_keys(&ours.next_local(), &theirs.next_remote());
 
     // Without the client's part, the keys differ.
     let mut pair = Pair::new(&client, &server);

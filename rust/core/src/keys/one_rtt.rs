@@ -64,8 +64,9 @@ pub struct OneRttKeys {
     local: PacketKey,
     remote: PacketKey,
     previous: Option<Previous>,
-    /// Made ahead of time, so that an update takes no longer than any packet (RFC 9001 section 9.5).
-    next: (PacketKey, PacketKey),
+    /// Made ahead of time, so that a packet of the next phase is opened as fast as any (RFC 9001
+    /// section 9.5). Ours is made when it is needed: keys are a good part of an idle connection.
+    next_remote: PacketKey,
     secrets: UpdateSecrets,
     phase: bool,
     interval: u64,
@@ -88,7 +89,7 @@ impl OneRttKeys {
         mut secrets: UpdateSecrets,
         interval: Option<u64>,
     ) -> Self {
-        let next = secrets.next_keys();
+        let next_remote = secrets.next_remote();
         let limit = suite.confidentiality_limit();
         let interval = interval.unwrap_or(u64::MAX).min(limit.saturating_sub(MARGIN)).max(1);
         Self {
@@ -98,7 +99,7 @@ impl OneRttKeys {
             local: keys.local.packet,
             remote: keys.remote.packet,
             previous: None,
-            next,
+            next_remote,
             secrets,
             phase: false,
             interval,
@@ -168,7 +169,7 @@ impl OneRttKeys {
     pub fn open_key(&self, phase: Phase) -> &PacketKey {
         match (phase, &self.previous) {
             (Phase::Previous, Some(p)) => &p.remote,
-            (Phase::Next, _) => &self.next.1,
+            (Phase::Next, _) => &self.next_remote,
             _ => &self.remote,
         }
     }
@@ -213,9 +214,9 @@ impl OneRttKeys {
     }
 
     fn rotate(&mut self) {
-        let next = core::mem::replace(&mut self.next, self.secrets.next_keys());
-        self.local = next.0;
-        let remote = core::mem::replace(&mut self.remote, next.1);
+        self.local = self.secrets.next_local();
+        let next = core::mem::replace(&mut self.next_remote, self.secrets.next_remote());
+        let remote = core::mem::replace(&mut self.remote, next);
         self.previous = Some(Previous { remote, discard: None });
         self.phase = !self.phase;
         self.sealed = 0;

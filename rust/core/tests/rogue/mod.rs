@@ -417,7 +417,7 @@ impl Rogue {
     /// Goes on to the next generation of keys, without asking anybody.
     pub fn update_keys(&mut self) {
         let (Some(keys), Some(updates)) = (&mut self.one_rtt, &mut self.updates) else { return };
-        let (local, remote) = updates.next_keys();
+        let (local, remote) = (updates.next_local(), updates.next_remote());
         keys.local.packet = local;
         self.old_remote.push(std::mem::replace(&mut keys.remote.packet, remote));
         self.phase = !self.phase;

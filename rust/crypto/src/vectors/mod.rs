@@ -144,7 +144,8 @@ fn chacha20(version: Version, protected: &str, next: &str) {
 
     // The generation made by a key update is that of the `ku` secret.
     let next = TrafficSecret::new(Suite::Chacha20Poly1305, &hex(next)).unwrap();
-    let (local, remote) = UpdateSecrets::new(version, secret(), secret()).next_keys();
+    let mut updates = UpdateSecrets::new(version, secret(), secret());
+    let (local, remote) = (updates.next_local(), updates.next_remote());
     let mut packet = vec![5; 60];
     local.seal(0, 9, &mut packet, 20, &[]);
     let mut same = vec![5; 60];

@@ -10,11 +10,12 @@ use tquic_net::os;
 
 use super::clock;
 
-/// Where one connection goes others often follow.
+/// Where one connection goes others often follow, and what is free between those that stay would
+/// have to be looked at piece by piece: so long no other must have gone,
 const GATHER: Duration = Duration::from_secs(1);
-/// Between two times, in the whole process.
+/// or this since the first. Also the time between two times, in the whole process.
 const PAUSE: Duration = Duration::from_secs(10);
-/// And so many times as long as it took: allocators walk through all that is free.
+/// And so many times as long as it took.
 const SHARE: u32 = 100;
 
 /// When a shard of this process may do it next.
@@ -24,12 +25,17 @@ static NEXT: AtomicU64 = AtomicU64::new(0);
 #[derive(Debug, Default)]
 pub(super) struct Trim {
     at: Option<Instant>,
+    /// When it will be done even if connections go on and on.
+    at_last: Instant,
 }
 
 impl Trim {
     /// A connection is gone.
     pub fn on_gone(&mut self, now: Instant) {
-        self.at.get_or_insert(now + GATHER);
+        if self.at.is_none() {
+            self.at_last = now + PAUSE;
+        }
+        self.at = Some(self.at_last.min(now + GATHER).max(self.at.unwrap_or(now)));
     }
 
     pub fn at(&self) -> Option<Instant> {
@@ -78,19 +84,30 @@ mod tests {
     }
 
     #[test]
-    fn a_second_after_the_first_has_gone_and_then_not_for_a_while() {
+    fn a_second_after_the_last_has_gone_and_then_not_for_a_while() {
         let (mut trim, next) = (Trim::default(), AtomicU64::new(0));
         assert!(!done(&mut trim, &next, at(1), 0), "nobody has gone");
+        trim.on_gone(at(1));
         trim.on_gone(at(2));
-        trim.on_gone(at(2) + GATHER / 2);
         assert_eq!(trim.at(), Some(at(3)));
-        assert!(!done(&mut trim, &next, at(2) + GATHER / 2, 0));
+        assert!(!done(&mut trim, &next, at(2), 0));
         assert!(done(&mut trim, &next, at(3), 1));
         assert_eq!(trim.at(), None);
         trim.on_gone(at(4));
         assert!(!done(&mut trim, &next, at(5), 1));
         assert_eq!(trim.at(), Some(at(13)));
+        trim.on_gone(at(6));
+        assert_eq!(trim.at(), Some(at(13)), "not sooner");
         assert!(done(&mut trim, &next, at(13), 1));
+    }
+
+    #[test]
+    fn those_who_come_and_go_do_not_put_it_off() {
+        let (mut trim, next) = (Trim::default(), AtomicU64::new(0));
+        (1..11).for_each(|second| trim.on_gone(at(second)));
+        assert_eq!(trim.at(), Some(at(11)));
+        trim.on_gone(at(11));
+        assert!(done(&mut trim, &next, at(11), 1));
     }
 
     #[test]
