@@ -39,6 +39,8 @@ WATCH = 30.0
 # Bytes left of a connection that is gone, and seconds until no more is: engines wait before they
 # give memory back, and longer the longer it takes.
 LEFT, GIVING_BACK = 2048, 90.0
+# Has the server close what the client closed in packets that got lost: there are many at once.
+CLOSE = "close"
 
 
 def resident_bytes() -> int:
@@ -105,7 +107,9 @@ def _serve(folder: Path) -> None:
     engine = Engine()
     server = perf.Server(config=config, engine=engine)
     print(json.dumps({"perf": server.addresses[0][1]}), flush=True)
-    for _ in sys.stdin:
+    for order in sys.stdin:
+        if order.strip() == CLOSE:
+            server.close()
         held = sum(shard.connections for shard in engine.stats())
         state = {
             "connections": held,
@@ -146,6 +150,7 @@ def measure(connections: int, shards: int = 1, watch: float = WATCH) -> Idle:
             needed = descriptors() - before[0] - 2, threads() - before[1]
             near, far = resident_bytes() - ours, held["resident"] - theirs
         del many
+        server.ask(CLOSE)
         left = _left(server, (ours, theirs), connections)
         idle = Idle(
             connections=connections,
