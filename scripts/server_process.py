@@ -27,10 +27,10 @@ class ServerProcess:
         state: dict[str, int] = json.loads(self._process.stdout.readline())
         return state
 
-    def ask(self, order: str = "") -> dict[str, int]:
-        """Its state, after it has done what it is told."""
+    def ask(self) -> dict[str, int]:
+        """Its state."""
         assert self._process.stdin is not None
-        self._process.stdin.write(order + "\n")
+        self._process.stdin.write("\n")
         self._process.stdin.flush()
         return self._read()
 
