@@ -349,9 +349,11 @@ def test_idle_connections_cost_little(connections: int, shards: int, tmp_path: P
     # 16 KiB each; what the allocator keeps of the handshakes weighs more among fewer.
     assert idle.client_bytes < 32 * 1024, idle
     assert idle.server_bytes < 32 * 1024, idle
-    # What a connection needed goes back to the system when it is gone.
-    assert idle.client_left < 2048, idle
-    assert idle.server_left < 2048, idle
+    # What connections needed goes back to the system when they are gone, but for what is found again
+    # at once (tables, what the allocator keeps of a thread).
+    kept = 2048 + (4 << 20) / connections
+    assert idle.client_left < kept, idle
+    assert idle.server_left < kept, idle
     guide = tmp_path / "guide.md"
     guide.write_text(f"before\n{measure_idle.MARK}\nold{page.END}\nafter")
     page.write_table(guide, measure_idle.MARK, measure_idle.table(idle))
