@@ -34,7 +34,8 @@ async function report(work) {
   try {
     result = await work();
   } catch (error) {
-    result = {error: `${error}\\n${error && error.stack}`};
+    const so_far = JSON.stringify(window.progress);
+    result = {error: `${error}\\n${error && error.stack}\\nafter ${so_far}`};
   }
   await fetch("/report", {method: "POST", body: JSON.stringify(result)});
 }
@@ -110,6 +111,17 @@ async def _browser(url: str, port: int, spki: str, profile: Path) -> AsyncIterat
         await process.wait()
 
 
+def _ends(folder: Path) -> str:
+    """How connections ended, by the server's qlog."""
+    lines = [
+        f"{file.name}: {line}"
+        for file in sorted(folder.iterdir())
+        for line in file.read_text(errors="replace").splitlines()
+        if "connection_closed" in line
+    ]
+    return "\n".join(lines)
+
+
 async def visit(
     files: dict[str, tuple[str, bytes]],
     path: str,
@@ -122,7 +134,8 @@ async def visit(
     public = x509.load_pem_x509_certificate(cert.encode()).public_key()
     encoded = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     spki = base64.b64encode(hashlib.sha256(encoded).digest()).decode()
-    config = tquic.Config(cert=cert.encode(), key=key.encode())
+    qlog = profile / "qlog"
+    config = tquic.Config(cert=cert.encode(), key=key.encode(), qlog=qlog)
     site = Site(files)
     async with tquic.h3.serve(
         site, "127.0.0.1", 0, config=config, webtransport=webtransport
@@ -131,7 +144,10 @@ async def visit(
         async with _browser(f"https://localhost:{port}{path}", port, spki, profile) as log:
             try:
                 async with asyncio.timeout(LIMIT):
-                    return await site.reports.get(), site
+                    result = await site.reports.get()
+                if "error" in result:
+                    result["error"] += f"\n{_ends(qlog)}"
+                return result, site
             except TimeoutError:
                 text = log.read_text(errors="replace")[-3000:]
                 asked = site.requests[:20]

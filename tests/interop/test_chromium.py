@@ -119,7 +119,7 @@ report(async () => {{
   const url = `https://${{location.host}}/echo?x=1`;
   const transport = new WebTransport(url, {{protocols: ["one", "two"]}});
   await transport.ready;
-  const result = {{protocol: transport.protocol}};
+  const result = window.progress = {{protocol: transport.protocol}};
 
   const big = "0123456789".repeat(20000);
   const both = await transport.createBidirectionalStream();
