@@ -349,8 +349,8 @@ def test_idle_connections_cost_little(connections: int, shards: int, tmp_path: P
     # 16 KiB each; what the allocator keeps of the handshakes weighs more among fewer.
     assert idle.client_bytes < 32 * 1024, idle
     assert idle.server_bytes < 32 * 1024, idle
-    # What connections needed goes back to the system when they are gone, but for tables, and what the
-    # allocator keeps of a thread.
+    # What connections needed goes back to the system when they are gone, but for tables, and
+    # what the allocator keeps of a thread.
     kept = 2048 + (4 << 20) / connections
     assert idle.client_left < kept, idle
     assert idle.server_left < kept, idle
