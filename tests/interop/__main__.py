@@ -42,6 +42,9 @@ def main(arguments: list[str]) -> int:
     if options.json:
         print(json.dumps(report.to_json(results, options.profile, refusals), default=str))
     total = report.counts(results)
+    # Once more where a log that was cut still has them.
+    for failed in (result for result in results if result.verdict == FAIL):
+        _say(_line(failed))
     _say(", ".join(f"{count} {verdict}" for verdict, count in total.items()))
     if not total[PASS] and not total[FAIL]:
         return 2
@@ -69,14 +72,18 @@ def _play(options: argparse.Namespace, kit: setup.Kit, work: Path) -> list[Resul
             shutil.rmtree(folder, ignore_errors=True)
             result = run_case(CASES[name], (client, server), kit, options.profile, folder)
             results.append(result)
-            told = f" ({result.reason})" if result.reason else ""
-            _say(
-                f"{client:>8} to {server:<8} {name:<20} {result.verdict:<5} "
-                f"{result.seconds:6.1f} s{told}"
-            )
+            _say(_line(result))
             if options.keep is None:
                 shutil.rmtree(folder, ignore_errors=True)
     return results
+
+
+def _line(cell: Result) -> str:
+    told = f" ({cell.reason})" if cell.reason else ""
+    return (
+        f"{cell.client:>8} to {cell.server:<8} {cell.case:<20} {cell.verdict:<5} "
+        f"{cell.seconds:6.1f} s{told}"
+    )
 
 
 def _options(arguments: list[str]) -> argparse.Namespace:

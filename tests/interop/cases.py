@@ -247,7 +247,8 @@ CASES = {
         Case(
             "clientmigration",
             "not in the runner: the client moves to a new local port (RFC 9000 section 9.2)",
-            *_same(5 * MIB),
+            # Enough that it has not all come when a client moves.
+            *_same(10 * MIB),
             checks=(*ONE, checks.client_moved),
             direct=True,
         ),

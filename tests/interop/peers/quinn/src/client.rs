@@ -72,8 +72,10 @@ pub async fn run(testcase: &str) -> Result<(), Failure> {
         "clientmigration" => {
             let client = client()?;
             let connection = client.connect(first).await?;
+            // RFC 9000 section 9: not before the handshake is confirmed, and amid the transfer, which
+            // takes an unshaped link a tenth of a second.
             let migrate = async {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
                 client.endpoint.rebind(UdpSocket::bind(any_port(first))?)?;
                 Ok::<(), Failure>(())
             };
