@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import platform
@@ -37,12 +38,16 @@ MARK = "<!-- soak: written by scripts/soak.py -->"
 BLOCK = random.Random(1).randbytes(256 << 10)
 # Connections that come and go together, and handshakes among them at a time.
 CHURN, HANDSHAKES = 200, 32
+# The load stops so often, in seconds, for a look at what is left of it: in the midst of it memory
+# goes up and down with what happens to be in flight.
+ROUND = 60.0
 # The part of the run before the slope of memory is measured, and from how many seconds on it is
 # judged: below, what caches and allocators take at first is most of it.
 WARM_UP, JUDGED = 0.25, 1500.0
 SLOPE_LIMIT = 1.0
-# Seconds in which the server forgets connections that are closed.
-FORGETTING = 30.0
+# Seconds in which the server forgets connections that are closed, and then those in which the
+# engine has given their memory back (rust/engine/src/shard/trim.rs).
+FORGETTING, GIVING_BACK = 30.0, 12.0
 
 
 # ---- The server ----
@@ -86,6 +91,7 @@ async def serve(folder: Path) -> None:
     ):
         print(json.dumps({"plain": plain.address[1], "http": pages.address[1]}), flush=True)
         while await asyncio.to_thread(sys.stdin.readline):
+            gc.collect()
             shards = tquic.Engine.default().stats()
             state = {
                 "connections": sum(shard.connections for shard in shards),
@@ -297,9 +303,9 @@ def sample(begun: float, far: ServerProcess, tally: Tally) -> Sample:
     )
 
 
-def slope(samples: Sequence[Sample], end: int) -> float:
-    """Growth of resident memory at one end in percent of its mean per hour (least squares)."""
-    late = [one for one in samples if one.at >= WARM_UP * samples[-1].at]
+def slope(rests: Sequence[Sample], end: int) -> float:
+    """Growth of resident memory at one end, at rest, in percent of its mean per hour (least squares)."""
+    late = [one for one in rests if one.at >= WARM_UP * rests[-1].at]
     times = [one.at for one in late]
     sizes = [one.resident[end] for one in late]
     middle, mean = sum(times) / len(times), sum(sizes) / len(sizes)
@@ -330,8 +336,11 @@ class Soak:
     descriptors: tuple[tuple[int, int], tuple[int, int]]
     """Of client and server, at rest: before and after."""
     slopes: tuple[float, float]
-    """Growth of memory in percent per hour: client, server."""
+    """Growth of memory at rest in percent per hour: client, server."""
+    rests: list[Sample]
+    """After each round."""
     samples: list[Sample]
+    """In the midst of the load."""
 
     def problems(self) -> list[str]:
         """What should not be."""
@@ -355,22 +364,17 @@ def soak(seconds: float, seed: int, shown: bool = True) -> Soak:
     with serving(__file__) as (far, ca):
         load = Load(far, ca, seed)
         asyncio.run(load.warm_up())
-        quiet = _rest(load)
         begun = time.monotonic()
-        samples = [sample(begun, far, load.tally)]
-        thread = threading.Thread(target=asyncio.run, args=(load.run(),))
-        thread.start()
-        pause = max(0.5, seconds / 400)
-        try:
-            while (passed := time.monotonic() - begun) < seconds and thread.is_alive():
-                time.sleep(min(pause, seconds - passed))
-                samples.append(sample(begun, far, load.tally))
-                if shown and len(samples) % 20 == 0:
-                    print(_line(samples[-1], load.tally), file=sys.stderr, flush=True)
-        finally:
-            load.over.set()
-            thread.join()
-        after = _rest(load)
+        rests = [_rest(load, begun)]
+        samples: list[Sample] = []
+        done = 0.0
+        while done < seconds:
+            one = min(ROUND, seconds - done)
+            samples += _round(load, begun, one, max(0.5, seconds / 400))
+            done += one
+            rests.append(_rest(load, begun))
+            if shown:
+                print(_line(rests[-1], load.tally), file=sys.stderr, flush=True)
         state = far.ask()
         return Soak(
             seconds=seconds,
@@ -383,14 +387,32 @@ def soak(seconds: float, seed: int, shown: bool = True) -> Soak:
             accepted=state["accepted"],
             left=state["connections"],
             panics=state["panics"] + sum(s.panics for s in tquic.Engine.default().stats()),
-            descriptors=(quiet.descriptors, after.descriptors),
-            slopes=(slope(samples, 0), slope(samples, 1)),
+            descriptors=(rests[0].descriptors, rests[-1].descriptors),
+            slopes=(slope(rests[1:], 0), slope(rests[1:], 1)),
+            rests=rests,
             samples=samples,
         )
 
 
-def _rest(load: Load) -> Sample:
-    """Both processes when nothing is left to be done."""
+def _round(load: Load, begun: float, seconds: float, pause: float) -> list[Sample]:
+    """The load for so long, looked at so often."""
+    samples = []
+    load.over.clear()
+    thread = threading.Thread(target=asyncio.run, args=(load.run(),))
+    thread.start()
+    until = time.monotonic() + seconds
+    try:
+        while (left := until - time.monotonic()) > 0 and thread.is_alive():
+            time.sleep(min(pause, left))
+            samples.append(sample(begun, load.far, load.tally))
+    finally:
+        load.over.set()
+        thread.join()
+    return samples
+
+
+def _rest(load: Load, begun: float) -> Sample:
+    """Both processes when nothing is left to be done, and memory was given back."""
     deadline = time.monotonic() + FORGETTING
 
     def busy() -> int:
@@ -399,7 +421,9 @@ def _rest(load: Load) -> Sample:
 
     while busy() and time.monotonic() < deadline:
         time.sleep(0.2)
-    return sample(time.monotonic(), load.far, load.tally)
+    time.sleep(GIVING_BACK)
+    gc.collect()
+    return sample(begun, load.far, load.tally)
 
 
 def _line(one: Sample, tally: Tally) -> str:
@@ -415,7 +439,11 @@ def table(result: Soak) -> str:
     """The facts as the page shows them."""
     tally, last = result.tally, result.samples[-1]
     done = ", ".join(f"{count:,} {name}" for name, count in sorted(tally.done.items()))
-    memory = " and ".join(f"{size / 2**20:.1f} MiB" for size in last.resident)
+    memory, first_rest, last_rest = (
+        " and ".join(f"{size / 2**20:.1f} MiB" for size in one.resident)
+        for one in (last, result.rests[1], result.rests[-1])
+    )
+    at_rest = f"{first_rest}; {last_rest}"
     grown = " and ".join(f"{one:+.2f} %" for one in result.slopes)
     before, after = (" and ".join(map(str, pair)) for pair in result.descriptors)
     rows = [
@@ -430,7 +458,8 @@ def table(result: Soak) -> str:
         ("descriptors at rest, client and server, before", before),
         ("the same after", after),
         ("resident memory at the end of the load, client and server", memory),
-        ("growth of memory per hour, client and server", grown),
+        ("the same at rest, after the first round and after the last", at_rest),
+        ("growth of memory at rest per hour, client and server", grown),
         ("processor seconds, client and server", " and ".join(f"{s:.0f}" for s in last.cpu)),
     ]
     lines = ["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows)]

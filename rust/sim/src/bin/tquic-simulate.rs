@@ -1,7 +1,9 @@
-//! Plays many trials, one after another, and tells what went wrong in which.
+//! Plays many trials, one after another on each processor, and tells what went wrong in which.
 
 use lexopt::prelude::{Long, Short, ValueExt};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::thread;
 use std::time::Instant as Clock;
 use tquic_sim::trial::{self, Failure, draw, plan::Plan, record::Counts, run};
 
@@ -16,7 +18,9 @@ Plays connections between two endpoints in virtual time, with faults by chance, 
   --failures N     stop after so many failures (default 20)
   --every N        play every Nth trial twice and compare (default 16, 0 for never); not
                    those with corruption, which may hit what TLS draws at random
-  --courses        tell the course of each trial, as a hash; not of those with corruption
+  --jobs N         play so many trials at a time (default: one for each processor)
+  --courses        tell the course of each trial, as a hash; not of those with corruption;
+                   one trial at a time
   --list           list the scenarios
 
 With TQUIC_SIM_TRACE=1 in the environment every datagram and event is printed.
@@ -29,11 +33,13 @@ struct Options {
     multipath: u64,
     failures: usize,
     every: u64,
+    jobs: usize,
     courses: bool,
 }
 
 fn options() -> Result<Option<Options>, lexopt::Error> {
     let mut options = Options {
+        jobs: thread::available_parallelism().map_or(1, Into::into),
         runs: 1000,
         seed: 1,
         scenario: None,
@@ -51,6 +57,7 @@ fn options() -> Result<Option<Options>, lexopt::Error> {
             Long("multipath") => options.multipath = parser.value()?.parse()?,
             Long("failures") => options.failures = parser.value()?.parse()?,
             Long("every") => options.every = parser.value()?.parse()?,
+            Long("jobs") => options.jobs = parser.value()?.parse()?,
             Long("courses") => options.courses = true,
             Long("list") => {
                 trial::scenarios().for_each(|(name, about)| println!("{name:<12} {about}"));
@@ -90,6 +97,48 @@ fn one(options: &Options, plan: Plan, twice: bool) -> Result<Counts, Failure> {
     Ok(first.counts)
 }
 
+/// What one thread has played.
+#[derive(Default)]
+struct Played {
+    trials: u64,
+    multipath: u64,
+    counts: Counts,
+}
+
+/// What is left to be played, for all threads.
+struct Course<'a> {
+    options: &'a Options,
+    next: AtomicU64,
+    failures: AtomicUsize,
+}
+
+impl Course<'_> {
+    /// Plays one trial after another until all are played or too many have failed.
+    fn play(&self) -> Played {
+        let (options, mut played) = (self.options, Played::default());
+        while self.failures.load(Relaxed) < options.failures {
+            let number = self.next.fetch_add(1, Relaxed);
+            let Some(plan) = (number < options.runs)
+                .then(|| plan(options, options.seed.wrapping_add(number)))
+                .flatten()
+            else {
+                break;
+            };
+            played.trials += 1;
+            played.multipath += u64::from(plan.scenario == "multipath");
+            let twice = options.every > 0 && number.is_multiple_of(options.every);
+            match one(options, plan, twice) {
+                Ok(more) => played.counts.add(&more),
+                Err(failure) => {
+                    println!("FAILED {failure}\n");
+                    self.failures.fetch_add(1, Relaxed);
+                }
+            }
+        }
+        played
+    }
+}
+
 fn main() -> ExitCode {
     let options = match options() {
         Ok(Some(options)) => options,
@@ -99,36 +148,36 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if plan(&options, options.seed).is_none() {
+        eprintln!("no such scenario; see --list");
+        return ExitCode::from(2);
+    }
     // A panic is a failure like others: told once, with its seed.
     std::panic::set_hook(Box::new(|info| eprintln!("{info}")));
     let started = Clock::now();
-    let (mut counts, mut failures, mut done, mut multipath) = (Counts::default(), 0, 0, 0);
-    for number in 0..options.runs {
-        let seed = options.seed.wrapping_add(number);
-        let twice = options.every > 0 && number % options.every == 0;
-        let Some(plan) = plan(&options, seed) else {
-            eprintln!("no such scenario; see --list");
-            return ExitCode::from(2);
-        };
-        done += 1;
-        multipath += u64::from(plan.scenario == "multipath");
-        match one(&options, plan, twice) {
-            Ok(more) => counts.add(&more),
-            Err(failure) => {
-                println!("FAILED {failure}\n");
-                failures += 1;
-                if failures == options.failures {
-                    break;
-                }
-            }
+    let course =
+        Course { options: &options, next: AtomicU64::new(0), failures: AtomicUsize::new(0) };
+    let jobs = if options.courses { 1 } else { options.jobs.max(1) };
+    let mut all = Played::default();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(|| course.play())).collect();
+        for thread in threads {
+            // What a trial panics with is caught where it is played.
+            let played = thread.join().expect("the thread ends");
+            all.trials += played.trials;
+            all.multipath += played.multipath;
+            all.counts.add(&played.counts);
         }
-    }
+    });
     let took = started.elapsed().as_secs_f64();
+    let failures = course.failures.into_inner();
     println!(
-        "{done} trials from seed {}, {multipath} of them multipath, {failures} failed, {:.1} s, {:.0} trials/s: {counts:?}",
+        "{} trials from seed {}, {} of them multipath, {failures} failed, {took:.1} s, {:.0} trials/s: {:?}",
+        all.trials,
         options.seed,
-        took,
-        done as f64 / took.max(1e-9)
+        all.multipath,
+        all.trials as f64 / took.max(1e-9),
+        all.counts
     );
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

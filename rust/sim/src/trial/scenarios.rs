@@ -500,6 +500,19 @@ fn pause(plan: &mut Plan, dice: &mut Dice) {
     spread(plan, dice, 4000);
     if dice.percent(40) {
         lossy(plan, dice);
+        outlast_probes(plan);
+    }
+}
+
+/// An end cannot tell a pause from a long path: a round trip that a pause made long is what probe
+/// timeouts back off from (RFC 9002 sections 5.3 and 6.2.1). The first is of three times that, and
+/// links that lose in bursts lose many in a row: their state changes with packets, not with time.
+fn outlast_probes(plan: &mut Plan) {
+    let longest = plan.pauses.iter().map(|(_, span)| span.end - span.start).max();
+    let backing_off = longest.unwrap_or_default() * (3 << 10);
+    for config in [&mut plan.client, &mut plan.server] {
+        config.max_idle_timeout += backing_off;
+        config.handshake_timeout += backing_off;
     }
 }
 
