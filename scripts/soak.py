@@ -263,6 +263,13 @@ class Load:
             for work in works:
                 tasks.create_task(self.again_and_again(work))
 
+    def run_to_end(self) -> None:
+        """The same in a thread; what nobody else has caught is a failure too."""
+        try:
+            asyncio.run(self.run())
+        except (Exception, BaseExceptionGroup) as error:
+            self.tally.failures.append(f"load: {error!r}")
+
     async def warm_up(self) -> None:
         """Each kind once, for what the first of them brings."""
         for work in (self.streams, self.datagrams, self.resets, self.moves, self.requests):
@@ -398,7 +405,7 @@ def _round(load: Load, begun: float, seconds: float, pause: float) -> list[Sampl
     """The load for so long, looked at so often."""
     samples = []
     load.over.clear()
-    thread = threading.Thread(target=asyncio.run, args=(load.run(),))
+    thread = threading.Thread(target=load.run_to_end)
     thread.start()
     until = time.monotonic() + seconds
     try:

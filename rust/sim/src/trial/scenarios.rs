@@ -505,15 +505,25 @@ fn pause(plan: &mut Plan, dice: &mut Dice) {
 }
 
 /// An end cannot tell a pause from a long path: a round trip that a pause made long is what probe
-/// timeouts back off from (RFC 9002 sections 5.3 and 6.2.1). The first is of three times that, and
-/// links that lose in bursts lose many in a row: their state changes with packets, not with time.
+/// timeouts back off from (RFC 9002 sections 5.3 and 6.2.1), the first of them three times that.
+/// The idle timeout must be longer than all that get lost in a row, which only has an end if the
+/// link loses so many packets in a row and no more.
 fn outlast_probes(plan: &mut Plan) {
+    const IN_A_ROW: u32 = 4;
     let longest = plan.pauses.iter().map(|(_, span)| span.end - span.start).max();
-    let backing_off = longest.unwrap_or_default() * (3 << 10);
+    let backing_off = longest.unwrap_or_default() * (3 << (2 * IN_A_ROW));
     for config in [&mut plan.client, &mut plan.server] {
         config.max_idle_timeout += backing_off;
         config.handshake_timeout += backing_off;
     }
+    both(plan, |link| {
+        for loss in &mut link.loss {
+            if matches!(loss, Loss::Random(_) | Loss::GilbertElliott { .. }) {
+                let chance = Probability::ppm((loss.average() * 1e6) as u64);
+                *loss = Loss::Limited { chance, burst: IN_A_ROW };
+            }
+        }
+    });
 }
 
 fn mtu(plan: &mut Plan, dice: &mut Dice) {
