@@ -311,7 +311,7 @@ def sample(begun: float, far: ServerProcess, tally: Tally) -> Sample:
 
 
 def slope(rests: Sequence[Sample], end: int) -> float:
-    """Growth of resident memory at one end, at rest, in percent of its mean per hour (least squares)."""
+    """Growth of memory at rest at one end, in percent of its mean per hour (least squares)."""
     late = [one for one in rests if one.at >= WARM_UP * rests[-1].at]
     times = [one.at for one in late]
     sizes = [one.resident[end] for one in late]
